@@ -1,0 +1,1 @@
+//! Text to Spec with spans and diagnostics.

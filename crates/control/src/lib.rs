@@ -1,0 +1,1 @@
+//! Spec to Snapshot, swap, discovery, admin.

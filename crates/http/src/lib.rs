@@ -1,0 +1,1 @@
+//! One message model over the HTTP versions.

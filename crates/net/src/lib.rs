@@ -1,0 +1,1 @@
+//! Sockets, accept, dial, DNS and splice.

@@ -1,0 +1,1 @@
+//! Scripted clients, servers and clocks for tests.

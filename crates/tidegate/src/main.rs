@@ -1,0 +1,3 @@
+//! The binary: flags, signals, demo. It holds no logic of its own.
+
+fn main() {}
