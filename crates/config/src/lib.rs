@@ -1,1 +1,8 @@
-//! Text to Spec with spans and diagnostics.
+//! Text to [`Spec`]: reads configuration files and says everything that is wrong with them at once.
+
+pub mod spec;
+
+mod span;
+
+pub use span::{Span, Spanned};
+pub use spec::Spec;

@@ -1,0 +1,504 @@
+//! The typed model: what a configuration means, with every short form expanded and every default applied.
+//!
+//! A [`Spec`] cannot be wrong in itself: names are resolved to ids, patterns compile, totals add up. What can still
+//! fail when it is put to work (a server's name, an address in use, a file) carries the [`Span`] where it was written.
+//!
+//! The only fields left open are those of which the *nearest* wins ([`Timeouts`], [`Retries`], [`Limits`]): they stand as
+//! options on every level, and [`Timeouts::or`] and its sisters fold them: route, outer routes, site, pool, listener, default.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::span::Span;
+
+mod matching;
+mod policy;
+mod tuning;
+
+pub use matching::{
+    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate,
+    TextMatch, TextTest, ValueMatch,
+};
+pub use policy::{HeaderEdits, Headers, Part, Policy, PolicyKind, Rewrite, Selector, Template};
+pub use tuning::{Limits, Retries, RetryIf, Timeouts};
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// How many workers; absent means one for each CPU of the quota.
+    pub workers: Option<usize>,
+    /// Where access lines go; absent means nowhere (`access_log: off`).
+    pub access_log: Option<AccessLog>,
+    /// The operator's listener; absent means none.
+    pub admin: Option<Admin>,
+    /// Where flows arrive, in file order.
+    pub listeners: Vec<Listener>,
+    /// Sites, in file order; listeners refer to them by index.
+    pub sites: Vec<Site>,
+    /// Every policy, named or inline, each once: `use` lists refer to them by [`PolicyId`], so that all uses of a named
+    /// one share its state.
+    pub policies: Vec<Policy>,
+    /// Every pool, in file order, then those that a literal `host:port` in `to` stands for.
+    pub pools: Vec<Pool>,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+    /// How names become addresses.
+    pub dns: Dns,
+    /// The folder for files that are written; absent means the command's own default.
+    pub state: Option<PathBuf>,
+}
+
+impl Spec {
+    /// The pool of that id.
+    pub fn pool(&self, id: PoolId) -> &Pool {
+        // Ids are only made while the list they point into is built.
+        &self.pools[id.0]
+    }
+
+    /// The policy of that id.
+    pub fn policy(&self, id: PolicyId) -> &Policy {
+        &self.policies[id.0]
+    }
+
+    /// The site of that id.
+    pub fn site(&self, id: SiteId) -> &Site {
+        &self.sites[id.0]
+    }
+}
+
+/// An index into [`Spec::pools`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub usize);
+
+/// An index into [`Spec::policies`]; equal ids share state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyId(pub usize);
+
+/// An index into [`Spec::sites`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteId(pub usize);
+
+/// Where access lines go and how they look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The sink.
+    pub to: LogSink,
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Where it was written, for a file that cannot be opened.
+    pub span: Span,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSink {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to; absolute, or relative to the working folder after the naming file's folder was prepended.
+    File(PathBuf),
+}
+
+/// The form of an access line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined log format of the Apache server.
+    Combined,
+}
+
+/// The operator's listener: status page, API, metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// A loopback address or a Unix socket, never anything else.
+    pub bind: AdminBind,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// Where the operator's listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminBind {
+    /// A loopback address and a port (0 lets the kernel choose).
+    Loopback(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// One place where flows arrive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Its key under `listeners`.
+    pub name: String,
+    /// Where its name was written.
+    pub span: Span,
+    /// What it speaks.
+    pub role: Role,
+    /// Where it listens: at least one.
+    pub binds: Vec<Bind>,
+    /// HTTP versions that are served.
+    pub http: Vec<HttpVersion>,
+    /// Limits that hold before a route is known.
+    pub head: HeadLimits,
+    /// How long a request's head may take, from its first byte (the first on a connection: from accept).
+    pub request_head_timeout: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive_timeout: Duration,
+    /// The listener's level of what the nearest decides.
+    pub timeouts: Timeouts,
+    /// The listener's level of what the nearest decides.
+    pub retries: Retries,
+    /// The listener's level of what the nearest decides.
+    pub limits: Limits,
+    /// What is told and believed about other hops.
+    pub forwarding: Forwarding,
+    /// Policies that run before those of site and route.
+    pub uses: Vec<PolicyId>,
+    /// What it serves.
+    pub serves: Serves,
+}
+
+/// What a listener does with its flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A reverse proxy for HTTP.
+    Http,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.0 and HTTP/1.1.
+    H1,
+}
+
+/// What a listener serves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Serves {
+    /// Its own routes; an ending of its own is one route without a match.
+    Routes(Vec<Route>),
+    /// The sites that name it.
+    Sites(Vec<SiteId>),
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address.
+    pub address: BindAddress,
+    /// Where it was written, for an address that cannot be bound.
+    pub span: Span,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindAddress {
+    /// One IP address and port; port 0 is one port, chosen once, for all workers.
+    Ip(SocketAddr),
+    /// `:PORT`: every address of both families.
+    AnyFamily(u16),
+    /// A Unix socket.
+    Unix {
+        /// Where the socket file is made.
+        path: PathBuf,
+        /// Its permission bits; absent leaves them to the umask.
+        mode: Option<u32>,
+    },
+}
+
+/// Limits that hold before a route is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of a request's head; beyond is 431.
+    pub request_head: u64,
+    /// Bytes of a request line; beyond is 414.
+    pub request_line: u64,
+    /// Fields of a head; beyond is 431.
+    pub fields: u32,
+    /// Connections at a time in the process; absent means derived from the descriptor limit.
+    pub connections: Option<u32>,
+}
+
+/// What is told to servers about the client, and whose word about it is believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// What happens to the fields that name the client.
+    pub client: ForwardClient,
+    /// Whether `Via` is written, on requests and responses.
+    pub via: bool,
+    /// Which fields name the client.
+    pub format: ForwardFormat,
+    /// Peers whose fields are believed; from others they are dropped.
+    pub trust: Vec<IpNet>,
+}
+
+/// What happens to the fields that name the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardClient {
+    /// The peer is appended to what a trusted peer sent.
+    Append,
+    /// The client, as found through the trusted peers, is written alone.
+    Replace,
+    /// What a trusted peer sent is passed on as it is, and nothing is added.
+    Keep,
+    /// Nothing is passed on and nothing is written.
+    None,
+}
+
+/// Which fields name the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardFormat {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Rfc7239,
+    /// Both.
+    Both,
+}
+
+/// A name, or several, on shared listeners.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its key under `sites`.
+    pub name: String,
+    /// Where its name was written.
+    pub span: Span,
+    /// Its hosts: an exact one beats the longest wildcard, which beats the default.
+    pub hosts: Vec<SiteHost>,
+    /// Policies that run after the listener's and before the routes'.
+    pub uses: Vec<PolicyId>,
+    /// Its routes; an ending of its own is one route without a match.
+    pub routes: Vec<Route>,
+    /// The site's level of what the nearest decides.
+    pub timeouts: Timeouts,
+    /// The site's level of what the nearest decides.
+    pub retries: Retries,
+    /// The site's level of what the nearest decides.
+    pub limits: Limits,
+}
+
+/// A host that a site answers for; names are lower case, without port and trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SiteHost {
+    /// This name.
+    Exact(String),
+    /// `*.example.com` holds `example.com`: one or more labels in front of it, never itself.
+    Wildcard(String),
+    /// Every host that no other site of the listener answers for, and requests without one.
+    Default,
+}
+
+/// One route: the first that matches in file order wins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Its name in logs and metrics, if it has one.
+    pub name: Option<String>,
+    /// Where it begins.
+    pub span: Span,
+    /// What it matches; absent is everything.
+    pub matches: Option<Predicate>,
+    /// Policies that run after those of the outer routes.
+    pub uses: Vec<PolicyId>,
+    /// What it does.
+    pub ending: Ending,
+    /// The route's level of what the nearest decides.
+    pub timeouts: Timeouts,
+    /// The route's level of what the nearest decides.
+    pub retries: Retries,
+    /// The route's level of what the nearest decides.
+    pub limits: Limits,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// Sends the request to a pool.
+    To(PoolId),
+    /// Sends each request to one of several pools by chance; the shares total 100 %.
+    Split(Vec<Portion>),
+    /// Answers with another place.
+    Redirect(Redirect),
+    /// Answers by itself.
+    Respond(Respond),
+    /// Refuses.
+    Deny(Deny),
+    /// Goes on in a nested list; nothing matching there ends in the default, never in a later outer route.
+    Routes(Vec<Route>),
+}
+
+/// A pool's part of a split.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Portion {
+    /// Where to.
+    pub to: PoolId,
+    /// Hundredths of a percent: 10 % is 1000, and all portions of a split total 10000.
+    pub share: u32,
+}
+
+/// An answer that names another place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// The place.
+    pub target: RedirectTarget,
+}
+
+/// The place that a redirect names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectTarget {
+    /// A URL or an absolute path; the request's query is appended unless the template has a `?`.
+    Location(Template),
+    /// The request's own URL with these parts changed; path and query are kept.
+    Parts {
+        /// `http` or `https`; absent keeps the request's.
+        scheme: Option<Scheme>,
+        /// The host; absent keeps the request's.
+        host: Option<String>,
+        /// The port; absent is the scheme's own if scheme or host change, or else the request's.
+        port: Option<u16>,
+    },
+}
+
+/// A scheme of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+/// An answer made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// The content; empty if there is none.
+    pub body: String,
+    /// Fields in the order written, names in lower case; never a framing or hop-by-hop field. A body without a `content-type`
+    /// here is `text/plain; charset=utf-8`.
+    pub headers: Vec<(String, String)>,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deny {
+    /// 400 to 599.
+    pub status: u16,
+    /// What the log and the answer's body say.
+    pub reason: Option<String>,
+}
+
+/// Servers, how to choose among them and how to treat them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Its key under `pools`, or the literal `host:port` of a `to`.
+    pub name: String,
+    /// Where its name was written.
+    pub span: Span,
+    /// Whether it only stands for a literal `host:port` in a `to`.
+    pub implicit: bool,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// How to choose.
+    pub balance: Balance,
+    /// How many requests may wait, in the process, for a server below its `max_connections`. How long is
+    /// [`Timeouts::queue`].
+    pub queue_length: u32,
+    /// How long an idle connection to a server is kept.
+    pub pooled_timeout: Duration,
+    /// The pool's level of what the nearest decides.
+    pub timeouts: Timeouts,
+    /// The pool's level of what the nearest decides.
+    pub retries: Retries,
+    /// The pool's level of what the nearest decides.
+    pub limits: Limits,
+    /// The Host that servers see.
+    pub host: PoolHost,
+    /// What servers speak.
+    pub protocol: Protocol,
+}
+
+/// How a pool chooses among its servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// Fewest requests in flight for its weight.
+    LeastRequests,
+    /// The less busy of two drawn by weight.
+    Random,
+}
+
+/// The Host that a pool's servers see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolHost {
+    /// The one the client sent.
+    Client,
+    /// The server's own address as written.
+    Server,
+    /// This one.
+    Name(String),
+}
+
+/// What a pool's servers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+}
+
+/// One server of a pool; its identity is name and address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its key in a map of servers, or its address as written.
+    pub name: String,
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Its share of the load beside the others: 1 to 65535.
+    pub weight: u32,
+    /// Open connections at a time in the process; absent is no limit.
+    pub max_connections: Option<u32>,
+    /// Where its address was written, for a name that does not resolve.
+    pub span: Span,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// An address that needs no resolving.
+    Ip(SocketAddr),
+    /// A name (lower case) that is resolved again when its TTL ends.
+    Name {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// How the process ends on SIGTERM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long it still accepts while `/readyz` already says 503.
+    pub delay: Duration,
+    /// How long what is under way may then take.
+    pub drain: Duration,
+}
+
+/// How names become addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Resolvers to ask; none means those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// Fixed answers (names in lower case), which come before any resolver.
+    pub hosts: Vec<(String, Vec<IpAddr>)>,
+}

@@ -1,0 +1,178 @@
+//! What a route matches.
+
+use ipnet::IpNet;
+
+/// A condition on a request. Lists of values became [`Predicate::Any`], several keys [`Predicate::All`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Predicate {
+    /// All hold; never empty.
+    All(Vec<Predicate>),
+    /// One holds; never empty.
+    Any(Vec<Predicate>),
+    /// It does not hold.
+    Not(Box<Predicate>),
+    /// The request's host: lower case, without port and trailing dot.
+    Host(HostPattern),
+    /// The request's normalized path, without the query.
+    Path(PathPattern),
+    /// The method as sent; methods are case-sensitive.
+    Method(TextMatch),
+    /// A field of the head; holds if any occurrence does.
+    Header {
+        /// Its name in lower case.
+        name: String,
+        /// What it is.
+        value: ValueMatch,
+    },
+    /// A cookie; holds if any occurrence does.
+    Cookie {
+        /// Its name.
+        name: String,
+        /// What it is.
+        value: ValueMatch,
+    },
+    /// A parameter of the query, with escapes and `+` decoded; holds if any occurrence does.
+    Query {
+        /// Its name.
+        name: String,
+        /// What it is.
+        value: ValueMatch,
+    },
+    /// The client, as found through trusted peers, is in this network.
+    Client(IpNet),
+    /// What kind of exchange it is.
+    Kind(Kind),
+    /// The local port on which the request arrived.
+    Port(u16),
+    /// The request's body; read only when every cheaper predicate of the route holds.
+    Body(BodyMatch),
+}
+
+/// A pattern of hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name, in lower case.
+    Exact(String),
+    /// `*.example.com` holds `example.com`: one or more labels in front of it, never itself.
+    Wildcard(String),
+    /// A regular expression or a piece of text.
+    Text(TextMatch),
+}
+
+/// A pattern of normalized paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    /// This path.
+    Exact(String),
+    /// `/a/*` holds `/a`: that path itself and everything below it; `/*` holds nothing and is every path. What follows
+    /// `/a/` (nothing for `/a`) is what `*` stands for in templates.
+    Prefix(String),
+    /// A regular expression, unanchored, whose groups are `$1` and so on in templates.
+    Regex(String),
+    /// A piece of text.
+    Text(TextMatch),
+}
+
+/// Tests of one text, all of which hold for the same occurrence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextMatch {
+    /// At least one.
+    pub tests: Vec<TextTest>,
+    /// Whether ASCII case is ignored by all tests but [`TextTest::Regex`], which has it in the pattern (`(?i)`).
+    pub ignore_case: bool,
+}
+
+/// One test of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextTest {
+    /// It is this.
+    Exact(String),
+    /// It begins so.
+    Prefix(String),
+    /// It ends so.
+    Suffix(String),
+    /// This is in it.
+    Contains(String),
+    /// A regular expression of the `regex` crate (linear time, unanchored) that is known to compile.
+    Regex(String),
+}
+
+/// A test of something that may be absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueMatch {
+    /// There is one.
+    Present,
+    /// There is none.
+    Absent,
+    /// There is one and it is so.
+    Text(TextMatch),
+}
+
+/// What kind of exchange a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything that is not another kind.
+    Http,
+    /// An upgrade to WebSocket.
+    Websocket,
+}
+
+/// A condition on a request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyMatch {
+    /// All hold; never empty.
+    pub tests: Vec<BodyTest>,
+    /// How many bytes are read to decide.
+    pub limit: u64,
+    /// What a longer body means.
+    pub over_limit: OverLimit,
+}
+
+/// One condition on a request's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyTest {
+    /// A value in a JSON document; a string as its text, a number, `true`, `false` and `null` as written.
+    Json {
+        /// Where it is.
+        path: JsonPath,
+        /// One of these holds.
+        any: Vec<ValueMatch>,
+    },
+    /// A field of a form (`application/x-www-form-urlencoded`).
+    Form {
+        /// Its name.
+        name: String,
+        /// One of these holds.
+        any: Vec<ValueMatch>,
+    },
+    /// The whole body as UTF-8 text.
+    Text {
+        /// One of these holds.
+        any: Vec<TextMatch>,
+    },
+}
+
+/// A place in a JSON document, from its root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonPath {
+    /// The way there.
+    pub steps: Vec<JsonStep>,
+}
+
+/// One step into a JSON document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonStep {
+    /// The member of that name.
+    Member(String),
+    /// The element of that number, from 0.
+    Element(usize),
+}
+
+/// What a body beyond the limit means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// The route does not match.
+    NoMatch,
+    /// The request is refused with 413.
+    Reject,
+}

@@ -1,0 +1,99 @@
+//! What happens to a request and its response on the way.
+
+use crate::span::Span;
+
+/// One policy. Each has its own state; uses of a named one share it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Its identity over reloads: its name (and `#2` and so on for the further ones of a named list), or absent for an
+    /// inline one.
+    pub name: Option<String>,
+    /// Where it was written.
+    pub span: Span,
+    /// What it does.
+    pub kind: PolicyKind,
+}
+
+/// What a policy does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PolicyKind {
+    /// Edits header fields.
+    Headers(Headers),
+    /// Changes what the server is asked for.
+    Rewrite(Rewrite),
+}
+
+/// Edits of header fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// On the way to the server.
+    pub request: HeaderEdits,
+    /// On the way back.
+    pub response: HeaderEdits,
+}
+
+/// Edits of one head, in this order: `remove`, `set`, `add`, `default`. Names are in lower case and never a framing or hop-by-hop
+/// field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Fields that go.
+    pub remove: Vec<String>,
+    /// Fields that have exactly this one value.
+    pub set: Vec<(String, Template)>,
+    /// Fields that get one more line.
+    pub add: Vec<(String, Template)>,
+    /// Fields that are set if they are not there.
+    pub default: Vec<(String, Template)>,
+}
+
+/// A change of what the server is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The new path; the query is kept unless the template has a `?`.
+    pub path: Template,
+}
+
+/// Text with places to fill in.
+///
+/// `*` and `$1` come from the innermost route on the way to the ending that matched a `path` with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// The pieces, in order; no two literals stand side by side.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// This text.
+    Literal(String),
+    /// What the path's `*` matched.
+    Star,
+    /// What that group of the path's regular expression matched, from 1.
+    Group(usize),
+    /// Something of the live request; nothing if it is not there.
+    Selector(Selector),
+}
+
+/// Something of a live request: the one grammar of `${…}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// The client's address, as found through trusted peers.
+    ClientIp,
+    /// The address of the connection's other end.
+    PeerIp,
+    /// The host, in lower case and without port.
+    Host,
+    /// The normalized path.
+    Path,
+    /// The method.
+    Method,
+    /// The id of this request in the log.
+    RequestId,
+    /// The first field of that name, in lower case.
+    Header(String),
+    /// The first cookie of that name.
+    Cookie(String),
+    /// The first parameter of that name, decoded.
+    Query(String),
+}

@@ -1,0 +1,109 @@
+//! What the nearest level decides, field by field: route, outer routes, site, pool, listener, default.
+
+use std::time::Duration;
+
+/// How long things may take once a route is known. A field that no level names has the value of [`Timeouts::DEFAULT`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The longest gap between two reads of a request's body.
+    pub request_body: Option<Duration>,
+    /// Until a connection to a server stands.
+    pub connect: Option<Duration>,
+    /// How long a request may wait for a server below its `max_connections`.
+    pub queue: Option<Duration>,
+    /// From the last byte of a request until its response's head is complete.
+    pub response: Option<Duration>,
+    /// The longest gap between two reads of a response's body, or while the client does not read it.
+    pub stream: Option<Duration>,
+    /// From a request's head to the end of its response; absent everywhere is no limit.
+    pub total: Option<Duration>,
+    /// How long a tunnel (WebSocket) may be silent.
+    pub tunnel: Option<Duration>,
+}
+
+impl Timeouts {
+    /// What holds where no level says otherwise.
+    pub const DEFAULT: Self = Self {
+        request_body: Some(Duration::from_secs(30)),
+        connect: Some(Duration::from_secs(5)),
+        queue: Some(Duration::from_secs(5)),
+        response: Some(Duration::from_secs(60)),
+        stream: Some(Duration::from_secs(60)),
+        total: None,
+        tunnel: Some(Duration::from_secs(3600)),
+    };
+
+    /// This level's fields, and the farther level's where this one is silent.
+    pub fn or(self, farther: Self) -> Self {
+        Self {
+            request_body: self.request_body.or(farther.request_body),
+            connect: self.connect.or(farther.connect),
+            queue: self.queue.or(farther.queue),
+            response: self.response.or(farther.response),
+            stream: self.stream.or(farther.stream),
+            total: self.total.or(farther.total),
+            tunnel: self.tunnel.or(farther.tunnel),
+        }
+    }
+}
+
+/// When and how often a request is tried again, on another server if there is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retries {
+    /// Tries beyond the first.
+    pub extra: Option<u32>,
+    /// What is worth another try.
+    pub conditions: Option<Vec<RetryIf>>,
+}
+
+impl Retries {
+    /// What holds where no level says otherwise: one extra try, on connect.
+    pub fn standard() -> Self {
+        Self {
+            extra: Some(1),
+            conditions: Some(vec![RetryIf::Connect]),
+        }
+    }
+
+    /// This level's fields, and the farther level's where this one is silent.
+    pub fn or(self, farther: &Self) -> Self {
+        Self {
+            extra: self.extra.or(farther.extra),
+            conditions: self.conditions.or_else(|| farther.conditions.clone()),
+        }
+    }
+}
+
+/// A reason to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetryIf {
+    /// No connection could be made: nothing was sent.
+    Connect,
+    /// The connection ended before a response's head was complete.
+    Reset,
+    /// The response's head did not come in time.
+    Timeout,
+    /// The server answered this, from 500 to 599.
+    Status(u16),
+}
+
+/// How much is accepted once a route is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body; beyond is 413.
+    pub request_body: Option<u64>,
+}
+
+impl Limits {
+    /// What holds where no level says otherwise.
+    pub const DEFAULT: Self = Self {
+        request_body: Some(10 << 20),
+    };
+
+    /// This level's fields, and the farther level's where this one is silent.
+    pub fn or(self, farther: Self) -> Self {
+        Self {
+            request_body: self.request_body.or(farther.request_body),
+        }
+    }
+}
