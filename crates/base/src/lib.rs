@@ -1,1 +1,8 @@
-//! The vocabulary that every room shares.
+//! The vocabulary that every room shares: faults, newtyped addresses, ids and units.
+//!
+//! Nothing here does IO, and nothing here knows a protocol.
+
+pub mod fault;
+pub mod ids;
+
+pub use fault::{Fault, Kind, Retry, Side};

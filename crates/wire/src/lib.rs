@@ -1,1 +1,22 @@
-//! Sans-IO protocol knowledge.
+//! Sans-IO protocol knowledge: bytes in, structures out, and back.
+//!
+//! The rooms, in the order in which a message walks:
+//!
+//! - [`head`]: the one message head of every HTTP version
+//! - [`known`]: the field names that the data path asks for
+//! - [`h1`]: HTTP/1 heads and chunked bodies, read strictly and written
+//! - [`uri`]: hosts and paths in their one normal form
+//! - [`hop`]: which fields end at this hop
+//! - [`forwarded`]: who the client is, and what servers are told of it
+//!
+//! Nothing here opens a socket, reads a clock or draws a random number.
+
+pub mod forwarded;
+pub mod h1;
+pub mod head;
+pub mod hop;
+pub mod known;
+pub mod uri;
+
+pub use head::{Framing, Head, Method, Version};
+pub use known::Known;

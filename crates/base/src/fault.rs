@@ -1,0 +1,187 @@
+//! What can go wrong with a flow: whose side, what kind, and whether trying again may help.
+//!
+//! A fault has no status code: `proxy::reply` holds the one table that maps faults to answers.
+
+/// One failure, as every room reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Who caused it.
+    pub side: Side,
+    /// What happened.
+    pub kind: Kind,
+    /// Whether another try may help.
+    pub retry: Retry,
+}
+
+/// Who caused a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The peer that sent us the request.
+    Client,
+    /// The server we sent it to.
+    Server,
+    /// We ourselves: a limit of ours, or a shortage.
+    Proxy,
+}
+
+/// Whether another try may help, and what it needs to be safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing was sent: any request may be tried again.
+    Always,
+    /// Something was sent and nothing came back: idempotent requests may be tried again.
+    Idempotent,
+    /// Trying again is wrong or useless.
+    Never,
+}
+
+/// What happened. The order is that of a request's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The message breaks HTTP's grammar or framing rules.
+    Malformed,
+    /// The request line is longer than `limits.request_line`.
+    LineTooLong,
+    /// The head is larger than `limits.request_head`.
+    HeadTooLarge,
+    /// More fields than `limits.fields`.
+    TooManyFields,
+    /// The body is larger than `limits.request_body`.
+    BodyTooLarge,
+    /// A transfer coding or method that we do not implement.
+    Unsupported,
+    /// An HTTP version other than 1.0 and 1.1.
+    Version,
+    /// The peer asked for an expectation that we do not know.
+    Expectation,
+    /// The request was sent to a scheme or authority that this listener does not serve.
+    Misdirected,
+    /// The head did not arrive in time.
+    HeadTimeout,
+    /// The body stood still for too long.
+    BodyTimeout,
+    /// The client went away.
+    ClientGone,
+    /// No route matched.
+    NoRoute,
+    /// A route or policy denied it.
+    Denied,
+    /// The pool has no server that may be used.
+    NoServer,
+    /// The queue of the pool is full.
+    QueueFull,
+    /// Waited in the queue for too long.
+    QueueTimeout,
+    /// The server's name did not resolve.
+    Unresolved,
+    /// The connect was refused or unreachable.
+    Connect,
+    /// The connect did not finish in time.
+    ConnectTimeout,
+    /// The connection broke before the response head was complete.
+    Reset,
+    /// The response head did not arrive in time.
+    ResponseTimeout,
+    /// The response breaks HTTP's grammar or framing rules.
+    BadResponse,
+    /// The connection broke inside the response's body.
+    Truncated,
+    /// A body stood still for too long while it was relayed.
+    StreamTimeout,
+    /// The request took longer than `timeouts.total`.
+    TotalTimeout,
+    /// We are out of descriptors, memory or workers.
+    Overload,
+    /// The connection was cut because the process or its deadline ended.
+    Drained,
+}
+
+impl Fault {
+    /// A fault of the client, never worth a retry.
+    pub const fn client(kind: Kind) -> Fault {
+        Fault { side: Side::Client, kind, retry: Retry::Never }
+    }
+
+    /// A fault of the server.
+    pub const fn server(kind: Kind, retry: Retry) -> Fault {
+        Fault { side: Side::Server, kind, retry }
+    }
+
+    /// A fault of our own.
+    pub const fn proxy(kind: Kind) -> Fault {
+        Fault { side: Side::Proxy, kind, retry: Retry::Never }
+    }
+
+    /// The short stable code that logs, metrics and documents use.
+    pub const fn code(self) -> &'static str {
+        self.kind.code()
+    }
+}
+
+impl Kind {
+    /// Every kind, for documents and tests.
+    pub const ALL: [Kind; 28] = [
+        Kind::Malformed,
+        Kind::LineTooLong,
+        Kind::HeadTooLarge,
+        Kind::TooManyFields,
+        Kind::BodyTooLarge,
+        Kind::Unsupported,
+        Kind::Version,
+        Kind::Expectation,
+        Kind::Misdirected,
+        Kind::HeadTimeout,
+        Kind::BodyTimeout,
+        Kind::ClientGone,
+        Kind::NoRoute,
+        Kind::Denied,
+        Kind::NoServer,
+        Kind::QueueFull,
+        Kind::QueueTimeout,
+        Kind::Unresolved,
+        Kind::Connect,
+        Kind::ConnectTimeout,
+        Kind::Reset,
+        Kind::ResponseTimeout,
+        Kind::BadResponse,
+        Kind::Truncated,
+        Kind::StreamTimeout,
+        Kind::TotalTimeout,
+        Kind::Overload,
+        Kind::Drained,
+    ];
+
+    /// The short stable code that logs, metrics and documents use.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Kind::Malformed => "malformed",
+            Kind::LineTooLong => "line_too_long",
+            Kind::HeadTooLarge => "head_too_large",
+            Kind::TooManyFields => "too_many_fields",
+            Kind::BodyTooLarge => "body_too_large",
+            Kind::Unsupported => "unsupported",
+            Kind::Version => "version",
+            Kind::Expectation => "expectation",
+            Kind::Misdirected => "misdirected",
+            Kind::HeadTimeout => "head_timeout",
+            Kind::BodyTimeout => "body_timeout",
+            Kind::ClientGone => "client_gone",
+            Kind::NoRoute => "no_route",
+            Kind::Denied => "denied",
+            Kind::NoServer => "no_server",
+            Kind::QueueFull => "queue_full",
+            Kind::QueueTimeout => "queue_timeout",
+            Kind::Unresolved => "unresolved",
+            Kind::Connect => "connect",
+            Kind::ConnectTimeout => "connect_timeout",
+            Kind::Reset => "reset",
+            Kind::ResponseTimeout => "response_timeout",
+            Kind::BadResponse => "bad_response",
+            Kind::Truncated => "truncated",
+            Kind::StreamTimeout => "stream_timeout",
+            Kind::TotalTimeout => "total_timeout",
+            Kind::Overload => "overload",
+            Kind::Drained => "drained",
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Response heads.
+
+use std::mem::MaybeUninit;
+
+use super::request::{index_fields, span_in};
+use super::{Limits, MOST_FIELDS, Progress, Reject, judge};
+use crate::head::{Framing, Head, Span, Version};
+
+/// What was asked: it decides whether a response has a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `HEAD`: the fields speak of a body that does not follow.
+    Head,
+    /// `CONNECT`: after a 2xx a tunnel follows.
+    Connect,
+    /// Any other method.
+    Other,
+}
+
+/// Reads a response head from the start of `bytes` (RFC 9112 sections 2, 4 to 6), as strictly as a request's.
+///
+/// # Errors
+/// Anything that breaks the grammar, is over the limits, or could be framed in two ways.
+pub fn response(bytes: &[u8], asked: Asked, limits: &Limits, head: &mut Head) -> Result<Progress, Reject> {
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        return Err(Reject::Malformed("empty line before the response"));
+    }
+    let mut index = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let index = &mut index[..limits.fields.min(MOST_FIELDS)];
+    let mut tokens = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut tokens, bytes, index) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return judge::partial(bytes, limits),
+        Err(error) => return Err(judge::refusal(error)),
+    };
+    let raw = &bytes[..length];
+    if length > limits.head {
+        return Err(Reject::HeadTooLarge);
+    }
+    judge::line_ends(raw)?;
+    let (Some(status), Some(minor)) = (tokens.code, tokens.version) else {
+        return Err(Reject::Malformed("invalid status line"));
+    };
+    if !(100..=599).contains(&status) {
+        return Err(Reject::Malformed("status outside 100 to 599"));
+    }
+    // `HTTP/1.1 200 ` and three digits with their spaces are 13 bytes.
+    let reason = tokens.reason.unwrap_or_default();
+    if reason.len() + 13 > limits.line {
+        return Err(Reject::LineTooLong);
+    }
+    head.begin(raw, if minor == 0 { Version::H10 } else { Version::H11 });
+    index_fields(head, raw, tokens.headers);
+    let reason = if reason.is_empty() { Span::default() } else { span_in(raw, reason.as_bytes()) };
+    head.control_response(status, reason);
+    let framing = framing(head, status, asked)?;
+    head.set_framing(framing);
+    Ok(Progress::Complete(length))
+}
+
+/// RFC 9112 section 6.3, in its order.
+fn framing(head: &Head, status: u16, asked: Asked) -> Result<Framing, Reject> {
+    // The fields are judged even where no body follows: a cache or a reader behind us may believe them.
+    let said = judge::framing(head)?;
+    if (100..200).contains(&status) || status == 204 {
+        // RFC 9110 section 8.6 and RFC 9112 section 6.1 forbid both fields here; some reader would wait for a body.
+        return match said {
+            None | Some(Framing::Length(0)) => Ok(Framing::None),
+            Some(_) => Err(Reject::Malformed("a body announced where none can be")),
+        };
+    }
+    if asked == Asked::Head || status == 304 || (asked == Asked::Connect && (200..300).contains(&status)) {
+        return Ok(Framing::None);
+    }
+    Ok(match said {
+        Some(Framing::Length(0)) => Framing::None,
+        Some(framing) => framing,
+        None => Framing::UntilClose,
+    })
+}
