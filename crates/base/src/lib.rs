@@ -4,5 +4,6 @@
 
 pub mod fault;
 pub mod ids;
+pub mod units;
 
 pub use fault::{Fault, Kind, Retry, Side};
