@@ -73,6 +73,15 @@ struct Field {
     canonical: bool,
 }
 
+/// A field whose value is being written at the arena's end. Nothing else may be written there until it is finished.
+#[derive(Debug)]
+#[must_use = "a field that is begun must be finished"]
+pub(crate) struct Draft {
+    name: Span,
+    known: Known,
+    value: usize,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Control {
     Request { method: Method, scheme: Scheme, authority: Span, path: Span, query: Option<Span> },
@@ -286,7 +295,7 @@ impl Head {
     }
 
     /// The values of all fields with a known name.
-    pub fn values_of(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+    pub fn values_of(&self, known: Known) -> impl DoubleEndedIterator<Item = &[u8]> {
         let there = self.has(known);
         self.fields.iter().filter(move |field| there && field.known == known).map(|field| self.bytes(field.value))
     }
@@ -399,6 +408,43 @@ impl Head {
     /// Bytes of memory that this head keeps for the next message.
     pub fn capacity(&self) -> usize {
         self.arena.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
+    /// Begins a field whose value is then written in pieces, without a copy of its own.
+    pub(crate) fn begin_field(&mut self, known: Known, name: &[u8]) -> Draft {
+        let name = self.push(name);
+        self.arena.extend_from_slice(b": ");
+        Draft { name, known, value: self.arena.len() }
+    }
+
+    /// Writes a piece of the value that was begun.
+    pub(crate) fn draft(&mut self, piece: &[u8]) {
+        self.arena.extend_from_slice(piece);
+    }
+
+    /// Writes the head's authority into the value that was begun.
+    pub(crate) fn draft_authority(&mut self) {
+        if let Control::Request { authority, .. } = self.control {
+            self.arena.extend_from_within(authority.start()..authority.end());
+        }
+    }
+
+    /// Writes all values of a known name into the value that was begun, each with a comma behind it.
+    pub(crate) fn draft_values(&mut self, known: Known) {
+        for field in &self.fields {
+            if field.known == known && field.value.len > 0 {
+                self.arena.extend_from_within(field.value.start()..field.value.end());
+                self.arena.extend_from_slice(b", ");
+            }
+        }
+    }
+
+    /// Ends the value that was begun; the field now stands behind all others.
+    pub(crate) fn finish_field(&mut self, draft: Draft) {
+        let value = Span::of(draft.value, self.arena.len() - draft.value);
+        self.arena.extend_from_slice(b"\r\n");
+        self.present |= draft.known.bit();
+        self.fields.push(Field { name: draft.name, value, known: draft.known, canonical: true });
     }
 
     pub(crate) fn begin(&mut self, raw: &[u8], version: Version) {

@@ -42,7 +42,7 @@ pub enum Known {
     Via,
     /// `X-Forwarded-For`
     XForwardedFor,
-    /// `X-Forwarded-Host`, `-Port`, `-Proto` and every other `X-Forwarded-*`
+    /// `X-Forwarded-Host`, `-Port`, `-Proto` and every other `X-Forwarded-*`, and all of them with `_` for `-`
     XForwardedOther,
     /// `X-Real-IP`
     XRealIp,
@@ -72,7 +72,8 @@ impl Known {
             17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
             18 if is(name, b"proxy-authenticate") => Known::ProxyAuthenticate,
             19 if is(name, b"proxy-authorization") => Known::ProxyAuthorization,
-            length if length > 12 && is(&name[..12], b"x-forwarded-") => Known::XForwardedOther,
+            9 if is_spelled(name, b"x-real-ip") => Known::XRealIp,
+            length if length > 12 && is_spelled(&name[..12], b"x-forwarded-") => Known::XForwardedOther,
             _ => Known::Other,
         }
     }
@@ -87,6 +88,16 @@ fn is(name: &[u8], lower: &[u8]) -> bool {
     name.eq_ignore_ascii_case(lower)
 }
 
+/// Servers that hand fields on as environment variables (RFC 3875) do not tell `_` from `-`. What is dropped because a
+/// stranger said it must be dropped in that spelling too.
+fn is_spelled(name: &[u8], lower: &[u8]) -> bool {
+    name.len() == lower.len()
+        && name
+            .iter()
+            .zip(lower)
+            .all(|(byte, lower)| byte.eq_ignore_ascii_case(lower) || (*byte == b'_' && *lower == b'-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +108,8 @@ mod tests {
         assert_eq!(Known::of(b"X-Forwarded-Proto"), Known::XForwardedOther);
         assert_eq!(Known::of(b"x-forwarded-for"), Known::XForwardedFor);
         assert_eq!(Known::of(b"x-forwarded-"), Known::Other);
+        assert_eq!(Known::of(b"X_Forwarded_For"), Known::XForwardedOther);
+        assert_eq!(Known::of(b"x_real-ip"), Known::XRealIp);
         assert_eq!(Known::of(b"hosts"), Known::Other);
         assert_eq!(Known::of(b""), Known::Other);
     }

@@ -34,8 +34,6 @@ enum State {
     ContentLf,
     /// Waits for the trailer section, which is read as a whole.
     Trailers,
-    /// The body has ended.
-    Done,
 }
 
 /// What the decoder made of some bytes.
@@ -74,7 +72,7 @@ impl Decoder {
                     self.overhead = self.overhead.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX));
                     return Ok(Step::Content { skip: at, length });
                 }
-                State::Trailers | State::Done => return Ok(Step::Trailers(at)),
+                State::Trailers => return Ok(Step::Trailers(at)),
                 _ => self.framing(bytes[at])?,
             }
             at += 1;
