@@ -1,1 +1,13 @@
-//! One message model over the HTTP versions.
+//! One message model over the HTTP versions: connections that give and take heads and bodies.
+//!
+//! - [`conn`]: a connection and the bytes that were read from it too early
+//! - [`body`]: content out of its framing, and into another
+//!
+//! Nothing here knows a route, a pool or a policy, and nothing here waits longer than its caller lets it: time is the
+//! caller's.
+
+pub mod body;
+pub mod conn;
+
+pub use body::{BodyReader, BodyWriter};
+pub use conn::{Arrival, Backlog, Conn, ReadError};

@@ -1,1 +1,21 @@
-//! Sockets, accept, dial, DNS and splice.
+//! Sockets and what the kernel offers for them: listening, dialling, streams, timers, splice, names.
+//!
+//! - [`listen`]: listening sockets, one a worker on one address
+//! - [`dial`]: the one way out
+//! - [`stream`]: a connection, whatever its transport
+//! - [`timer`]: one coarse timer wheel a worker
+//! - [`splice`]: bytes from socket to socket that never enter user space
+//! - [`dns`]: names to addresses, with their time to live
+//!
+//! Nothing here knows HTTP, a route or a pool.
+
+pub mod address;
+pub mod dial;
+pub mod dns;
+pub mod listen;
+pub mod splice;
+pub mod stream;
+pub mod timer;
+
+pub use address::Address;
+pub use stream::Stream;

@@ -1,0 +1,246 @@
+//! A connection and the bytes that were read from it too early.
+//!
+//! Reads go into a block that the caller owns and shares among all its connections; a connection that waits owns no
+//! buffer. Only what could not be used yet (half a head, a pipelined request) stays with the connection.
+
+use std::io;
+use std::ops::Range;
+use std::task::{Context, Poll, ready};
+
+use net::Stream;
+use wire::Head;
+use wire::h1::{self, Asked, Limits, Progress, Reject};
+
+/// A connection.
+#[derive(Debug)]
+pub struct Conn {
+    stream: Stream,
+    /// Read, not yet used. Empty, and without memory, most of the time.
+    carry: Vec<u8>,
+    /// What is kept is known to be less than a head.
+    partial: bool,
+}
+
+/// What came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// A whole head.
+    Head,
+    /// The peer closed the connection before it sent anything.
+    Closed,
+}
+
+/// Why a head could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The socket's own error.
+    Io(io::Error),
+    /// The connection ended inside the head, or before it where one was due.
+    Ended,
+    /// The head was refused.
+    Reject(Reject),
+}
+
+/// Bytes that a socket has not taken yet.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Conn {
+    /// A connection on a fresh stream.
+    pub fn new(stream: Stream) -> Conn {
+        Conn { stream, carry: Vec::new(), partial: false }
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The stream, for writing.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// The stream alone; bytes that were read too early are lost.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Whether bytes wait that were read too early.
+    pub fn has_carry(&self) -> bool {
+        !self.carry.is_empty()
+    }
+
+    /// The bytes that were read too early.
+    pub fn carry(&self) -> &[u8] {
+        &self.carry
+    }
+
+    /// Keeps bytes for the next read. They follow nothing: what was kept before must have been used.
+    pub fn keep(&mut self, bytes: &[u8]) {
+        debug_assert!(self.carry.is_empty());
+        self.partial = false;
+        self.carry.extend_from_slice(bytes);
+    }
+
+    /// Reads once into `block`, behind the bytes kept from before, which move there. Answers the length of both; 0 is
+    /// the end of the stream.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_bytes(&mut self, cx: &mut Context<'_>, block: &mut [u8]) -> Poll<io::Result<usize>> {
+        let kept = self.carry.len();
+        if kept == 0 {
+            return self.stream.poll_read(cx, block);
+        }
+        let fresh = ready!(self.stream.poll_read(cx, &mut block[kept..]))?;
+        block[..kept].copy_from_slice(&self.carry);
+        self.carry = Vec::new();
+        Poll::Ready(Ok(kept + fresh))
+    }
+
+    /// Moves the kept bytes into `block` without reading; answers their length.
+    pub fn unkeep(&mut self, block: &mut [u8]) -> usize {
+        let kept = self.carry.len();
+        block[..kept].copy_from_slice(&self.carry);
+        self.carry = Vec::new();
+        kept
+    }
+
+    /// Reads a request's head. Bytes behind it are kept. `block` is longer than `limits.head`.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. What was read of a refused request is kept in front of nothing: the connection must close.
+    pub fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        block: &mut [u8],
+        limits: &Limits,
+        head: &mut Head,
+    ) -> Poll<Result<Arrival, ReadError>> {
+        if self.has_carry() && !self.partial {
+            // A pipelined request may be here whole: try before reading.
+            if let Progress::Complete(used) = h1::request(&self.carry, limits, head).map_err(ReadError::Reject)? {
+                self.carry.drain(..used);
+                if self.carry.is_empty() {
+                    self.carry = Vec::new();
+                }
+                return Poll::Ready(Ok(Arrival::Head));
+            }
+            self.partial = true;
+        }
+        loop {
+            let kept = self.carry.len();
+            let length = match ready!(self.poll_bytes(cx, block)) {
+                Ok(0) => return Poll::Ready(Ok(Arrival::Closed)),
+                Ok(length) if length == kept => return Poll::Ready(Err(ReadError::Ended)),
+                Ok(length) => length,
+                Err(error) if kept == 0 && is_reset(&error) => return Poll::Ready(Ok(Arrival::Closed)),
+                Err(error) => return Poll::Ready(Err(ReadError::Io(error))),
+            };
+            if may_be_whole(kept, &block[..length], limits)
+                && let Progress::Complete(used) =
+                    h1::request(&block[..length], limits, head).map_err(ReadError::Reject)?
+            {
+                self.keep(&block[used..length]);
+                return Poll::Ready(Ok(Arrival::Head));
+            }
+            self.carry.extend_from_slice(&block[..length]);
+            self.partial = true;
+        }
+    }
+
+    /// Reads a response's head. Answers where in `block` the bytes behind it stand: the caller uses them at once, or
+    /// keeps them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        block: &mut [u8],
+        asked: Asked,
+        limits: &Limits,
+        head: &mut Head,
+    ) -> Poll<Result<Range<usize>, ReadError>> {
+        if self.has_carry() {
+            // After an interim response the final one may be here already.
+            if let Progress::Complete(used) =
+                h1::response(&self.carry, asked, limits, head).map_err(ReadError::Reject)?
+            {
+                let length = self.unkeep(block);
+                return Poll::Ready(Ok(used..length));
+            }
+        }
+        loop {
+            let kept = self.carry.len();
+            let length = ready!(self.poll_bytes(cx, block)).map_err(ReadError::Io)?;
+            if length == kept {
+                return Poll::Ready(Err(ReadError::Ended));
+            }
+            if may_be_whole(kept, &block[..length], limits)
+                && let Progress::Complete(used) =
+                    h1::response(&block[..length], asked, limits, head).map_err(ReadError::Reject)?
+            {
+                return Poll::Ready(Ok(used..length));
+            }
+            self.carry.extend_from_slice(&block[..length]);
+        }
+    }
+}
+
+impl Backlog {
+    /// Whether all bytes were taken.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Writes bytes behind those that wait; what the socket does not take waits with them.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn push(&mut self, cx: &mut Context<'_>, to: &mut Conn, mut bytes: &[u8]) -> io::Result<()> {
+        while self.is_empty() && !bytes.is_empty() {
+            match to.stream.poll_write(cx, bytes) {
+                Poll::Ready(written) => bytes = &bytes[written?..],
+                Poll::Pending => break,
+            }
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            match ready!(to.stream.poll_write(cx, &self.bytes[self.at..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.at += written,
+            }
+        }
+        if !self.bytes.is_empty() {
+            *self = Backlog::default();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether reading the head again is worth it now that bytes came behind the first `kept` ones. A head that trickles in
+/// byte by byte would else cost the square of its length: it is read when its end came, and each time it has doubled.
+fn may_be_whole(kept: usize, bytes: &[u8], limits: &Limits) -> bool {
+    let fresh = &bytes[kept.saturating_sub(3)..];
+    kept == 0
+        || bytes.len() >= limits.head
+        || kept.next_power_of_two() != bytes.len().next_power_of_two()
+        || fresh.windows(2).any(|pair| pair == b"\n\n" || pair == b"\n\r")
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,141 @@
+//! Bytes from socket to socket through a pipe, that never enter user space (`splice(2)`).
+//!
+//! A worker keeps a bounded number of pipes. A pipe goes back only when it is empty.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use rustix::pipe::{PipeFlags, SpliceFlags};
+use tokio::io::Interest;
+
+use crate::stream::Stream;
+
+/// What a pipe should hold. The kernel may refuse (`pipe-user-pages-soft`); then its default has to do.
+const PIPE_BYTES: usize = 256 * 1024;
+/// Pipes that a worker keeps for later.
+const KEPT: usize = 64;
+/// Pipes that a worker may have at once: more flows than that copy.
+const MOST: usize = 512;
+
+/// The pipes of one worker.
+#[derive(Debug, Default)]
+pub struct Pipes {
+    state: RefCell<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Ends>,
+    lent: usize,
+}
+
+#[derive(Debug)]
+struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+    capacity: usize,
+}
+
+/// A pipe on loan, and how many bytes are in it.
+#[derive(Debug)]
+pub struct Pipe {
+    ends: Option<Ends>,
+    filled: usize,
+    home: Rc<Pipes>,
+}
+
+impl Pipes {
+    /// Lends a pipe, unless too many are out or the kernel refuses one.
+    pub fn lend(self: &Rc<Pipes>) -> Option<Pipe> {
+        let mut state = self.state.borrow_mut();
+        if state.lent >= MOST {
+            return None;
+        }
+        let ends = match state.idle.pop() {
+            Some(ends) => ends,
+            None => open().ok()?,
+        };
+        state.lent += 1;
+        Some(Pipe { ends: Some(ends), filled: 0, home: Rc::clone(self) })
+    }
+}
+
+fn open() -> io::Result<Ends> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let capacity = match rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES) {
+        Ok(capacity) => capacity,
+        Err(_) => rustix::pipe::fcntl_getpipe_size(&write)?,
+    };
+    Ok(Ends { read, write, capacity })
+}
+
+impl Pipe {
+    /// Bytes in the pipe.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether the pipe takes no more for now.
+    pub fn is_full(&self) -> bool {
+        self.ends.as_ref().is_none_or(|ends| self.filled >= ends.capacity)
+    }
+
+    /// Moves up to `most` bytes from the socket into the pipe. Zero bytes are the end of the stream.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, from: &Stream, most: usize) -> Poll<io::Result<usize>> {
+        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        loop {
+            ready!(from.poll_read_ready(cx))?;
+            let moved = from.try_io(Interest::READABLE, || splice(from.as_fd(), &ends.write, most));
+            match moved {
+                Ok(count) => {
+                    self.filled += count;
+                    return Poll::Ready(Ok(count));
+                }
+                // A pipe's slots can be full before its bytes are. It has something to give then: the caller drains.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.filled > 0 => return Poll::Pending,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Moves what is in the pipe to the socket, as far as it takes it.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, to: &Stream) -> Poll<io::Result<usize>> {
+        let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        loop {
+            ready!(to.poll_write_ready(cx))?;
+            match to.try_io(Interest::WRITABLE, || splice(&ends.read, to.as_fd(), self.filled)) {
+                Ok(count) => {
+                    self.filled -= count;
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let mut state = self.home.state.borrow_mut();
+        state.lent -= 1;
+        if self.filled == 0 && state.idle.len() < KEPT {
+            state.idle.extend(self.ends.take());
+        }
+    }
+}
+
+fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    Ok(rustix::pipe::splice(from, None, to, None, most, flags)?)
+}

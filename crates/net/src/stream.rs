@@ -1,0 +1,158 @@
+//! A connection, whatever its transport.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected stream that is registered with the worker's runtime.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+/// A connected stream that belongs to no runtime: how connections travel from worker to worker.
+#[derive(Debug)]
+pub enum Detached {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// A Unix stream socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// Reads what is there, without waiting for more. Zero bytes are the end of the stream.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(into);
+        let done = match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+        };
+        done.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Writes as much as the socket takes.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    /// Ready when something is to be read: bytes, the end, or an error. Costs no system call.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => stream.poll_read_ready(cx),
+            Stream::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Ready when the socket takes bytes.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => stream.poll_write_ready(cx),
+            Stream::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Runs a system call on the socket; a `WouldBlock` takes its readiness back.
+    ///
+    /// # Errors
+    /// What the call says.
+    pub fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match self {
+            Stream::Tcp(stream) => stream.try_io(interest, call),
+            Stream::Unix(stream) => stream.try_io(interest, call),
+        }
+    }
+
+    /// Looks at the socket itself, not at what the runtime remembers: what would a read find now?
+    pub fn peek(&self) -> Peek {
+        let mut byte = [0_u8; 1];
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        match rustix::net::recv(self.as_fd(), &mut byte[..], flags) {
+            Ok((0, _)) => Peek::End,
+            Ok(_) => Peek::Bytes,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Peek::Nothing,
+            Err(_) => Peek::Broken,
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub fn shutdown_write(&self) {
+        // The peer may have reset the connection already: then there is nothing left to say.
+        let _ = rustix::net::shutdown(self.as_fd(), rustix::net::Shutdown::Write);
+    }
+
+    /// Makes the coming close a reset, so that the peer cannot take what it has for the whole.
+    pub fn reset_on_close(&self) {
+        if let Stream::Tcp(stream) = self {
+            // On failure the close is a plain one, which the framing still shows to be early.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Takes the stream out of this worker's runtime.
+    ///
+    /// # Errors
+    /// The runtime could not deregister it.
+    pub fn detach(self) -> io::Result<Detached> {
+        Ok(match self {
+            Stream::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Stream::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+}
+
+impl Detached {
+    /// Registers the stream with the runtime of the thread that calls.
+    ///
+    /// # Errors
+    /// The runtime could not register it.
+    pub fn attach(self) -> io::Result<Stream> {
+        Ok(match self {
+            Detached::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Detached::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// What a read would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peek {
+    /// Nothing yet: the connection is open and silent.
+    Nothing,
+    /// At least one byte.
+    Bytes,
+    /// The peer has finished.
+    End,
+    /// The connection is broken.
+    Broken,
+}
