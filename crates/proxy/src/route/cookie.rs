@@ -1,0 +1,43 @@
+//! Cookies of a request (RFC 6265 section 4.2).
+
+use wire::{Head, Known};
+
+/// The values of all cookies with this name, over all `Cookie` fields. Quotes are part of a value (section 5.2), names
+/// differ in letter case, and what has no `=` has no name.
+pub(super) fn values<'a>(head: &'a Head, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = head.values_of(Known::Cookie).flat_map(|field| field.split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let equals = memchr::memchr(b'=', pair)?;
+        (pair[..equals].trim_ascii() == name).then(|| pair[equals + 1..].trim_ascii())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(fields: &[&str], name: &str) -> Vec<String> {
+        let mut head = Head::default();
+        head.start_request(b"GET", b"a", b"/", None);
+        for field in fields {
+            head.add(b"cookie", field.as_bytes());
+        }
+        values(&head, name.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
+    #[test]
+    fn every_field_and_every_pair_counts() {
+        assert_eq!(found(&["a=1; b=2;a=3", "c=4; a=5"], "a"), ["1", "3", "5"]);
+        assert_eq!(found(&["a=1; b=2"], "b"), ["2"]);
+        assert_eq!(found(&["a=1"], "A"), [""; 0]);
+        assert_eq!(found(&[], "a"), [""; 0]);
+    }
+
+    #[test]
+    fn odd_pairs_are_read_plainly() {
+        assert_eq!(found(&["a=x=y"], "a"), ["x=y"]);
+        assert_eq!(found(&["a=\"q\""], "a"), ["\"q\""]);
+        assert_eq!(found(&[";; a ;=a; a= "], "a"), [""]);
+        assert_eq!(found(&["xa=1; a x=2"], "a"), [""; 0]);
+    }
+}

@@ -1,0 +1,47 @@
+//! What a request shows to the table.
+
+use std::net::IpAddr;
+
+use wire::Head;
+
+/// What a request shows to the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Its head.
+    pub head: &'a Head,
+    /// Its host in normal form ([`wire::uri::host`]); empty if it has none.
+    pub host: &'a [u8],
+    /// Its path in normal form ([`wire::uri::normalize`]).
+    pub path: &'a [u8],
+    /// The client, as found past trusted proxies.
+    pub client: IpAddr,
+    /// The local port at which it arrived.
+    pub port: u16,
+    /// What kind of exchange it is.
+    pub kind: Kind,
+    /// What is known of its body.
+    pub body: Body<'a>,
+}
+
+/// What kind of exchange a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything that is not another kind.
+    Http,
+    /// An upgrade to WebSocket.
+    Websocket,
+}
+
+/// What is known of a request's body, transfer codings removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// Nothing yet. A request that is known to have no body may stay here.
+    Unread,
+    /// It begins so.
+    Prefix {
+        /// The bytes read so far.
+        bytes: &'a [u8],
+        /// Whether they are the whole body.
+        complete: bool,
+    },
+}

@@ -1,0 +1,168 @@
+//! Whether a condition holds for a request.
+
+use super::cookie;
+use super::facts::Facts;
+use super::rule::Condition;
+use super::text::{any_holds, one_holds};
+use super::urlencoded;
+
+/// The answer to a condition: Kleene's three values, and two ways in which a body has not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Truth {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It can never be known: a body that is not what the predicate asks for, or longer than it may be.
+    Unknown,
+    /// It depends on up to this many bytes of the body, which have not been read.
+    Undecided(usize),
+    /// It depends on a body that is longer than it may be, and such requests are refused.
+    TooLarge,
+}
+
+impl Truth {
+    /// Both. Of two that are not `True`, the one wins that could still change the answer.
+    pub(super) fn and(self, other: Truth) -> Truth {
+        match (self, other) {
+            (Truth::False, _) | (_, Truth::False) => Truth::False,
+            (Truth::Undecided(one), Truth::Undecided(two)) => Truth::Undecided(one.max(two)),
+            (Truth::Undecided(limit), _) | (_, Truth::Undecided(limit)) => Truth::Undecided(limit),
+            (Truth::TooLarge, _) | (_, Truth::TooLarge) => Truth::TooLarge,
+            (Truth::Unknown, _) | (_, Truth::Unknown) => Truth::Unknown,
+            (Truth::True, Truth::True) => Truth::True,
+        }
+    }
+
+    /// One or both, by De Morgan's law.
+    pub(super) fn or(self, other: Truth) -> Truth {
+        self.not().and(other.not()).not()
+    }
+
+    /// The opposite, as far as there is one.
+    pub(super) fn not(self) -> Truth {
+        match self {
+            Truth::True => Truth::False,
+            Truth::False => Truth::True,
+            other => other,
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Truth {
+        if holds { Truth::True } else { Truth::False }
+    }
+}
+
+impl Condition {
+    pub(super) fn judge(&self, facts: &Facts<'_>) -> Truth {
+        let holds = match self {
+            Condition::Host(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.host)),
+            Condition::Path(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.path)),
+            Condition::Method(values) => one_holds(values, facts.head.method_text()),
+            Condition::Header { name, values } => any_holds(values, facts.head.values(name.as_bytes())),
+            Condition::Cookie { name, values } => any_holds(values, cookie::values(facts.head, name.as_bytes())),
+            Condition::Query { name, values } => {
+                any_holds(values, urlencoded::values(facts.head.query().unwrap_or_default(), name.as_bytes()))
+            }
+            Condition::Client(nets) => nets.iter().any(|net| net.contains(facts.client)),
+            Condition::Kind(kinds) => kinds.contains(&facts.kind),
+            Condition::Port(ports) => ports.contains(&facts.port),
+            Condition::Body(body) => return body.judge(facts),
+            Condition::Any(lists) => return one(lists, facts),
+            Condition::Not(list) => return all(list, facts).not(),
+        };
+        holds.into()
+    }
+
+    /// Whether a body may be needed to answer.
+    pub(super) fn asks_body(&self) -> bool {
+        match self {
+            Condition::Body(_) => true,
+            Condition::Any(lists) => lists.iter().flatten().any(Condition::asks_body),
+            Condition::Not(list) => list.iter().any(Condition::asks_body),
+            _ => false,
+        }
+    }
+
+    /// Puts what asks for a body behind what does not, at every level: a cheap answer often makes a dear one needless.
+    pub(super) fn cheapest_first(conditions: &mut [Condition]) {
+        for condition in &mut *conditions {
+            match condition {
+                Condition::Any(lists) => {
+                    lists.iter_mut().for_each(|list| Condition::cheapest_first(list));
+                    lists.sort_by_key(|list| list.iter().any(Condition::asks_body));
+                }
+                Condition::Not(list) => Condition::cheapest_first(list),
+                _ => {}
+            }
+        }
+        conditions.sort_by_key(Condition::asks_body);
+    }
+}
+
+/// Whether all conditions of a list hold.
+pub(super) fn all(list: &[Condition], facts: &Facts<'_>) -> Truth {
+    let mut truth = Truth::True;
+    for condition in list {
+        truth = truth.and(condition.judge(facts));
+        if truth == Truth::False {
+            break;
+        }
+    }
+    truth
+}
+
+/// Whether one of the lists holds.
+fn one(lists: &[Vec<Condition>], facts: &Facts<'_>) -> Truth {
+    let mut truth = Truth::False;
+    for list in lists {
+        truth = truth.or(all(list, facts));
+        if truth == Truth::True {
+            break;
+        }
+    }
+    truth
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Truth::{False, TooLarge, True, Undecided, Unknown};
+
+    const ALL: [super::Truth; 5] = [True, False, Unknown, Undecided(8), TooLarge];
+
+    #[test]
+    fn what_cannot_be_known_never_becomes_true() {
+        for other in [False, Unknown] {
+            assert_ne!(Unknown.and(other), True);
+            assert_ne!(Unknown.or(other), True);
+        }
+        assert_eq!(Unknown.not(), Unknown);
+        assert_eq!(Unknown.and(True), Unknown);
+        assert_eq!(Unknown.or(True), True);
+    }
+
+    #[test]
+    fn certainty_beats_a_body_that_is_not_read() {
+        for open in [Unknown, Undecided(8), TooLarge] {
+            assert_eq!(open.and(False), False);
+            assert_eq!(open.or(True), True);
+            assert_eq!(open.and(True), open);
+            assert_eq!(open.or(False), open);
+        }
+        assert_eq!(Undecided(8).and(Undecided(16)), Undecided(16));
+        assert_eq!(Undecided(8).or(TooLarge), Undecided(8));
+        assert_eq!(Unknown.or(TooLarge), TooLarge);
+    }
+
+    #[test]
+    fn the_order_of_conditions_does_not_matter() {
+        for one in ALL {
+            for two in ALL {
+                assert_eq!(one.and(two), two.and(one));
+                assert_eq!(one.or(two), two.or(one));
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The route table: which rule a request falls under, host first, then path, then every other predicate.
+//!
+//! The rooms, in the order in which a question walks:
+//!
+//! - `rule`: what a rule asks for, as the table's maker states it
+//! - `facts`: what a request shows
+//! - `table`: the compiled rules and the search
+//! - `judge`: whether a condition holds, in three values and two ways of not yet knowing
+//! - `text`, `cookie`, `urlencoded`, `body`, `json`: the predicates' leaves
+//! - `captures`: what the path's pattern left over
+//!
+//! The first rule that matches in the order given wins, whatever the index looks like. Nothing here reads from a
+//! connection, allocates for a plain host and path, or knows what a rule leads to: the answer is its ordinal.
+
+mod body;
+mod captures;
+mod cookie;
+mod facts;
+mod json;
+mod json_path;
+mod judge;
+mod rule;
+mod table;
+mod text;
+mod urlencoded;
+
+pub use body::BodyCondition;
+pub use captures::Captures;
+pub use facts::{Body, Facts, Kind};
+pub use json_path::{BadJsonPath, JsonPath, JsonStep};
+pub use rule::{Condition, HostPattern, PathPattern, Rule};
+pub use table::{Finding, Found, Table};
+pub use text::Text;

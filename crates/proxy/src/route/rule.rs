@@ -1,0 +1,116 @@
+//! What a rule asks for, as the table's maker states it.
+
+use regex::bytes::Regex;
+use wire::forwarded::Net;
+
+use super::body::BodyCondition;
+use super::facts::Kind;
+use super::text::Text;
+
+/// One leaf rule. Rules are tried in the order in which the table received them.
+#[derive(Clone, Debug, Default)]
+pub struct Rule {
+    /// All of them must hold: those of the outermost block first, then of the nested ones, then the leaf's own.
+    /// None at all is every request.
+    pub conditions: Vec<Condition>,
+}
+
+/// A condition on a request. A list of values holds if one of them does; an empty list never holds.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// The host.
+    Host(Vec<HostPattern>),
+    /// The path, without the query.
+    Path(Vec<PathPattern>),
+    /// The method; methods are case-sensitive (RFC 9110 section 9.1).
+    Method(Vec<Text>),
+    /// A field of the head, by its name in any letter case; one occurrence is enough.
+    Header {
+        /// The field's name.
+        name: String,
+        /// What its value may be.
+        values: Vec<Text>,
+    },
+    /// A cookie (RFC 6265), by its exact name; one occurrence in any `Cookie` field is enough.
+    Cookie {
+        /// The cookie's name.
+        name: String,
+        /// What its value may be.
+        values: Vec<Text>,
+    },
+    /// A parameter of the query, by its exact name with escapes decoded; one occurrence is enough.
+    Query {
+        /// The parameter's name.
+        name: String,
+        /// What its decoded value may be.
+        values: Vec<Text>,
+    },
+    /// The client's address is in one of these networks.
+    Client(Vec<Net>),
+    /// What kind of exchange it is.
+    Kind(Vec<Kind>),
+    /// The local port at which the request arrived.
+    Port(Vec<u16>),
+    /// The body. Looked at only when nothing cheaper has decided the rule.
+    Body(BodyCondition),
+    /// One of these lists holds as a whole.
+    Any(Vec<Vec<Condition>>),
+    /// The list does not hold as a whole. What cannot be known does not satisfy this either.
+    Not(Vec<Condition>),
+}
+
+/// A pattern of hosts. A request without a host satisfies none.
+#[derive(Clone, Debug)]
+pub enum HostPattern {
+    /// This name, in normal form.
+    Exact(String),
+    /// `example.com` of `*.example.com`: one or more labels before it, never itself.
+    Wildcard(String),
+    /// An unanchored regular expression.
+    Regex(Regex),
+    /// A piece of text.
+    Text(Text),
+}
+
+/// A pattern of paths in normal form.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// This path.
+    Exact(String),
+    /// `/a` of `/a/*`: that path itself and all below it. Empty for `/*`, which is every path.
+    Prefix(String),
+    /// An unanchored regular expression. Its flags stand in the pattern itself (`(?i)`), never in its builder.
+    Regex(Regex),
+    /// A piece of text.
+    Text(Text),
+}
+
+impl HostPattern {
+    pub(super) fn holds(&self, host: &[u8]) -> bool {
+        if host.is_empty() {
+            return false;
+        }
+        match self {
+            HostPattern::Exact(name) => host == name.as_bytes(),
+            HostPattern::Wildcard(apex) => host
+                .strip_suffix(apex.as_bytes())
+                .and_then(|host| host.strip_suffix(b"."))
+                .is_some_and(|label| !label.is_empty()),
+            HostPattern::Regex(regex) => regex.is_match(host),
+            HostPattern::Text(text) => text.holds(host),
+        }
+    }
+}
+
+impl PathPattern {
+    pub(super) fn holds(&self, path: &[u8]) -> bool {
+        match self {
+            PathPattern::Exact(exact) => path == exact.as_bytes(),
+            PathPattern::Prefix(prefix) => {
+                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+            }
+            PathPattern::Regex(regex) => regex.is_match(path),
+            PathPattern::Text(text) => text.holds(path),
+        }
+    }
+}
