@@ -134,6 +134,8 @@ impl Head {
         self.fields.clear();
         self.present = 0;
         self.framing = Framing::None;
+        // Control data that outlived its arena would point at other bytes, or past them.
+        self.control = Control::Response { status: 0, reason: Span::default() };
     }
 
     /// Starts a request of our own making.
@@ -164,8 +166,13 @@ impl Head {
         self.framing
     }
 
-    /// Sets how the body's length is known; what the fields say of it is the writer's business.
+    /// Changes how the body's length is known. Fields that say otherwise are taken out, and the writer writes the new
+    /// one; only `None` lets them stand, because the answer to a `HEAD` speaks of a body that does not follow.
     pub fn set_framing(&mut self, framing: Framing) {
+        if framing != self.framing && framing != Framing::None {
+            self.remove_known(Known::ContentLength);
+            self.remove_known(Known::TransferEncoding);
+        }
         self.framing = framing;
     }
 
@@ -477,6 +484,19 @@ impl Head {
         self.control = Control::Response { status, reason };
     }
 
+    /// Sets the framing that the fields themselves have stated.
+    pub(crate) fn framed_by_fields(&mut self, framing: Framing) {
+        self.framing = framing;
+    }
+
+    /// Puts another range of the arena in the place of the first value of a known name; says whether there was one.
+    pub(crate) fn replace_value(&mut self, known: Known, value: Span) -> bool {
+        let Some(field) = self.fields.iter_mut().find(|field| field.known == known) else { return false };
+        field.value = value;
+        field.canonical = false;
+        true
+    }
+
     /// The span of the first value of a known name.
     pub(crate) fn span_of(&self, known: Known) -> Option<Span> {
         self.fields.iter().find(|field| field.known == known).map(|field| field.value)
@@ -521,7 +541,7 @@ impl Method {
 }
 
 impl Span {
-    pub(crate) fn of(start: usize, len: usize) -> Span {
+    pub(crate) const fn of(start: usize, len: usize) -> Span {
         // Heads are bounded far below 4 GiB by the limits that the parser was given.
         Span { start: start as u32, len: len as u32 }
     }

@@ -14,9 +14,12 @@ pub struct Wishes {
     pub upgrade: bool,
 }
 
-/// A `Connection` field names a field that must not be taken out of a message.
+/// A `Connection` field names a field that must not be taken out of a message, or more fields than any sender has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forbidden;
+
+/// Each name is looked for in all fields, so their number is bounded.
+const MOST_NAMED: usize = 32;
 
 const HOP_BY_HOP: [Known; 9] = [
     Known::Connection,
@@ -53,7 +56,8 @@ pub fn wishes(head: &Head) -> Wishes {
 /// not describe the body that follows. `TE: trailers` and `Expect` are the caller's to ask for before, and to write anew.
 ///
 /// # Errors
-/// `Connection` names a field that frames or routes the message: removing it would change what the next reader sees.
+/// `Connection` names a field that frames or routes the message: removing it would change what the next reader sees. Or
+/// it names so many that looking for all of them would be work for nothing.
 pub fn strip(head: &mut Head) -> Result<(), Forbidden> {
     if !head.has_any(&HOP_BY_HOP) {
         return Ok(());
@@ -89,6 +93,7 @@ fn named_fields(head: &Head) -> Result<Vec<Vec<u8>>, Forbidden> {
                 known if HOP_BY_HOP.contains(&known) => {}
                 // What says who the client is must not be made to vanish by the client.
                 Known::Forwarded | Known::XForwardedFor | Known::XForwardedOther | Known::XRealIp | Known::Via => {}
+                _ if named.len() == MOST_NAMED => return Err(Forbidden),
                 _ => named.push(option.to_vec()),
             }
         }

@@ -17,6 +17,8 @@ pub enum BadPath {
     Byte,
     /// `..` above the root.
     AboveRoot,
+    /// `.` or `..` with a parameter (`..;x`), which some servers take for the bare segment.
+    DotParameter,
     /// It does not begin with a slash.
     Relative,
 }
@@ -31,6 +33,7 @@ impl BadPath {
             BadPath::Fragment => "fragment in the request target",
             BadPath::Byte => "invalid byte in the path",
             BadPath::AboveRoot => "path climbs above the root",
+            BadPath::DotParameter => "dot segment with a parameter",
             BadPath::Relative => "path without a leading slash",
         }
     }
@@ -75,7 +78,9 @@ pub fn host(authority: &[u8]) -> Cow<'_, [u8]> {
 /// The port that an authority names.
 pub fn port(authority: &[u8]) -> Option<u16> {
     let (_, port) = split_port(authority);
-    std::str::from_utf8(port?).ok()?.parse().ok()
+    // The digits are checked because `parse` forgives a plus sign.
+    let digits = port.filter(|port| port.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Whether a text is `host` or `host:port` as RFC 3986 section 3.2 has it, without user information.
@@ -91,7 +96,14 @@ pub fn is_authority(text: &[u8]) -> bool {
         let Some(inner) = inner.strip_suffix(b"]") else { return false };
         return std::str::from_utf8(inner).is_ok_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
     }
-    !host.is_empty() && host.iter().all(|byte| is_name_byte(*byte))
+    // An empty label would leave hosts that end in two dots a second form.
+    let mut before = b'.';
+    !host.is_empty()
+        && host.iter().all(|byte| {
+            let fits = is_name_byte(*byte) && !(before == b'.' && *byte == b'.');
+            before = *byte;
+            fits
+        })
 }
 
 /// Whether a byte may stand in a request target at all: a character of RFC 3986, or one that browsers send unescaped.
@@ -165,6 +177,7 @@ fn remove_dot_segments(path: &[u8]) -> Result<Vec<u8>, BadPath> {
                     out.push(b'/');
                 }
             }
+            [b'.', b';', ..] | [b'.', b'.', b';', ..] => return Err(BadPath::DotParameter),
             _ => {
                 out.push(b'/');
                 out.extend_from_slice(segment);
@@ -237,6 +250,8 @@ mod tests {
             ("/%zz", BadPath::Escape),
             ("/%00", BadPath::Nul),
             ("/a\\b", BadPath::Backslash),
+            ("/a/..;/b", BadPath::DotParameter),
+            ("/a/%2e;x=y/b", BadPath::DotParameter),
             ("/a#b", BadPath::Fragment),
             ("/a b", BadPath::Byte),
             ("/\u{e9}", BadPath::Byte),
@@ -258,10 +273,13 @@ mod tests {
 
     #[test]
     fn authorities_are_checked() {
-        for good in ["a", "a:80", "a.b-c_d", "127.0.0.1:1", "[::1]", "[::1]:80", "a:"] {
+        for good in ["a", "a:80", "a.b-c_d", "127.0.0.1:1", "a.", "[::1]", "[::1]:80", "a:"] {
             assert!(is_authority(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":80", "a b", "a@b", "a/b", "a:x", "a:70000", "[::1", "[x]", "a,b", "a:1:2", "\u{e9}"] {
+        for bad in [
+            "", ":80", "a b", "a@b", "a/b", "a:x", "a:70000", "[::1", "[x]", "a,b", "a:1:2", "a:+1", ".", ".a", "a..b",
+            "a..", "\u{e9}",
+        ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }

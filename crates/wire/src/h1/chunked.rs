@@ -6,6 +6,7 @@
 use super::judge::is_token;
 use super::{Limits, Progress, Reject};
 use crate::head::Head;
+use crate::known::Known;
 
 /// Decodes one chunked body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,8 +53,11 @@ pub enum Step {
     Trailers(usize),
 }
 
-/// Extensions and one-byte chunks are how a sender makes us work for nothing: beyond this many bytes of them
-/// for which no content came, the body is refused.
+/// What the framing of a chunk costs a sender who pads nothing: a few digits and two line ends.
+const PLAIN_COST: usize = 8;
+
+/// Extensions and padded sizes are how a sender makes us work for nothing: beyond this many bytes of them for which
+/// no content came, the body is refused.
 const MOST_OVERHEAD: u32 = 16 * 1024;
 
 impl Decoder {
@@ -69,7 +73,7 @@ impl Decoder {
                     let length = (bytes.len() - at).min(usize::try_from(left).unwrap_or(usize::MAX));
                     let left = left - length as u64;
                     self.state = if left == 0 { State::ContentCr } else { State::Content { left } };
-                    self.overhead = self.overhead.saturating_sub(u32::try_from(length).unwrap_or(u32::MAX));
+                    self.earn(length);
                     return Ok(Step::Content { skip: at, length });
                 }
                 State::Trailers => return Ok(Step::Trailers(at)),
@@ -86,6 +90,10 @@ impl Decoder {
             State::Content { left } => left,
             _ => 0,
         }
+    }
+
+    fn earn(&mut self, bytes: usize) {
+        self.overhead = self.overhead.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     fn framing(&mut self, byte: u8) -> Result<(), Reject> {
@@ -108,6 +116,7 @@ impl Decoder {
                 if size == 0 {
                     State::Trailers
                 } else {
+                    self.earn(PLAIN_COST);
                     State::Content { left: size }
                 }
             }
@@ -196,7 +205,7 @@ pub fn may_trail(name: &[u8]) -> bool {
         "upgrade",
         "www-authenticate",
     ];
-    if name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-") {
+    if matches!(Known::of(name), Known::XForwardedFor | Known::XForwardedOther | Known::XRealIp | Known::Via) {
         return false;
     }
     name.iter().all(|byte| is_token(*byte)) && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))

@@ -8,12 +8,13 @@
 //! 5. any method token with any target form: `request.rs`
 //! 6. a status of any three digits, 000 to 099 and 600 to 999 too: `response.rs`
 //! 7. any number of fields, of any total size: [`Limits`]
-//! 8. a response's reason phrase with obs-text: dropped by the writer, never forwarded
+//! 8. a response's reason phrase with obs-text, or none and not even the space before it: never forwarded, the writer
+//!    writes the standard's own
 
 use memchr::memchr_iter;
 
 use super::{Limits, Progress, Reject};
-use crate::head::{Framing, Head, Version};
+use crate::head::{Framing, Head, Span, Version};
 use crate::known::Known;
 
 /// Skips the one empty line that RFC 9112 section 2.2 asks servers to forgive; answers its length.
@@ -33,16 +34,20 @@ pub(super) fn line_ends(head: &[u8]) -> Result<(), Reject> {
 
 /// Judges a head whose end has not arrived: it may be over its limits, or hopeless, already.
 pub(super) fn partial(bytes: &[u8], limits: &Limits) -> Result<Progress, Reject> {
-    match memchr::memchr(b'\n', bytes) {
-        None if bytes.len() > limits.line => return Err(Reject::LineTooLong),
-        Some(end) if end > limits.line => return Err(Reject::LineTooLong),
-        _ => {}
+    if line_length(bytes) > limits.line {
+        return Err(Reject::LineTooLong);
     }
     if bytes.len() >= limits.head {
         return Err(Reject::HeadTooLarge);
     }
     line_ends(bytes)?;
     Ok(Progress::Partial)
+}
+
+/// The length of the first line as far as it has arrived, without its end.
+pub(super) fn line_length(bytes: &[u8]) -> usize {
+    let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
+    line.strip_suffix(b"\r").unwrap_or(line).len()
 }
 
 /// The tokenizer's refusal in our words.
@@ -59,7 +64,7 @@ pub(super) fn refusal(error: httparse::Error) -> Reject {
 }
 
 /// What a message's fields say of its body, once all that is ambiguous is refused (RFC 9112 section 6).
-pub(super) fn framing(head: &Head) -> Result<Option<Framing>, Reject> {
+pub(super) fn framing(head: &mut Head) -> Result<Option<Framing>, Reject> {
     if head.has(Known::TransferEncoding) {
         if head.has(Known::ContentLength) {
             return Err(Reject::Malformed("both Transfer-Encoding and Content-Length"));
@@ -75,7 +80,22 @@ pub(super) fn framing(head: &Head) -> Result<Option<Framing>, Reject> {
     if lengths.next().is_some() {
         return Err(Reject::Malformed("more than one Content-Length"));
     }
-    Ok(Some(Framing::Length(content_length(length)?)))
+    let number = content_length(length)?;
+    let padded = length.len() > 1 && length.starts_with(b"0");
+    drop(lengths);
+    if padded {
+        trim_zeros(head);
+    }
+    Ok(Some(Framing::Length(number)))
+}
+
+/// Leading zeros are decimal to the grammar and octal to some readers: they are not passed on.
+fn trim_zeros(head: &mut Head) {
+    let (Some(span), Some(text)) = (head.span_of(Known::ContentLength), head.value_of(Known::ContentLength)) else {
+        return;
+    };
+    let zeros = text.iter().take_while(|byte| **byte == b'0').count().min(text.len().saturating_sub(1));
+    head.replace_value(Known::ContentLength, Span::of(span.start() + zeros, text.len() - zeros));
 }
 
 fn transfer_coding(head: &Head) -> Result<Framing, Reject> {

@@ -48,18 +48,21 @@ pub fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progres
     let target_at = span_in(raw, target.as_bytes());
     let method = Method::known(method.as_bytes()).unwrap_or_else(|| Method::Other(span_in(raw, method.as_bytes())));
     control(head, method, target.as_bytes(), target_at)?;
-    let framing = judge::framing(head)?.unwrap_or(Framing::None);
-    head.set_framing(if framing == Framing::Length(0) { Framing::None } else { framing });
-    if framing != Framing::None && matches!(method, Method::Trace) {
-        return Err(Reject::Malformed("TRACE with a body"));
+    let framing = match judge::framing(head)? {
+        None | Some(Framing::Length(0)) => Framing::None,
+        Some(framing) => framing,
+    };
+    // RFC 9110 section 9.3: neither has content. To one reader bytes behind a CONNECT are the tunnel's, to another a body.
+    if framing != Framing::None && matches!(method, Method::Trace | Method::Connect) {
+        return Err(Reject::Malformed("a body with a method that has none"));
     }
+    head.framed_by_fields(framing);
     Ok(Progress::Complete(skipped + length))
 }
 
 /// The limit that a head has broken, if it has: a better answer than what the tokenizer stumbled over.
 fn oversize(bytes: &[u8], limits: &Limits) -> Option<Reject> {
-    let line = memchr::memchr(b'\n', bytes).unwrap_or(bytes.len());
-    if line > limits.line {
+    if judge::line_length(bytes) > limits.line {
         return Some(Reject::LineTooLong);
     }
     let head = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
@@ -71,10 +74,11 @@ fn control(head: &mut Head, method: Method, target: &[u8], at: Span) -> Result<(
     check_host(head)?;
     let host = head.span_of(Known::Host).unwrap_or_default();
     if method == Method::Connect {
-        if !uri::is_authority(target) || !target.contains(&b':') {
+        if !uri::is_authority(target) || uri::port(target).is_none_or(|port| port == 0) {
             return Err(Reject::Malformed("CONNECT without host and port"));
         }
         head.control_request(method, Scheme::Unsaid, at, Span::default(), None);
+        agree_host(head, at);
         return Ok(());
     }
     if !target.iter().all(|byte| uri::is_target_byte(*byte)) {
@@ -104,10 +108,22 @@ fn control(head: &mut Head, method: Method, target: &[u8], at: Span) -> Result<(
     let authority = Span::of(at.start() + rest, named.len());
     let (mut path, query) = split_query(&target[end..], Span::of(at.start() + end, target.len() - end));
     if path == Span::of(path.start(), 0) {
-        path = head.push(b"/");
+        // RFC 9112 section 3.2.4: this is how a client of a proxy asks for the options of the whole server.
+        path = head.push(if method == Method::Options && query.is_none() { b"*" } else { b"/" });
     }
     head.control_request(method, scheme, authority, path, query);
+    agree_host(head, authority);
     Ok(())
+}
+
+/// RFC 9112 section 3.2.2: the target's authority replaces whatever Host has arrived, so that the next reader cannot
+/// take the request for another host than we did.
+fn agree_host(head: &mut Head, authority: Span) {
+    if !head.replace_value(Known::Host, authority) {
+        let draft = head.begin_field(Known::Host, b"Host");
+        head.draft_authority();
+        head.finish_field(draft);
+    }
 }
 
 /// RFC 9112 section 3.2: exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0.

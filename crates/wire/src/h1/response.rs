@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use super::request::{index_fields, span_in};
 use super::{Limits, MOST_FIELDS, Progress, Reject, judge};
 use crate::head::{Framing, Head, Span, Version};
+use crate::known::Known;
 
 /// What was asked: it decides whether a response has a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,32 +46,38 @@ pub fn response(bytes: &[u8], asked: Asked, limits: &Limits, head: &mut Head) ->
     if !(100..=599).contains(&status) {
         return Err(Reject::Malformed("status outside 100 to 599"));
     }
-    // `HTTP/1.1 200 ` and three digits with their spaces are 13 bytes.
-    let reason = tokens.reason.unwrap_or_default();
-    if reason.len() + 13 > limits.line {
+    if judge::line_length(raw) > limits.line {
         return Err(Reject::LineTooLong);
     }
+    let reason = tokens.reason.unwrap_or_default();
     head.begin(raw, if minor == 0 { Version::H10 } else { Version::H11 });
     index_fields(head, raw, tokens.headers);
     let reason = if reason.is_empty() { Span::default() } else { span_in(raw, reason.as_bytes()) };
     head.control_response(status, reason);
     let framing = framing(head, status, asked)?;
-    head.set_framing(framing);
+    head.framed_by_fields(framing);
     Ok(Progress::Complete(length))
 }
 
 /// RFC 9112 section 6.3, in its order.
-fn framing(head: &Head, status: u16, asked: Asked) -> Result<Framing, Reject> {
+fn framing(head: &mut Head, status: u16, asked: Asked) -> Result<Framing, Reject> {
     // The fields are judged even where no body follows: a cache or a reader behind us may believe them.
     let said = judge::framing(head)?;
     if (100..200).contains(&status) || status == 204 {
         // RFC 9110 section 8.6 and RFC 9112 section 6.1 forbid both fields here; some reader would wait for a body.
-        return match said {
-            None | Some(Framing::Length(0)) => Ok(Framing::None),
-            Some(_) => Err(Reject::Malformed("a body announced where none can be")),
-        };
+        if !matches!(said, None | Some(Framing::Length(0))) {
+            return Err(Reject::Malformed("a body announced where none can be"));
+        }
+        head.remove_known(Known::ContentLength);
+        return Ok(Framing::None);
     }
-    if asked == Asked::Head || status == 304 || (asked == Asked::Connect && (200..300).contains(&status)) {
+    if asked == Asked::Connect && (200..300).contains(&status) {
+        // RFC 9110 section 9.3.6: a client must ignore them, so ours must not see them.
+        head.remove_known(Known::ContentLength);
+        head.remove_known(Known::TransferEncoding);
+        return Ok(Framing::None);
+    }
+    if asked == Asked::Head || status == 304 {
         return Ok(Framing::None);
     }
     Ok(match said {

@@ -3,16 +3,17 @@
 //! The writer is the only one who writes `Content-Length` and `Transfer-Encoding`: the reader's fields of those names
 //! are taken out by [`hop::strip`](crate::hop::strip) or stay only where they describe a body that does not follow.
 
-use crate::head::{Framing, Head};
+use crate::head::{Framing, Head, Method};
 use crate::known::Known;
 
-/// Appends a request head in origin form (or `*`), HTTP/1.1, with the framing that the head holds.
+/// Appends a request head, HTTP/1.1, with the framing that the head holds. The target is in origin form, or `*`; that of
+/// a CONNECT is the authority.
 ///
 /// The fields must be those for the next hop: `Host` set, hop-by-hop fields removed.
 pub fn request_head(head: &Head, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_text());
     out.push(b' ');
-    out.extend_from_slice(head.path());
+    out.extend_from_slice(if head.method() == Method::Connect { head.authority() } else { head.path() });
     if let Some(query) = head.query() {
         out.push(b'?');
         out.extend_from_slice(query);
@@ -47,13 +48,14 @@ pub fn status_line(status: u16, out: &mut Vec<u8>) {
 
 fn framing_field(head: &Head, out: &mut Vec<u8>) {
     match head.framing() {
-        // A length that arrived and still holds is written with the other fields.
+        // What arrived and still holds is written with the other fields; [`Head::set_framing`] takes out what does not.
         Framing::Length(_) if head.has(Known::ContentLength) => {}
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
             decimal(length, out);
             out.extend_from_slice(b"\r\n");
         }
+        Framing::Unknown if head.has(Known::TransferEncoding) => {}
         Framing::Unknown => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
