@@ -1,0 +1,129 @@
+//! The keys of listeners.
+
+use super::pool::{CONNECT, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TUNNEL};
+use super::route::{DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
+use super::{Key, Preset, Section, Type, live, planned};
+
+pub(super) static LISTENER: Section = Section::new(
+    "listener",
+    "A listener has `routes`, or an ending of its own (which is its only route), or is named by `sites`.",
+    &[
+        Key::new(
+            "role",
+            Type::Word(&[live("http"), planned("forward"), planned("tcp"), planned("udp"), planned("nat")]),
+            "What it is: `http` is a reverse proxy and layer-7 balancer.",
+        )
+        .default("http")
+        .own(),
+        Key::new(
+            "bind",
+            Type::List(&Type::TextOr("HOST:PORT, :PORT, [v6]:PORT or unix:PATH", &BIND)),
+            "Where it listens. `:PORT` is every address of both families, port 0 is one free port for all workers.",
+        )
+        .required()
+        .own(),
+        Key::new("http", Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])), "Versions of HTTP to serve.")
+            .default("h1"),
+        Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.").filled(),
+        USE,
+        ROUTES,
+        TO,
+        SPLIT,
+        REDIRECT_KEY,
+        RESPOND_KEY,
+        DENY_KEY,
+        Key::new("timeouts", Type::Section(&LISTENER_TIMEOUTS), "The farthest level of timeouts.").filled(),
+        Key::new("retries", Type::Section(&LISTENER_RETRIES), "The farthest level of retries.").filled(),
+        Key::new("limits", Type::Section(&LISTENER_LIMITS), "The farthest level of limits.").filled(),
+        Key { own: true, ..Key::planned("canary") },
+        Key { own: true, ..Key::planned("tls") },
+        Key { own: true, ..Key::planned("egress") },
+        Key { own: true, ..Key::planned("intercept") },
+        Key { own: true, ..Key::planned("interfaces") },
+        Key { own: true, ..Key::planned("nat") },
+        Key { own: true, ..Key::planned("source") },
+        Key { own: true, ..Key::planned("engine") },
+    ],
+);
+
+static BIND: Section = Section::new(
+    "bind",
+    "One place to listen.",
+    &[
+        Key::new("address", Type::Text("HOST:PORT, :PORT, [v6]:PORT or unix:PATH"), "The address.").required(),
+        Key::new("mode", Type::Text("octal file mode"), "Permissions of a Unix socket, such as `0660`."),
+        Key::planned("tls"),
+        Key::planned("accept_proxy"),
+    ],
+);
+
+static FORWARDING: Section = Section::new(
+    "forwarding",
+    "From peers outside `trust`, `Forwarded`, `X-Forwarded-*` and `X-Real-IP` are dropped and written anew. The client is the \
+     rightmost address that is not trusted. Words: `open` appends the client and writes `Via`, `anonymous` writes only `Via`, \
+     `elite` writes nothing.",
+    &[
+        Key::new(
+            "client",
+            Type::Word(&[live("append"), live("replace"), live("keep"), live("none")]),
+            "`append` the peer to what trusted peers sent, `replace` it by the client alone, `keep` it as it came, or send `none`.",
+        )
+        .default("append"),
+        Key::new("via", Type::Bool, "Whether `Via` is written on requests and responses.").default("true"),
+        Key::new(
+            "format",
+            Type::Word(&[live("x-forwarded"), live("rfc7239"), live("both")]),
+            "`X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`, or both.",
+        )
+        .default("x-forwarded"),
+        Key::new("trust", Type::List(&Type::Text("CIDR")), "Peers whose word about the client is believed. Absent means none."),
+    ],
+)
+.presets(&[
+    Preset { word: "open", sets: &[("client", "append"), ("via", "true")] },
+    Preset { word: "anonymous", sets: &[("client", "none"), ("via", "true")] },
+    Preset { word: "elite", sets: &[("client", "none"), ("via", "false")] },
+]);
+
+static LISTENER_TIMEOUTS: Section = Section::new(
+    "listener timeouts",
+    "How long things may take. All but `request_head` and `keep_alive` may be set nearer, by pool, site or route.",
+    &[
+        Key::new("request_head", Type::Duration, "From a request's first byte to the end of its head; beyond is 408.")
+            .default("10s"),
+        Key::new("keep_alive", Type::Duration, "How long a connection may wait for its next request.").default("75s"),
+        REQUEST_BODY_GAP.default("30s"),
+        CONNECT.default("5s"),
+        QUEUE_TIMEOUT.default("5s"),
+        RESPONSE.default("60s"),
+        STREAM.default("60s"),
+        TOTAL,
+        TUNNEL.default("1h"),
+        Key::planned("tls_handshake"),
+        Key::planned("try"),
+        Key::planned("flow"),
+    ],
+);
+
+static LISTENER_RETRIES: Section = Section::new(
+    "listener retries",
+    "When a request is tried again, on another server if there is one: only idempotent methods unless nothing was sent, and \
+     never after the first byte of a response.",
+    &[RETRIES[0].default("1"), RETRIES[1].default("connect"), Key::planned("budget")],
+);
+
+static LISTENER_LIMITS: Section = Section::new(
+    "listener limits",
+    "How much is accepted. `request_body` may be set nearer, by pool, site or route.",
+    &[
+        Key::new("request_head", Type::Size, "Bytes of a request's head; beyond is 431.").default("64KiB"),
+        Key::new("request_line", Type::Size, "Bytes of a request line; beyond is 414.").default("8KiB"),
+        Key::new("fields", Type::Integer(1, 10_000), "Header fields of a request; beyond is 431.").default("100"),
+        Key::new("request_body", Type::Size, REQUEST_BODY_DOC).default("10MiB"),
+        Key::new(
+            "connections",
+            Type::Integer(1, 10_000_000),
+            "Connections at a time in the process. Absent means as many as descriptors allow.",
+        ),
+    ],
+);

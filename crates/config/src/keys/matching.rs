@@ -1,0 +1,92 @@
+//! The keys of `match`.
+
+use super::{Key, Section, Type, live, planned};
+
+pub(super) static MATCH: Section = Section::new(
+    "match",
+    "All keys must hold; of a list of values, one. A text is exact, `~text` is a regular expression (linear time, unanchored), \
+     a map of tests is the long form.",
+    &[
+        Key::new(
+            "host",
+            VALUES,
+            "The host, in lower case, without port and trailing dot. `*.example.com` is one or more labels, never the apex.",
+        ),
+        Key::new(
+            "path",
+            VALUES,
+            "The normalized path, without the query. `/a` is exact, `/a/*` is everything below `/a` and `/a` itself. Unreserved \
+             escapes are decoded, the others are in upper case, and dot segments are gone, here as in requests.",
+        ),
+        Key::new("method", VALUES, "The method; case matters."),
+        Key::new("header", NAMED_VALUES, "Header fields by name; any occurrence may match."),
+        Key::new("cookie", NAMED_VALUES, "Cookies by name; any occurrence may match."),
+        Key::new("query", NAMED_VALUES, "Parameters of the query by name, decoded; any occurrence may match."),
+        Key::new("client", Type::List(&Type::Text("CIDR")), "Networks of the client, as found through trusted peers."),
+        Key::new(
+            "kind",
+            Type::List(&Type::Word(&[
+                live("http"),
+                live("websocket"),
+                planned("tunnel"),
+                planned("socks"),
+                planned("grpc"),
+            ])),
+            "`websocket` is an upgrade to it, `http` any other request.",
+        ),
+        Key::new("port", Type::List(&Type::Integer(1, 65_535)), "The local port on which the request arrived."),
+        Key::new("body", Type::Section(&BODY), "The request's body, read only when everything else holds."),
+        Key::new("any", Type::List(&Type::Section(&MATCH)), "One of these matches."),
+        Key::new("not", Type::Section(&MATCH), "This does not match."),
+        Key::planned("sni"),
+        Key::planned("alpn"),
+        Key::planned("client_cert"),
+        Key::planned("user"),
+        Key::planned("group"),
+        Key::planned("url"),
+        Key::planned("time"),
+        Key::planned("grpc"),
+        Key::planned("graphql"),
+        Key::planned("when"),
+    ],
+);
+
+const VALUES: Type = Type::List(&Type::TextOr("text or ~regex", &VALUE));
+const NAMED_VALUES: Type = Type::Named("name", &VALUES);
+
+static VALUE: Section = Section::new(
+    "value",
+    "Tests of one text; all must hold. `present` and `absent` stand alone, and only where something may be absent.",
+    &[
+        Key::new("exact", Type::Text("text"), "It is this."),
+        Key::new("prefix", Type::Text("text"), "It begins so."),
+        Key::new("suffix", Type::Text("text"), "It ends so."),
+        Key::new("contains", Type::Text("text"), "This is in it."),
+        Key::new("regex", Type::Text("regex"), "This regular expression matches somewhere in it."),
+        Key::new("present", Type::Bool, "Whether there is one at all."),
+        Key::new("absent", Type::Bool, "Whether there is none."),
+        Key::new("case", Type::Word(&[live("ignore")]), "`ignore` makes upper and lower case of ASCII letters the same."),
+        Key::planned("list"),
+    ],
+);
+
+static BODY: Section = Section::new(
+    "body",
+    "All tests must hold. What is read is forwarded as it came. A wrong encoding, duplicate members or invalid UTF-8 is no match.",
+    &[
+        Key::new(
+            "json",
+            NAMED_VALUES,
+            "Values of a JSON document by their place, such as `$.customer.tier` or `$.items[0]`.",
+        ),
+        Key::new("form", NAMED_VALUES, "Fields of a form by name."),
+        Key::new("text", VALUES, "The whole body as text."),
+        Key::new("limit", Type::Size, "How many bytes are read to decide.").default("64KiB"),
+        Key::new(
+            "over_limit",
+            Type::Word(&[live("no_match"), live("reject")]),
+            "What a longer body means: the route does not match, or 413.",
+        )
+        .default("no_match"),
+    ],
+);

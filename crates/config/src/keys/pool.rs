@@ -1,0 +1,151 @@
+//! The keys of pools, and of what the nearest level decides.
+
+use super::{Key, Section, Type, live, planned};
+
+pub(crate) static POOL: Section = Section::new(
+    "pool",
+    "A list stands for `servers`.",
+    &[
+        Key::new(
+            "servers",
+            Type::ListOrNamed(&Type::Section(&SERVER)),
+            "The servers: a list, or a map that gives them names. A server's state lives as long as its name and address.",
+        )
+        .required()
+        .own(),
+        Key::new(
+            "balance",
+            Type::Word(&[
+                live("least_requests"),
+                live("round_robin"),
+                live("random"),
+                planned("least_connections"),
+                planned("maglev"),
+            ]),
+            "How to choose: fewest requests in flight for its weight, in turn by weight, or the less busy of two drawn by weight.",
+        )
+        .default("least_requests"),
+        Key::new("queue", Type::Section(&QUEUE), "Who waits while every server is at its `max_connections`.").filled(),
+        Key::new(
+            "host",
+            Type::Text("client, server or a name"),
+            "The Host that servers see: the client's, the server's own address, or this name.",
+        )
+        .default("client"),
+        Key::new(
+            "protocol",
+            Type::Word(&[live("h1"), planned("h2"), planned("h3"), planned("http_proxy"), planned("socks5")]),
+            "What the servers speak.",
+        )
+        .default("h1"),
+        Key::new("timeouts", Type::Section(&POOL_TIMEOUTS), "The pool's level of timeouts.").filled(),
+        Key::new("retries", Type::Section(&RETRY), "The pool's level of retries."),
+        Key::new("limits", Type::Section(&super::route::LIMITS), "The pool's level of limits."),
+        Key::planned("health"),
+        Key::planned("outlier"),
+        Key::planned("slow_start"),
+        Key::planned("sticky"),
+        Key::planned("warm"),
+        Key::planned("canary"),
+        Key::planned("tls"),
+        Key::planned("send_proxy"),
+        Key::planned("coalesce"),
+    ],
+)
+.short("servers");
+
+static SERVER: Section = Section::new(
+    "server",
+    "Text stands for `address`.",
+    &[
+        Key::new(
+            "address",
+            Type::Text("HOST:PORT or unix:PATH"),
+            "Where it is. A name is resolved again when its TTL ends. A relative socket path is relative to the file.",
+        )
+        .required(),
+        Key::new("weight", Type::Integer(1, 65_535), "Its share of the load beside the others.").default("1"),
+        Key::new(
+            "max_connections",
+            Type::Integer(1, 10_000_000),
+            "Open connections at a time, in the whole process. Absent means no limit.",
+        ),
+    ],
+)
+.short("address");
+
+static QUEUE: Section = Section::new(
+    "queue",
+    "Requests wait in order of arrival, in the whole process; beyond length or timeout the answer is 503.",
+    &[
+        Key::new("length", Type::Integer(0, 10_000_000), "How many may wait.").default("100"),
+        Key::new("timeout", Type::Duration, "How long one may wait; the same as `timeouts.queue` of the pool.").inherited("5s"),
+    ],
+);
+
+pub(super) const REQUEST_BODY_GAP: Key =
+    Key::new("request_body", Type::Duration, "The longest gap between two reads of a request's body; beyond is 408.");
+pub(super) const CONNECT: Key = Key::new("connect", Type::Duration, "Until a connection to a server stands.");
+pub(super) const QUEUE_TIMEOUT: Key =
+    Key::new("queue", Type::Duration, "How long a request may wait for a server below its `max_connections`.");
+pub(super) const RESPONSE: Key =
+    Key::new("response", Type::Duration, "From a request's last byte to the end of the response's head; beyond is 504.");
+pub(super) const STREAM: Key = Key::new(
+    "stream",
+    Type::Duration,
+    "The longest gap in a response's body: between two reads, or while the client does not read it.",
+);
+pub(super) const TOTAL: Key =
+    Key::new("total", Type::Duration, "From a request's head to the end of its response. Absent means no limit.");
+pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");
+
+static POOL_TIMEOUTS: Section = Section::new(
+    "pool timeouts",
+    "How long things may take with this pool. The nearest level wins, field by field: route, site, pool, listener. The wait for \
+     a server is `queue.timeout`.",
+    &[
+        REQUEST_BODY_GAP.inherited("30s"),
+        CONNECT.inherited("5s"),
+        RESPONSE.inherited("60s"),
+        STREAM.inherited("60s"),
+        TOTAL,
+        TUNNEL.inherited("1h"),
+        Key::new("pooled", Type::Duration, "How long an idle connection to a server is kept.").default("60s"),
+        Key::planned("try"),
+        Key::planned("flow"),
+    ],
+);
+
+/// What routes and sites may set.
+pub(super) static TIMEOUTS: Section = Section::new(
+    "timeouts",
+    "How long things may take. The nearest level wins, field by field: route, site, pool, listener.",
+    &[
+        REQUEST_BODY_GAP.inherited("30s"),
+        CONNECT.inherited("5s"),
+        QUEUE_TIMEOUT.inherited("5s"),
+        RESPONSE.inherited("60s"),
+        STREAM.inherited("60s"),
+        TOTAL,
+        TUNNEL.inherited("1h"),
+        Key::planned("try"),
+        Key::planned("flow"),
+    ],
+);
+
+pub(super) const RETRIES: [Key; 2] = [
+    Key::new("extra", Type::Integer(0, 10), "Tries beyond the first."),
+    Key::new(
+        "if",
+        Type::List(&Type::Text("connect, reset, timeout or a status from 500 to 599")),
+        "What is worth another try: no connection, a connection that ended before the response's head was complete, no head in \
+         time, or a status.",
+    ),
+];
+
+/// What pools, routes and sites may set.
+pub(super) static RETRY: Section = Section::new(
+    "retries",
+    "When a request is tried again. The nearest level wins, field by field: route, site, pool, listener.",
+    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), Key::planned("budget")],
+);

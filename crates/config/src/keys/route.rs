@@ -1,0 +1,144 @@
+//! The keys of routes, sites and endings.
+
+use super::matching::MATCH;
+use super::policy::POLICY;
+use super::pool::{RETRY, TIMEOUTS};
+use super::{Key, Section, Type, live};
+
+pub(super) const USE: Key = Key::new(
+    "use",
+    Type::List(&POLICY_USE),
+    "Policies, in the order in which they run: names from `policies`, or policies themselves. The listener's run first, then \
+     the site's, the outer route's and the route's; on the response in reverse.",
+)
+.own();
+
+pub(super) const ROUTES: Key = Key::new("routes", Type::List(&ONE_ROUTE), ROUTES_DOC).own();
+
+const ROUTES_DOC: &str = "Routes; the first that matches wins. A nested block matches when the route around it and one of its own \
+     match; nothing matching inside ends in 404.";
+
+static POLICY_USE: Type = Type::TextOr("name of a policy", &POLICY);
+static ONE_ROUTE: Type = Type::Section(&ROUTE);
+static ONE_PORTION: Type = Type::Section(&PORTION);
+
+pub(super) const TO: Key =
+    Key::new("to", Type::Text("name of a pool, or HOST:PORT"), "Ending: sends the request to a pool, or to one server.").own();
+
+pub(super) const SPLIT: Key = Key::new(
+    "split",
+    Type::List(&ONE_PORTION),
+    "Ending: sends each request to one of several pools by chance. The shares total 100%.",
+)
+.own();
+
+pub(super) const REDIRECT_KEY: Key =
+    Key::new("redirect", Type::Section(&REDIRECT), "Ending: answers with another place.").own();
+pub(super) const RESPOND_KEY: Key = Key::new("respond", Type::Section(&RESPOND), "Ending: answers by itself.").own();
+pub(super) const DENY_KEY: Key = Key::new("deny", Type::Section(&DENY), "Ending: refuses.").own();
+
+pub(super) static ROUTE: Section = Section::new(
+    "route",
+    "A route has exactly one ending: `to`, `split`, `redirect`, `respond`, `deny` or nested `routes`.",
+    &[
+        Key::new("name", Type::Text("name"), "Its name in logs and metrics.").own(),
+        Key::new("match", Type::Section(&MATCH), "What it matches. Absent is everything.").own(),
+        USE,
+        TO,
+        SPLIT,
+        REDIRECT_KEY,
+        RESPOND_KEY,
+        DENY_KEY,
+        // Not `ROUTES`: a constant may not be part of the static that it refers to.
+        Key::new("routes", Type::List(&ONE_ROUTE), ROUTES_DOC).own(),
+        TIMEOUTS_KEY,
+        RETRIES_KEY,
+        LIMITS_KEY,
+        Key { own: true, ..Key::planned("canary") },
+    ],
+);
+
+pub(super) static SITE: Section = Section::new(
+    "site",
+    "An exact host beats the longest wildcard, which beats `default`. A site has `routes`, or an ending of its own.",
+    &[
+        Key::new(
+            "hosts",
+            Type::List(&Type::Text("host, *.host or default")),
+            "The names it answers for: a host, `*.example.com` (one or more labels, never the apex), or `default`.",
+        )
+        .required(),
+        Key::new("listeners", Type::List(&Type::Text("name of a listener")), "The listeners on which it is served.").required(),
+        USE,
+        ROUTES,
+        TO,
+        SPLIT,
+        REDIRECT_KEY,
+        RESPOND_KEY,
+        DENY_KEY,
+        TIMEOUTS_KEY,
+        RETRIES_KEY,
+        LIMITS_KEY,
+        Key::planned("canary"),
+    ],
+);
+
+const TIMEOUTS_KEY: Key = Key::new("timeouts", Type::Section(&TIMEOUTS), "This level of timeouts.");
+const RETRIES_KEY: Key = Key::new("retries", Type::Section(&RETRY), "This level of retries.");
+const LIMITS_KEY: Key = Key::new("limits", Type::Section(&LIMITS), "This level of limits.");
+
+pub(super) const REQUEST_BODY_DOC: &str = "Bytes of a request's body; beyond is 413.";
+
+/// What pools, routes and sites may set.
+pub(super) static LIMITS: Section = Section::new(
+    "limits",
+    "How much is accepted. The nearest level wins: route, site, pool, listener.",
+    &[Key::new("request_body", Type::Size, REQUEST_BODY_DOC).inherited("10MiB")],
+);
+
+static PORTION: Section = Section::new(
+    "portion",
+    "A pool's part of a split.",
+    &[
+        Key::new("to", Type::Text("name of a pool, or HOST:PORT"), "Where to.").required(),
+        Key::new("share", Type::Share, "How much of it.").required(),
+    ],
+);
+
+static REDIRECT: Section = Section::new(
+    "redirect",
+    "Either `location`, or parts of the request's own URL to change; then path and query are kept. Text stands for `location`.",
+    &[
+        Key::new(
+            "location",
+            Type::PathTemplate,
+            "A URL or a path. `*` is what the path's `*` matched, `$1` a group. The query is appended unless there is a `?`.",
+        ),
+        Key::new("scheme", Type::Word(&[live("http"), live("https")]), "The scheme to change to."),
+        Key::new("host", Type::Text("host"), "The host to change to."),
+        Key::new("port", Type::Integer(1, 65_535), "The port to change to. Absent is the scheme's own if scheme or host change."),
+        Key::new("status", Type::Integer(301, 308), "301, 302, 303, 307 or 308.").default("308"),
+    ],
+)
+.short("location");
+
+static RESPOND: Section = Section::new(
+    "respond",
+    "A number stands for `status`.",
+    &[
+        Key::new("status", Type::Integer(200, 599), "The status.").default("200"),
+        Key::new("body", Type::Text("text"), "The content, `text/plain` in UTF-8 unless `headers` say otherwise."),
+        Key::new("headers", Type::Named("field", &Type::Text("text")), "Header fields."),
+    ],
+)
+.short("status");
+
+static DENY: Section = Section::new(
+    "deny",
+    "A number stands for `status`.",
+    &[
+        Key::new("status", Type::Integer(400, 599), "The status.").default("403"),
+        Key::new("reason", Type::Text("text"), "What the log and the answer's body say."),
+    ],
+)
+.short("status");

@@ -1,0 +1,114 @@
+//! The keys of the document itself, of logs, administration, shutdown and names.
+
+use super::listener::LISTENER;
+use super::policy::POLICY;
+use super::pool::POOL;
+use super::route::{ROUTE, SITE};
+use super::{Key, Section, Type, live};
+
+/// The whole document.
+pub(crate) static TOP: Section = Section::new(
+    "configuration",
+    "The document. Top-level keys that begin with `x-` are ignored; they are a place for anchors.",
+    &[
+        Key::new(
+            "include",
+            Type::List(&Type::Text("file or glob")),
+            "Further files whose maps are merged into this one, never lists. A path is relative to the file that names it, \
+             `*` and `?` stand for parts of one segment, and matching nothing is fine. One name in two files is a mistake.",
+        ),
+        Key::new("workers", Type::Integer(1, 1024), "How many workers. Absent means one for each CPU of the quota."),
+        Key::new(
+            "state",
+            Type::Text("folder"),
+            "The folder for files that are written. Relative to the file that names it.",
+        ),
+        Key::new("access_log", Type::Section(&ACCESS_LOG), "One line for each request.").filled(),
+        Key::new("admin", Type::Section(&ADMIN), "The operator's listener: status page, API and metrics. Absent means none."),
+        Key::new("listeners", Type::Named("listener", &Type::Section(&LISTENER)), "Where flows arrive."),
+        Key::new("sites", Type::Named("site", &Type::Section(&SITE)), "Names on shared listeners."),
+        Key::new(
+            "policies",
+            Type::Named("policy", &Type::List(&Type::Section(&POLICY))),
+            "Policies with a name, for `use`. All uses share one state.",
+        ),
+        Key::new("pools", Type::Named("pool", &Type::Section(&POOL)), "Servers, how to choose and how to treat them."),
+        Key::new("shutdown", Type::Section(&SHUTDOWN), "How the process ends on SIGTERM.").filled(),
+        Key::new("dns", Type::Section(&DNS), "How names become addresses."),
+        Key::new("defaults", Type::Section(&DEFAULTS), "What pools, listeners and routes inherit, field by field."),
+        Key::planned("certificates"),
+        Key::planned("caches"),
+        Key::planned("stores"),
+        Key::planned("lists"),
+    ],
+);
+
+static ACCESS_LOG: Section = Section::new(
+    "access log",
+    "Where the lines go and how they look. A file that cannot keep up loses lines and counts them.",
+    &[
+        Key::new(
+            "to",
+            Type::Text("stdout, stderr, off or a file"),
+            "`stdout`, `stderr`, `off`, or a file that is appended to; a relative path is in the `state` folder.",
+        )
+        .default("stdout"),
+        Key::new("format", Type::Word(&[live("json"), live("combined")]), "JSON lines, or the combined log format.")
+            .default("json"),
+    ],
+)
+.short("to");
+
+static ADMIN: Section = Section::new(
+    "admin",
+    "The operator's listener is never reachable from outside: tunnel to it.",
+    &[Key::new(
+        "bind",
+        Type::Text("HOST:PORT or unix:PATH"),
+        "A loopback address and port, or a Unix socket whose relative path is in the `state` folder.",
+    )
+    .required()],
+)
+.short("bind");
+
+static SHUTDOWN: Section = Section::new(
+    "shutdown",
+    "On SIGTERM `/readyz` says 503 at once; then come these two.",
+    &[
+        Key::new("delay", Type::Duration, "How long connections are still accepted, so that a balancer can look away.")
+            .default("0s"),
+        Key::new("drain", Type::Duration, "How long what is under way may then take; the rest is cut.").default("30s"),
+    ],
+);
+
+static DNS: Section = Section::new(
+    "dns",
+    "Names of servers are resolved when they are needed and again when their TTL ends.",
+    &[
+        Key::new(
+            "servers",
+            Type::List(&Type::Text("HOST:PORT")),
+            "Resolvers to ask, by address. Absent means those of the system.",
+        ),
+        Key::new(
+            "hosts",
+            Type::Named("host", &Type::List(&Type::Text("IP address"))),
+            "Fixed answers, which come before any resolver.",
+        ),
+    ],
+);
+
+static DEFAULTS: Section = Section::new(
+    "defaults",
+    "What is inherited, field by field; what a pool, listener or route says itself wins. Nested routes inherit from the \
+     route around them.",
+    &[
+        Key::new("pool", Type::Defaults(&POOL), "For every pool: any key of a pool but `servers`."),
+        Key::new(
+            "listener",
+            Type::Defaults(&LISTENER),
+            "For every listener: `http`, `limits`, `timeouts`, `retries` and `forwarding`.",
+        ),
+        Key::new("route", Type::Defaults(&ROUTE), "For every outermost route: `timeouts`, `retries` and `limits`."),
+    ],
+);

@@ -1,0 +1,249 @@
+//! Nodes in the shape that the table of keys gives them: short forms expanded, scalars read, defaults filled in.
+//!
+//! What is unknown, planned or of the wrong form is reported here; what the values mean together is the business of
+//! [`crate::lower`]. A value that was reported stays as [`Shape::Faulty`], so that nobody reports it as missing too.
+
+use crate::diagnostics::{Mistakes, did_you_mean};
+use crate::interpolate::Sources;
+use crate::keys::{Key, POOL, Section, TOP, Type};
+use crate::span::Span;
+use crate::tree::{Data, Entry, Node};
+
+mod defaults;
+mod scalar;
+mod value;
+
+pub(crate) use value::{Item, Map, Meaning, Shape, Value};
+
+/// A document in its shape.
+pub(crate) struct Shaped {
+    pub(crate) top: Map,
+    /// A pool of which nothing is written: what a literal `host:port` in `to` stands for, but for its server.
+    pub(crate) bare_pool: Map,
+}
+
+/// Shapes a whole document, with what is inherited and every default.
+pub(crate) fn shape(root: &Node, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Shaped {
+    let mut shaper = Shaper { sources, mistakes };
+    let shaped = match &root.data {
+        Data::Empty => shaper.section(&TOP, &Node { span: root.span.clone(), data: Data::Map(Vec::new()) }, TOP_LABEL),
+        _ => shaper.section(&TOP, root, TOP_LABEL),
+    };
+    let empty = |label: &str| Map { span: root.span.clone(), label: label.to_owned(), items: Vec::new() };
+    let mut top = match shaped.data {
+        Shape::Map(top) => top,
+        _ => empty(TOP_LABEL),
+    };
+    let mut bare_pool = empty("pool");
+    defaults::inherit(&mut top, &mut bare_pool);
+    shaper.fill(&TOP, &mut top);
+    shaper.fill(&POOL, &mut bare_pool);
+    Shaped { top, bare_pool }
+}
+
+pub(crate) const TOP_LABEL: &str = "the configuration";
+
+struct Shaper<'a, 'b> {
+    sources: &'a Sources<'b>,
+    mistakes: &'a mut Mistakes,
+}
+
+impl Shaper<'_, '_> {
+    fn value(&mut self, ty: &'static Type, node: &Node, label: &str) -> Value {
+        if node.data == Data::Empty {
+            return self.faulty(&node.span, format!("{label} is empty, give it a value or remove the key"));
+        }
+        match ty {
+            Type::Section(section) => self.section(section, node, label),
+            Type::TextOr(form, section) => match &node.data {
+                Data::Scalar(_) => self.scalar(&Type::Text(form), node, label),
+                _ => self.section(section, node, label),
+            },
+            Type::Defaults(section) => self.inheritable(section, node, label),
+            Type::Named(noun, inner) => self.named(noun, inner, node, label),
+            Type::List(inner) => self.list(inner, node, label),
+            Type::ListOrNamed(inner) => match &node.data {
+                Data::Map(_) if !is_short_section(inner, node) => self.named("server", inner, node, label),
+                _ => self.list(inner, node, label),
+            },
+            _ => self.scalar(ty, node, label),
+        }
+    }
+
+    fn section(&mut self, section: &'static Section, node: &Node, label: &str) -> Value {
+        match &node.data {
+            Data::Map(entries) if self.is_planned_role(section, entries, label) => {
+                Value { span: node.span.clone(), data: Shape::Faulty }
+            }
+            Data::Map(entries) => {
+                let map = self.entries(section, entries, node, label);
+                self.check_complete(section, entries, &map);
+                Value { span: node.span.clone(), data: Shape::Map(map) }
+            }
+            Data::Scalar(word) if !section.presets.is_empty() => self.preset(section, word, node, label),
+            Data::Scalar(_) | Data::List(_) => {
+                let Some(key) = section.short.and_then(|short| section.key(short)) else {
+                    return self.faulty(&node.span, format!("{label} is {}, it must be a map", node.what()));
+                };
+                if matches!(node.data, Data::List(_)) && !takes_list(&key.ty) {
+                    return self.faulty(&node.span, format!("{label} is a list, it must be a single value or a map"));
+                }
+                let long = Entry { key: key.name.to_owned(), span: node.span.clone(), value: node.clone() };
+                let map = self.entries(section, &[long], node, label);
+                Value { span: node.span.clone(), data: Shape::Map(map) }
+            }
+            Data::Empty => self.faulty(&node.span, format!("{label} is empty, give it a value or remove the key")),
+        }
+    }
+
+    /// A section's keys as they are written.
+    fn entries(&mut self, section: &'static Section, entries: &[Entry], node: &Node, label: &str) -> Map {
+        let mut map = Map { span: node.span.clone(), label: label.to_owned(), items: Vec::new() };
+        for entry in entries {
+            if std::ptr::eq(section, &TOP) && entry.key.starts_with("x-") {
+                continue;
+            }
+            let Some(key) = section.key(&entry.key) else {
+                self.unknown_key(section, entry, label);
+                continue;
+            };
+            let value = if key.planned {
+                let message = format!("`{}` in {label} is planned and does not work yet in this version, remove it", key.name);
+                self.faulty(&entry.span, message)
+            } else {
+                self.value(&key.ty, &entry.value, &inner_label(key, label))
+            };
+            map.items.push(Item { key: entry.key.clone(), span: entry.span.clone(), value });
+        }
+        map
+    }
+
+    /// A listener whose role is still to come is one mistake, whatever else it holds.
+    fn is_planned_role(&mut self, section: &'static Section, entries: &[Entry], label: &str) -> bool {
+        let Some(Key { ty: Type::Word(words), .. }) = section.key("role") else { return false };
+        let role = entries.iter().find(|entry| entry.key == "role");
+        let Some(Node { data: Data::Scalar(text), span }) = role.map(|entry| &entry.value) else { return false };
+        if !words.iter().any(|word| word.planned && word.name == text) {
+            return false;
+        }
+        let message = format!("role `{text}` of {label} is planned and does not work yet in this version, remove the listener");
+        self.mistakes.note(span, message);
+        true
+    }
+
+    fn unknown_key(&mut self, section: &'static Section, entry: &Entry, label: &str) {
+        let key = &entry.key;
+        if let (Data::Empty, Some((name, value))) = (&entry.value.data, key.split_once(':')) {
+            let message = format!("`{key}` in {label} is one word in YAML, write it with a space: `{name}: {value}`");
+            self.mistakes.note(&entry.span, message);
+            return;
+        }
+        let hint = did_you_mean(key, section.live().map(|key| key.name));
+        self.mistakes.note(&entry.span, format!("unknown key `{key}` in {label}{hint}"));
+    }
+
+    fn check_complete(&mut self, section: &'static Section, entries: &[Entry], map: &Map) {
+        // A misspelt key is one mistake, not also a missing one.
+        let misspelt = |name| entries.iter().any(|e| section.key(&e.key).is_none() && !did_you_mean(&e.key, [name]).is_empty());
+        for key in section.live().filter(|key| key.required && !map.has(key.name) && !misspelt(key.name)) {
+            self.mistakes.note(&map.span, format!("`{}` is missing in {}", key.name, map.label));
+        }
+        if section.choice && entries.len() != 1 {
+            let kinds: Vec<_> = section.live().map(|key| format!("`{}`", key.name)).collect();
+            let message = format!("{} must have exactly one key, its kind: {}", map.label, kinds.join(" or "));
+            self.mistakes.note(&map.span, message);
+        }
+    }
+
+    fn preset(&mut self, section: &'static Section, word: &str, node: &Node, label: &str) -> Value {
+        let Some(preset) = section.presets.iter().find(|preset| preset.word == word) else {
+            let words = section.presets.iter().map(|preset| preset.word);
+            let all: Vec<_> = words.clone().map(|word| format!("`{word}`")).collect();
+            let hint = did_you_mean(word, words);
+            return self.faulty(&node.span, format!("{label} is {}, or a map, but not `{word}`{hint}", all.join(", ")));
+        };
+        let long = |(key, text): &(&str, &str)| Entry {
+            key: (*key).to_owned(),
+            span: node.span.clone(),
+            value: Node { span: node.span.clone(), data: Data::Scalar((*text).to_owned()) },
+        };
+        let entries: Vec<Entry> = preset.sets.iter().map(long).collect();
+        Value { span: node.span.clone(), data: Shape::Map(self.entries(section, &entries, node, label)) }
+    }
+
+    /// The keys of a section that may stand under `defaults`.
+    fn inheritable(&mut self, section: &'static Section, node: &Node, label: &str) -> Value {
+        let Data::Map(entries) = &node.data else {
+            return self.faulty(&node.span, format!("{label} is {}, it must be a map", node.what()));
+        };
+        let (own, shared): (Vec<Entry>, Vec<Entry>) =
+            entries.iter().cloned().partition(|entry| section.key(&entry.key).is_some_and(|key| key.own && !key.planned));
+        for entry in own {
+            let message = format!("`{}` cannot be inherited, write it in each {}", entry.key, section.noun);
+            self.mistakes.note(&entry.span, message);
+        }
+        Value { span: node.span.clone(), data: Shape::Map(self.entries(section, &shared, node, label)) }
+    }
+
+    fn named(&mut self, noun: &str, inner: &'static Type, node: &Node, label: &str) -> Value {
+        let Data::Map(entries) = &node.data else {
+            return self.faulty(&node.span, format!("{label} is {}, it must be a map of names", node.what()));
+        };
+        let mut map = Map { span: node.span.clone(), label: label.to_owned(), items: Vec::new() };
+        for entry in entries {
+            let value = self.value(inner, &entry.value, &format!("{noun} `{}`", entry.key));
+            map.items.push(Item { key: entry.key.clone(), span: entry.span.clone(), value });
+        }
+        Value { span: node.span.clone(), data: Shape::Map(map) }
+    }
+
+    fn list(&mut self, inner: &'static Type, node: &Node, label: &str) -> Value {
+        let Data::List(nodes) = &node.data else {
+            let only = self.value(inner, node, &item_label(inner, node, label, None));
+            return Value { span: node.span.clone(), data: Shape::List(vec![only]) };
+        };
+        if nodes.is_empty() {
+            return self.faulty(&node.span, format!("{label} is an empty list, fill it or remove the key"));
+        }
+        let items = nodes.iter().enumerate();
+        let values = items.map(|(n, item)| self.value(inner, item, &item_label(inner, item, label, Some(n + 1)))).collect();
+        Value { span: node.span.clone(), data: Shape::List(values) }
+    }
+
+    fn faulty(&mut self, span: &Span, message: String) -> Value {
+        self.mistakes.note(span, message);
+        Value { span: span.clone(), data: Shape::Faulty }
+    }
+}
+
+/// How messages name the value of a key.
+fn inner_label(key: &Key, label: &str) -> String {
+    if label == TOP_LABEL { format!("`{}`", key.name) } else { format!("`{}` of {label}", key.name) }
+}
+
+/// How messages name an element of a list.
+fn item_label(inner: &Type, node: &Node, label: &str, number: Option<usize>) -> String {
+    let (Type::Section(section) | Type::TextOr(_, section)) = inner else { return label.to_owned() };
+    if let Data::Map(entries) = &node.data {
+        let name = entries.iter().find(|entry| entry.key == "name" && section.key("name").is_some());
+        if let Some(Data::Scalar(name)) = name.map(|entry| &entry.value.data) {
+            return format!("{} `{name}`", section.noun);
+        }
+    }
+    // `routes` needs no mention beside `route 2`.
+    let label = label.strip_prefix("`routes` of ").unwrap_or(label);
+    match number {
+        Some(number) => format!("{} {number} of {label}", section.noun),
+        None => label.to_owned(),
+    }
+}
+
+fn takes_list(ty: &Type) -> bool {
+    matches!(ty, Type::List(_) | Type::ListOrNamed(_))
+}
+
+/// Whether a map that could be a map of names is a single element in its long form.
+fn is_short_section(inner: &Type, node: &Node) -> bool {
+    let (Type::Section(section), Data::Map(entries)) = (inner, &node.data) else { return false };
+    section.live().filter(|key| key.required).all(|key| entries.iter().any(|entry| entry.key == key.name))
+}

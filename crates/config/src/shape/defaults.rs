@@ -1,0 +1,106 @@
+//! What is not written: inherited from `defaults`, or the table's own default.
+
+use super::{Item, Map, Shape, Shaper, Value, inner_label};
+use crate::keys::{Default, Key, Section, Type};
+use crate::tree::{Data, Node};
+
+/// Gives pools, listeners and outermost routes what `defaults` says, field by field.
+///
+/// Nested routes take from the route around them when levels are folded; giving them defaults would beat what it says.
+pub(super) fn inherit(top: &mut Map, bare_pool: &mut Map) {
+    let Some(defaults) = top.map("defaults").cloned() else { return };
+    if let Some(pool) = defaults.map("pool") {
+        each(top, "pools", &mut |map| merge(map, pool));
+        merge(bare_pool, pool);
+    }
+    if let Some(listener) = defaults.map("listener") {
+        each(top, "listeners", &mut |map| merge(map, listener));
+    }
+    if let Some(route) = defaults.map("route") {
+        for owners in ["listeners", "sites"] {
+            each(top, owners, &mut |owner| routes(owner, route));
+        }
+    }
+}
+
+fn each(top: &mut Map, key: &str, visit: &mut dyn FnMut(&mut Map)) {
+    let Some(item) = top.items.iter_mut().find(|item| item.key == key) else { return };
+    let Shape::Map(named) = &mut item.value.data else { return };
+    for item in &mut named.items {
+        if let Shape::Map(map) = &mut item.value.data {
+            visit(map);
+        }
+    }
+}
+
+fn routes(owner: &mut Map, defaults: &Map) {
+    let Some(item) = owner.items.iter_mut().find(|item| item.key == "routes") else { return };
+    let Shape::List(list) = &mut item.value.data else { return };
+    for value in list {
+        if let Shape::Map(route) = &mut value.data {
+            merge(route, defaults);
+        }
+    }
+}
+
+/// Adds what is missing, map by map.
+fn merge(near: &mut Map, far: &Map) {
+    for item in &far.items {
+        match near.items.iter_mut().find(|known| known.key == item.key) {
+            None => near.items.push(item.clone()),
+            Some(Item { value: Value { data: Shape::Map(near), .. }, .. }) => {
+                if let Shape::Map(far) = &item.value.data {
+                    merge(near, far);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl Shaper<'_, '_> {
+    /// Fills in the table's defaults, all the way down.
+    pub(super) fn fill(&mut self, section: &'static Section, map: &mut Map) {
+        for key in section.live() {
+            match map.items.iter_mut().find(|item| item.key == key.name) {
+                Some(item) => self.fill_value(&key.ty, &mut item.value),
+                None => self.fill_missing(key, map),
+            }
+        }
+    }
+
+    fn fill_missing(&mut self, key: &'static Key, map: &mut Map) {
+        let span = map.span.clone();
+        let label = inner_label(key, &map.label);
+        let value = match (key.default, &key.ty) {
+            (Default::Text(text), ty) => {
+                let node = Node { span: span.clone(), data: Data::Scalar(text.to_owned()) };
+                self.value(ty, &node, &label)
+            }
+            (Default::Keys, Type::Section(inner)) => {
+                let mut filled = Map { span: span.clone(), label, items: Vec::new() };
+                self.fill(inner, &mut filled);
+                Value { span: span.clone(), data: Shape::Map(filled) }
+            }
+            _ => return,
+        };
+        map.items.push(Item { key: key.name.to_owned(), span, value });
+    }
+
+    fn fill_value(&mut self, ty: &'static Type, value: &mut Value) {
+        match (ty, &mut value.data) {
+            (Type::Section(section) | Type::TextOr(_, section), Shape::Map(map)) => self.fill(section, map),
+            (Type::Named(_, inner) | Type::ListOrNamed(inner), Shape::Map(map)) => {
+                for item in &mut map.items {
+                    self.fill_value(inner, &mut item.value);
+                }
+            }
+            (Type::List(inner) | Type::ListOrNamed(inner), Shape::List(list)) => {
+                for item in list {
+                    self.fill_value(inner, item);
+                }
+            }
+            _ => {}
+        }
+    }
+}
