@@ -2,6 +2,10 @@
 
 use regex::bytes::Regex;
 
+use super::facts::Facts;
+use super::judge::{Truth, all};
+use super::rule::{Condition, PathPattern};
+
 /// What the path pattern that matched left over. Offsets into the path that was matched, so readers are given it again.
 ///
 /// Of several path conditions the innermost counts, of a condition's patterns the first that holds.
@@ -35,16 +39,80 @@ impl Captures {
         range.and_then(|(start, end)| path.get(start..end)).unwrap_or_default()
     }
 
-    /// What a prefix leaves over.
-    pub(super) fn after(prefix: &str) -> Captures {
+    fn after(prefix: &str) -> Captures {
         Captures(Left::Star(prefix.len() + 1))
     }
 
-    /// The groups of a regular expression, if it matches.
-    pub(super) fn of(regex: &Regex, path: &[u8]) -> Option<Captures> {
+    fn of(regex: &Regex, path: &[u8]) -> Option<Captures> {
         let captures = regex.captures(path)?;
         let groups = captures.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect();
         Some(Captures(Left::Groups(groups)))
+    }
+}
+
+/// Where the captures of a rule come from once it has matched.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// Always these.
+    Fixed(Captures),
+    /// The first of these conditions that has any; the innermost comes first.
+    Conditions(Vec<Condition>),
+}
+
+impl Source {
+    pub(super) fn of(conditions: &[Condition]) -> Source {
+        let about_path: Vec<&Condition> = conditions.iter().rev().filter(|condition| condition.asks_path()).collect();
+        match about_path.first() {
+            None => Source::Fixed(Captures::default()),
+            Some(Condition::Path(patterns)) => match patterns.as_slice() {
+                [PathPattern::Exact(_)] => Source::Fixed(Captures::default()),
+                [PathPattern::Prefix(prefix)] => Source::Fixed(Captures::after(prefix)),
+                _ => Source::Conditions(about_path.into_iter().take(1).cloned().collect()),
+            },
+            Some(_) => Source::Conditions(about_path.into_iter().cloned().collect()),
+        }
+    }
+
+    /// The captures of a request that the rule matched.
+    pub(super) fn take(&self, facts: &Facts<'_>) -> Captures {
+        match self {
+            Source::Fixed(captures) => captures.clone(),
+            Source::Conditions(conditions) => {
+                conditions.iter().find_map(|condition| condition.captures(facts)).unwrap_or_default()
+            }
+        }
+    }
+}
+
+impl Condition {
+    /// Whether a pattern of paths may be what makes it hold.
+    fn asks_path(&self) -> bool {
+        match self {
+            Condition::Path(_) => true,
+            Condition::Any(lists) => lists.iter().flatten().any(Condition::asks_path),
+            _ => false,
+        }
+    }
+
+    fn captures(&self, facts: &Facts<'_>) -> Option<Captures> {
+        match self {
+            Condition::Path(patterns) => patterns.iter().find_map(|pattern| pattern.captures(facts.path)),
+            Condition::Any(lists) => lists.iter().find_map(|list| {
+                let captures = list.iter().rev().find_map(|condition| condition.captures(facts))?;
+                (all(list, facts) == Truth::True).then_some(captures)
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl PathPattern {
+    fn captures(&self, path: &[u8]) -> Option<Captures> {
+        match self {
+            PathPattern::Regex(regex) => Captures::of(regex, path),
+            PathPattern::Prefix(prefix) => self.holds(path).then(|| Captures::after(prefix)),
+            PathPattern::Exact(_) | PathPattern::Text(_) => self.holds(path).then(Captures::default),
+        }
     }
 }
 

@@ -2,9 +2,14 @@
 
 use wire::{Head, Known};
 
+/// The first cookie with this name.
+pub fn cookie<'a>(head: &'a Head, name: &[u8]) -> Option<&'a [u8]> {
+    values(head, name).next()
+}
+
 /// The values of all cookies with this name, over all `Cookie` fields. Quotes are part of a value (section 5.2), names
 /// differ in letter case, and what has no `=` has no name.
-pub(super) fn values<'a>(head: &'a Head, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn values<'a>(head: &'a Head, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     let pairs = head.values_of(Known::Cookie).flat_map(|field| field.split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let equals = memchr::memchr(b'=', pair)?;

@@ -5,6 +5,7 @@
 //! - `rule`: what a rule asks for, as the table's maker states it
 //! - `facts`: what a request shows
 //! - `table`: the compiled rules and the search
+//! - `keys`, `literal`, `index`, `candidates`: the few rules that host and path leave to be judged
 //! - `judge`: whether a condition holds, in three values and two ways of not yet knowing
 //! - `text`, `cookie`, `urlencoded`, `body`, `json`: the predicates' leaves
 //! - `captures`: what the path's pattern left over
@@ -13,21 +14,29 @@
 //! connection, allocates for a plain host and path, or knows what a rule leads to: the answer is its ordinal.
 
 mod body;
+mod candidates;
 mod captures;
 mod cookie;
 mod facts;
+mod index;
 mod json;
 mod json_path;
 mod judge;
+mod keys;
+mod literal;
 mod rule;
 mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 mod urlencoded;
 
 pub use body::BodyCondition;
 pub use captures::Captures;
+pub use cookie::cookie;
 pub use facts::{Body, Facts, Kind};
 pub use json_path::{BadJsonPath, JsonPath, JsonStep};
 pub use rule::{Condition, HostPattern, PathPattern, Rule};
 pub use table::{Finding, Found, Table};
 pub use text::Text;
+pub use urlencoded::query;

@@ -1,14 +1,18 @@
 //! The compiled rules and the search.
 
-use super::captures::Captures;
+use super::captures::{Captures, Source};
 use super::facts::Facts;
-use super::judge::{Truth, all};
-use super::rule::Rule;
+use super::index::Index;
+use super::judge::Truth;
+use super::keys::Keys;
+use super::rule::{Condition, Rule};
 
-/// The compiled rules of a listener.
+/// The compiled rules of a listener. What it says is what trying every rule in turn would say, but the number of rules
+/// that differ in host or path does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    rules: Vec<Rule>,
+    index: Index,
+    entries: Vec<Entry>,
 }
 
 /// What the table says of a request.
@@ -44,22 +48,56 @@ pub struct Found {
     pub captures: Captures,
 }
 
+/// What is left of a rule once the index has found it.
+#[derive(Clone, Debug)]
+struct Entry {
+    checks: Vec<Condition>,
+    captures: Source,
+}
+
 impl Table {
     /// Compiles rules; their order decides which of several wins.
     pub fn compile(rules: Vec<Rule>) -> Table {
-        Table { rules }
+        let mut table = Table::default();
+        for (ordinal, rule) in rules.into_iter().enumerate() {
+            let captures = Source::of(&rule.conditions);
+            let (keys, mut checks) = Keys::of(rule.conditions);
+            Condition::cheapest_first(&mut checks);
+            // Ordinals are half the size in the index; no configuration holds four billion rules.
+            table.index.file(ordinal as u32, keys);
+            table.entries.push(Entry { checks, captures });
+        }
+        table
     }
 
     /// The first rule at or after `from` that a request falls under.
     pub fn find(&self, facts: &Facts<'_>, from: usize) -> Finding {
-        for (ordinal, rule) in self.rules.iter().enumerate().skip(from) {
-            match all(&rule.conditions, facts) {
-                Truth::True => return Finding::Rule(Found { ordinal, captures: Captures::default() }),
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        for ordinal in self.index.candidates(facts.host, facts.path, from) {
+            let ordinal = ordinal as usize;
+            // The index names only ordinals that it was given with an entry.
+            let entry = &self.entries[ordinal];
+            match entry.judge(facts) {
+                Truth::True => return Finding::Rule(Found { ordinal, captures: entry.captures.take(facts) }),
                 Truth::Undecided(limit) => return Finding::NeedsBody { ordinal, limit },
                 Truth::TooLarge => return Finding::TooLarge { ordinal },
                 Truth::False | Truth::Unknown => {}
             }
         }
         Finding::None
+    }
+}
+
+impl Entry {
+    fn judge(&self, facts: &Facts<'_>) -> Truth {
+        let mut truth = Truth::True;
+        for check in &self.checks {
+            match check.judge(facts) {
+                // Whatever the other checks would say, this can no longer become a match.
+                refusal @ (Truth::False | Truth::Unknown) => return refusal,
+                other => truth = truth.and(other),
+            }
+        }
+        truth
     }
 }

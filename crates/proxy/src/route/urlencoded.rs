@@ -2,9 +2,16 @@
 
 use std::borrow::Cow;
 
+use wire::Head;
+
+/// The first parameter of the query with this name, decoded.
+pub fn query<'a>(head: &'a Head, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    values(head.query()?, name).next()
+}
+
 /// The values of all parameters with this name. An escape that is none stays as it is, as browsers and most servers
 /// have it.
-pub(super) fn values<'a>(text: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
+pub(super) fn values<'a>(text: &'a [u8], name: &[u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
     pairs(text).filter(move |(own, _)| *decode(own) == *name).map(|(_, value)| decode(value))
 }
 
