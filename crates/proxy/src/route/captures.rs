@@ -94,7 +94,7 @@ impl Condition {
         }
     }
 
-    fn captures(&self, facts: &Facts<'_>) -> Option<Captures> {
+    pub(super) fn captures(&self, facts: &Facts<'_>) -> Option<Captures> {
         match self {
             Condition::Path(patterns) => patterns.iter().find_map(|pattern| pattern.captures(facts.path)),
             Condition::Any(lists) => lists.iter().find_map(|list| {

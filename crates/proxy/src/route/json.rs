@@ -215,3 +215,147 @@ impl<'d> Reader<'d, '_> {
         self.document.as_bytes().get(self.at).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Whether a document is sound, judged without a place to find.
+    fn is_sound(document: &str) -> bool {
+        locate(document, &[]).is_some()
+    }
+
+    #[test]
+    fn several_places_are_found_in_one_pass() {
+        let paths: Vec<JsonPath> =
+            ["$.a[1]", "$.b", "$.a", "$.c", "$.a[1]"].iter().map(|path| path.parse().expect("a valid path")).collect();
+        let found = locate(r#" {"a": [0, "x\n"], "b": -1.5e+3} "#, &paths.iter().collect::<Vec<_>>());
+        let scalar = |text: &'static str| Some(Value::Scalar(text.into()));
+        assert_eq!(found, Some(vec![scalar("x\n"), scalar("-1.5e+3"), Some(Value::Composite), None, scalar("x\n")]));
+    }
+
+    #[test]
+    fn strings_are_decoded() {
+        let root: JsonPath = "$".parse().expect("a valid path");
+        for (document, text) in [
+            (r#""""#, ""),
+            (r#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"),
+            (r#""\u00e9\ud83d\ude00x""#, "\u{e9}\u{1f600}x"),
+            ("\"\u{e9}\u{7f}\"", "\u{e9}\u{7f}"),
+        ] {
+            assert_eq!(locate(document, &[&root]), Some(vec![Some(Value::Scalar(text.into()))]), "{document}");
+        }
+    }
+
+    #[test]
+    fn sloppy_documents_are_refused() {
+        for document in [
+            "",
+            " ",
+            "nul",
+            "nulll",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "1e",
+            "0x1",
+            "NaN",
+            "'a'",
+            "\"a",
+            "\"\n\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u+123\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "[",
+            "[1",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\":1 \"b\":2}",
+            "{}{}",
+            "1 2",
+            "\u{feff}1",
+            "/**/1",
+            "\u{a0}1",
+        ] {
+            assert!(!is_sound(document), "{document:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_once_in_each_object() {
+        assert!(!is_sound(r#"{"a":1,"b":2,"a":1}"#));
+        assert!(!is_sound(r#"[{"x":{"a":1,"\u0061":2}}]"#));
+        assert!(is_sound(r#"{"a":{"a":{"a":1}},"b":{"a":2}}"#));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(is_sound(&nested(DEEPEST)));
+        assert!(!is_sound(&nested(DEEPEST + 1)));
+        assert!(!is_sound(&"[".repeat(1 << 20)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn another_strict_reader_agrees(tokens in prop::collection::vec(token(), 0..12)) {
+            let document = tokens.concat();
+            // The other reader takes the last of two members of a name.
+            let other = serde_json::from_str::<serde_json::Value>(&document);
+            if is_sound(&document) {
+                prop_assert!(other.is_ok(), "{}", document);
+            } else if let Ok(value) = other {
+                let members = |text: &str| text.matches(':').count();
+                prop_assert!(members(&value.to_string()) < members(&document), "{}", document);
+            }
+        }
+    }
+
+    fn token() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "{\"a\":",
+            ",\"b\":",
+            "\"a\"",
+            "\"\\u0061\"",
+            "\"\\ud83d\\ude00\"",
+            "\"",
+            "\\",
+            "0",
+            "1",
+            "-",
+            ".5",
+            "e1",
+            "true",
+            "null",
+            " ",
+            "\n",
+            "\u{e9}",
+            "[]",
+            "{}",
+            "[1,",
+            "2]",
+            "}",
+        ])
+    }
+}
