@@ -1,0 +1,174 @@
+//! The access log: one line for each finished request.
+//!
+//! A worker formats its lines into a buffer of its own ([`Sink`]); full buffers, and whatever is there when the worker's
+//! ticker comes by, go to one writer thread ([`Log`]). A worker never waits: while the writer is behind, lines are
+//! dropped and counted. Lines never interleave and control bytes never reach the log raw.
+//!
+//! # The keys of a JSON line
+//!
+//! A key whose value does not exist is left out.
+//!
+//! | key | value |
+//! |---|---|
+//! | `time` | when the request's first byte came: RFC 3339, UTC, milliseconds |
+//! | `id` | the request's id, 24 hexadecimal digits |
+//! | `listener` | the listener's name |
+//! | `route` | the route's name |
+//! | `client` | the client's address, after trusted proxies were considered |
+//! | `peer` | the address and port of the connection's other end |
+//! | `method` | the request's method |
+//! | `host` | the host it asked for, in normal form |
+//! | `path` | the path, in normal form, without the query |
+//! | `query` | the query, without its question mark |
+//! | `version` | the HTTP version the client spoke: `1.0`, `1.1` |
+//! | `status` | the status that was sent; absent if none was |
+//! | `pool` | the pool's name |
+//! | `server` | the name of the server that was tried last |
+//! | `address` | its address: `127.0.0.1:9001`, `unix:/run/app.sock` |
+//! | `tries` | how many servers were tried; more than 1 means retries |
+//! | `reused` | whether the last try found an idle connection; absent if there was no try |
+//! | `bytes_in` | bytes of body from the client |
+//! | `bytes_out` | bytes of body to the client |
+//! | `head_us` | microseconds from the first byte to the complete head |
+//! | `queue_us` | microseconds spent waiting for a server that may be used |
+//! | `connect_us` | microseconds until a new connection was there |
+//! | `response_us` | microseconds from sending the request to the complete response head |
+//! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
+//! | `cut` | `true` if the response ended before it was complete |
+//! | `fault` | what went wrong, a short stable code |
+//! | `side` | on whose side: `client`, `server`, `proxy` |
+//!
+//! Text is UTF-8. Control characters and bytes that are not UTF-8 are written as `\u00XX`, the latter by the byte's value,
+//! so that every line is valid JSON; a reader cannot tell such a byte from the character of that number.
+//!
+//! # The combined format
+//!
+//! Apache's `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`, with `-` for what is not there. Quotes and
+//! backslashes are escaped by a backslash; control bytes and all bytes outside ASCII are written as `\xhh`.
+
+mod address;
+mod combined;
+mod escape;
+mod json;
+mod queue;
+mod sink;
+mod writer;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use base::Fault;
+use base::ids::{ClientIp, PeerAddr, RequestId};
+use wire::Version;
+
+pub use sink::Sink;
+pub use writer::Log;
+
+/// Everything about a finished request that a line may tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// When the request's first byte came.
+    pub time: SystemTime,
+    /// The request's id.
+    pub id: RequestId,
+    /// The listener's name.
+    pub listener: &'a str,
+    /// The route's name, if one with a name matched.
+    pub route: Option<&'a str>,
+    /// The other end of the connection.
+    pub peer: PeerAddr,
+    /// The client, after trusted proxies were considered.
+    pub client: ClientIp,
+    /// The method; empty if the request line was never understood.
+    pub method: &'a [u8],
+    /// The host in normal form; empty if there was none.
+    pub host: &'a [u8],
+    /// The path; empty if there was none, as for `CONNECT`.
+    pub path: &'a [u8],
+    /// The query without its question mark.
+    pub query: Option<&'a [u8]>,
+    /// The version that the client spoke.
+    pub version: Version,
+    /// The status that was sent; 0 if none was.
+    pub status: u16,
+    /// The pool's name.
+    pub pool: Option<&'a str>,
+    /// The name of the server that was tried last.
+    pub server: Option<&'a str>,
+    /// The address of the server that was tried last.
+    pub address: Option<Address<'a>>,
+    /// How many servers were tried; 0 if the answer was our own.
+    pub tries: u8,
+    /// Whether the last try found an idle connection; said only if there was a try.
+    pub reused: bool,
+    /// Bytes of body from the client.
+    pub bytes_in: u64,
+    /// Bytes of body to the client.
+    pub bytes_out: u64,
+    /// How long each part took.
+    pub phases: Phases,
+    /// Whether the response ended before it was complete.
+    pub cut: bool,
+    /// What went wrong.
+    pub fault: Option<Fault>,
+    /// The request's `Referer`, which only the combined format shows.
+    pub referer: Option<&'a [u8]>,
+    /// The request's `User-Agent`, which only the combined format shows.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+/// How long each part of a request took, in microseconds. `None` is a part that did not happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// From the first byte to the complete head.
+    pub head_us: Option<u64>,
+    /// Waiting for a server that may be used.
+    pub queue_us: Option<u64>,
+    /// Until a new connection was there.
+    pub connect_us: Option<u64>,
+    /// From sending the request to the complete response head.
+    pub response_us: Option<u64>,
+    /// From the first byte of the request to the last of the response.
+    pub total_us: u64,
+}
+
+/// Where a server lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address<'a> {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix stream socket.
+    Unix(&'a Path),
+}
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// Apache's combined log format.
+    Combined,
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to, and made if it is not there.
+    File(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Stdout => f.write_str("standard output"),
+            Target::Stderr => f.write_str("standard error"),
+            Target::File(path) => write!(f, "`{}`", path.display()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The metrics page: what [`stats`](crate::stats) counted, in Prometheus's text format, version 0.0.4.
+//!
+//! There is no registry and nothing is counted twice: whoever answers a scrape fills a [`Scrape`] with references to the
+//! counters of the snapshot that serves now, and [`Scrape::page`] sums their shards. Names follow Prometheus's
+//! conventions: base units, `_total` for what only grows. A label that does not apply is empty, which to Prometheus is
+//! the same as absent.
+//!
+//! | family | labels |
+//! |---|---|
+//! | `tidegate_requests_total` | `listener`, `route`, `code_class` |
+//! | `tidegate_request_seconds` (histogram) | `listener`, `route` |
+//! | `tidegate_request_bytes_total` | `listener`, `route`, `direction` |
+//! | `tidegate_faults_total` | `listener`, `route`, `side`, `code` |
+//! | `tidegate_connections`, `tidegate_connections_total`, `tidegate_connections_refused_total` | `listener`, `worker` |
+//! | `tidegate_server_requests_total` | `pool`, `server`, `address`, `code_class` |
+//! | `tidegate_server_request_seconds` (histogram) | `pool`, `server`, `address` |
+//! | `tidegate_server_bytes_total` | `pool`, `server`, `address`, `direction` |
+//! | `tidegate_server_faults_total` | `pool`, `server`, `address`, `side`, `code` |
+//! | `tidegate_server_in_flight`, `tidegate_server_connections`, `tidegate_server_up` | `pool`, `server`, `address` |
+//! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
+//! | `tidegate_log_dropped_total` | |
+//! | `tidegate_config_generation` | |
+//! | `tidegate_config_reloads_total` | `result`: `ok`, `failed` |
+//! | `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` | |
+
+mod page;
+mod process;
+mod requests;
+
+use base::ids::WorkerId;
+
+use crate::stats::{ConnectionStats, Connections, RequestStats, TurnMeter};
+use page::{Label, Page, labels};
+use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
+
+pub use process::Process;
+
+/// Everything that one scrape shows.
+#[derive(Clone, Debug, Default)]
+pub struct Scrape<'a> {
+    /// The routes of every listener.
+    pub routes: Vec<Route<'a>>,
+    /// The listeners.
+    pub listeners: Vec<Listener<'a>>,
+    /// The servers of every pool.
+    pub servers: Vec<Server<'a>>,
+    /// The workers' turns, in the workers' order.
+    pub turns: Vec<&'a TurnMeter>,
+    /// Lines that the access log has lost since the start, over all logs there were.
+    pub log_dropped: u64,
+    /// The number of the configuration that serves now.
+    pub generation: u64,
+    /// Reloads that took effect.
+    pub reloads_ok: u64,
+    /// Reloads that were refused.
+    pub reloads_failed: u64,
+    /// The process; absent if the system did not say.
+    pub process: Option<Process>,
+}
+
+/// One route of one listener. Entries with the same listener and route are shown as one, their sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// The listener's name.
+    pub listener: &'a str,
+    /// The route's name; empty stands for all routes that have none, and requests that matched none.
+    pub route: &'a str,
+    /// Its counters.
+    pub stats: &'a RequestStats,
+}
+
+/// One listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener<'a> {
+    /// Its name.
+    pub listener: &'a str,
+    /// Its counters.
+    pub stats: &'a ConnectionStats,
+}
+
+/// One server of one pool. No two entries may have the same pool, server and address.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The server's name.
+    pub server: &'a str,
+    /// Its address.
+    pub address: &'a str,
+    /// Its counters: what it answered, and how long it took.
+    pub stats: &'a RequestStats,
+    /// Requests that wait for its answer or receive it.
+    pub in_flight: u64,
+    /// Connections to it, idle ones among them.
+    pub connections: u64,
+    /// Whether it may be chosen.
+    pub up: bool,
+}
+
+/// The media type of the page.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+impl Scrape<'_> {
+    /// The page.
+    pub fn page(&self) -> String {
+        let mut page = Page::default();
+        self.write_routes(&mut page);
+        self.write_listeners(&mut page);
+        self.write_servers(&mut page);
+        self.write_workers(&mut page);
+        self.write_house(&mut page);
+        if let Some(process) = self.process {
+            process.write(&mut page);
+        }
+        page.text()
+    }
+
+    fn write_routes(&self, page: &mut Page) {
+        let rows =
+            self.routes.iter().map(|route| ([("listener", route.listener), ("route", route.route)], route.stats));
+        ROUTE_FAMILIES.write(page, rows);
+    }
+
+    fn write_listeners(&self, page: &mut Page) {
+        let rows: Vec<(Vec<Label>, Connections)> = self
+            .listeners
+            .iter()
+            .flat_map(|of| of.stats.read().map(|(worker, read)| (listener_labels(of.listener, worker), read)))
+            .collect();
+        page.gauge(
+            "tidegate_connections",
+            "Client connections that are open now.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.active as f64)),
+        );
+        page.counter(
+            "tidegate_connections_total",
+            "Client connections that were accepted.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.accepted as f64)),
+        );
+        page.counter(
+            "tidegate_connections_refused_total",
+            "Client connections that were closed at once, because a limit was reached.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.refused as f64)),
+        );
+    }
+
+    fn write_servers(&self, page: &mut Page) {
+        SERVER_FAMILIES.write(page, self.servers.iter().map(|server| (server.labels(), server.stats)));
+        let gauges: [(&str, &str, fn(&Server<'_>) -> f64); 3] = [
+            ("tidegate_server_in_flight", "Requests that the server works on now.", |server| server.in_flight as f64),
+            (
+                "tidegate_server_connections",
+                "Connections to the server that are open now, idle ones included.",
+                |server| server.connections as f64,
+            ),
+            ("tidegate_server_up", "Whether the server may be chosen: 1 if so, else 0.", |server| f64::from(server.up)),
+        ];
+        for (name, help, value) in gauges {
+            page.gauge(name, help, self.servers.iter().map(|server| (labels(&server.labels()), value(server))));
+        }
+    }
+
+    fn write_workers(&self, page: &mut Page) {
+        let workers = || self.turns.iter().enumerate().map(|(worker, turns)| (worker_labels(worker), turns));
+        page.gauge(
+            "tidegate_worker_longest_turn_seconds",
+            "The longest time that the worker kept its thread without waiting, since the start or the last reset.",
+            workers().map(|(labels, turns)| (labels, turns.longest().as_secs_f64())),
+        );
+        page.counter(
+            "tidegate_worker_slow_turns_total",
+            "Times that the worker kept its thread for more than a millisecond.",
+            workers().map(|(labels, turns)| (labels, turns.slow() as f64)),
+        );
+    }
+
+    fn write_house(&self, page: &mut Page) {
+        page.counter(
+            "tidegate_log_dropped_total",
+            "Access log lines that were lost, because the disk was behind or failed.",
+            [(Vec::new(), self.log_dropped as f64)],
+        );
+        page.gauge(
+            "tidegate_config_generation",
+            "The number of the configuration that serves now; each reload that takes effect adds one.",
+            [(Vec::new(), self.generation as f64)],
+        );
+        page.counter(
+            "tidegate_config_reloads_total",
+            "Reloads of the configuration, by whether they took effect.",
+            [("ok", self.reloads_ok), ("failed", self.reloads_failed)]
+                .map(|(result, count)| (labels(&[("result", result)]), count as f64)),
+        );
+    }
+}
+
+impl<'a> Server<'a> {
+    fn labels(&self) -> [(&'static str, &'a str); 3] {
+        [("pool", self.pool), ("server", self.server), ("address", self.address)]
+    }
+}
+
+fn listener_labels(listener: &str, worker: WorkerId) -> Vec<Label> {
+    labels(&[("listener", listener), ("worker", &worker.0.to_string())])
+}
+
+fn worker_labels(worker: usize) -> Vec<Label> {
+    labels(&[("worker", &worker.to_string())])
+}

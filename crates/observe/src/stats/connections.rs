@@ -1,0 +1,106 @@
+//! A listener's connections, worker by worker.
+
+use base::ids::WorkerId;
+
+use super::Counter;
+
+/// Connection counters of one listener.
+#[derive(Debug)]
+pub struct ConnectionStats {
+    shards: Box<[ConnectionShard]>,
+}
+
+/// One worker's part of [`ConnectionStats`]. Only that worker may count into it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ConnectionShard {
+    accepted: Counter,
+    refused: Counter,
+    begun: Counter,
+    ended: Counter,
+}
+
+/// A reading of one worker's connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Accepted by this worker since the start.
+    pub accepted: u64,
+    /// Closed at once, because a limit was reached.
+    pub refused: u64,
+    /// Served by this worker now. One that was handed over counts where it is served, not where it was accepted.
+    pub active: u64,
+}
+
+impl ConnectionStats {
+    /// Counters for so many workers.
+    pub fn new(workers: usize) -> ConnectionStats {
+        ConnectionStats { shards: (0..workers).map(|_| ConnectionShard::default()).collect() }
+    }
+
+    /// The worker's own part.
+    ///
+    /// # Panics
+    /// There are not so many workers.
+    pub fn shard(&self, worker: WorkerId) -> &ConnectionShard {
+        &self.shards[worker.0]
+    }
+
+    /// What each worker counted.
+    pub fn read(&self) -> impl Iterator<Item = (WorkerId, Connections)> {
+        self.shards.iter().enumerate().map(|(worker, shard)| (WorkerId(worker), shard.read()))
+    }
+}
+
+impl ConnectionShard {
+    /// The kernel gave us a connection.
+    pub fn accepted(&self) {
+        self.accepted.add(1);
+    }
+
+    /// It was closed at once, because a limit was reached.
+    pub fn refused(&self) {
+        self.refused.add(1);
+    }
+
+    /// This worker begins to serve one, accepted here or handed over.
+    pub fn begun(&self) {
+        self.begun.add(1);
+    }
+
+    /// This worker is done with one that it had begun.
+    pub fn ended(&self) {
+        self.ended.add(1);
+    }
+
+    fn read(&self) -> Connections {
+        Connections {
+            accepted: self.accepted.read(),
+            refused: self.refused.read(),
+            // The two are not read at one instant: one that comes and goes in between must not count as minus one.
+            active: self.begun.read().saturating_sub(self.ended.read()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_moves_counts_where_it_is_served() {
+        let stats = ConnectionStats::new(2);
+        let (first, second) = (stats.shard(WorkerId(0)), stats.shard(WorkerId(1)));
+        (0..3).for_each(|_| first.accepted());
+        first.refused();
+        first.begun();
+        second.begun();
+        first.ended();
+        assert_eq!(
+            stats.read().collect::<Vec<_>>(),
+            [
+                (WorkerId(0), Connections { accepted: 3, refused: 1, active: 0 }),
+                (WorkerId(1), Connections { accepted: 0, refused: 0, active: 1 }),
+            ]
+        );
+    }
+}
