@@ -56,6 +56,8 @@ pub enum Kind {
     Expectation,
     /// The request was sent to a scheme or authority that this listener does not serve.
     Misdirected,
+    /// The request has passed through us too often.
+    Loop,
     /// The head did not arrive in time.
     HeadTimeout,
     /// The body stood still for too long.
@@ -86,6 +88,8 @@ pub enum Kind {
     BadResponse,
     /// The connection broke inside the response's body.
     Truncated,
+    /// The server answered with a status that the configuration tries again on.
+    BadStatus,
     /// A body stood still for too long while it was relayed.
     StreamTimeout,
     /// The request took longer than `timeouts.total`.
@@ -120,7 +124,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 28] = [
+    pub const ALL: [Kind; 30] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -130,6 +134,7 @@ impl Kind {
         Kind::Version,
         Kind::Expectation,
         Kind::Misdirected,
+        Kind::Loop,
         Kind::HeadTimeout,
         Kind::BodyTimeout,
         Kind::ClientGone,
@@ -145,6 +150,7 @@ impl Kind {
         Kind::ResponseTimeout,
         Kind::BadResponse,
         Kind::Truncated,
+        Kind::BadStatus,
         Kind::StreamTimeout,
         Kind::TotalTimeout,
         Kind::Overload,
@@ -163,6 +169,7 @@ impl Kind {
             Kind::Version => "version",
             Kind::Expectation => "expectation",
             Kind::Misdirected => "misdirected",
+            Kind::Loop => "loop",
             Kind::HeadTimeout => "head_timeout",
             Kind::BodyTimeout => "body_timeout",
             Kind::ClientGone => "client_gone",
@@ -178,6 +185,7 @@ impl Kind {
             Kind::ResponseTimeout => "response_timeout",
             Kind::BadResponse => "bad_response",
             Kind::Truncated => "truncated",
+            Kind::BadStatus => "bad_status",
             Kind::StreamTimeout => "stream_timeout",
             Kind::TotalTimeout => "total_timeout",
             Kind::Overload => "overload",

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO, and nothing here knows a protocol.
 
+pub mod civil;
 pub mod fault;
 pub mod ids;
 pub mod units;

@@ -75,6 +75,15 @@ impl Timers {
         Timer { slot, home: Rc::clone(self) }
     }
 
+    /// Wakes everybody who waits with a timer, whatever its deadline: something else has changed.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> =
+            self.state.borrow_mut().slots.iter_mut().filter_map(|slot| slot.waker.take()).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
     /// Wakes the owners of expired timers, for ever.
     pub async fn drive(self: Rc<Timers>) {
         let mut sleep: std::pin::Pin<&mut Sleep> = pin!(sleep_until(self.start.into()));

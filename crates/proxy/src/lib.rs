@@ -1,1 +1,30 @@
-//! The data plane.
+//! The data plane. The rooms stand in the order in which a request walks through them:
+//!
+//! - [`door`]: accepts connections, keeps the workers even, refuses what is too much
+//! - [`session`]: the life of one connection
+//! - [`exchange`]: the story of one request, top to bottom
+//! - [`route`]: host, path and predicates to one route
+//! - [`policy`]: what happens on the way to the destination and back
+//! - [`attempt`]: pick, check out, send, first byte; the only room for retries
+//! - [`balance`]: one file per algorithm
+//! - [`pool`]: servers, idle connections, limits and the queue
+//! - [`relay`]: bodies, trailers and tunnels
+//! - [`reply`]: answers of our own; the one table from faults to statuses
+//! - [`finish`]: the access record and the counters
+//!
+//! [`worker`] is the thread that all of it runs on, and [`snapshot`] is what it runs by: defined here, manufactured by
+//! the control crate. Nothing here knows a configuration model, a file or a YAML document.
+
+pub mod attempt;
+pub mod balance;
+pub mod door;
+pub mod exchange;
+pub mod finish;
+pub mod policy;
+pub mod pool;
+pub mod relay;
+pub mod reply;
+pub mod route;
+pub mod session;
+pub mod snapshot;
+pub mod worker;

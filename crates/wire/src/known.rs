@@ -12,6 +12,8 @@ pub enum Known {
     ContentLength,
     /// `Cookie`
     Cookie,
+    /// `Date`
+    Date,
     /// `Expect`
     Expect,
     /// `Forwarded`
@@ -56,6 +58,7 @@ impl Known {
             2 if is(name, b"te") => Known::Te,
             3 if is(name, b"via") => Known::Via,
             4 if is(name, b"host") => Known::Host,
+            4 if is(name, b"date") => Known::Date,
             6 if is(name, b"cookie") => Known::Cookie,
             6 if is(name, b"expect") => Known::Expect,
             7 if is(name, b"upgrade") => Known::Upgrade,

@@ -1,0 +1,207 @@
+//! A connection to a server: which server, an idle one or a new one, and the wait for one where there is a limit.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use base::{Fault, Kind, Retry};
+use http::Conn;
+use net::dial::dial;
+
+use super::{GONE, Upstream, is_client_gone};
+use crate::balance;
+use crate::exchange::Exchange;
+use crate::pool::{Grant, Lease, Parked, Pool, Server};
+use crate::session::Session;
+use crate::snapshot::Arm;
+use crate::worker::{Command, Worker};
+
+/// Finds a server that was not tried yet, if there is one, and gets a connection to it. `fresh` asks for a new connection
+/// to the server of the last try, whose idle one had gone stale.
+pub(super) async fn checkout(
+    session: &mut Session,
+    x: &mut Exchange,
+    arm: &Arm,
+    tried: &[usize],
+    fresh: bool,
+) -> Result<Upstream, Fault> {
+    let pool = &arm.pool;
+    if fresh
+        && let Some(server) = x.notes.server.and_then(|number| pool.servers.get(number))
+        && let Some(lease) = server.lease(&pool.gate)
+    {
+        return connect(session, x, arm, lease).await;
+    }
+    let choice = if pool.limited && pool.gate.waiting() > 0 {
+        Choice::Saturated
+    } else {
+        choose(&session.worker, pool, tried)
+    };
+    match choice {
+        Choice::None => Err(Fault::proxy(Kind::NoServer)),
+        Choice::Idle(number, parked) => {
+            x.notes.server = Some(number);
+            Ok(Upstream::new(parked.conn, parked.lease, true))
+        }
+        Choice::Lease(number, lease) => {
+            x.notes.server = Some(number);
+            connect(session, x, arm, lease).await
+        }
+        Choice::Saturated => queue(session, x, arm).await,
+    }
+}
+
+enum Choice {
+    /// No server may be used at all.
+    None,
+    /// An idle connection.
+    Idle(usize, Parked),
+    /// The right to open one.
+    Lease(usize, Lease),
+    /// Every server that may be used is at its limit.
+    Saturated,
+}
+
+/// Servers that are well and untried come first, then well ones, then those that are down: if all are, one of them may
+/// have come back, and an error is the worst that can happen.
+fn choose(worker: &Worker, pool: &Pool, tried: &[usize]) -> Choice {
+    let untried = |server: &Server| !tried.contains(&server.slot);
+    let tiers: [&dyn Fn(&Server) -> bool; 3] = [
+        &|server| server.is_usable() && untried(server),
+        &|server| server.is_usable(),
+        &|server| !server.is_drained() && server.weight() > 0,
+    ];
+    let first = if tried.is_empty() { &tiers[1..] } else { &tiers[..] };
+    for tier in first {
+        // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
+        for _ in 0..pool.servers.len().max(1) {
+            let Some(number) = pick(worker, pool, tier) else { break };
+            let server = &pool.servers[number];
+            if let Some(parked) = worker.idle.take(server) {
+                return Choice::Idle(number, parked);
+            }
+            if let Some(lease) = server.lease(&pool.gate) {
+                return Choice::Lease(number, lease);
+            }
+        }
+        if pool.servers.iter().any(|server| tier(server)) {
+            return Choice::Saturated;
+        }
+    }
+    Choice::None
+}
+
+fn pick(worker: &Worker, pool: &Pool, tier: &dyn Fn(&Server) -> bool) -> Option<usize> {
+    let has_room = |server: &Server| {
+        !pool.limited || worker.idle.has(server) || server.max_connections().is_none_or(|most| server.open() < most)
+    };
+    let allowed = |server: &Server| tier(server) && has_room(server);
+    worker.with_cursor(pool.key, |cursor| {
+        balance::pick(pool.balance, &pool.servers, cursor, &mut worker.random.borrow_mut(), allowed)
+    })
+}
+
+/// Waits for a server below its limit, in the order of arrival across all workers.
+async fn queue(session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<Upstream, Fault> {
+    let pool = &arm.pool;
+    let began = Instant::now();
+    let result = loop {
+        let Some(waiting) = pool.gate.queue() else { break Err(Fault::proxy(Kind::QueueFull)) };
+        ask_for_room(&session.worker, pool);
+        session.timer.arm(began, arm.timeouts.queue);
+        let granted = poll_fn(|cx| {
+            if let Poll::Ready(grant) = waiting.poll(cx) {
+                return Poll::Ready(Ok(grant));
+            }
+            if is_client_gone(session, cx) {
+                return Poll::Ready(Err(GONE));
+            }
+            session.timer.poll_expired(cx).map(|()| Err(Fault::proxy(Kind::QueueTimeout)))
+        })
+        .await;
+        drop(waiting);
+        match granted {
+            Ok(Grant::Again) => match choose(&session.worker, pool, &[]) {
+                Choice::Saturated => {}
+                Choice::None => break Err(Fault::proxy(Kind::NoServer)),
+                Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
+                Choice::Lease(_, lease) => break Ok((lease, None)),
+            },
+            Ok(Grant::Lease(lease)) => break Ok((lease, None)),
+            Ok(Grant::Connection(detached, lease)) => {
+                let attached = detached.attach().map_err(|_| Fault::proxy(Kind::Overload))?;
+                break Ok((lease, Some(Conn::new(attached))));
+            }
+            Err(fault) => break Err(fault),
+        }
+    };
+    x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
+    let (lease, conn) = result?;
+    x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
+    match conn {
+        Some(conn) => Ok(Upstream::new(conn, lease, true)),
+        None => connect(session, x, arm, lease).await,
+    }
+}
+
+/// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it.
+fn ask_for_room(worker: &Worker, pool: &Pool) {
+    for server in pool.servers.iter().filter(|server| !server.is_drained()) {
+        if let Some(lease) = server.lease(&pool.gate) {
+            drop(pool.gate.give(Grant::Lease(lease)));
+            return;
+        }
+    }
+    for server in pool.servers.iter().filter(|server| server.idle() > 0) {
+        worker.fleet.tell_all(|_| Command::Relinquish(Arc::clone(server), Arc::clone(&pool.gate)));
+    }
+}
+
+async fn connect(session: &mut Session, x: &mut Exchange, arm: &Arm, lease: Lease) -> Result<Upstream, Fault> {
+    let began = Instant::now();
+    session.timer.arm(began, arm.timeouts.connect);
+    let dialled = {
+        let mut dialling = pin!(dial(&lease.server().id.address));
+        poll_fn(|cx| {
+            if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
+                return Poll::Ready(Ok(dialled));
+            }
+            if is_client_gone(session, cx) {
+                return Poll::Ready(Err(GONE));
+            }
+            ready!(session.timer.poll_expired(cx));
+            Poll::Ready(Err(Fault::server(Kind::ConnectTimeout, Retry::Always)))
+        })
+        .await
+    };
+    x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
+    let server = lease.server();
+    match dialled {
+        Ok(Ok(stream)) => {
+            server.connect_succeeded();
+            Ok(Upstream::new(Conn::new(stream), lease, false))
+        }
+        Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
+        Ok(Err(_)) => {
+            server.connect_failed();
+            Err(Fault::server(Kind::Connect, Retry::Always))
+        }
+        Err(fault) => {
+            if fault.kind == Kind::ConnectTimeout {
+                server.connect_failed();
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// Whether a connect failed for want of descriptors or ports of ours, which says nothing of the server.
+fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EADDRNOTAVAIL: i32 = 99;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL))
+}

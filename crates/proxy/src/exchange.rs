@@ -1,0 +1,437 @@
+//! The story of one request, top to bottom.
+//!
+//! Pin a snapshot, admit the request, find its route, walk the policies, attempt the destination, walk the policies back,
+//! relay, record. A fault anywhere becomes an answer. One edge leads back (a retry, inside [`attempt`](crate::attempt)),
+//! one skips ahead (an answer of our own).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use base::ids::RequestId;
+use base::{Fault, Kind};
+use http::{Backlog, BodyReader};
+use wire::head::{Method, Scheme};
+use wire::{Head, Known, Version, forwarded, hop, uri};
+
+use crate::attempt;
+use crate::policy::{self, View};
+use crate::relay::Pump;
+use crate::route::{self, Body, Captures, Finding};
+use crate::session::Session;
+use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
+use crate::{finish, reply};
+
+/// What one request needs while it is under way. A worker keeps them and uses them again.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The request's head; from the policies on, as the server will see it.
+    pub(crate) request: Head,
+    /// The response's head.
+    pub(crate) response: Head,
+    /// The request's body on its way to the server.
+    pub(crate) upload: Pump,
+    /// Content of the request's body that was read before it was sent: a retry sends it again.
+    pub(crate) prefix: Vec<u8>,
+    /// Bytes that the client has not taken yet: interim responses, or an answer of our own.
+    pub(crate) to_client: Backlog,
+    /// What is known of the request.
+    pub(crate) facts: Facts,
+    /// What is noted for the record.
+    pub(crate) notes: Notes,
+    /// How the connection to the client goes on.
+    pub(crate) client: ClientSide,
+}
+
+/// What is known of a request, for matching, templates and the record.
+#[derive(Debug)]
+pub struct Facts {
+    pub(crate) id: RequestId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) client: IpAddr,
+    pub(crate) host: Vec<u8>,
+    pub(crate) path: Vec<u8>,
+    pub(crate) query: Option<Vec<u8>>,
+    pub(crate) captures: Captures,
+    pub(crate) websocket: bool,
+}
+
+/// How the connection to the client goes on.
+#[derive(Debug)]
+pub(crate) struct ClientSide {
+    pub(crate) version: Version,
+    /// The client would send another request.
+    pub(crate) keep_alive: bool,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(crate) awaits_continue: bool,
+    /// The method was HEAD.
+    pub(crate) head_only: bool,
+    /// The first byte of the final response's head was given to the socket.
+    pub(crate) answered: bool,
+}
+
+/// What is noted on the way, for the record.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    pub(crate) time: SystemTime,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) head: Option<Duration>,
+    pub(crate) queue: Option<Duration>,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) response: Option<Duration>,
+    pub(crate) status: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) tries: u8,
+    pub(crate) reused: bool,
+    /// An interim response has gone to the client.
+    pub(crate) interim: bool,
+    pub(crate) cut: bool,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) reason: &'static str,
+    /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
+    pub(crate) arm: Option<usize>,
+    pub(crate) server: Option<usize>,
+}
+
+/// What becomes of the connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It waits for the next request.
+    KeepAlive,
+    /// It closes.
+    Close,
+    /// It closes, but what the client still sends is read for a while, so that it can read our answer.
+    Linger,
+}
+
+/// The listener that an exchange runs by, whatever is reloaded meanwhile.
+pub(crate) enum Pinned {
+    Current(Rc<Arc<Snapshot>>, usize),
+    Removed(Arc<Listener>),
+}
+
+/// Serves one request whose head has been read.
+pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
+    let pinned = pin(session);
+    let mut route = &pinned.default;
+    let after = match story(session, x, &pinned, &mut route).await {
+        Ok(after) => after,
+        Err(fault) => reply::fault(session, x, route, fault).await,
+    };
+    finish::record(session, x, &pinned, route);
+    after
+}
+
+async fn story<'a>(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &'a Listener,
+    route: &mut &'a Arc<Route>,
+) -> Result<After, Fault> {
+    admit(session, x, listener)?;
+    *route = find(session, x, listener).await?;
+    let arm = match &route.ending {
+        Ending::Pools(arms) => choose(session, x, arms),
+        Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
+        Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
+        Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
+        Ending::NoRoute => return Err(Fault::client(Kind::NoRoute)),
+    };
+    limit_body(x, route)?;
+    prepare(session, x, listener, route)?;
+    let upstream = attempt::attempt(session, x, route, arm).await?;
+    attempt::deliver(session, x, listener, route, arm, upstream).await
+}
+
+fn pin(session: &mut Session) -> Pinned {
+    let snapshot = session.worker.pin();
+    let id = session.origin.listener;
+    match snapshot.listener(id) {
+        None => Pinned::Removed(Arc::clone(&session.listener)),
+        Some(listener) => {
+            if !Arc::ptr_eq(listener, &session.listener) {
+                session.adopt(Arc::clone(listener));
+            }
+            Pinned::Current(snapshot, id.0)
+        }
+    }
+}
+
+/// Settles what the request is, before anything is asked of it: its one path, its host, its client, its connection.
+fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(), Fault> {
+    let head = &mut x.request;
+    let wishes = hop::wishes(head);
+    x.client.version = head.version();
+    x.client.head_only = head.method() == Method::Head;
+    x.client.keep_alive = match head.version() {
+        Version::H11 => !wishes.close,
+        Version::H10 => wishes.keep_alive && !wishes.close,
+    };
+    x.upload = Pump::new(BodyReader::new(head.framing()), head.framing(), session.worker.fleet.splice);
+    x.facts.id = session.worker.next_id();
+    x.facts.peer = session.origin.peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+    x.facts.client = forwarded::client_ip(head, x.facts.peer.ip(), &listener.forwarding);
+    x.facts.host.clear();
+    x.facts.host.extend_from_slice(&uri::host(head.authority()));
+    x.facts.query = head.query().map(<[u8]>::to_vec);
+    x.facts.path.clear();
+    x.facts.path.extend_from_slice(head.path());
+    if head.method() == Method::Connect {
+        x.notes.reason = "CONNECT is for forward proxies";
+        return Err(Fault::client(Kind::Unsupported));
+    }
+    if head.scheme() == Scheme::Https {
+        x.notes.reason = "an https target on a plain listener";
+        return Err(Fault::client(Kind::Misdirected));
+    }
+    if head.path() != b"*" {
+        let normal = match uri::normalize(head.path()) {
+            Ok(normal) => normal,
+            Err(bad) => {
+                x.notes.reason = bad.reason();
+                return Err(Fault::client(Kind::Malformed));
+            }
+        };
+        if let std::borrow::Cow::Owned(normal) = normal {
+            head.set_path(&normal);
+            x.facts.path = normal;
+        }
+    }
+    x.facts.websocket = wishes.upgrade
+        && head.method() == Method::Get
+        && head.version() == Version::H11
+        && head.values_of(Known::Upgrade).flat_map(hop::options).any(|name| name.eq_ignore_ascii_case(b"websocket"));
+    if head.has(Known::Expect) {
+        if !head.values_of(Known::Expect).all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+            return Err(Fault::client(Kind::Expectation));
+        }
+        // RFC 9110 section 10.1.1: from HTTP/1.0, and without a body, it means nothing.
+        x.client.awaits_continue = head.version() == Version::H11 && !x.upload.is_read();
+    }
+    if forwarded::via_count(head) > forwarded::MOST_PASSES {
+        x.notes.reason = "the request has come round in a loop";
+        return Err(Fault::client(Kind::Loop));
+    }
+    Ok(())
+}
+
+/// Finds the route; reads the body only as far as a rule's body predicate needs it.
+async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listener) -> Result<&'a Arc<Route>, Fault> {
+    let mut from = 0;
+    let mut wanted: Option<usize> = None;
+    loop {
+        let found = {
+            let body = match wanted {
+                None => Body::Unread,
+                Some(_) => Body::Prefix { bytes: &x.prefix, complete: x.upload.is_read() },
+            };
+            let facts = route::Facts {
+                head: &x.request,
+                host: &x.facts.host,
+                path: &x.facts.path,
+                client: x.facts.client,
+                port: session.origin.port,
+                kind: if x.facts.websocket { route::Kind::Websocket } else { route::Kind::Http },
+                body,
+            };
+            listener.table.find(&facts, from)
+        };
+        match found {
+            Finding::Rule(found) => {
+                x.facts.captures = found.captures;
+                return Ok(&listener.routes[found.ordinal]);
+            }
+            Finding::None => return Ok(&listener.default),
+            Finding::TooLarge { .. } => return Err(Fault::client(Kind::BodyTooLarge)),
+            Finding::NeedsBody { ordinal, limit } => {
+                if wanted.is_some_and(|had| had >= limit) {
+                    // Everything that this rule may see is there already.
+                    from = ordinal + 1;
+                    continue;
+                }
+                attempt::read_prefix(session, x, limit).await?;
+                (from, wanted) = (ordinal, Some(limit));
+            }
+        }
+    }
+}
+
+fn choose<'a>(session: &Session, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
+    let number = if arms.len() == 1 {
+        0
+    } else {
+        let drawn = session.worker.random.borrow_mut().u32(0..10_000);
+        arms.iter().position(|arm| drawn < arm.up_to).unwrap_or(arms.len() - 1)
+    };
+    x.notes.arm = Some(number);
+    &arms[number]
+}
+
+fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
+    let limit = route.max_request_body;
+    let announced = match x.request.framing() {
+        wire::Framing::Length(length) => length,
+        _ => 0,
+    };
+    if announced > limit || x.prefix.len() as u64 > limit {
+        return Err(Fault::client(Kind::BodyTooLarge));
+    }
+    x.upload.limit = limit;
+    Ok(())
+}
+
+/// Makes the head what the next hop should see.
+fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Route) -> Result<(), Fault> {
+    let head = &mut x.request;
+    let trailers = hop::accepts_trailers(head);
+    if hop::strip(head).is_err() {
+        x.notes.reason = "Connection names a field that frames or routes the message";
+        return Err(Fault::client(Kind::Malformed));
+    }
+    if head.scheme() != Scheme::Unsaid && head.value_of(Known::Host) != Some(head.authority()) {
+        // RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
+        let authority = head.authority().to_vec();
+        head.set(b"Host", &authority);
+    }
+    forwarded::apply(head, x.facts.peer.ip(), false, session.origin.port, &listener.forwarding);
+    if trailers {
+        head.add(b"TE", b"trailers");
+        head.add(b"Connection", b"TE");
+    }
+    if x.facts.websocket {
+        head.add(b"Connection", b"Upgrade");
+        head.add(b"Upgrade", b"websocket");
+    }
+    if x.client.awaits_continue {
+        head.add(b"Expect", b"100-continue");
+    }
+    policy::forwards(&route.policies, head, &x.facts);
+    Ok(())
+}
+
+impl Deref for Pinned {
+    type Target = Listener;
+    fn deref(&self) -> &Listener {
+        match self {
+            Pinned::Removed(listener) => listener,
+            // The slot was full when it was pinned, and a snapshot never changes.
+            Pinned::Current(snapshot, slot) => match &snapshot.listeners[*slot] {
+                Some(listener) => listener,
+                None => unreachable!("a pinned listener is in its snapshot"),
+            },
+        }
+    }
+}
+
+impl Facts {
+    /// What templates may show of it.
+    pub(crate) fn view<'a>(&'a self, head: &'a Head) -> View<'a> {
+        View {
+            head,
+            host: &self.host,
+            path: &self.path,
+            captures: &self.captures,
+            client: self.client,
+            peer: self.peer.ip(),
+            id: self.id,
+        }
+    }
+}
+
+impl Exchange {
+    /// A request's head has been read; its first byte came at `first`, if not just now.
+    pub(crate) fn began(&mut self, first: Option<Instant>) {
+        let now = Instant::now();
+        self.notes.time = SystemTime::now();
+        self.notes.began = first.unwrap_or(now);
+        self.notes.head = first.map(|first| now - first);
+    }
+
+    /// When the exchange ended.
+    pub(crate) fn ended_at(&self) -> Instant {
+        self.notes.ended
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.request.clear();
+        self.response.clear();
+        self.upload = Pump::default();
+        if self.prefix.capacity() > 0 {
+            self.prefix = Vec::new();
+        }
+        self.to_client = Backlog::default();
+        self.facts.query = None;
+        self.facts.captures = Captures::default();
+        self.facts.websocket = false;
+        self.notes = Notes::new();
+        self.client = ClientSide::default();
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Exchange {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Exchange {
+            request: Head::default(),
+            response: Head::default(),
+            upload: Pump::default(),
+            prefix: Vec::new(),
+            to_client: Backlog::default(),
+            facts: Facts {
+                id: RequestId { origin: 0, sequence: 0 },
+                peer: SocketAddr::new(nobody, 0),
+                client: nobody,
+                host: Vec::new(),
+                path: Vec::new(),
+                query: None,
+                captures: Captures::default(),
+                websocket: false,
+            },
+            notes: Notes::new(),
+            client: ClientSide::default(),
+        }
+    }
+}
+
+impl Default for ClientSide {
+    fn default() -> ClientSide {
+        ClientSide {
+            version: Version::H11,
+            keep_alive: false,
+            awaits_continue: false,
+            head_only: false,
+            answered: false,
+        }
+    }
+}
+
+impl Notes {
+    fn new() -> Notes {
+        let now = Instant::now();
+        Notes {
+            time: SystemTime::UNIX_EPOCH,
+            began: now,
+            ended: now,
+            head: None,
+            queue: None,
+            connect: None,
+            response: None,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            tries: 0,
+            reused: false,
+            interim: false,
+            cut: false,
+            fault: None,
+            reason: "",
+            arm: None,
+            server: None,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What happens to a request on the way to its destination, and to the response on the way back. One file per policy; a
+//! closed set, walked forwards, then backwards.
+
+mod headers;
+mod rewrite;
+mod template;
+
+use std::sync::Arc;
+
+pub use headers::{Edits, Headers};
+pub use rewrite::Rewrite;
+pub use template::{Part, Selector, Template, View};
+
+use wire::Head;
+
+use crate::exchange::Facts;
+
+/// A policy.
+#[derive(Debug)]
+pub enum Policy {
+    /// Edits header fields.
+    Headers(Headers),
+    /// Changes what the server is asked for.
+    Rewrite(Rewrite),
+}
+
+/// Walks the policies in their order, before the request goes on.
+pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts) {
+    for policy in policies {
+        match &**policy {
+            Policy::Headers(headers) => headers.request.apply(head, facts),
+            Policy::Rewrite(rewrite) => rewrite.apply(head, facts),
+        }
+    }
+}
+
+/// Walks the policies in reverse, before the response goes on.
+pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut Head, facts: &Facts) {
+    for policy in policies.iter().rev() {
+        match &**policy {
+            Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
+            Policy::Rewrite(_) => {}
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Text with places to fill in from the live request: the one grammar of `${…}`, `*` and `$1`.
+
+use std::net::IpAddr;
+
+use base::ids::RequestId;
+use wire::Head;
+
+use crate::route::Captures;
+
+/// Text with places to fill in.
+#[derive(Clone, Debug, Default)]
+pub struct Template {
+    /// The pieces, in order.
+    pub parts: Box<[Part]>,
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// This text.
+    Literal(Box<str>),
+    /// What the path's `*` matched.
+    Star,
+    /// What that group of the path's regular expression matched.
+    Group(usize),
+    /// Something of the live request; nothing if it is not there.
+    Selector(Selector),
+}
+
+/// Something of a live request.
+#[derive(Clone, Debug)]
+pub enum Selector {
+    /// The client's address, as found through trusted peers.
+    ClientIp,
+    /// The address of the connection's other end.
+    PeerIp,
+    /// The host in its normal form.
+    Host,
+    /// The path in its normal form, before any rewriting.
+    Path,
+    /// The method.
+    Method,
+    /// The request's id in the log.
+    RequestId,
+    /// The first field of that name.
+    Header(Box<str>),
+    /// The first cookie of that name.
+    Cookie(Box<str>),
+    /// The first parameter of that name, decoded.
+    Query(Box<str>),
+}
+
+/// What a template may show.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The request's head.
+    pub head: &'a Head,
+    /// The host in its normal form.
+    pub host: &'a [u8],
+    /// The path that was matched.
+    pub path: &'a [u8],
+    /// What the path's pattern left over.
+    pub captures: &'a Captures,
+    /// The client.
+    pub client: IpAddr,
+    /// The connection's other end.
+    pub peer: IpAddr,
+    /// The request's id.
+    pub id: RequestId,
+}
+
+impl Template {
+    /// The text for this request. Control characters of the request's own bytes, which a field value or a path must not
+    /// hold, are left out.
+    pub fn fill(&self, view: &View<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Star => out.extend_from_slice(view.captures.star(view.path)),
+                Part::Group(number) => out.extend_from_slice(view.captures.group(*number, view.path)),
+                Part::Selector(selector) => selector.show(view, &mut out),
+            }
+        }
+        out
+    }
+}
+
+impl Selector {
+    fn show(&self, view: &View<'_>, out: &mut Vec<u8>) {
+        let from = out.len();
+        match self {
+            Selector::ClientIp => out.extend_from_slice(view.client.to_string().as_bytes()),
+            Selector::PeerIp => out.extend_from_slice(view.peer.to_string().as_bytes()),
+            Selector::Host => out.extend_from_slice(view.host),
+            Selector::Path => out.extend_from_slice(view.path),
+            Selector::Method => out.extend_from_slice(view.head.method_text()),
+            Selector::RequestId => out.extend_from_slice(&view.id.hex()),
+            Selector::Header(name) => out.extend_from_slice(view.head.value(name.as_bytes()).unwrap_or_default()),
+            Selector::Cookie(name) => {
+                out.extend_from_slice(crate::route::cookie(view.head, name.as_bytes()).unwrap_or_default());
+            }
+            Selector::Query(name) => {
+                out.extend_from_slice(&crate::route::query(view.head, name.as_bytes()).unwrap_or_default());
+            }
+        }
+        if out[from..].iter().any(u8::is_ascii_control) {
+            let kept: Vec<u8> = out[from..].iter().copied().filter(|byte| !byte.is_ascii_control()).collect();
+            out.truncate(from);
+            out.extend_from_slice(&kept);
+        }
+    }
+}

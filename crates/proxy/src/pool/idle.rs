@@ -1,0 +1,89 @@
+//! Connections that wait for their next request. Each worker has its own, so that taking one costs no lock.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use http::Conn;
+
+use super::{Lease, Server};
+
+/// The idle connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Idle {
+    /// By [`Server::slot`]; the newest last.
+    by_slot: RefCell<Vec<Vec<Parked>>>,
+}
+
+/// An idle connection.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) conn: Conn,
+    pub(crate) lease: Lease,
+    until: Instant,
+}
+
+/// Connections that a worker keeps to one server; more would only be closed by the server.
+const MOST: usize = 1024;
+
+impl Idle {
+    /// Takes the connection that was used last and still seems open.
+    pub(crate) fn take(&self, server: &Arc<Server>) -> Option<Parked> {
+        let mut all = self.by_slot.borrow_mut();
+        let parked = all.get_mut(server.slot)?;
+        while let Some(candidate) = parked.pop() {
+            server.unparked();
+            if is_silent(&candidate.conn) {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+
+    /// Whether there is a connection to this server.
+    pub(crate) fn has(&self, server: &Server) -> bool {
+        self.by_slot.borrow().get(server.slot).is_some_and(|parked| !parked.is_empty())
+    }
+
+    /// Keeps a connection.
+    pub(crate) fn park(&self, conn: Conn, lease: Lease, now: Instant, keep: Duration) {
+        let slot = lease.server().slot;
+        let mut all = self.by_slot.borrow_mut();
+        if all.len() <= slot {
+            all.resize_with(slot + 1, Vec::new);
+        }
+        let parked = &mut all[slot];
+        if parked.len() < MOST && !lease.server().is_retired() {
+            lease.server().parked();
+            parked.push(Parked { conn, lease, until: now + keep });
+        }
+    }
+
+    /// Closes what was idle for too long, was closed by its server, or leads to one that is retired.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let mut closed = Vec::new();
+        for parked in self.by_slot.borrow_mut().iter_mut() {
+            let keep = |parked: &Parked| {
+                parked.until > now && !parked.lease.server().is_retired() && is_silent(&parked.conn)
+            };
+            let mut at = 0;
+            while at < parked.len() {
+                if keep(&parked[at]) {
+                    at += 1;
+                } else {
+                    parked[at].lease.server().unparked();
+                    closed.push(parked.remove(at));
+                }
+            }
+        }
+        // Dropping a lease may wake a waiter, which must find the table free.
+        drop(closed);
+    }
+}
+
+/// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. The runtime knows it
+/// without a system call.
+fn is_silent(conn: &Conn) -> bool {
+    conn.stream().poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+}

@@ -1,0 +1,46 @@
+//! Pools: servers, the connections kept to them, their limits and the queue in front of them.
+
+mod gate;
+mod idle;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use gate::{Gate, Grant, Waiting};
+pub(crate) use idle::{Idle, Parked};
+pub use server::{Lease, Server, ServerId};
+
+use crate::balance::Balance;
+
+/// A group of servers that do the same work.
+#[derive(Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// A number that stays the same over reloads, for what workers keep of it.
+    pub key: usize,
+    /// The servers, in the order of their identities.
+    pub servers: Vec<Arc<Server>>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// The Host that servers are sent.
+    pub host: HostRule,
+    /// How long an idle connection is kept.
+    pub pooled: Duration,
+    /// Where requests wait for a server below its limit.
+    pub gate: Arc<Gate>,
+    /// Whether any server has a limit: else the gate is never looked at.
+    pub limited: bool,
+}
+
+/// The Host that servers are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostRule {
+    /// The client's.
+    Client,
+    /// The server's own.
+    Server,
+    /// This one.
+    Name(Box<str>),
+}

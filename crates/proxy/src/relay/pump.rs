@@ -1,0 +1,281 @@
+//! One body on its way from one connection to another.
+//!
+//! Nothing is read while the other side has not taken what was read before: that is the back-pressure, and it is why a
+//! body of any length needs no more memory than a small one.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use base::Kind;
+use http::{Backlog, BodyReader, BodyWriter, Conn};
+use net::splice::Pipe;
+use wire::Framing;
+
+use crate::worker::Worker;
+
+/// A body on its way.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    reader: BodyReader,
+    writer: BodyWriter,
+    backlog: Backlog,
+    pipe: Option<Pipe>,
+    splice: bool,
+    /// What the reader could not use must be read again with more behind it.
+    starved: bool,
+    ended: bool,
+    /// Bytes of content that went through.
+    pub(crate) content: u64,
+    /// More content than this stops it.
+    pub(crate) limit: u64,
+    /// Something has moved since the caller looked last.
+    pub(crate) moved: bool,
+}
+
+/// Why a body stopped on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The side it came from failed, so.
+    Source(Kind),
+    /// The side it went to takes no more.
+    Sink,
+    /// It is longer than allowed.
+    TooLarge,
+}
+
+/// From this length on, going through a pipe is cheaper than copying.
+const SPLICE_FROM: u64 = 16 * 1024;
+
+impl Default for Pump {
+    fn default() -> Pump {
+        Pump::new(BodyReader::Done(None), Framing::None, false)
+    }
+}
+
+impl Pump {
+    /// A pump for a body that is read so, and written in this framing.
+    pub(crate) fn new(reader: BodyReader, framing: Framing, splice: bool) -> Pump {
+        Pump {
+            reader,
+            writer: BodyWriter::new(framing),
+            backlog: Backlog::default(),
+            pipe: None,
+            splice,
+            starved: false,
+            ended: false,
+            content: 0,
+            limit: u64::MAX,
+            moved: false,
+        }
+    }
+
+    /// Whether the whole body was read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    /// Whether the whole body was read, written and taken.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ended && self.backlog.is_empty()
+    }
+
+    /// Forgets where the body goes: it will go elsewhere. The reader stays where it is.
+    pub(crate) fn redirect(&mut self, framing: Framing) {
+        self.writer = BodyWriter::new(framing);
+        self.backlog = Backlog::default();
+        self.ended = false;
+        self.content = 0;
+    }
+
+    /// Lets the body follow what the socket has not taken yet.
+    pub(crate) fn follow(&mut self, backlog: Backlog) {
+        debug_assert!(self.backlog.is_empty());
+        self.backlog = backlog;
+    }
+
+    /// Writes `out`, a head for instance, and behind it what of the body is in `bytes`, in one go if the socket takes it.
+    /// Answers how many bytes belong to the body.
+    pub(crate) fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Conn,
+        out: &mut Vec<u8>,
+        bytes: &[u8],
+    ) -> Result<usize, Stop> {
+        let used = self.encode(bytes, out)?;
+        self.backlog.push(cx, to, out).map_err(|_| Stop::Sink)?;
+        Ok(used)
+    }
+
+    /// Writes content that was read before, in its framing, behind `out`.
+    pub(crate) fn begin_with_content(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Conn,
+        out: &mut Vec<u8>,
+        content: &[u8],
+    ) -> Result<(), Stop> {
+        self.writer.content(content, out);
+        self.content = content.len() as u64;
+        self.end_if_read(out);
+        self.backlog.push(cx, to, out).map_err(|_| Stop::Sink)
+    }
+
+    /// Takes content out of `bytes` without sending it; answers how many bytes belong to the body.
+    pub(crate) fn prefetch(&mut self, bytes: &[u8], into: &mut Vec<u8>) -> Result<usize, Stop> {
+        let used = self.reader.take(bytes, |content| into.extend_from_slice(content)).map_err(|_| MALFORMED)?;
+        if into.len() as u64 > self.limit {
+            return Err(Stop::TooLarge);
+        }
+        self.starved = used < bytes.len() && !self.reader.is_done();
+        Ok(used)
+    }
+
+    /// Moves what can be moved; ready when all of the body was taken.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Rc<Worker>,
+        from: &mut Conn,
+        to: &mut Conn,
+    ) -> Poll<Result<(), Stop>> {
+        loop {
+            if !self.backlog.is_empty() {
+                ready!(self.backlog.poll_flush(cx, to)).map_err(|_| Stop::Sink)?;
+                self.moved = true;
+            }
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if self.pipe.is_some() || self.wants_pipe(from) {
+                if self.pipe.is_none() {
+                    self.pipe = worker.pipes.lend();
+                    self.splice = self.pipe.is_some();
+                }
+                if self.pipe.is_some() {
+                    ready!(self.poll_pipe(cx, from, to))?;
+                    continue;
+                }
+            }
+            let mut block = worker.block(from.carry().len() + 4096);
+            let length = if from.has_carry() && !self.starved {
+                from.unkeep(&mut block)
+            } else {
+                let kept = from.carry().len();
+                let length = ready!(from.poll_bytes(cx, &mut block)).map_err(|_| BROKEN)?;
+                if length == kept && !self.reader.ended() {
+                    return Poll::Ready(Err(BROKEN));
+                }
+                length
+            };
+            self.moved = true;
+            let used = self.forward(cx, worker, to, &block[..length])?;
+            self.starved = used < length && !self.reader.is_done();
+            if used < length {
+                from.keep(&block[used..length]);
+            }
+        }
+    }
+
+    /// Sends the body's part of `bytes` on.
+    fn forward(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Rc<Worker>,
+        to: &mut Conn,
+        bytes: &[u8],
+    ) -> Result<usize, Stop> {
+        if self.writer == BodyWriter::Plain
+            && let Some(left) = self.reader.bulk()
+        {
+            // Plain to plain: the socket is given the bytes where they are.
+            let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.reader.passed(used as u64);
+            self.count(used as u64)?;
+            self.end_if_read(&mut Vec::new());
+            self.backlog.push(cx, to, &bytes[..used]).map_err(|_| Stop::Sink)?;
+            return Ok(used);
+        }
+        let mut out = worker.out();
+        let used = self.encode(bytes, &mut out)?;
+        self.backlog.push(cx, to, &out).map_err(|_| Stop::Sink)?;
+        Ok(used)
+    }
+
+    fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
+        let (writer, mut count) = (self.writer, 0);
+        let used = self
+            .reader
+            .take(bytes, |content| {
+                count += content.len() as u64;
+                writer.content(content, out);
+            })
+            .map_err(|_| MALFORMED)?;
+        self.count(count)?;
+        self.end_if_read(out);
+        Ok(used)
+    }
+
+    fn count(&mut self, content: u64) -> Result<(), Stop> {
+        self.content += content;
+        if self.content > self.limit { Err(Stop::TooLarge) } else { Ok(()) }
+    }
+
+    fn end_if_read(&mut self, out: &mut Vec<u8>) {
+        if self.reader.is_done() && !self.ended {
+            self.writer.end(self.reader.trailers(), out);
+            self.ended = true;
+        }
+    }
+
+    fn wants_pipe(&self, from: &Conn) -> bool {
+        self.splice
+            && self.writer == BodyWriter::Plain
+            && !from.has_carry()
+            && self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
+    }
+
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
+        loop {
+            let left = self.reader.bulk().unwrap_or(0);
+            let mut stuck = true;
+            if left > 0 && !pipe.is_full() {
+                let most = usize::try_from(left).unwrap_or(usize::MAX);
+                match pipe.poll_fill(cx, from.stream(), most) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(BROKEN)),
+                    Poll::Ready(Ok(count)) => {
+                        self.reader.passed(count as u64);
+                        self.content += count as u64;
+                        if self.content > self.limit {
+                            return Poll::Ready(Err(Stop::TooLarge));
+                        }
+                        stuck = false;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(BROKEN)),
+                    Poll::Pending => {}
+                }
+            }
+            if pipe.filled() > 0 {
+                match pipe.poll_drain(cx, to.stream()) {
+                    Poll::Ready(Ok(_)) => stuck = false,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Sink)),
+                    Poll::Pending => {}
+                }
+            }
+            if self.reader.is_done() && pipe.filled() == 0 {
+                self.pipe = None;
+                self.ended = true;
+                self.moved = true;
+                return Poll::Ready(Ok(()));
+            }
+            if stuck {
+                return Poll::Pending;
+            }
+            self.moved = true;
+        }
+    }
+}
+
+const BROKEN: Stop = Stop::Source(Kind::Truncated);
+const MALFORMED: Stop = Stop::Source(Kind::Malformed);

@@ -1,0 +1,237 @@
+//! Answers of our own, and the one table from faults to statuses.
+
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use base::{Fault, Kind, Side};
+use wire::head::Scheme;
+use wire::{Framing, Known, Version, h1};
+
+use crate::exchange::{After, Exchange};
+use crate::policy;
+use crate::session::Session;
+use crate::snapshot::{Deny, Place, Redirect, Respond, Route};
+
+/// The status that a fault is answered with; 0 if nobody is there to answer.
+pub fn status_of(kind: Kind) -> u16 {
+    match kind {
+        Kind::Malformed => 400,
+        Kind::Denied => 403,
+        Kind::NoRoute => 404,
+        Kind::HeadTimeout | Kind::BodyTimeout => 408,
+        Kind::BodyTooLarge => 413,
+        Kind::LineTooLong => 414,
+        Kind::Expectation => 417,
+        Kind::Misdirected => 421,
+        Kind::HeadTooLarge | Kind::TooManyFields => 431,
+        Kind::Unsupported => 501,
+        Kind::Version => 505,
+        Kind::Loop => 508,
+        Kind::Unresolved | Kind::Connect | Kind::Reset | Kind::BadResponse | Kind::Truncated | Kind::BadStatus => 502,
+        Kind::NoServer | Kind::QueueFull | Kind::QueueTimeout | Kind::Overload | Kind::Drained => 503,
+        Kind::ConnectTimeout | Kind::ResponseTimeout | Kind::StreamTimeout | Kind::TotalTimeout => 504,
+        Kind::ClientGone => 0,
+    }
+}
+
+/// What a connection is told that cannot even be served a request.
+pub(crate) const OVERLOAD: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 14\r\nConnection: close\r\n\r\n503: overload\n";
+
+/// Answers a fault, if the client can still be answered; else makes it visible that the response was cut.
+pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route, fault: Fault) -> After {
+    x.notes.fault = Some(fault);
+    let status = status_of(fault.kind);
+    if x.client.answered {
+        x.notes.cut = true;
+        if x.response.framing() == Framing::UntilClose {
+            session.client.stream().reset_on_close();
+        }
+        return After::Close;
+    }
+    if status == 0 {
+        return After::Close;
+    }
+    let text = match x.notes.reason {
+        "" => format!("{status}: {}\n", fault.code()),
+        reason => format!("{status}: {}: {reason}\n", fault.code()),
+    };
+    x.response.start_response(status);
+    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
+    // A message that was refused leaves no trustworthy place at which the next one could begin.
+    if fault.side == Side::Client && !matches!(fault.kind, Kind::NoRoute | Kind::Denied) {
+        x.client.keep_alive = false;
+    }
+    answer(session, x, route, text.as_bytes()).await
+}
+
+/// Answers a request whose head could not be read.
+pub(crate) async fn refuse(session: &mut Session, x: &mut Exchange, fault: Fault, reason: &'static str) {
+    x.request.start_request(b"", b"", b"", None);
+    x.notes.began = Instant::now();
+    x.notes.time = std::time::SystemTime::now();
+    x.notes.reason = reason;
+    x.client.keep_alive = false;
+    x.facts.id = session.worker.next_id();
+    if let Some(peer) = session.origin.peer {
+        (x.facts.peer, x.facts.client) = (peer, peer.ip());
+    }
+    let listener = std::sync::Arc::clone(&session.listener);
+    self::fault(session, x, &listener.default, fault).await;
+    crate::finish::record(session, x, &listener, &listener.default);
+}
+
+/// Answers with another place.
+pub(crate) async fn redirect(session: &mut Session, x: &mut Exchange, route: &Route, redirect: &Redirect) -> After {
+    let location = location(x, &redirect.to);
+    x.response.start_response(redirect.status);
+    x.response.add(b"Location", &location);
+    answer(session, x, route, b"").await
+}
+
+/// Answers what the route says.
+pub(crate) async fn respond(session: &mut Session, x: &mut Exchange, route: &Route, respond: &Respond) -> After {
+    x.response.start_response(respond.status);
+    for (name, value) in &respond.fields {
+        x.response.add(name.as_bytes(), value.as_bytes());
+    }
+    answer(session, x, route, &respond.body).await
+}
+
+/// Refuses.
+pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route, deny: &Deny) -> After {
+    x.notes.fault = Some(Fault::client(Kind::Denied));
+    x.response.start_response(deny.status);
+    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
+    let text = match &deny.reason {
+        Some(reason) => format!("{}: {reason}\n", deny.status),
+        None => format!("{}: {}\n", deny.status, Kind::Denied.code()),
+    };
+    answer(session, x, route, text.as_bytes()).await
+}
+
+/// Tells a client that waits to send its body.
+pub(crate) async fn say_continue(session: &mut Session, x: &mut Exchange) -> Result<(), Fault> {
+    x.notes.interim = true;
+    write_all(session, x, b"HTTP/1.1 100 Continue\r\n\r\n").await
+}
+
+/// Writes all of this to the client, behind what waits.
+pub(crate) async fn write_all(session: &mut Session, x: &mut Exchange, bytes: &[u8]) -> Result<(), Fault> {
+    const GONE: Fault = Fault::client(Kind::ClientGone);
+    let mut pushed = false;
+    session.timer.arm(Instant::now(), PATIENCE);
+    poll_fn(|cx| {
+        if !pushed {
+            pushed = true;
+            x.to_client.push(cx, &mut session.client, bytes).map_err(|_| GONE)?;
+        }
+        if let Poll::Ready(flushed) = x.to_client.poll_flush(cx, &mut session.client) {
+            return Poll::Ready(flushed.map_err(|_| GONE));
+        }
+        ready!(session.timer.poll_expired(cx));
+        Poll::Ready(Err(GONE))
+    })
+    .await
+}
+
+/// How long a client may take to accept an answer of ours.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Writes the head of the response to the client.
+pub(crate) fn write_response(session: &Session, x: &mut Exchange, keep: bool, out: &mut Vec<u8>) {
+    if !x.response.has(Known::Date) {
+        x.response.add(b"Date", &session.worker.date());
+    }
+    if !keep {
+        x.response.add(b"Connection", b"close");
+    } else if x.client.version == Version::H10 {
+        x.response.add(b"Connection", b"keep-alive");
+    }
+    h1::response_head(&x.response, out);
+}
+
+/// Whether the connection should not take another request.
+pub(crate) fn is_leaving(session: &Session) -> bool {
+    session.worker.is_draining() || session.worker.pin().listener(session.origin.listener).is_none()
+}
+
+/// Finishes an answer of ours: policies, framing, and what becomes of the connection.
+async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[u8]) -> After {
+    policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
+    let unread = !x.upload.is_read();
+    let keep = x.client.keep_alive && !unread && !is_leaving(session);
+    let bodiless = matches!(x.response.status(), 204 | 304);
+    x.notes.status = x.response.status();
+    x.notes.bytes_out = if x.client.head_only || bodiless { 0 } else { body.len() as u64 };
+    if !bodiless {
+        x.response.set_framing(Framing::Length(body.len() as u64));
+    }
+    let mut out = Vec::with_capacity(512 + body.len());
+    write_response(session, x, keep, &mut out);
+    if x.notes.bytes_out > 0 {
+        out.extend_from_slice(body);
+    }
+    x.client.answered = true;
+    if write_all(session, x, &out).await.is_err() {
+        x.notes.cut = true;
+        x.notes.fault = x.notes.fault.or(Some(Fault::client(Kind::ClientGone)));
+        return After::Close;
+    }
+    match (keep, unread || x.notes.fault.is_some()) {
+        (true, _) => After::KeepAlive,
+        (false, false) => After::Close,
+        (false, true) => After::Linger,
+    }
+}
+
+fn location(x: &Exchange, to: &Place) -> Vec<u8> {
+    match to {
+        Place::Location(template) => {
+            let mut location = template.fill(&x.facts.view(&x.request));
+            if let Some(query) = &x.facts.query
+                && !location.contains(&b'?')
+            {
+                location.push(b'?');
+                location.extend_from_slice(query);
+            }
+            location
+        }
+        Place::Parts { secure, host, port } => {
+            let was_secure = x.request.scheme() == Scheme::Https;
+            let secure_now = secure.unwrap_or(was_secure);
+            let mut location = if secure_now { b"https://".to_vec() } else { b"http://".to_vec() };
+            location.extend_from_slice(host.as_ref().map_or(&x.facts.host, |host| host.as_bytes()));
+            let own = wire::uri::port(x.request.authority());
+            let changed = host.is_some() || secure_now != was_secure;
+            let standard = if secure_now { 443 } else { 80 };
+            if let Some(port) = port.or(if changed { None } else { own })
+                && port != standard
+            {
+                location.extend_from_slice(format!(":{port}").as_bytes());
+            }
+            location.extend_from_slice(&x.facts.path);
+            if let Some(query) = &x.facts.query {
+                location.push(b'?');
+                location.extend_from_slice(query);
+            }
+            location
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_status_that_says_whose_it_is() {
+        for kind in Kind::ALL {
+            let status = status_of(kind);
+            assert!(status == 0 || (400..600).contains(&status), "{kind:?}");
+        }
+        assert_eq!(status_of(Kind::ClientGone), 0);
+        assert_eq!(status_of(Kind::BadResponse), 502);
+    }
+}

@@ -1,0 +1,156 @@
+//! An HTTP/1 connection: request after request until one side has had enough.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use base::{Fault, Kind};
+use http::{Arrival, ReadError};
+use wire::h1::Reject;
+
+use super::Session;
+use crate::exchange::{self, After, Exchange};
+use crate::reply;
+
+/// Serves a connection until it ends. A connection that waits for a request holds no buffer and no exchange.
+pub(crate) async fn serve(mut session: Session) {
+    let mut waiting = Waiting { since: Instant::now(), fresh: true, begun: false };
+    loop {
+        let (mut exchange, arrived) = poll_fn(|cx| poll_request(&mut session, &mut waiting, cx)).await;
+        let after = match arrived {
+            Request::Arrived => Box::pin(exchange::run(&mut session, &mut exchange)).await,
+            Request::Refused(fault, reason) => {
+                Box::pin(reply::refuse(&mut session, &mut exchange, fault, reason)).await;
+                After::Linger
+            }
+            Request::Nothing => After::Close,
+        };
+        let now = exchange.ended_at();
+        session.worker.recycle(exchange);
+        match after {
+            After::KeepAlive => waiting = Waiting { since: now, fresh: false, begun: false },
+            After::Close => return,
+            After::Linger => return linger(session).await,
+        }
+    }
+}
+
+/// What a connection that waits for a request knows.
+struct Waiting {
+    /// When the wait began; once the request has begun, when that was.
+    since: Instant,
+    /// No request has come on this connection yet.
+    fresh: bool,
+    /// Some of the request has come.
+    begun: bool,
+}
+
+enum Request {
+    Arrived,
+    Refused(Fault, &'static str),
+    Nothing,
+}
+
+fn poll_request(
+    session: &mut Session,
+    waiting: &mut Waiting,
+    cx: &mut Context<'_>,
+) -> Poll<(Box<Exchange>, Request)> {
+    let worker = Rc::clone(&session.worker);
+    let mut exchange = worker.exchange();
+    let polled = {
+        let mut block = worker.block(session.listener.head.head + READ_AHEAD);
+        session.client.poll_request(cx, &mut block, &session.listener.head, &mut exchange.request)
+    };
+    let request = match polled {
+        Poll::Ready(Ok(Arrival::Head)) => {
+            exchange.began(waiting.begun.then_some(waiting.since));
+            Request::Arrived
+        }
+        Poll::Ready(Ok(Arrival::Closed)) => Request::Nothing,
+        // What ends inside a head cannot be answered: whoever sent it is gone.
+        Poll::Ready(Err(ReadError::Ended | ReadError::Io(_))) => Request::Nothing,
+        Poll::Ready(Err(ReadError::Reject(reject))) => Request::Refused(fault_of(reject), reject.reason()),
+        Poll::Pending => match ready_to_stop(session, waiting, cx) {
+            Poll::Ready(request) => request,
+            Poll::Pending => {
+                worker.recycle(exchange);
+                return Poll::Pending;
+            }
+        },
+    };
+    Poll::Ready((exchange, request))
+}
+
+/// Bytes of a body that may come with a head of the largest size.
+const READ_AHEAD: usize = 4096;
+
+/// Whether waiting any longer makes sense.
+fn ready_to_stop(session: &mut Session, waiting: &mut Waiting, cx: &Context<'_>) -> Poll<Request> {
+    let begun = session.client.has_carry();
+    let now = Instant::now();
+    if begun && !waiting.begun {
+        waiting.begun = true;
+        waiting.since = if waiting.fresh { waiting.since } else { now };
+    }
+    if session.worker.is_cut() {
+        return Poll::Ready(Request::Nothing);
+    }
+    let limit = match () {
+        () if begun => session.listener.request_head,
+        () if is_leaving(session) => MOMENT.min(session.listener.keep_alive),
+        () if waiting.fresh => session.listener.request_head,
+        () => session.listener.keep_alive,
+    };
+    let left = limit.saturating_sub(now.saturating_duration_since(waiting.since));
+    session.timer.arm(now, left);
+    ready!(session.timer.poll_expired(cx));
+    Poll::Ready(if begun {
+        Request::Refused(Fault::client(Kind::HeadTimeout), "the head did not arrive in time")
+    } else {
+        Request::Nothing
+    })
+}
+
+/// While the process drains, or when the listener is gone, a connection closes once it has been idle for a moment: one
+/// that is in use gets a response with `Connection: close` instead, so that no request is lost.
+const MOMENT: Duration = Duration::from_secs(1);
+
+fn is_leaving(session: &Session) -> bool {
+    session.worker.is_draining() || session.worker.pin().listener(session.origin.listener).is_none()
+}
+
+/// What the reader refused, as a fault.
+fn fault_of(reject: Reject) -> Fault {
+    Fault::client(match reject {
+        Reject::Malformed(_) => Kind::Malformed,
+        Reject::LineTooLong => Kind::LineTooLong,
+        Reject::HeadTooLarge => Kind::HeadTooLarge,
+        Reject::TooManyFields => Kind::TooManyFields,
+        Reject::UnknownCoding => Kind::Unsupported,
+        Reject::Version => Kind::Version,
+    })
+}
+
+/// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
+async fn linger(mut session: Session) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const MOST: usize = 1024 * 1024;
+    session.client.stream().shutdown_write();
+    session.timer.arm(Instant::now(), PATIENCE);
+    let mut read = session.client.carry().len();
+    poll_fn(|cx| {
+        let mut block = session.worker.block(0);
+        loop {
+            if session.timer.poll_expired(cx).is_ready() || session.worker.is_cut() || read > MOST {
+                return Poll::Ready(());
+            }
+            match ready!(session.client.stream_mut().poll_read(cx, &mut block)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(count) => read += count,
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,69 @@
+//! The life of one connection from a client.
+
+mod http;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use net::Stream;
+use net::timer::Timer;
+
+use crate::snapshot::{Listener, ListenerId};
+use crate::worker::Worker;
+
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The listener it arrived at.
+    pub listener: ListenerId,
+    /// The other end; absent on Unix sockets.
+    pub peer: Option<SocketAddr>,
+    /// The port it arrived at; 0 on Unix sockets.
+    pub port: u16,
+}
+
+/// What all exchanges of one connection share.
+pub(crate) struct Session {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) client: ::http::Conn,
+    pub(crate) origin: Origin,
+    /// The listener as the last exchange knew it: it outlives its removal from the configuration.
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) timer: Timer,
+}
+
+/// Serves a connection in a task of its own. The worker has counted it already.
+pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
+    let snapshot = worker.pin();
+    let Some(listener) = snapshot.listener(origin.listener) else {
+        return worker.fleet.connection_ended(worker.id);
+    };
+    listener.connections.shard(worker.id).begun();
+    let session = Session {
+        client: ::http::Conn::new(stream),
+        origin,
+        listener: Arc::clone(listener),
+        timer: worker.timers.timer(),
+        worker: Rc::clone(worker),
+    };
+    tokio::task::spawn_local(http::serve(session));
+}
+
+impl Session {
+    /// Takes on the listener as a reload has made it.
+    pub(crate) fn adopt(&mut self, listener: Arc<Listener>) {
+        if !Arc::ptr_eq(&listener.connections, &self.listener.connections) {
+            self.listener.connections.shard(self.worker.id).ended();
+            listener.connections.shard(self.worker.id).begun();
+        }
+        self.listener = listener;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.listener.connections.shard(self.worker.id).ended();
+        self.worker.fleet.connection_ended(self.worker.id);
+    }
+}

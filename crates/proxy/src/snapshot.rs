@@ -1,0 +1,189 @@
+//! What the data plane runs by: one immutable value, swapped whole. The control crate manufactures it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use observe::stats::{ConnectionStats, RequestStats};
+use wire::forwarded::Rules;
+use wire::h1::Limits;
+
+use crate::policy::{Policy, Template};
+use crate::pool::Pool;
+use crate::route::Table;
+
+/// Everything a worker needs to serve.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Counts the snapshots of this process.
+    pub generation: u64,
+    /// The listeners, by their [`ListenerId`]; the slots of removed ones are empty.
+    pub listeners: Vec<Option<Arc<Listener>>>,
+}
+
+/// The identity of a listener: its name, as a number that stays the same over reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub usize);
+
+impl Snapshot {
+    /// The listener of that id, if it still exists.
+    pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
+        self.listeners.get(id.0)?.as_ref()
+    }
+}
+
+/// Where requests arrive, and what becomes of them.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its identity.
+    pub id: ListenerId,
+    /// Its name in logs.
+    pub name: Arc<str>,
+    /// Limits of request heads.
+    pub head: Limits,
+    /// How long a head may take.
+    pub request_head: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
+    /// Connections that the process may hold for this listener.
+    pub max_connections: usize,
+    /// What is believed and told about other hops.
+    pub forwarding: Rules,
+    /// Finds the rule of a request.
+    pub table: Table,
+    /// What each rule of the table leads to.
+    pub routes: Vec<Arc<Route>>,
+    /// What a request without a rule leads to.
+    pub default: Arc<Route>,
+    /// Its connections.
+    pub connections: Arc<ConnectionStats>,
+}
+
+impl Listener {
+    /// Connections that the process holds for this listener.
+    pub fn active(&self) -> usize {
+        let active: u64 = self.connections.read().map(|(_, worker)| worker.active).sum();
+        usize::try_from(active).unwrap_or(usize::MAX)
+    }
+}
+
+/// What becomes of a request that matched.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: Arc<str>,
+    /// The policies, in the order in which the request meets them.
+    pub policies: Box<[Arc<Policy>]>,
+    /// Where it ends.
+    pub ending: Ending,
+    /// Bytes of a request's body.
+    pub max_request_body: u64,
+    /// The longest gap between two reads of a request's body.
+    pub request_body: Duration,
+    /// From head to the end of the response.
+    pub total: Option<Duration>,
+    /// Its requests.
+    pub stats: Arc<RequestStats>,
+}
+
+/// Where a route ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// At one of these, drawn by its share. Most routes have one.
+    Pools(Box<[Arm]>),
+    /// At another place that the client is told.
+    Redirect(Redirect),
+    /// Here, with this answer.
+    Respond(Respond),
+    /// Here, refused.
+    Deny(Deny),
+    /// Nowhere: no route matched.
+    NoRoute,
+}
+
+/// One pool that a route may lead to, with what holds on the way there.
+#[derive(Debug)]
+pub struct Arm {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// The sum of this arm's share and of those before it, in hundredths of a percent.
+    pub up_to: u32,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// When to try again.
+    pub retries: Retries,
+}
+
+/// How long things may take on the way to a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// In the queue.
+    pub queue: Duration,
+    /// From the last byte of the request to the response's head.
+    pub response: Duration,
+    /// Between two reads of the response's body, or while the client takes nothing.
+    pub stream: Duration,
+    /// While a tunnel is silent.
+    pub tunnel: Duration,
+}
+
+/// When a request is tried again.
+#[derive(Clone, Debug, Default)]
+pub struct Retries {
+    /// Tries beyond the first.
+    pub extra: u32,
+    /// No connection could be made.
+    pub connect: bool,
+    /// The connection ended before the response's head.
+    pub reset: bool,
+    /// The response's head did not come in time.
+    pub timeout: bool,
+    /// The server answered one of these.
+    pub statuses: Box<[u16]>,
+}
+
+/// An answer that names another place.
+#[derive(Debug)]
+pub struct Redirect {
+    /// Its status.
+    pub status: u16,
+    /// The place.
+    pub to: Place,
+}
+
+/// The place that a redirect names.
+#[derive(Debug)]
+pub enum Place {
+    /// A URL or path; the request's query is appended unless the text has a `?`.
+    Location(Template),
+    /// The request's own URL with these parts changed.
+    Parts {
+        /// `https` if true, `http` if false, the request's own if absent.
+        secure: Option<bool>,
+        /// Another host.
+        host: Option<Box<str>>,
+        /// Another port.
+        port: Option<u16>,
+    },
+}
+
+/// An answer made here.
+#[derive(Debug)]
+pub struct Respond {
+    /// Its status.
+    pub status: u16,
+    /// Its fields, without framing.
+    pub fields: Box<[(Box<str>, Box<str>)]>,
+    /// Its content.
+    pub body: Box<[u8]>,
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub struct Deny {
+    /// Its status.
+    pub status: u16,
+    /// What the answer says.
+    pub reason: Option<Box<str>>,
+}

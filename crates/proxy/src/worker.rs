@@ -1,0 +1,460 @@
+//! A worker: one thread with a runtime of its own, its own listening sockets, its own connections to servers, and no
+//! lock on a request's way. What workers share is immutable or atomic; what they tell each other goes through inboxes.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use base::civil::Civil;
+use base::ids::{RequestId, WorkerId};
+use net::listen::Bound;
+use net::splice::Pipes;
+use net::stream::Detached;
+use net::timer::Timers;
+use observe::access::Sink;
+use observe::stats::TurnMeter;
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::balance::Cursor;
+use crate::door;
+use crate::exchange::Exchange;
+use crate::pool::{Gate, Grant, Idle, Server};
+use crate::session::{self, Origin};
+use crate::snapshot::{ListenerId, Snapshot};
+
+/// All workers of the process, as each of them and the control crate see them.
+#[derive(Debug)]
+pub struct Fleet {
+    peers: Vec<Peer>,
+    draining: AtomicBool,
+    /// Whether bodies may go through pipes.
+    pub splice: bool,
+}
+
+/// One worker, seen from outside.
+#[derive(Debug)]
+pub struct Peer {
+    inbox: UnboundedSender<Command>,
+    connections: AtomicUsize,
+    /// How long its turns are.
+    pub turns: Arc<TurnMeter>,
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Run by this snapshot from now on.
+    Apply(Arc<Snapshot>),
+    /// Accept on this socket, too.
+    Listen(ListenerId, SocketId, Bound, u16),
+    /// Accept what waits on this socket, then close it; tell when it is done.
+    Unlisten(SocketId, tokio::sync::mpsc::Sender<()>),
+    /// Write access records here from now on.
+    Log(Option<Sink>),
+    /// Serve this connection, which another worker accepted.
+    Adopt(Detached, Origin),
+    /// Give an idle connection to this server to whoever waits at the gate.
+    Relinquish(Arc<Server>, Arc<Gate>),
+    /// Finish what is under way and close what is idle.
+    Drain,
+    /// Close everything: tell how many connections were cut.
+    Cut(tokio::sync::mpsc::Sender<usize>),
+}
+
+/// A listening socket's number in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(pub usize);
+
+/// A worker, seen from its own thread.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) timers: Rc<Timers>,
+    pub(crate) pipes: Rc<Pipes>,
+    pub(crate) idle: Idle,
+    pub(crate) random: RefCell<fastrand::Rng>,
+    pub(crate) log: RefCell<Option<Sink>>,
+    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    cursors: RefCell<FxHashMap<usize, Cursor>>,
+    blocks: RefCell<Vec<Vec<u8>>>,
+    outs: RefCell<Vec<Vec<u8>>>,
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+    doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
+    date: Cell<(u64, [u8; 29])>,
+    origin: u64,
+    sequence: Cell<u64>,
+    draining: Cell<bool>,
+    cut: Cell<bool>,
+}
+
+/// A block of memory to read into, on loan from the worker.
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    home: Rc<Worker>,
+}
+
+/// A buffer to write from, on loan from the worker.
+pub(crate) struct Out {
+    bytes: Vec<u8>,
+    home: Rc<Worker>,
+}
+
+/// A block is a read's size. Larger ones were slower: they leave the processor's cache.
+const BLOCK: usize = 64 * 1024;
+/// Blocks and exchanges that a worker keeps for later.
+const KEPT_BLOCKS: usize = 8;
+const KEPT_EXCHANGES: usize = 256;
+/// How often a worker flushes its log and sweeps its idle connections.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+const FLUSHES_A_SWEEP: u32 = 10;
+
+impl Fleet {
+    /// Starts the workers. They serve nothing until they are told to.
+    ///
+    /// # Errors
+    /// A thread or its runtime could not be made.
+    pub fn start(count: usize, splice: bool) -> io::Result<Arc<Fleet>> {
+        let (mut peers, mut inboxes) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (inbox, receiver) = unbounded_channel();
+            inboxes.push(receiver);
+            peers.push(Peer { inbox, connections: AtomicUsize::new(0), turns: Arc::default() });
+        }
+        let fleet = Arc::new(Fleet { peers, draining: AtomicBool::new(false), splice });
+        for (number, inbox) in inboxes.into_iter().enumerate() {
+            let fleet = Arc::clone(&fleet);
+            thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(WorkerId(number), fleet, inbox))?;
+        }
+        Ok(fleet)
+    }
+
+    /// How many workers there are.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether there are no workers.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// The workers.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// Tells every worker.
+    pub fn tell_all(&self, mut command: impl FnMut(WorkerId) -> Command) {
+        for number in 0..self.peers.len() {
+            self.tell(WorkerId(number), command(WorkerId(number)));
+        }
+    }
+
+    /// Tells one worker.
+    pub fn tell(&self, worker: WorkerId, command: Command) {
+        // A worker's inbox closes only with the process.
+        let _ = self.peers[worker.0].inbox.send(command);
+    }
+
+    /// Connections of all workers.
+    pub fn connections(&self) -> usize {
+        self.peers.iter().map(Peer::connections).sum()
+    }
+
+    /// Whether the process is about to end: responses say `Connection: close`.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Begins or abandons the end.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// The worker that should serve a connection which `worker` has accepted: itself, unless it holds clearly more than
+    /// the least busy one.
+    pub(crate) fn place(&self, worker: WorkerId) -> WorkerId {
+        if self.peers.len() == 1 {
+            return worker;
+        }
+        let mine = self.peers[worker.0].connections();
+        let (least, fewest) = self
+            .peers
+            .iter()
+            .map(Peer::connections)
+            .enumerate()
+            .min_by_key(|(_, connections)| *connections)
+            .unwrap_or((worker.0, mine));
+        if mine >= fewest + 2 + fewest / 8 { WorkerId(least) } else { worker }
+    }
+
+    pub(crate) fn connection_began(&self, worker: WorkerId) {
+        self.peers[worker.0].connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connection_ended(&self, worker: WorkerId) {
+        self.peers[worker.0].connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Peer {
+    /// Connections that it serves.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+thread_local! {
+    /// When this worker last came back from waiting.
+    static TURN_BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+fn run(id: WorkerId, fleet: Arc<Fleet>, inbox: UnboundedReceiver<Command>) {
+    let turns = Arc::clone(&fleet.peers[id.0].turns);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_unpark(|| TURN_BEGAN.set(Some(Instant::now())))
+        .on_thread_park(move || {
+            if let Some(began) = TURN_BEGAN.take() {
+                turns.record(began.elapsed());
+            }
+        })
+        .build_local(tokio::runtime::LocalOptions::default());
+    match runtime {
+        Ok(runtime) => runtime.block_on(Worker::new(id, fleet).serve(inbox)),
+        Err(error) => observe::log::error(format_args!("worker {} cannot start: {error}", id.0)),
+    }
+}
+
+impl Worker {
+    fn new(id: WorkerId, fleet: Arc<Fleet>) -> Rc<Worker> {
+        let mut random = fastrand::Rng::new();
+        Rc::new(Worker {
+            id,
+            fleet,
+            timers: Timers::new(),
+            pipes: Rc::default(),
+            idle: Idle::default(),
+            log: RefCell::new(None),
+            snapshot: RefCell::default(),
+            cursors: RefCell::default(),
+            blocks: RefCell::default(),
+            outs: RefCell::default(),
+            exchanges: RefCell::default(),
+            doors: RefCell::default(),
+            date: Cell::new((0, [b' '; 29])),
+            origin: random.u64(..),
+            random: RefCell::new(random),
+            sequence: Cell::new(0),
+            draining: Cell::new(false),
+            cut: Cell::new(false),
+        })
+    }
+
+    async fn serve(self: Rc<Worker>, mut inbox: UnboundedReceiver<Command>) {
+        tokio::task::spawn_local(Rc::clone(&self.timers).drive());
+        tokio::task::spawn_local(Rc::clone(&self).tick());
+        while let Some(command) = inbox.recv().await {
+            self.obey(command);
+        }
+    }
+
+    fn obey(self: &Rc<Worker>, command: Command) {
+        match command {
+            Command::Apply(snapshot) => {
+                *self.snapshot.borrow_mut() = Rc::new(snapshot);
+                self.idle.sweep(Instant::now());
+                // Sessions of listeners that are gone find out.
+                self.timers.wake_all();
+            }
+            Command::Listen(listener, socket, bound, port) => match bound.attach() {
+                Ok(listening) => {
+                    let state = Rc::new(Cell::new(door::State::Open));
+                    self.doors.borrow_mut().insert(socket, Rc::clone(&state));
+                    let door = door::accept(Rc::clone(self), listening, listener, port, state);
+                    tokio::task::spawn_local(door);
+                }
+                Err(error) => observe::log::error(format_args!("cannot listen in worker {}: {error}", self.id.0)),
+            },
+            Command::Unlisten(socket, done) => {
+                if let Some(state) = self.doors.borrow_mut().remove(&socket) {
+                    door::close(&state, done);
+                }
+                self.timers.wake_all();
+            }
+            Command::Log(sink) => {
+                if let Some(old) = self.log.borrow_mut().as_mut() {
+                    old.flush();
+                }
+                *self.log.borrow_mut() = sink;
+            }
+            Command::Adopt(detached, origin) => match detached.attach() {
+                Ok(stream) => session::spawn(self, stream, origin),
+                Err(_) => self.fleet.connection_ended(self.id),
+            },
+            Command::Relinquish(server, gate) => self.relinquish(&server, &gate),
+            Command::Drain => {
+                self.draining.set(true);
+                self.timers.wake_all();
+            }
+            Command::Cut(count) => {
+                self.cut.set(true);
+                // The answer is what the log says was cut; nobody waits for it after the process has gone.
+                let _ = count.try_send(self.fleet.peers[self.id.0].connections());
+                self.timers.wake_all();
+                if let Some(log) = self.log.borrow_mut().as_mut() {
+                    log.flush();
+                }
+            }
+        }
+    }
+
+    /// Offers an idle connection to whoever waits.
+    pub(crate) fn relinquish(&self, server: &Arc<Server>, gate: &Arc<Gate>) {
+        if gate.waiting() == 0 {
+            return;
+        }
+        let Some(parked) = self.idle.take(server) else { return };
+        if let Ok(detached) = parked.conn.into_stream().detach()
+            && let Some(Grant::Connection(unwanted, lease)) = gate.give(Grant::Connection(detached, parked.lease))
+            && let Ok(stream) = unwanted.attach()
+        {
+            self.idle.park(http::Conn::new(stream), lease, Instant::now(), FLUSH_EVERY * FLUSHES_A_SWEEP);
+        }
+    }
+
+    async fn tick(self: Rc<Worker>) {
+        let mut interval = tokio::time::interval(FLUSH_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for number in 0_u32.. {
+            interval.tick().await;
+            if let Some(log) = self.log.borrow_mut().as_mut() {
+                log.flush();
+            }
+            if number.is_multiple_of(FLUSHES_A_SWEEP) {
+                self.idle.sweep(Instant::now());
+            }
+        }
+    }
+
+    /// The snapshot of now, for as long as the caller holds it.
+    pub(crate) fn pin(&self) -> Rc<Arc<Snapshot>> {
+        Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// A block to read into, at least `least` bytes long.
+    pub(crate) fn block(self: &Rc<Worker>, least: usize) -> Block {
+        let mut bytes = self.blocks.borrow_mut().pop().unwrap_or_default();
+        let length = BLOCK.max(least);
+        if bytes.len() < length {
+            bytes.resize(length, 0);
+        }
+        Block { bytes, home: Rc::clone(self) }
+    }
+
+    /// An empty buffer to write from.
+    pub(crate) fn out(self: &Rc<Worker>) -> Out {
+        Out { bytes: self.outs.borrow_mut().pop().unwrap_or_default(), home: Rc::clone(self) }
+    }
+
+    /// An empty exchange.
+    pub(crate) fn exchange(&self) -> Box<Exchange> {
+        self.exchanges.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes an exchange back.
+    pub(crate) fn recycle(&self, mut exchange: Box<Exchange>) {
+        let mut kept = self.exchanges.borrow_mut();
+        if kept.len() < KEPT_EXCHANGES {
+            exchange.clear();
+            kept.push(exchange);
+        }
+    }
+
+    /// Now, as HTTP writes it.
+    pub(crate) fn date(&self) -> [u8; 29] {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (second, text) = self.date.get();
+        if second == now {
+            return text;
+        }
+        let text = Civil::of(now).http();
+        self.date.set((now, text));
+        text
+    }
+
+    /// Works with this worker's place in a pool's turn.
+    pub(crate) fn with_cursor<R>(&self, pool: usize, work: impl FnOnce(&mut Cursor) -> R) -> R {
+        let mut cursors = self.cursors.borrow_mut();
+        work(cursors.entry(pool).or_insert_with(|| Cursor::of(self.id.0)))
+    }
+
+    /// The id of the next request.
+    pub(crate) fn next_id(&self) -> RequestId {
+        let sequence = self.sequence.get();
+        self.sequence.set(sequence + 1);
+        RequestId { origin: self.origin, sequence }
+    }
+
+    /// Whether idle connections should close.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Whether the time to finish is over.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+}
+
+impl Deref for Block {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut kept = self.home.blocks.borrow_mut();
+        if kept.len() < KEPT_BLOCKS {
+            kept.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Deref for Out {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Out {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        let mut kept = self.home.outs.borrow_mut();
+        if kept.len() < KEPT_BLOCKS && self.bytes.capacity() <= 4 * BLOCK {
+            self.bytes.clear();
+            kept.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
