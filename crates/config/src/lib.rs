@@ -1,14 +1,39 @@
 //! Text to [`Spec`]: reads configuration files and says everything that is wrong with them at once.
+//!
+//! The rooms stand in the order in which a document walks:
+//!
+//! 1. `tree`: YAML or JSON to nodes that know their place; hostile input is bounded.
+//! 2. `include`, `set`: further files and overrides merge into the tree.
+//! 3. `shape`: the table in `keys` gives nodes their form; `interpolate` fills in the environment; defaults come last.
+//! 4. `lower`: shaped values become a [`Spec`], which cannot be wrong in itself.
+//!
+//! The same table makes [`schema`], [`reference`](reference()), [`effective`] and [`all_keys`]. Nothing here opens a socket, resolves a name or
+//! knows the data plane.
 
 pub mod spec;
 
 mod diagnostics;
+mod effective;
+mod include;
 mod interpolate;
 mod keys;
+mod load;
+mod lower;
+mod reference;
+mod schema;
+mod set;
 mod shape;
 mod span;
 mod tree;
 
 pub use diagnostics::{Mistake, Mistakes};
+pub use effective::effective;
+pub use keys::{KeyPath, all_keys};
+pub use load::{LoadOptions, Loaded, load, load_text, load_text_with};
+pub use reference::reference;
+pub use schema::schema;
 pub use span::{Span, Spanned};
 pub use spec::Spec;
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,8 @@ impl Shaper<'_, '_> {
                 continue;
             };
             let value = if key.planned {
-                let message = format!("`{}` in {label} is planned and does not work yet in this version, remove it", key.name);
+                let message =
+                    format!("`{}` in {label} is planned and does not work yet in this version, remove it", key.name);
                 self.faulty(&entry.span, message)
             } else {
                 self.value(&key.ty, &entry.value, &inner_label(key, label))
@@ -126,7 +127,8 @@ impl Shaper<'_, '_> {
         if !words.iter().any(|word| word.planned && word.name == text) {
             return false;
         }
-        let message = format!("role `{text}` of {label} is planned and does not work yet in this version, remove the listener");
+        let message =
+            format!("role `{text}` of {label} is planned and does not work yet in this version, remove the listener");
         self.mistakes.note(span, message);
         true
     }
@@ -144,7 +146,8 @@ impl Shaper<'_, '_> {
 
     fn check_complete(&mut self, section: &'static Section, entries: &[Entry], map: &Map) {
         // A misspelt key is one mistake, not also a missing one.
-        let misspelt = |name| entries.iter().any(|e| section.key(&e.key).is_none() && !did_you_mean(&e.key, [name]).is_empty());
+        let misspelt =
+            |name| entries.iter().any(|e| section.key(&e.key).is_none() && !did_you_mean(&e.key, [name]).is_empty());
         for key in section.live().filter(|key| key.required && !map.has(key.name) && !misspelt(key.name)) {
             self.mistakes.note(&map.span, format!("`{}` is missing in {}", key.name, map.label));
         }
@@ -176,8 +179,10 @@ impl Shaper<'_, '_> {
         let Data::Map(entries) = &node.data else {
             return self.faulty(&node.span, format!("{label} is {}, it must be a map", node.what()));
         };
-        let (own, shared): (Vec<Entry>, Vec<Entry>) =
-            entries.iter().cloned().partition(|entry| section.key(&entry.key).is_some_and(|key| key.own && !key.planned));
+        let (own, shared): (Vec<Entry>, Vec<Entry>) = entries
+            .iter()
+            .cloned()
+            .partition(|entry| section.key(&entry.key).is_some_and(|key| key.own && !key.planned));
         for entry in own {
             let message = format!("`{}` cannot be inherited, write it in each {}", entry.key, section.noun);
             self.mistakes.note(&entry.span, message);
@@ -206,7 +211,8 @@ impl Shaper<'_, '_> {
             return self.faulty(&node.span, format!("{label} is an empty list, fill it or remove the key"));
         }
         let items = nodes.iter().enumerate();
-        let values = items.map(|(n, item)| self.value(inner, item, &item_label(inner, item, label, Some(n + 1)))).collect();
+        let values =
+            items.map(|(n, item)| self.value(inner, item, &item_label(inner, item, label, Some(n + 1)))).collect();
         Value { span: node.span.clone(), data: Shape::List(values) }
     }
 

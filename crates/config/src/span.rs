@@ -22,11 +22,7 @@ impl Span {
 
     /// A source as a whole: a flag, or a file that could not be read.
     pub fn whole(file: impl Into<Arc<str>>) -> Self {
-        Self {
-            file: file.into(),
-            line: 0,
-            col: 0,
-        }
+        Self { file: file.into(), line: 0, col: 0 }
     }
 }
 

@@ -19,8 +19,8 @@ mod policy;
 mod tuning;
 
 pub use matching::{
-    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate,
-    TextMatch, TextTest, ValueMatch,
+    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
+    ValueMatch,
 };
 pub use policy::{HeaderEdits, Headers, Part, Policy, PolicyKind, Rewrite, Selector, Template};
 pub use tuning::{Limits, Retries, RetryIf, Timeouts};

@@ -56,7 +56,8 @@ pub(crate) fn parse(file: &Arc<str>, bytes: &[u8], mistakes: &mut Mistakes) -> O
             return None;
         }
     };
-    let mut builder = Builder { file, text, parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, mistakes };
+    let mut builder =
+        Builder { file, text, parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, mistakes };
     match builder.document() {
         Ok(node) => Some(node),
         Err(Stop) => None,
@@ -157,7 +158,10 @@ impl<'a> Builder<'a> {
             let value = self.node(event, value_span, depth + 1)?;
             let Some(key) = key else { continue };
             if key == "<<" {
-                self.mistakes.note(&span, "merge keys `<<` are not part of the language, write the entries out or use `defaults`");
+                self.mistakes.note(
+                    &span,
+                    "merge keys `<<` are not part of the language, write the entries out or use `defaults`",
+                );
                 continue;
             }
             if let Some(first) = places.get(&key) {

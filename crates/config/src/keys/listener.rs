@@ -22,9 +22,14 @@ pub(super) static LISTENER: Section = Section::new(
         )
         .required()
         .own(),
-        Key::new("http", Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])), "Versions of HTTP to serve.")
-            .default("h1"),
-        Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.").filled(),
+        Key::new(
+            "http",
+            Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])),
+            "Versions of HTTP to serve.",
+        )
+        .default("h1"),
+        Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.")
+            .filled(),
         USE,
         ROUTES,
         TO,

@@ -65,7 +65,11 @@ static VALUE: Section = Section::new(
         Key::new("regex", Type::Text("regex"), "This regular expression matches somewhere in it."),
         Key::new("present", Type::Bool, "Whether there is one at all."),
         Key::new("absent", Type::Bool, "Whether there is none."),
-        Key::new("case", Type::Word(&[live("ignore")]), "`ignore` makes upper and lower case of ASCII letters the same."),
+        Key::new(
+            "case",
+            Type::Word(&[live("ignore")]),
+            "`ignore` makes upper and lower case of ASCII letters the same.",
+        ),
         Key::planned("list"),
     ],
 );

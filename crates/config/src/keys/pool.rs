@@ -79,7 +79,8 @@ static QUEUE: Section = Section::new(
     "Requests wait in order of arrival, in the whole process; beyond length or timeout the answer is 503.",
     &[
         Key::new("length", Type::Integer(0, 10_000_000), "How many may wait.").default("100"),
-        Key::new("timeout", Type::Duration, "How long one may wait; the same as `timeouts.queue` of the pool.").inherited("5s"),
+        Key::new("timeout", Type::Duration, "How long one may wait; the same as `timeouts.queue` of the pool.")
+            .inherited("5s"),
     ],
 );
 
@@ -88,8 +89,11 @@ pub(super) const REQUEST_BODY_GAP: Key =
 pub(super) const CONNECT: Key = Key::new("connect", Type::Duration, "Until a connection to a server stands.");
 pub(super) const QUEUE_TIMEOUT: Key =
     Key::new("queue", Type::Duration, "How long a request may wait for a server below its `max_connections`.");
-pub(super) const RESPONSE: Key =
-    Key::new("response", Type::Duration, "From a request's last byte to the end of the response's head; beyond is 504.");
+pub(super) const RESPONSE: Key = Key::new(
+    "response",
+    Type::Duration,
+    "From a request's last byte to the end of the response's head; beyond is 504.",
+);
 pub(super) const STREAM: Key = Key::new(
     "stream",
     Type::Duration,

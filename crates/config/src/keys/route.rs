@@ -22,8 +22,12 @@ static POLICY_USE: Type = Type::TextOr("name of a policy", &POLICY);
 static ONE_ROUTE: Type = Type::Section(&ROUTE);
 static ONE_PORTION: Type = Type::Section(&PORTION);
 
-pub(super) const TO: Key =
-    Key::new("to", Type::Text("name of a pool, or HOST:PORT"), "Ending: sends the request to a pool, or to one server.").own();
+pub(super) const TO: Key = Key::new(
+    "to",
+    Type::Text("name of a pool, or HOST:PORT"),
+    "Ending: sends the request to a pool, or to one server.",
+)
+.own();
 
 pub(super) const SPLIT: Key = Key::new(
     "split",
@@ -68,7 +72,8 @@ pub(super) static SITE: Section = Section::new(
             "The names it answers for: a host, `*.example.com` (one or more labels, never the apex), or `default`.",
         )
         .required(),
-        Key::new("listeners", Type::List(&Type::Text("name of a listener")), "The listeners on which it is served.").required(),
+        Key::new("listeners", Type::List(&Type::Text("name of a listener")), "The listeners on which it is served.")
+            .required(),
         USE,
         ROUTES,
         TO,

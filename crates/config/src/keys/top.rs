@@ -24,7 +24,11 @@ pub(crate) static TOP: Section = Section::new(
             "The folder for files that are written. Relative to the file that names it.",
         ),
         Key::new("access_log", Type::Section(&ACCESS_LOG), "One line for each request.").filled(),
-        Key::new("admin", Type::Section(&ADMIN), "The operator's listener: status page, API and metrics. Absent means none."),
+        Key::new(
+            "admin",
+            Type::Section(&ADMIN),
+            "The operator's listener: status page, API and metrics. Absent means none.",
+        ),
         Key::new("listeners", Type::Named("listener", &Type::Section(&LISTENER)), "Where flows arrive."),
         Key::new("sites", Type::Named("site", &Type::Section(&SITE)), "Names on shared listeners."),
         Key::new(

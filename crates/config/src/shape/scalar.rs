@@ -40,7 +40,9 @@ impl Shaper<'_, '_> {
 
 fn meaning(ty: &Type, text: &str, shown: &str) -> Result<Meaning, String> {
     // A quantity's own error repeats its text.
-    let hide = |error: base::units::UnitError| if text == shown { error.to_string() } else { format!("`{shown}` has no valid value") };
+    let hide = |error: base::units::UnitError| {
+        if text == shown { error.to_string() } else { format!("`{shown}` has no valid value") }
+    };
     match ty {
         Type::Bool => match text {
             "true" => Ok(Meaning::Bool(true)),
@@ -70,7 +72,9 @@ fn integer(text: &str, shown: &str, least: u64, most: u64) -> Result<u64, String
 
 fn word(text: &str, shown: &str, words: &[Word]) -> Result<Meaning, String> {
     match words.iter().find(|word| word.name == text) {
-        Some(word) if word.planned => Err(format!("`{text}` is planned and does not work yet in this version, remove it")),
+        Some(word) if word.planned => {
+            Err(format!("`{text}` is planned and does not work yet in this version, remove it"))
+        }
         Some(_) => Ok(Meaning::Fixed(text.to_owned())),
         None => {
             let live = words.iter().filter(|word| !word.planned).map(|word| word.name);

@@ -59,18 +59,12 @@ pub struct Retries {
 impl Retries {
     /// What holds where no level says otherwise: one extra try, on connect.
     pub fn standard() -> Self {
-        Self {
-            extra: Some(1),
-            conditions: Some(vec![RetryIf::Connect]),
-        }
+        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]) }
     }
 
     /// This level's fields, and the farther level's where this one is silent.
     pub fn or(self, farther: &Self) -> Self {
-        Self {
-            extra: self.extra.or(farther.extra),
-            conditions: self.conditions.or_else(|| farther.conditions.clone()),
-        }
+        Self { extra: self.extra.or(farther.extra), conditions: self.conditions.or_else(|| farther.conditions.clone()) }
     }
 }
 
@@ -96,14 +90,10 @@ pub struct Limits {
 
 impl Limits {
     /// What holds where no level says otherwise.
-    pub const DEFAULT: Self = Self {
-        request_body: Some(10 << 20),
-    };
+    pub const DEFAULT: Self = Self { request_body: Some(10 << 20) };
 
     /// This level's fields, and the farther level's where this one is silent.
     pub fn or(self, farther: Self) -> Self {
-        Self {
-            request_body: self.request_body.or(farther.request_body),
-        }
+        Self { request_body: self.request_body.or(farther.request_body) }
     }
 }

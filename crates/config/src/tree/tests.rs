@@ -18,7 +18,8 @@ fn shown(node: &Node) -> String {
         Data::Empty => "~".to_owned(),
         Data::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(",")),
         Data::Map(entries) => {
-            let entries: Vec<_> = entries.iter().map(|entry| format!("{}:{}", entry.key, shown(&entry.value))).collect();
+            let entries: Vec<_> =
+                entries.iter().map(|entry| format!("{}:{}", entry.key, shown(&entry.value))).collect();
             format!("{{{}}}", entries.join(","))
         }
     }
@@ -97,7 +98,9 @@ fn aliases_are_expanded_within_a_bound() {
 
 #[test]
 fn hostile_input_ends_in_a_mistake() {
-    for text in ["[".repeat(300_000), "{a: ".repeat(300_000), "- ".repeat(300_000), "? ".repeat(300_000), "a: \0".to_owned()] {
+    for text in
+        ["[".repeat(300_000), "{a: ".repeat(300_000), "- ".repeat(300_000), "? ".repeat(300_000), "a: \0".to_owned()]
+    {
         let (node, mistakes) = read(&text);
         assert!(node.is_none() && mistakes.len() == 1, "{mistakes:?}");
     }

@@ -39,7 +39,8 @@ pub(super) fn explain(text: &str, span: &Span, info: &str) -> String {
         return "a `- ` cannot stand here, begin the list on a line of its own or write it as `[a, b]`".to_owned();
     }
     if info.contains("flow mapping") || info.contains("flow sequence") {
-        return "a `,` or the closing bracket is missing before this, quote text that holds brackets or commas".to_owned();
+        return "a `,` or the closing bracket is missing before this, quote text that holds brackets or commas"
+            .to_owned();
     }
     if info.contains("trailing content") {
         return "something follows the closing quote, quote the whole value".to_owned();
@@ -59,7 +60,10 @@ pub(super) fn tag(text: &str, span: &Span) -> String {
     let here: String = line.chars().skip(span.col.saturating_sub(1) as usize).collect();
     let word = word(&here);
     if word.starts_with('!') {
-        return format!("a leading `!` is a tag in YAML and tags are not part of the language, quote the text: {}", quoted(&word));
+        return format!(
+            "a leading `!` is a tag in YAML and tags are not part of the language, quote the text: {}",
+            quoted(&word)
+        );
     }
     "tags are not part of the language, remove it".to_owned()
 }

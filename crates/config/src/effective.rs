@@ -1,0 +1,63 @@
+//! `config --effective`: the whole document with every default, as YAML that loads to the same [`crate::Spec`].
+
+use crate::load::Loaded;
+use crate::shape::{Map, Shape, Value};
+
+/// Prints a configuration with includes and overrides merged, short forms expanded and every default filled in.
+///
+/// What came from the environment or a file is printed as the `${…}` that named it, never as its value.
+pub fn effective(loaded: &Loaded) -> String {
+    let mut out = String::new();
+    // What is inherited and included is already where it belongs.
+    let items = loaded.document.items.iter().filter(|item| !["defaults", "include"].contains(&item.key.as_str()));
+    for item in items {
+        entry(&mut out, &item.key, &item.value, 0);
+    }
+    out
+}
+
+fn entry(out: &mut String, key: &str, value: &Value, depth: usize) {
+    *out += &"  ".repeat(depth);
+    *out += &scalar(key);
+    *out += ":";
+    block(out, value, depth);
+}
+
+/// A value after `key:` or `-`.
+fn block(out: &mut String, value: &Value, depth: usize) {
+    match &value.data {
+        Shape::Scalar(text, _) => *out += &format!(" {}\n", scalar(&text.written)),
+        Shape::Map(map) if map.items.is_empty() => *out += " {}\n",
+        Shape::Map(map) => {
+            *out += "\n";
+            entries(out, map, depth + 1);
+        }
+        Shape::List(items) => {
+            *out += "\n";
+            for item in items {
+                *out += &"  ".repeat(depth + 1);
+                *out += "-";
+                block(out, item, depth + 1);
+            }
+        }
+        // A loaded document has none.
+        Shape::Faulty => *out += " ~\n",
+    }
+}
+
+fn entries(out: &mut String, map: &Map, depth: usize) {
+    for item in &map.items {
+        entry(out, &item.key, &item.value, depth);
+    }
+}
+
+/// Plain where nothing in it could be taken for YAML, or else in double quotes.
+fn scalar(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-:%".contains(&byte);
+    let begins_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
+    if begins_plain && !text.ends_with(':') && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    // JSON's escapes are YAML's.
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,179 @@
+//! Shaped values to a [`Spec`], with every mistake collected on the way.
+//!
+//! In order: names (so that anything may refer to anything), pools, policies, sites, listeners, and what they may not share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::diagnostics::Mistakes;
+use crate::interpolate::Sources;
+use crate::shape::{Item, Map, Shaped, Value};
+use crate::spec::{AccessLog, Admin, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Shutdown, SiteId, Spec};
+
+mod address;
+mod body;
+mod ending;
+mod fields;
+mod levels;
+mod listener;
+mod matching;
+mod name;
+mod path;
+mod policy;
+mod pool;
+mod reach;
+mod route;
+mod site;
+mod template;
+mod text;
+
+/// The whole document; nothing if anything in it was reported.
+pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {
+    let top = &shaped.top;
+    let mut lower = Lower {
+        top,
+        bare_pool: &shaped.bare_pool,
+        sources,
+        mistakes,
+        pool_ids: HashMap::new(),
+        literal_pools: HashMap::new(),
+        pools: Vec::new(),
+        policy_ids: HashMap::new(),
+        policies: Vec::new(),
+    };
+    lower.names();
+    let pools = lower.pools();
+    lower.named_policies();
+    let sites = lower.sites();
+    let listeners = lower.listeners(&sites);
+    let spec = Spec {
+        workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
+        access_log: lower.access_log(),
+        admin: lower.admin(),
+        sites: sites.into_iter().map(|(site, _)| site).collect(),
+        policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
+        pools: pools.into_iter().chain(lower.pools).collect(),
+        shutdown: shutdown(top),
+        dns: dns(top, lower.mistakes),
+        state: top.get("state").and_then(|value| {
+            let dir = sources.dir_of(&value.span.file);
+            value.fixed().map(|path| dir.join(path))
+        }),
+        listeners,
+    };
+    listener::check_binds(&spec, mistakes);
+    mistakes.0.is_empty().then_some(spec)
+}
+
+/// What is known on the way.
+struct Lower<'a, 'b> {
+    top: &'a Map,
+    bare_pool: &'a Map,
+    sources: &'a Sources<'b>,
+    mistakes: &'a mut Mistakes,
+    pool_ids: HashMap<&'a str, PoolId>,
+    /// Pools that stand for a literal `host:port`, by that text.
+    literal_pools: HashMap<String, PoolId>,
+    /// The literal ones; those with names are lowered first and come first.
+    pools: Vec<Pool>,
+    policy_ids: HashMap<&'a str, Vec<PolicyId>>,
+    policies: Vec<(crate::spec::Policy, template::Needs)>,
+}
+
+impl<'a> Lower<'a, '_> {
+    /// Checks every name that others may refer to, and gives pools their ids.
+    fn names(&mut self) {
+        for key in ["listeners", "sites", "policies", "pools"] {
+            for item in self.top.named(key) {
+                if let Err(why) = name::check(&item.key) {
+                    self.mistakes.note(&item.span, why);
+                }
+            }
+        }
+        for (n, item) in self.top.named("pools").iter().enumerate() {
+            self.pool_ids.insert(&item.key, PoolId(n));
+        }
+        if !self.top.has("listeners") {
+            let message = "there are no `listeners`, so nothing would be served";
+            self.mistakes.note(&self.top.span, message);
+        }
+    }
+
+    fn note(&mut self, value: &Value, message: impl Into<String>) {
+        self.mistakes.note(&value.span, message);
+    }
+
+    fn access_log(&mut self) -> Option<AccessLog> {
+        let log = self.top.map("access_log")?;
+        let to = log.item("to")?;
+        let to = match to.value.fixed()? {
+            "stdout" => LogSink::Stdout,
+            "stderr" => LogSink::Stderr,
+            "off" => return None,
+            path => LogSink::File(PathBuf::from(path)),
+        };
+        let format = if log.fixed("format") == Some("combined") { LogFormat::Combined } else { LogFormat::Json };
+        Some(AccessLog { to, format, span: log.get("to")?.span.clone() })
+    }
+
+    fn admin(&mut self) -> Option<Admin> {
+        let bind = self.top.map("admin")?.get("bind")?;
+        match address::admin(bind.fixed()?) {
+            Ok(address) => Some(Admin { bind: address, span: bind.span.clone() }),
+            Err(why) => {
+                self.note(bind, format!("`bind` of `admin`: {why}"));
+                None
+            }
+        }
+    }
+}
+
+fn shutdown(top: &Map) -> Shutdown {
+    let times = top.map("shutdown");
+    let time = |key| times.and_then(|times| times.duration(key)).unwrap_or_default();
+    Shutdown { delay: time("delay"), drain: time("drain") }
+}
+
+fn dns(top: &Map, mistakes: &mut Mistakes) -> Dns {
+    let mut dns = Dns { servers: Vec::new(), hosts: Vec::new() };
+    let Some(map) = top.map("dns") else { return dns };
+    for server in map.list("servers") {
+        match server.fixed().map(address::socket) {
+            Some(Ok(address)) => dns.servers.push(address),
+            Some(Err(why)) => mistakes.note(&server.span, format!("`servers` of `dns`: {why}")),
+            None => {}
+        }
+    }
+    for Item { key, span, value } in map.named("hosts") {
+        let host = match name::host(key) {
+            Ok(host) if dns.hosts.iter().any(|(known, _)| *known == host) => {
+                mistakes.note(span, format!("`hosts` of `dns`: `{host}` is written twice, remove one"));
+                continue;
+            }
+            Ok(host) => host,
+            Err(why) => {
+                mistakes.note(span, format!("`hosts` of `dns`: {why}"));
+                continue;
+            }
+        };
+        let mut addresses = Vec::new();
+        for value in value.items() {
+            match value.fixed().map(str::parse) {
+                Some(Ok(address)) => addresses.push(address),
+                Some(Err(_)) => mistakes.note(&value.span, format!("host `{key}`: the value is no IP address")),
+                None => {}
+            }
+        }
+        dns.hosts.push((host, addresses));
+    }
+    dns
+}
+
+/// A site and the listeners that it names.
+type PlacedSite = (crate::spec::Site, Vec<(String, crate::span::Span)>);
+
+/// The sites that name a listener.
+fn sites_of(sites: &[PlacedSite], listener: &str) -> Vec<SiteId> {
+    let names = |(_, listeners): &PlacedSite| listeners.iter().any(|(name, _)| name == listener);
+    sites.iter().enumerate().filter(|(_, site)| names(site)).map(|(n, _)| SiteId(n)).collect()
+}

@@ -1,0 +1,131 @@
+//! Addresses to listen on and to connect to.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use super::name;
+use crate::spec::{AdminBind, BindAddress, ServerAddress};
+
+/// An address to listen on.
+pub(super) fn bind(text: &str) -> Result<BindAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket_path(path).map(|path| BindAddress::Unix { path, mode: None });
+    }
+    if text.starts_with("fd:") {
+        return Err(format!("`{text}`: `fd:` is planned and does not work yet in this version, use an address"));
+    }
+    if text.ends_with("/tcp") || text.ends_with("/udp") {
+        return Err(format!("`{text}`: the suffix belongs to `role: nat` only, remove it"));
+    }
+    if let Some(port) = text.strip_prefix("*:") {
+        return Err(format!("`{text}` is no address, every address of both families is `:{port}`"));
+    }
+    if let Some(port) = text.strip_prefix(':') {
+        return self::port(port).map(BindAddress::AnyFamily);
+    }
+    socket(text).map(BindAddress::Ip)
+}
+
+/// Where the operator's listener may listen: nowhere that can be reached from outside.
+pub(super) fn admin(text: &str) -> Result<AdminBind, String> {
+    match bind(text)? {
+        BindAddress::Unix { path, .. } => Ok(AdminBind::Unix(path)),
+        BindAddress::Ip(address) if address.ip().is_loopback() => Ok(AdminBind::Loopback(address)),
+        BindAddress::Ip(SocketAddr::V4(address)) => {
+            Err(format!("`{text}` could be reached from outside, use `127.0.0.1:{}` or `unix:PATH`", address.port()))
+        }
+        BindAddress::Ip(SocketAddr::V6(address)) => {
+            Err(format!("`{text}` could be reached from outside, use `[::1]:{}` or `unix:PATH`", address.port()))
+        }
+        BindAddress::AnyFamily(port) => {
+            Err(format!("`{text}` could be reached from outside, use `127.0.0.1:{port}` or `unix:PATH`"))
+        }
+    }
+}
+
+/// An IP address, or `localhost`, and a port.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, after) = host_and_port(text)?;
+    if host == "localhost" {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), after));
+    }
+    Err(format!("`{text}` begins with a name, use an IP address"))
+}
+
+/// A server's address; a relative socket path is in `dir`.
+pub(super) fn server(text: &str, dir: &Path) -> Result<ServerAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket_path(path).map(|path| ServerAddress::Unix(dir.join(path)));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let rest = rest.trim_end_matches('/');
+        let hint = if scheme == "http" { format!(", write `{rest}`") } else { String::new() };
+        return Err(format!("`{text}` is a URL, a server is `HOST:PORT`{hint}"));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        nonzero(address.port(), text)?;
+        return Ok(ServerAddress::Ip(address));
+    }
+    let (host, port) = host_and_port(text)?;
+    nonzero(port, text)?;
+    Ok(ServerAddress::Name { host: name::host(host)?, port })
+}
+
+/// A network; an address alone is a network of one.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let net: IpNet =
+        text.parse().map_err(|_| format!("`{text}` is no network, write it like `10.0.0.0/8` or `fd00::/8`"))?;
+    if net.trunc() != net {
+        return Err(format!("`{text}` has bits beyond its prefix, write `{}`", net.trunc()));
+    }
+    Ok(net)
+}
+
+fn host_and_port(text: &str) -> Result<(&str, u16), String> {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(format!("`{text}` has no port, write `{text}:PORT`"));
+    };
+    let port = self::port(port)?;
+    if host.contains(':') {
+        return Err(format!("`{text}` is no address, an IPv6 address stands in brackets: `\"[{host}]:{port}\"`"));
+    }
+    if host.is_empty() {
+        return Err(format!("`{text}` has no host"));
+    }
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(format!("`{host}` is no IP address"));
+    }
+    Ok((host, port))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    let port = if digits && !leading_zero { text.parse().ok() } else { None };
+    port.ok_or_else(|| format!("`{text}` is no port, use 1 to 65535"))
+}
+
+fn nonzero(port: u16, text: &str) -> Result<(), String> {
+    if port == 0 { Err(format!("`{text}`: a server has no port 0")) } else { Ok(()) }
+}
+
+fn socket_path(path: &str) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("`unix:` needs a path".to_owned());
+    }
+    if path.len() > LONGEST_SOCKET_PATH {
+        return Err(format!("`unix:{path}` is longer than the {LONGEST_SOCKET_PATH} bytes of a socket's address"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// `sun_path` of Linux less its final NUL.
+const LONGEST_SOCKET_PATH: usize = 107;

@@ -1,0 +1,82 @@
+//! Timeouts, retries and limits: what the nearest level decides.
+
+use std::time::Duration;
+
+use super::Lower;
+use crate::shape::{Map, Value};
+use crate::spec::{Limits, Retries, RetryIf, Timeouts};
+
+/// One level of all three.
+#[derive(Default)]
+pub(super) struct Levels {
+    pub(super) timeouts: Timeouts,
+    pub(super) retries: Retries,
+    pub(super) limits: Limits,
+}
+
+impl Lower<'_, '_> {
+    pub(super) fn levels(&mut self, owner: &Map) -> Levels {
+        let timeouts = match owner.map("timeouts") {
+            Some(map) => Timeouts {
+                request_body: self.time(map, "request_body"),
+                connect: self.time(map, "connect"),
+                queue: self.time(map, "queue"),
+                response: self.time(map, "response"),
+                stream: self.time(map, "stream"),
+                total: self.time(map, "total"),
+                tunnel: self.time(map, "tunnel"),
+            },
+            None => Timeouts::default(),
+        };
+        let retries = match owner.map("retries") {
+            Some(map) => Retries {
+                extra: map.small("extra"),
+                conditions: map.has("if").then(|| self.conditions(map.list("if"))),
+            },
+            None => Retries::default(),
+        };
+        let limits = Limits { request_body: owner.map("limits").and_then(|map| map.size("request_body")) };
+        Levels { timeouts, retries, limits }
+    }
+
+    /// A timeout, which is never zero.
+    pub(super) fn time(&mut self, map: &Map, key: &str) -> Option<Duration> {
+        let time = map.duration(key)?;
+        if time.is_zero()
+            && let Some(value) = map.get(key)
+        {
+            self.note(
+                value,
+                format!("`{key}` of {}: no time at all would let nothing happen, use a longer one", map.label),
+            );
+        }
+        Some(time)
+    }
+
+    fn conditions(&mut self, values: &[Value]) -> Vec<RetryIf> {
+        let mut conditions = Vec::new();
+        for value in values {
+            let Some(text) = value.fixed() else { continue };
+            let condition = match text {
+                "connect" => RetryIf::Connect,
+                "reset" => RetryIf::Reset,
+                "timeout" => RetryIf::Timeout,
+                _ => match text.parse::<u16>() {
+                    Ok(status) if (500..600).contains(&status) => RetryIf::Status(status),
+                    _ => {
+                        let message = format!(
+                            "`{text}` is no reason to retry, use connect, reset, timeout or a status from 500 to 599"
+                        );
+                        self.note(value, message);
+                        continue;
+                    }
+                },
+            };
+            if conditions.contains(&condition) {
+                self.note(value, format!("`{text}` stands twice in `if`, remove one"));
+            }
+            conditions.push(condition);
+        }
+        conditions
+    }
+}

@@ -1,0 +1,166 @@
+//! Listeners.
+
+use super::ending::ENDINGS;
+use super::levels::Levels;
+use super::template::Needs;
+use super::{Lower, PlacedSite, address, sites_of};
+use crate::diagnostics::Mistakes;
+use crate::shape::{Item, Map, Value};
+use crate::span::Span;
+use crate::spec::{
+    AdminBind, Bind, BindAddress, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion, Listener, Role,
+    Serves, Spec,
+};
+
+impl<'a> Lower<'a, '_> {
+    pub(super) fn listeners(&mut self, sites: &[PlacedSite]) -> Vec<Listener> {
+        self.top.named("listeners").iter().filter_map(|item| self.listener(item, sites)).collect()
+    }
+
+    fn listener(&mut self, item: &'a Item, sites: &[PlacedSite]) -> Option<Listener> {
+        let map = item.value.map()?;
+        let binds = map.list("bind").iter().filter_map(|value| self.bind(value, &map.label)).collect();
+        let uses = self.uses(map, Needs::default());
+        let serves = self.serves(item, map, sites);
+        let Levels { timeouts, retries, limits } = self.levels(map);
+        let times = map.map("timeouts")?;
+        Some(Listener {
+            name: item.key.clone(),
+            span: item.span.clone(),
+            role: Role::Http,
+            binds,
+            http: vec![HttpVersion::H1],
+            head: head_limits(map.map("limits")?)?,
+            request_head_timeout: self.time(times, "request_head")?,
+            keep_alive_timeout: self.time(times, "keep_alive")?,
+            timeouts,
+            retries,
+            limits,
+            forwarding: self.forwarding(map.map("forwarding")?)?,
+            uses,
+            serves,
+        })
+    }
+
+    fn bind(&mut self, value: &Value, label: &str) -> Option<Bind> {
+        let (value, mode) = match value.map() {
+            Some(map) => (map.get("address")?, map.get("mode")),
+            None => (value, None),
+        };
+        let mut address = match address::bind(value.fixed()?) {
+            Ok(address) => address,
+            Err(why) => {
+                self.note(value, format!("`bind` of {label}: {why}"));
+                return None;
+            }
+        };
+        if let Some(written) = mode {
+            let bits = written.fixed().and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|bits| *bits <= 0o777);
+            match (&mut address, bits) {
+                (_, None) => self.note(
+                    written,
+                    format!("`bind` of {label}: the mode is no octal number up to 0777, such as `0660`"),
+                ),
+                (BindAddress::Unix { mode, .. }, bits) => *mode = bits,
+                _ => self.note(written, format!("`bind` of {label}: only a Unix socket has a `mode`, remove it")),
+            }
+        }
+        Some(Bind { address, span: value.span.clone() })
+    }
+
+    /// A listener has routes, or an ending of its own, or sites.
+    fn serves(&mut self, item: &Item, map: &'a Map, sites: &[PlacedSite]) -> Serves {
+        let own = map.items.iter().find(|item| ENDINGS.contains(&item.key.as_str()));
+        let by_name = sites_of(sites, &item.key);
+        match (own, by_name.first().and_then(|id| sites.get(id.0))) {
+            (Some(own), Some((site, _))) => {
+                let message = format!(
+                    "listener `{}` has `{}` and is named by site `{}` ({}), it can have only one of them",
+                    item.key, own.key, site.name, site.span
+                );
+                self.mistakes.note(&own.span, message);
+                Serves::Routes(Vec::new())
+            }
+            (Some(_), None) => Serves::Routes(self.own_routes(map)),
+            (None, Some(_)) => Serves::Sites(by_name),
+            (None, None) => {
+                let is_named = |site: &Item| {
+                    let names = site.value.map().map(|site| site.list("listeners")).unwrap_or_default();
+                    names.iter().any(|name| name.is_faulty() || name.fixed() == Some(&item.key))
+                };
+                // A site that is faulty itself still names its listeners.
+                if !self.top.named("sites").iter().any(is_named) {
+                    let message = format!(
+                        "listener `{}` serves nothing, give it `routes`, an ending such as `to`, or name it in `listeners` of a site",
+                        item.key
+                    );
+                    self.mistakes.note(&item.span, message);
+                }
+                Serves::Routes(Vec::new())
+            }
+        }
+    }
+
+    fn forwarding(&mut self, map: &Map) -> Option<Forwarding> {
+        Some(Forwarding {
+            client: match map.fixed("client")? {
+                "append" => ForwardClient::Append,
+                "replace" => ForwardClient::Replace,
+                "keep" => ForwardClient::Keep,
+                _ => ForwardClient::None,
+            },
+            via: map.boolean("via")?,
+            format: match map.fixed("format")? {
+                "rfc7239" => ForwardFormat::Rfc7239,
+                "both" => ForwardFormat::Both,
+                _ => ForwardFormat::XForwarded,
+            },
+            trust: map.list("trust").iter().filter_map(|value| self.network(value)).collect(),
+        })
+    }
+}
+
+/// No address is listened on twice; a port 0 is another each time.
+pub(super) fn check_binds(spec: &Spec, mistakes: &mut Mistakes) {
+    let mut seen: Vec<(&BindAddress, &str, &Span)> = Vec::new();
+    for listener in &spec.listeners {
+        for bind in &listener.binds {
+            if let Some((_, name, span)) = seen.iter().find(|(known, ..)| overlap(known, &bind.address)) {
+                let message =
+                    format!("listener `{}` listens where `{name}` already does ({span}), change one", listener.name);
+                mistakes.note(&bind.span, message);
+            }
+            seen.push((&bind.address, &listener.name, &bind.span));
+        }
+    }
+    let Some(admin) = &spec.admin else { return };
+    let address = match &admin.bind {
+        AdminBind::Loopback(address) => BindAddress::Ip(*address),
+        AdminBind::Unix(path) => BindAddress::Unix { path: path.clone(), mode: None },
+    };
+    if let Some((_, name, span)) = seen.iter().find(|(known, ..)| overlap(known, &address)) {
+        mistakes
+            .note(&admin.span, format!("`admin` listens where listener `{name}` already does ({span}), change one"));
+    }
+}
+
+fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
+    match (a, b) {
+        (BindAddress::Ip(a), BindAddress::Ip(b)) => a == b && a.port() != 0,
+        (BindAddress::AnyFamily(a), BindAddress::AnyFamily(b)) => a == b && *a != 0,
+        (BindAddress::AnyFamily(port), BindAddress::Ip(ip)) | (BindAddress::Ip(ip), BindAddress::AnyFamily(port)) => {
+            *port != 0 && ip.port() == *port && ip.ip().is_unspecified()
+        }
+        (BindAddress::Unix { path: a, .. }, BindAddress::Unix { path: b, .. }) => a == b,
+        _ => false,
+    }
+}
+
+fn head_limits(map: &Map) -> Option<HeadLimits> {
+    Some(HeadLimits {
+        request_head: map.size("request_head")?,
+        request_line: map.size("request_line")?,
+        fields: map.small("fields")?,
+        connections: map.small("connections"),
+    })
+}

@@ -1,0 +1,185 @@
+//! `match` to predicates.
+
+use super::template::Needs;
+use super::{Lower, address, name, path};
+use crate::shape::{Item, Map, Value};
+use crate::spec::{HostPattern, Kind, PathPattern, Predicate, TextMatch, TextTest, ValueMatch};
+
+impl Lower<'_, '_> {
+    /// What a `match` means; nothing if it is faulty.
+    pub(super) fn predicate(&mut self, map: &Map) -> Option<Predicate> {
+        let mut all = Vec::new();
+        for item in &map.items {
+            let Item { key, value, .. } = item;
+            match key.as_str() {
+                "host" => all.extend(self.hosts(value)),
+                "path" => all.extend(self.paths(value)),
+                "method" => all.extend(self.methods(value)),
+                "header" => all.extend(self.headers_match(value)),
+                "cookie" => all.extend(self.named_values(value, |name, value| Predicate::Cookie { name, value })),
+                "query" => all.extend(self.named_values(value, |name, value| Predicate::Query { name, value })),
+                "client" => all.extend(self.clients(value)),
+                "kind" => all.extend(one_of(value.items().iter().filter_map(kind).collect())),
+                "port" => {
+                    let ports = value
+                        .items()
+                        .iter()
+                        .filter_map(|value| value.integer().and_then(|port| u16::try_from(port).ok()));
+                    all.extend(one_of(ports.map(Predicate::Port).collect()));
+                }
+                "body" => all.extend(value.map().and_then(|map| self.body(map)).map(Predicate::Body)),
+                "any" => {
+                    let any =
+                        value.items().iter().filter_map(Value::map).filter_map(|map| self.predicate(map)).collect();
+                    all.extend(one_of(any));
+                }
+                "not" => all.extend(
+                    value.map().and_then(|map| self.predicate(map)).map(|inner| Predicate::Not(Box::new(inner))),
+                ),
+                _ => {}
+            }
+        }
+        if map.items.is_empty() {
+            let message = format!("{} is empty, remove it to match everything", map.label);
+            self.mistakes.note(&map.span, message);
+        }
+        if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
+    }
+
+    fn hosts(&mut self, value: &Value) -> Option<Predicate> {
+        let mut hosts = Vec::new();
+        for (text, value) in self.texts(value.items(), "host") {
+            let pattern = match single_exact(&text) {
+                None => Ok(HostPattern::Text(text)),
+                Some(exact) => match name::wildcard(exact) {
+                    Some(wildcard) => wildcard.map(HostPattern::Wildcard),
+                    None => name::host(exact).map(HostPattern::Exact),
+                },
+            };
+            match pattern {
+                Ok(pattern) => hosts.push(Predicate::Host(pattern)),
+                Err(why) => self.note(&value, why),
+            }
+        }
+        one_of(hosts)
+    }
+
+    fn paths(&mut self, value: &Value) -> Option<Predicate> {
+        let mut paths = Vec::new();
+        for (text, value) in self.texts(value.items(), "path") {
+            let pattern = match (single_exact(&text), text.tests.as_slice()) {
+                (Some(exact), _) => path::pattern(exact),
+                (None, [TextTest::Regex(regex)]) => Ok(PathPattern::Regex(regex.clone())),
+                (None, _) => Ok(PathPattern::Text(text)),
+            };
+            match pattern {
+                Ok(pattern) => paths.push(Predicate::Path(pattern)),
+                Err(why) => self.note(&value, why),
+            }
+        }
+        one_of(paths)
+    }
+
+    fn methods(&mut self, value: &Value) -> Option<Predicate> {
+        let mut methods = Vec::new();
+        for (text, value) in self.texts(value.items(), "method") {
+            if let Some(method) = single_exact(&text) {
+                if !super::fields::is_token(method) {
+                    self.note(&value, format!("`{method}` is no method"));
+                } else if COMMON_METHODS.contains(&method.to_ascii_uppercase().as_str())
+                    && method != method.to_ascii_uppercase()
+                {
+                    let message = format!(
+                        "`{method}` can hardly match, methods are in upper case: `{}`",
+                        method.to_ascii_uppercase()
+                    );
+                    self.note(&value, message);
+                }
+            }
+            methods.push(Predicate::Method(text));
+        }
+        one_of(methods)
+    }
+
+    fn headers_match(&mut self, value: &Value) -> Vec<Predicate> {
+        let items = value.map().map(|map| map.items.as_slice()).unwrap_or_default();
+        self.refuse_same_field(items);
+        for item in items {
+            let _ = self.field_name(&item.key, &item.span);
+        }
+        self.named_values(value, |name, value| Predicate::Header { name: name.to_ascii_lowercase(), value })
+    }
+
+    fn named_values(&mut self, value: &Value, predicate: fn(String, ValueMatch) -> Predicate) -> Vec<Predicate> {
+        let Some(map) = value.map() else { return Vec::new() };
+        if map.items.is_empty() {
+            self.note(value, format!("{} is empty, remove it", map.label));
+        }
+        let mut all = Vec::new();
+        for item in &map.items {
+            let values = self.values(item.value.items());
+            all.extend(one_of(values.into_iter().map(|value| predicate(item.key.clone(), value)).collect()));
+        }
+        all
+    }
+
+    fn clients(&mut self, value: &Value) -> Option<Predicate> {
+        let mut networks = Vec::new();
+        for value in value.items() {
+            networks.extend(self.network(value).map(Predicate::Client));
+        }
+        one_of(networks)
+    }
+
+    pub(super) fn network(&mut self, value: &Value) -> Option<ipnet::IpNet> {
+        match address::network(value.fixed()?) {
+            Ok(network) => Some(network),
+            Err(why) => {
+                self.note(value, why);
+                None
+            }
+        }
+    }
+}
+
+/// What a predicate's path gives to templates: of alternatives, what all of them give.
+pub(super) fn captures(predicate: &Predicate) -> Needs {
+    match predicate {
+        Predicate::All(all) => all.iter().map(captures).fold(Needs::default(), |sum, next| Needs {
+            star: sum.star || next.star,
+            groups: sum.groups.max(next.groups),
+        }),
+        Predicate::Any(any) => any
+            .iter()
+            .map(captures)
+            .reduce(|both, next| Needs { star: both.star && next.star, groups: both.groups.min(next.groups) })
+            .unwrap_or_default(),
+        Predicate::Path(PathPattern::Prefix(_)) => Needs { star: true, groups: 0 },
+        Predicate::Path(PathPattern::Regex(pattern)) => {
+            let groups = regex::Regex::new(pattern).map_or(0, |regex| regex.captures_len().saturating_sub(1));
+            Needs { star: false, groups }
+        }
+        _ => Needs::default(),
+    }
+}
+
+/// The only test, if it is one for equality that minds the case.
+fn single_exact(text: &TextMatch) -> Option<&str> {
+    match text.tests.as_slice() {
+        [TextTest::Exact(exact)] if !text.ignore_case => Some(exact),
+        _ => None,
+    }
+}
+
+fn one_of(mut any: Vec<Predicate>) -> Option<Predicate> {
+    if any.len() > 1 { Some(Predicate::Any(any)) } else { any.pop() }
+}
+
+fn kind(value: &Value) -> Option<Predicate> {
+    match value.fixed()? {
+        "http" => Some(Predicate::Kind(Kind::Http)),
+        _ => Some(Predicate::Kind(Kind::Websocket)),
+    }
+}
+
+const COMMON_METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];

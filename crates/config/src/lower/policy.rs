@@ -1,0 +1,140 @@
+//! Policies and their uses.
+
+use super::template::Needs;
+use super::{Lower, template};
+use crate::diagnostics::did_you_mean;
+use crate::keys::{TOP, Type};
+use crate::shape::{Map, Shape, Value};
+use crate::spec::{HeaderEdits, Headers, Part, Policy, PolicyId, PolicyKind, Rewrite, Template};
+
+impl<'a> Lower<'a, '_> {
+    pub(super) fn named_policies(&mut self) {
+        for item in self.top.named("policies") {
+            let mut ids = Vec::new();
+            for (n, value) in item.value.items().iter().enumerate() {
+                let name = if n == 0 { item.key.clone() } else { format!("{}#{}", item.key, n + 1) };
+                ids.extend(value.map().and_then(|map| self.policy(map, Some(name))));
+            }
+            self.policy_ids.insert(&item.key, ids);
+        }
+    }
+
+    /// The policies that an owner uses, in order; `path` is what its path gives to templates.
+    pub(super) fn uses(&mut self, owner: &Map, path: Needs) -> Vec<PolicyId> {
+        let mut uses = Vec::new();
+        for value in owner.list("use") {
+            let ids = match &value.data {
+                Shape::Map(map) => self.policy(map, None).into_iter().collect(),
+                _ => self.named_policy(value),
+            };
+            for id in &ids {
+                if let Some(needs) = self.policies.get(id.0).map(|(_, needs)| *needs) {
+                    self.check_needs(needs, path, value);
+                }
+            }
+            uses.extend(ids);
+        }
+        uses
+    }
+
+    /// Reports a template that needs more than the path of its route gives.
+    pub(super) fn check_needs(&mut self, needs: Needs, path: Needs, value: &Value) {
+        if needs.star && !path.star {
+            self.note(value, "`*` stands for nothing here, the route must match a `path` that ends with `/*`");
+        }
+        if needs.groups > path.groups {
+            let message =
+                format!("`${}` stands for nothing here, the `path` of the route has no such group", needs.groups);
+            self.note(value, message);
+        }
+    }
+
+    fn named_policy(&mut self, value: &Value) -> Vec<PolicyId> {
+        let Some(name) = value.fixed() else { return Vec::new() };
+        if let Some(ids) = self.policy_ids.get(name) {
+            return ids.clone();
+        }
+        let hint = if is_kind(name) {
+            format!(", a kind is written as a map: `{{ {name}: … }}`")
+        } else {
+            did_you_mean(name, self.policy_ids.keys().copied())
+        };
+        self.note(value, format!("there is no policy `{name}`{hint}"));
+        Vec::new()
+    }
+
+    fn policy(&mut self, map: &Map, name: Option<String>) -> Option<PolicyId> {
+        let (kind, needs) = match map.items.first()? {
+            item if item.key == "headers" => (PolicyKind::Headers(self.headers(item.value.map()?)), Needs::default()),
+            item if item.key == "rewrite" => {
+                let (rewrite, needs) = self.rewrite(item.value.map()?)?;
+                (PolicyKind::Rewrite(rewrite), needs)
+            }
+            _ => return None,
+        };
+        let id = PolicyId(self.policies.len());
+        self.policies.push((Policy { name, span: map.span.clone(), kind }, needs));
+        Some(id)
+    }
+
+    fn headers(&mut self, map: &Map) -> Headers {
+        if map.items.is_empty() {
+            self.mistakes.note(&map.span, format!("{} does nothing, give it `request` or `response`", map.label));
+        }
+        Headers {
+            request: map.map("request").map(|edits| self.edits(edits)).unwrap_or_default(),
+            response: map.map("response").map(|edits| self.edits(edits)).unwrap_or_default(),
+        }
+    }
+
+    fn edits(&mut self, map: &Map) -> HeaderEdits {
+        if map.items.is_empty() {
+            self.mistakes
+                .note(&map.span, format!("{} does nothing, give it `set`, `add`, `default` or `remove`", map.label));
+        }
+        let mut remove = Vec::new();
+        for value in map.list("remove") {
+            remove.extend(value.fixed().and_then(|name| self.free_field_name(name, &value.span)));
+        }
+        HeaderEdits {
+            remove,
+            set: self.field_templates(map, "set"),
+            add: self.field_templates(map, "add"),
+            default: self.field_templates(map, "default"),
+        }
+    }
+
+    fn field_templates(&mut self, map: &Map, key: &str) -> Vec<(String, Template)> {
+        let items = map.named(key);
+        self.refuse_same_field(items);
+        let mut fields = Vec::new();
+        for item in items {
+            let name = self.free_field_name(&item.key, &item.span);
+            let template = self.template(&item.value);
+            let (Some(name), Some(template)) = (name, template) else { continue };
+            for part in &template.parts {
+                if let Part::Literal(text) = part {
+                    self.check_field_value(text, &item.value);
+                }
+            }
+            fields.push((name, template));
+        }
+        fields
+    }
+
+    fn rewrite(&mut self, map: &Map) -> Option<(Rewrite, template::Needs)> {
+        let value = map.get("path")?;
+        let (path, needs) = self.path_template(value)?;
+        if !matches!(path.parts.first(), Some(Part::Literal(text)) if text.starts_with('/')) {
+            self.note(value, format!("`path` of {} must begin with `/`", map.label));
+            return None;
+        }
+        Some((Rewrite { path }, needs))
+    }
+}
+
+/// Whether a name is a kind of policy, live or planned.
+fn is_kind(name: &str) -> bool {
+    let policies = TOP.key("policies").map(|key| key.ty);
+    matches!(policies, Some(Type::Named(_, Type::List(Type::Section(section)))) if section.key(name).is_some())
+}

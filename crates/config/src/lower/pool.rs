@@ -1,0 +1,178 @@
+//! Pools and their servers.
+
+use std::collections::HashSet;
+
+use super::{Lower, address, name};
+use crate::diagnostics::did_you_mean;
+use crate::shape::{Item, Map, Shape, Value};
+use crate::span::Span;
+use crate::spec::{Balance, Pool, PoolHost, PoolId, Protocol, Server};
+
+impl<'a> Lower<'a, '_> {
+    /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
+    pub(super) fn pools(&mut self) -> Vec<Pool> {
+        let items = self.top.named("pools");
+        items.iter().filter_map(|item| self.named_pool(item)).collect()
+    }
+
+    /// The pool that `to` means: a name, or a literal `host:port`.
+    pub(super) fn destination(&mut self, value: &Value) -> Option<PoolId> {
+        let text = value.fixed()?;
+        if let Some(id) = self.pool_ids.get(text) {
+            return Some(*id);
+        }
+        if text == "origin" {
+            self.note(
+                value,
+                "`origin` is the server that a client asked for and exists only under `role: forward`, name a pool",
+            );
+            return None;
+        }
+        if !text.contains(':') {
+            let hint = did_you_mean(text, self.pool_ids.keys().copied());
+            self.note(value, format!("there is no pool `{text}`{hint}"));
+            return None;
+        }
+        if let Some(id) = self.literal_pools.get(text) {
+            return Some(*id);
+        }
+        let server = self.server(text, value)?;
+        let mut pool = self.pool(self.bare_pool, text, &value.span)?;
+        pool.implicit = true;
+        pool.servers = vec![server];
+        let id = PoolId(self.pool_ids.len() + self.pools.len());
+        self.pools.push(pool);
+        self.literal_pools.insert(text.to_owned(), id);
+        Some(id)
+    }
+
+    fn named_pool(&mut self, item: &'a Item) -> Option<Pool> {
+        let map = item.value.map()?;
+        let mut pool = self.pool(map, &item.key, &item.span)?;
+        pool.servers = self.servers(map);
+        Some(pool)
+    }
+
+    /// Everything of a pool but its servers.
+    fn pool(&mut self, map: &Map, name: &str, span: &Span) -> Option<Pool> {
+        let mut levels = self.levels(map);
+        let queue = map.map("queue");
+        if let Some(queue) = queue.filter(|queue| queue.has("timeout")) {
+            levels.timeouts.queue = self.time(queue, "timeout");
+        }
+        Some(Pool {
+            name: name.to_owned(),
+            span: span.clone(),
+            implicit: false,
+            servers: Vec::new(),
+            balance: match map.fixed("balance")? {
+                "round_robin" => Balance::RoundRobin,
+                "random" => Balance::Random,
+                _ => Balance::LeastRequests,
+            },
+            queue_length: queue.and_then(|queue| queue.small("length")).unwrap_or_default(),
+            pooled_timeout: map.map("timeouts").and_then(|times| self.time(times, "pooled")).unwrap_or_default(),
+            timeouts: levels.timeouts,
+            retries: levels.retries,
+            limits: levels.limits,
+            host: self.pool_host(map)?,
+            protocol: Protocol::H1,
+        })
+    }
+
+    fn pool_host(&mut self, map: &Map) -> Option<PoolHost> {
+        let value = map.get("host")?;
+        match value.fixed()? {
+            "client" => Some(PoolHost::Client),
+            "server" => Some(PoolHost::Server),
+            text => {
+                let (host, port) = match text.rsplit_once(':') {
+                    Some((host, port)) if !text.ends_with(']') => {
+                        (host, port.parse::<u16>().ok().filter(|port| *port > 0))
+                    }
+                    _ => (text, Some(0)),
+                };
+                match (name::host(host), port) {
+                    (Ok(_), Some(_)) => Some(PoolHost::Name(text.to_ascii_lowercase())),
+                    (Err(why), _) => {
+                        self.note(value, format!("`host` of {}: {why}", map.label));
+                        None
+                    }
+                    (Ok(_), None) => {
+                        self.note(value, format!("`host` of {}: `{text}` has no valid port", map.label));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    fn servers(&mut self, pool: &Map) -> Vec<Server> {
+        let Some(value) = pool.get("servers") else { return Vec::new() };
+        let mut servers = Vec::new();
+        match &value.data {
+            Shape::List(list) => {
+                for value in list {
+                    servers.extend(value.map().and_then(|map| self.one_server(map, None)));
+                }
+            }
+            Shape::Map(named) => {
+                for item in &named.items {
+                    if let Err(why) = name::check(&item.key) {
+                        self.mistakes.note(&item.span, why);
+                    }
+                    servers.extend(item.value.map().and_then(|map| self.one_server(map, Some(&item.key))));
+                }
+                if named.items.is_empty() {
+                    self.note(value, format!("{} has no servers", pool.label));
+                }
+            }
+            Shape::Faulty | Shape::Scalar(..) => {}
+        }
+        self.refuse_twins(pool, &servers);
+        servers
+    }
+
+    fn one_server(&mut self, map: &Map, name: Option<&str>) -> Option<Server> {
+        let value = map.get("address")?;
+        let mut server = self.server(value.fixed()?, value)?;
+        if let Some(name) = name {
+            name.clone_into(&mut server.name);
+        }
+        server.weight = map.small("weight")?;
+        server.max_connections = map.small("max_connections");
+        Some(server)
+    }
+
+    /// A server of which only the address is known.
+    fn server(&mut self, text: &str, value: &Value) -> Option<Server> {
+        let dir = self.sources.dir_of(&value.span.file);
+        match address::server(text, dir) {
+            Ok(address) => Some(Server {
+                name: text.to_owned(),
+                address,
+                weight: 1,
+                max_connections: None,
+                span: value.span.clone(),
+            }),
+            Err(why) => {
+                self.note(value, why);
+                None
+            }
+        }
+    }
+
+    /// A server's identity is its name and address, so two of the same would share one state.
+    fn refuse_twins(&mut self, pool: &Map, servers: &[Server]) {
+        let mut seen = HashSet::new();
+        for server in servers {
+            if !seen.insert((&server.name, &server.address)) {
+                let message = format!(
+                    "server `{}` stands twice in {}, use `weight` to give it more load",
+                    server.name, pool.label
+                );
+                self.mistakes.note(&server.span, message);
+            }
+        }
+    }
+}
