@@ -9,7 +9,8 @@ use crate::known::Known;
 /// Appends a request head, HTTP/1.1, with the framing that the head holds. The target is in origin form, or `*`; that of
 /// a CONNECT is the authority.
 ///
-/// The fields must be those for the next hop: `Host` set, hop-by-hop fields removed.
+/// The fields must be those for the next hop, hop-by-hop fields removed. A head without `Host` (HTTP/1.0 needs none) gets
+/// one with the authority it holds, were it empty (RFC 9112 section 3.2).
 pub fn request_head(head: &Head, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_text());
     out.push(b' ');
@@ -19,6 +20,11 @@ pub fn request_head(head: &Head, out: &mut Vec<u8>) {
         out.extend_from_slice(query);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    if !head.has(Known::Host) {
+        out.extend_from_slice(b"Host: ");
+        out.extend_from_slice(head.authority());
+        out.extend_from_slice(b"\r\n");
+    }
     head.write_fields(out);
     framing_field(head, out);
     out.extend_from_slice(b"\r\n");
