@@ -211,6 +211,16 @@ pub enum BindAddress {
     },
 }
 
+impl std::fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BindAddress::Ip(address) => address.fmt(f),
+            BindAddress::AnyFamily(port) => write!(f, ":{port}"),
+            BindAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// Limits that hold before a route is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {

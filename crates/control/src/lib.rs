@@ -1,1 +1,23 @@
-//! Spec to Snapshot, swap, discovery, admin.
+//! The control plane: from a configuration to what the workers run by, and the operator's view of it.
+//!
+//! - [`process`]: the life of the process: start, reload, drain, end
+//! - [`plane`]: applies a configuration, all of it or nothing
+//! - [`compile`]: `Spec` to `Snapshot`
+//! - [`registry`]: what survives a reload, by identity
+//! - [`sockets`]: the listening sockets of the process
+//! - [`discovery`]: names of servers to addresses
+//! - [`watch`]: files that have changed
+//! - [`admin`]: the operator's address: status page, API, metrics
+//!
+//! It runs on a thread of its own, so that nothing it does makes a request wait.
+
+pub mod admin;
+pub mod compile;
+pub mod discovery;
+pub mod plane;
+pub mod process;
+pub mod registry;
+pub mod sockets;
+pub mod watch;
+
+pub use process::{Options, Source, load, run};

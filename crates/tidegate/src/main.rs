@@ -1,3 +1,32 @@
-//! The binary: flags, signals, demo. It holds no logic of its own.
+//! The binary: flags to options, and nothing else.
 
-fn main() {}
+mod check;
+mod demo;
+mod flags;
+mod oneliner;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use control::{Options, Source};
+
+use flags::{Command, Flags};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Flags::parse().command {
+        Command::Run { file, set, ready_fd } => {
+            control::run(Options { source: Source::File(file), sets: set, ready_fd })
+        }
+        Command::Check { file, set } => check::check(file, set),
+        Command::Config { file, set, effective: _ } => check::effective(file, set),
+        Command::Schema => check::print(&config::schema()),
+        Command::Reference => check::print(&config::reference()),
+        Command::Reverse { bind, to, admin, set, ready_fd } => {
+            control::run(Options { source: oneliner::reverse(&bind, &to, admin.as_deref()), sets: set, ready_fd })
+        }
+        Command::Demo { bind, admin, ready_fd } => demo::run(&bind, &admin, ready_fd),
+    }
+}

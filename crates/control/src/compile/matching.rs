@@ -1,0 +1,144 @@
+//! What a route matches, in the table's words.
+
+use config::spec::{self, Predicate, TextMatch, TextTest, ValueMatch};
+use ipnet::IpNet;
+use proxy::route::{BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Text};
+use regex::bytes::Regex;
+use wire::forwarded::Net;
+
+/// The conditions of a predicate, all of which must hold.
+pub(super) fn conditions(predicate: &Predicate) -> Vec<Condition> {
+    match predicate {
+        Predicate::All(all) => all.iter().flat_map(conditions).collect(),
+        single => vec![condition(single)],
+    }
+}
+
+fn condition(predicate: &Predicate) -> Condition {
+    match predicate {
+        Predicate::All(_) => Condition::Any(vec![conditions(predicate)]),
+        Predicate::Any(any) => alike(any).unwrap_or_else(|| Condition::Any(any.iter().map(conditions).collect())),
+        Predicate::Not(inner) => Condition::Not(conditions(inner)),
+        Predicate::Host(pattern) => Condition::Host(vec![host(pattern)]),
+        Predicate::Path(pattern) => Condition::Path(vec![path(pattern)]),
+        Predicate::Method(test) => Condition::Method(vec![text(test)]),
+        Predicate::Header { name, value: test } => {
+            Condition::Header { name: name.clone(), values: vec![value(test)] }
+        }
+        Predicate::Cookie { name, value: test } => {
+            Condition::Cookie { name: name.clone(), values: vec![value(test)] }
+        }
+        Predicate::Query { name, value: test } => Condition::Query { name: name.clone(), values: vec![value(test)] },
+        Predicate::Client(client) => Condition::Client(vec![net(client)]),
+        Predicate::Kind(spec::Kind::Http) => Condition::Kind(vec![Kind::Http]),
+        Predicate::Kind(spec::Kind::Websocket) => Condition::Kind(vec![Kind::Websocket]),
+        Predicate::Port(port) => Condition::Port(vec![*port]),
+        Predicate::Body(test) => Condition::Body(body(test)),
+    }
+}
+
+/// Alternatives that ask for the same thing become one condition with several values, which the table can index.
+fn alike(any: &[Predicate]) -> Option<Condition> {
+    let mut merged: Option<Condition> = None;
+    for alternative in any {
+        let next = match alternative {
+            Predicate::All(_) | Predicate::Any(_) | Predicate::Not(_) | Predicate::Body(_) => return None,
+            single => condition(single),
+        };
+        match (&mut merged, next) {
+            (None, next) => merged = Some(next),
+            (Some(Condition::Host(all)), Condition::Host(more)) => all.extend(more),
+            (Some(Condition::Path(all)), Condition::Path(more)) => all.extend(more),
+            (Some(Condition::Method(all)), Condition::Method(more)) => all.extend(more),
+            (Some(Condition::Client(all)), Condition::Client(more)) => all.extend(more),
+            (Some(Condition::Kind(all)), Condition::Kind(more)) => all.extend(more),
+            (Some(Condition::Port(all)), Condition::Port(more)) => all.extend(more),
+            (Some(Condition::Header { name, values }), Condition::Header { name: other, values: more })
+            | (Some(Condition::Cookie { name, values }), Condition::Cookie { name: other, values: more })
+            | (Some(Condition::Query { name, values }), Condition::Query { name: other, values: more })
+                if *name == other =>
+            {
+                values.extend(more);
+            }
+            _ => return None,
+        }
+    }
+    merged
+}
+
+pub(super) fn host(pattern: &spec::HostPattern) -> HostPattern {
+    match pattern {
+        spec::HostPattern::Exact(name) => HostPattern::Exact(name.clone()),
+        spec::HostPattern::Wildcard(name) => HostPattern::Wildcard(name.clone()),
+        spec::HostPattern::Text(test) => HostPattern::Text(text(test)),
+    }
+}
+
+fn path(pattern: &spec::PathPattern) -> PathPattern {
+    match pattern {
+        spec::PathPattern::Exact(path) => PathPattern::Exact(path.clone()),
+        spec::PathPattern::Prefix(path) => PathPattern::Prefix(path.clone()),
+        spec::PathPattern::Regex(pattern) => PathPattern::Regex(regex(pattern)),
+        spec::PathPattern::Text(test) => PathPattern::Text(text(test)),
+    }
+}
+
+fn value(test: &ValueMatch) -> Text {
+    match test {
+        ValueMatch::Present => Text::Present,
+        ValueMatch::Absent => Text::Absent,
+        ValueMatch::Text(test) => text(test),
+    }
+}
+
+fn text(test: &TextMatch) -> Text {
+    let ignore_case = test.ignore_case;
+    let one = |test: &TextTest| match test {
+        TextTest::Exact(text) => Text::Exact { text: text.clone(), ignore_case },
+        TextTest::Prefix(text) => Text::Prefix { text: text.clone(), ignore_case },
+        TextTest::Suffix(text) => Text::Suffix { text: text.clone(), ignore_case },
+        TextTest::Contains(text) => Text::Contains { text: text.clone(), ignore_case },
+        TextTest::Regex(pattern) => Text::Regex(regex(pattern)),
+    };
+    match &test.tests[..] {
+        [only] => one(only),
+        several => Text::All(several.iter().map(one).collect()),
+    }
+}
+
+fn body(test: &spec::BodyMatch) -> BodyCondition {
+    let mut condition = BodyCondition {
+        limit: usize::try_from(test.limit).unwrap_or(usize::MAX),
+        reject_over_limit: test.over_limit == spec::OverLimit::Reject,
+        ..BodyCondition::default()
+    };
+    for test in &test.tests {
+        match test {
+            spec::BodyTest::Json { path, any } => {
+                let step = |step: &spec::JsonStep| match step {
+                    spec::JsonStep::Member(name) => JsonStep::Member(name.clone()),
+                    spec::JsonStep::Element(number) => JsonStep::Element(*number),
+                };
+                let path = JsonPath { steps: path.steps.iter().map(step).collect() };
+                condition.json.push((path, any.iter().map(value).collect()));
+            }
+            spec::BodyTest::Form { name, any } => {
+                condition.form.push((name.clone(), any.iter().map(value).collect()));
+            }
+            spec::BodyTest::Text { any } => condition.text.extend(any.iter().map(text)),
+        }
+    }
+    condition
+}
+
+pub(super) fn net(net: &IpNet) -> Net {
+    Net { address: net.network(), prefix: net.prefix_len() }
+}
+
+/// The pattern as the data plane runs it; the configuration has compiled it already.
+fn regex(pattern: &str) -> Regex {
+    match Regex::new(pattern) {
+        Ok(regex) => regex,
+        Err(error) => unreachable!("a pattern that the configuration has checked: {error}"),
+    }
+}

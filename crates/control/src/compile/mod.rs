@@ -1,0 +1,57 @@
+//! `Spec` to `Snapshot`: what is nested becomes flat, what is named becomes shared, and the nearest level wins.
+//!
+//! Nothing here touches a socket or a running server: [`plane`](crate::plane) commits what is compiled here.
+
+mod matching;
+mod policies;
+mod pools;
+mod routes;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use config::spec::Spec;
+use proxy::pool::ServerId;
+use proxy::snapshot::Snapshot;
+
+use crate::discovery::Names;
+use crate::registry::Registry;
+
+/// A snapshot that is not in force yet, and what its servers should become when it is.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Weight and limit of every server that it names.
+    pub servers: HashMap<ServerId, (u32, Option<u32>)>,
+    /// The pools, by their order in the configuration.
+    pub pools: Vec<Arc<proxy::pool::Pool>>,
+    /// How many requests may wait for each of them.
+    pub queues: Vec<usize>,
+}
+
+/// Compiles a configuration.
+pub fn compile(
+    spec: &Spec,
+    names: &Names,
+    registry: &mut Registry,
+    generation: u64,
+    most_connections: usize,
+) -> Compiled {
+    let mut servers = HashMap::new();
+    let pools: Vec<_> =
+        spec.pools.iter().map(|pool| Arc::new(pools::pool(pool, names, registry, &mut servers))).collect();
+    let policies: Vec<_> = spec.policies.iter().map(|policy| Arc::new(policies::policy(&policy.kind))).collect();
+    let compiled: Vec<_> = spec
+        .listeners
+        .iter()
+        .map(|listener| routes::listener(spec, listener, &pools, &policies, registry, most_connections))
+        .collect();
+    let mut listeners = vec![None; registry.listener_numbers()];
+    for listener in compiled {
+        let number = listener.id.0;
+        listeners[number] = Some(Arc::new(listener));
+    }
+    let queues = spec.pools.iter().map(|pool| pool.queue_length as usize).collect();
+    Compiled { snapshot: Snapshot { generation, listeners }, servers, pools, queues }
+}

@@ -1,0 +1,49 @@
+//! Policies and templates.
+
+use config::spec;
+use proxy::policy::{Edits, Headers, Part, Policy, Rewrite, Selector, Template};
+
+pub(super) fn policy(kind: &spec::PolicyKind) -> Policy {
+    match kind {
+        spec::PolicyKind::Headers(headers) => {
+            Policy::Headers(Headers { request: edits(&headers.request), response: edits(&headers.response) })
+        }
+        spec::PolicyKind::Rewrite(rewrite) => Policy::Rewrite(Rewrite { path: template(&rewrite.path) }),
+    }
+}
+
+fn edits(edits: &spec::HeaderEdits) -> Edits {
+    let fields = |fields: &[(String, spec::Template)]| {
+        fields.iter().map(|(name, value)| (name.as_str().into(), template(value))).collect()
+    };
+    Edits {
+        remove: edits.remove.iter().map(|name| name.as_str().into()).collect(),
+        set: fields(&edits.set),
+        add: fields(&edits.add),
+        default: fields(&edits.default),
+    }
+}
+
+pub(super) fn template(template: &spec::Template) -> Template {
+    let part = |part: &spec::Part| match part {
+        spec::Part::Literal(text) => Part::Literal(text.as_str().into()),
+        spec::Part::Star => Part::Star,
+        spec::Part::Group(number) => Part::Group(*number),
+        spec::Part::Selector(selector) => Part::Selector(self::selector(selector)),
+    };
+    Template { parts: template.parts.iter().map(part).collect() }
+}
+
+fn selector(selector: &spec::Selector) -> Selector {
+    match selector {
+        spec::Selector::ClientIp => Selector::ClientIp,
+        spec::Selector::PeerIp => Selector::PeerIp,
+        spec::Selector::Host => Selector::Host,
+        spec::Selector::Path => Selector::Path,
+        spec::Selector::Method => Selector::Method,
+        spec::Selector::RequestId => Selector::RequestId,
+        spec::Selector::Header(name) => Selector::Header(name.as_str().into()),
+        spec::Selector::Cookie(name) => Selector::Cookie(name.as_str().into()),
+        spec::Selector::Query(name) => Selector::Query(name.as_str().into()),
+    }
+}

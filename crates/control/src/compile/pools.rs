@@ -1,0 +1,64 @@
+//! Pools and their servers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use config::spec;
+use net::Address;
+use proxy::balance::Balance;
+use proxy::pool::{HostRule, Pool, Server, ServerId};
+
+use crate::discovery::Names;
+use crate::registry::Registry;
+
+/// A pool with the servers that its names stand for now.
+pub(super) fn pool(
+    pool: &spec::Pool,
+    names: &Names,
+    registry: &mut Registry,
+    named: &mut HashMap<ServerId, (u32, Option<u32>)>,
+) -> Pool {
+    let name: Arc<str> = pool.name.as_str().into();
+    let mut servers: Vec<Arc<Server>> = Vec::new();
+    for server in &pool.servers {
+        for (address, authority) in addresses(&server.address, names) {
+            let id = ServerId { pool: Arc::clone(&name), name: server.name.as_str().into(), address };
+            named.insert(id.clone(), (server.weight, server.max_connections));
+            servers.push(registry.server(&id, &authority, server.weight));
+        }
+    }
+    // One order for all workers and processes, whatever order a resolver answers in.
+    servers.sort_by(|one, other| one.id.cmp(&other.id));
+    servers.dedup_by(|one, other| one.id == other.id);
+    let (key, gate) = registry.pool(&pool.name);
+    Pool {
+        name,
+        key,
+        servers,
+        balance: match pool.balance {
+            spec::Balance::RoundRobin => Balance::RoundRobin,
+            spec::Balance::LeastRequests => Balance::LeastRequests,
+            spec::Balance::Random => Balance::Random,
+        },
+        host: match &pool.host {
+            spec::PoolHost::Client => HostRule::Client,
+            spec::PoolHost::Server => HostRule::Server,
+            spec::PoolHost::Name(name) => HostRule::Name(name.as_str().into()),
+        },
+        pooled: pool.pooled_timeout,
+        gate,
+        limited: pool.servers.iter().any(|server| server.max_connections.is_some()),
+    }
+}
+
+fn addresses(address: &spec::ServerAddress, names: &Names) -> Vec<(Address, String)> {
+    match address {
+        spec::ServerAddress::Ip(address) => vec![(Address::Tcp(*address), address.to_string())],
+        spec::ServerAddress::Unix(path) => vec![(Address::Unix(path.clone()), "localhost".to_owned())],
+        spec::ServerAddress::Name { host, port } => names
+            .addresses(host)
+            .iter()
+            .map(|ip| (Address::Tcp((*ip, *port).into()), format!("{host}:{port}")))
+            .collect(),
+    }
+}

@@ -1,0 +1,264 @@
+//! Listeners, sites and nested routes, flattened into one table.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
+use proxy::policy::Policy;
+use proxy::pool::Pool;
+use proxy::route::{Condition, HostPattern, Rule, Table};
+use proxy::snapshot::{
+    Arm, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts,
+};
+use wire::forwarded::{Client, Format, Rules};
+use wire::h1::Limits;
+
+use super::{matching, policies};
+use crate::registry::Registry;
+
+/// What an outer level hands down to the routes inside it.
+#[derive(Clone)]
+struct Level {
+    conditions: Vec<Condition>,
+    policies: Vec<Arc<Policy>>,
+    // Routes and sites only: the pool stands between them and the listener.
+    timeouts: spec::Timeouts,
+    retries: spec::Retries,
+    limits: spec::Limits,
+}
+
+struct Flattener<'a> {
+    spec: &'a Spec,
+    listener: &'a spec::Listener,
+    pools: &'a [Arc<Pool>],
+    policies: &'a [Arc<Policy>],
+    registry: &'a mut Registry,
+    rules: Vec<Rule>,
+    routes: Vec<Arc<Route>>,
+}
+
+pub(super) fn listener(
+    spec: &Spec,
+    listener: &spec::Listener,
+    pools: &[Arc<Pool>],
+    policies: &[Arc<Policy>],
+    registry: &mut Registry,
+    most_connections: usize,
+) -> Listener {
+    let (id, connections) = registry.listener(&listener.name);
+    let mut flat =
+        Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
+    let top = Level {
+        conditions: Vec::new(),
+        policies: flat.policies_of(&listener.uses),
+        timeouts: spec::Timeouts::default(),
+        retries: spec::Retries::default(),
+        limits: spec::Limits::default(),
+    };
+    let default = Arc::new(flat.route("", Ending::NoRoute, &top));
+    match &listener.serves {
+        Serves::Routes(routes) => flat.list(routes, &top, ""),
+        Serves::Sites(sites) => flat.sites(sites, &top),
+    }
+    let Flattener { rules, routes, .. } = flat;
+    Listener {
+        id,
+        name: listener.name.as_str().into(),
+        head: Limits {
+            head: size(listener.head.request_head),
+            line: size(listener.head.request_line),
+            fields: listener.head.fields as usize,
+        },
+        request_head: listener.request_head_timeout,
+        keep_alive: listener.keep_alive_timeout,
+        max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),
+        forwarding: forwarding(&listener.forwarding),
+        table: Table::compile(rules),
+        routes,
+        default,
+        connections,
+    }
+}
+
+impl Flattener<'_> {
+    /// Exact hosts first, then wildcards, the longest first, then the default: so the first match is the best one.
+    fn sites(&mut self, sites: &[spec::SiteId], top: &Level) {
+        let mut entries: Vec<(usize, Option<HostPattern>, spec::SiteId)> = Vec::new();
+        for id in sites {
+            for host in &self.spec.site(*id).hosts {
+                entries.push(match host {
+                    SiteHost::Exact(name) => (usize::MAX, Some(HostPattern::Exact(name.clone())), *id),
+                    SiteHost::Wildcard(name) => (name.len(), Some(HostPattern::Wildcard(name.clone())), *id),
+                    SiteHost::Default => (0, None, *id),
+                });
+            }
+        }
+        entries.sort_by_key(|(rank, _, _)| std::cmp::Reverse(*rank));
+        for (_, host, id) in entries {
+            let site = self.spec.site(id);
+            let level = Level {
+                conditions: host.map(|host| Condition::Host(vec![host])).into_iter().collect(),
+                policies: [&top.policies[..], &self.policies_of(&site.uses)].concat(),
+                timeouts: site.timeouts.or(top.timeouts),
+                retries: site.retries.clone().or(&top.retries),
+                limits: site.limits.or(top.limits),
+            };
+            self.list(&site.routes, &level, &format!("{}/", site.name));
+            self.dead_end(&level, &site.name);
+        }
+    }
+
+    fn list(&mut self, routes: &[spec::Route], outer: &Level, path: &str) {
+        for (number, route) in routes.iter().enumerate() {
+            let mut level = Level {
+                conditions: outer.conditions.clone(),
+                policies: [&outer.policies[..], &self.policies_of(&route.uses)].concat(),
+                timeouts: route.timeouts.or(outer.timeouts),
+                retries: route.retries.clone().or(&outer.retries),
+                limits: route.limits.or(outer.limits),
+            };
+            level.conditions.extend(route.matches.iter().flat_map(matching::conditions));
+            let name = route.name.clone().unwrap_or_else(|| format!("{path}{number}"));
+            if let Said::Routes(inner) = &route.ending {
+                self.list(inner, &level, &format!("{name}/"));
+                self.dead_end(&level, &name);
+                continue;
+            }
+            let ending = self.ending(&route.ending, &level);
+            self.push(&name, ending, &level);
+        }
+    }
+
+    /// What matches a block but nothing inside it ends there: it never falls through to a later route.
+    fn dead_end(&mut self, level: &Level, name: &str) {
+        self.push(name, Ending::NoRoute, level);
+    }
+
+    fn push(&mut self, name: &str, ending: Ending, level: &Level) {
+        let route = self.route(name, ending, level);
+        self.rules.push(Rule { conditions: level.conditions.clone() });
+        self.routes.push(Arc::new(route));
+    }
+
+    fn route(&mut self, name: &str, ending: Ending, level: &Level) -> Route {
+        // A pool decides over what happens before it is reached only if it is the one that every request reaches.
+        let pool = match &ending {
+            Ending::Pools(arms) if arms.len() == 1 => self.spec.pools.iter().find(|pool| pool.name == *arms[0].pool.name),
+            _ => None,
+        };
+        let (of_pool, limits_of_pool) = pool.map_or_else(Default::default, |pool| (pool.timeouts, pool.limits));
+        let timeouts = level.timeouts.or(of_pool).or(self.listener.timeouts).or(spec::Timeouts::DEFAULT);
+        let limits = level.limits.or(limits_of_pool).or(self.listener.limits).or(spec::Limits::DEFAULT);
+        Route {
+            name: name.into(),
+            policies: level.policies.clone().into(),
+            ending,
+            max_request_body: limits.request_body.unwrap_or(u64::MAX),
+            request_body: timeouts.request_body.unwrap_or(Duration::MAX),
+            total: timeouts.total,
+            stats: self.registry.route(&self.listener.name, name),
+        }
+    }
+
+    fn ending(&self, ending: &Said, level: &Level) -> Ending {
+        match ending {
+            Said::To(pool) => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
+            Said::Split(portions) => {
+                let mut up_to = 0;
+                let arm = |portion: &spec::Portion| {
+                    up_to += portion.share;
+                    self.arm(portion.to, up_to, level)
+                };
+                Ending::Pools(portions.iter().map(arm).collect())
+            }
+            Said::Redirect(redirect) => Ending::Redirect(Redirect {
+                status: redirect.status,
+                to: match &redirect.target {
+                    spec::RedirectTarget::Location(template) => Place::Location(policies::template(template)),
+                    spec::RedirectTarget::Parts { scheme, host, port } => Place::Parts {
+                        secure: scheme.map(|scheme| scheme == spec::Scheme::Https),
+                        host: host.as_deref().map(Into::into),
+                        port: *port,
+                    },
+                },
+            }),
+            Said::Respond(respond) => Ending::Respond(self.respond(respond)),
+            Said::Deny(deny) => {
+                Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
+            }
+            Said::Routes(_) => Ending::NoRoute,
+        }
+    }
+
+    fn respond(&self, respond: &spec::Respond) -> Respond {
+        let mut fields: Vec<(Box<str>, Box<str>)> =
+            respond.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+        if !respond.body.is_empty() && !fields.iter().any(|(name, _)| &**name == "content-type") {
+            fields.push(("Content-Type".into(), "text/plain; charset=utf-8".into()));
+        }
+        Respond { status: respond.status, fields: fields.into(), body: respond.body.as_bytes().into() }
+    }
+
+    fn arm(&self, id: spec::PoolId, up_to: u32, level: &Level) -> Arm {
+        let pool = self.spec.pool(id);
+        let timeouts = level.timeouts.or(pool.timeouts).or(self.listener.timeouts).or(spec::Timeouts::DEFAULT);
+        let retries =
+            level.retries.clone().or(&pool.retries).or(&self.listener.retries).or(&spec::Retries::standard());
+        Arm {
+            pool: Arc::clone(&self.pools[id.0]),
+            up_to,
+            timeouts: Timeouts {
+                connect: timeouts.connect.unwrap_or(Duration::MAX),
+                queue: timeouts.queue.unwrap_or(Duration::MAX),
+                response: timeouts.response.unwrap_or(Duration::MAX),
+                stream: timeouts.stream.unwrap_or(Duration::MAX),
+                tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
+            },
+            retries: self::retries(&retries),
+        }
+    }
+
+    fn policies_of(&self, uses: &[spec::PolicyId]) -> Vec<Arc<Policy>> {
+        uses.iter().map(|id| Arc::clone(&self.policies[id.0])).collect()
+    }
+}
+
+fn retries(retries: &spec::Retries) -> Retries {
+    let conditions = retries.conditions.as_deref().unwrap_or_default();
+    let has = |wanted| conditions.contains(&wanted);
+    Retries {
+        extra: retries.extra.unwrap_or(0),
+        connect: has(spec::RetryIf::Connect),
+        reset: has(spec::RetryIf::Reset),
+        timeout: has(spec::RetryIf::Timeout),
+        statuses: conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                spec::RetryIf::Status(status) => Some(*status),
+                _ => None,
+            })
+            .collect(),
+    }
+}
+
+fn forwarding(said: &spec::Forwarding) -> Rules {
+    Rules {
+        client: match said.client {
+            spec::ForwardClient::Append => Client::Append,
+            spec::ForwardClient::Replace => Client::Replace,
+            spec::ForwardClient::Keep => Client::Keep,
+            spec::ForwardClient::None => Client::None,
+        },
+        via: said.via,
+        format: match said.format {
+            spec::ForwardFormat::XForwarded => Format::XForwarded,
+            spec::ForwardFormat::Rfc7239 => Format::Rfc7239,
+            spec::ForwardFormat::Both => Format::Both,
+        },
+        trust: said.trust.iter().map(matching::net).collect(),
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,180 @@
+//! Applies a configuration, all of it or nothing, and shows what is in force.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use config::spec::{LogFormat, LogSink};
+use config::{Loaded, Mistake, Mistakes};
+use observe::access::{Format, Log, Target};
+use proxy::pool::{Gate, Pool};
+use proxy::snapshot::Snapshot;
+use proxy::worker::{Command, Fleet};
+
+use crate::compile::{self, Compiled};
+use crate::discovery::Names;
+use crate::registry::Registry;
+use crate::sockets::Sockets;
+
+/// What is in force.
+#[derive(Debug)]
+pub struct Plane {
+    /// The workers.
+    pub fleet: Arc<Fleet>,
+    /// What survives a reload.
+    pub registry: Registry,
+    /// The listening sockets.
+    pub sockets: Sockets,
+    /// What names mean for now.
+    pub names: Names,
+    /// The snapshot that the workers run by.
+    pub snapshot: Arc<Snapshot>,
+    /// The pools, by their order in the configuration.
+    pub pools: Vec<Arc<Pool>>,
+    /// The configuration; absent before the first.
+    pub loaded: Option<Loaded>,
+    /// When it was applied.
+    pub applied: SystemTime,
+    /// Reloads that were applied and refused, the first start not counted.
+    pub reloads: (u64, u64),
+    /// Connections that each listener may hold where it does not say.
+    pub most_connections: usize,
+    log: Option<(config::spec::AccessLog, Log)>,
+}
+
+impl Plane {
+    /// A plane without a configuration.
+    pub fn new(fleet: Arc<Fleet>, most_connections: usize) -> Plane {
+        Plane {
+            registry: Registry::new(fleet.len()),
+            fleet,
+            sockets: Sockets::default(),
+            names: Names::default(),
+            snapshot: Arc::default(),
+            pools: Vec::new(),
+            loaded: None,
+            applied: SystemTime::now(),
+            reloads: (0, 0),
+            most_connections,
+            log: None,
+        }
+    }
+
+    /// Applies a configuration whose names have been resolved. Nothing changes unless all of it can be done.
+    ///
+    /// # Errors
+    /// Everything that cannot be done, with its place.
+    pub fn apply(&mut self, loaded: Loaded, names: Names) -> Result<(), Mistakes> {
+        let spec = &loaded.spec;
+        let mut mistakes = Vec::new();
+        let planned = match self.sockets.plan(spec, self.fleet.len()) {
+            Ok(planned) => Some(planned),
+            Err(unbound) => {
+                mistakes.extend(unbound.into_iter().map(|one| Mistake { message: one.message, span: one.span }));
+                None
+            }
+        };
+        let log = match &spec.access_log {
+            Some(wanted) if self.log.as_ref().is_none_or(|(open, _)| !same_log(open, wanted)) => {
+                match open_log(wanted) {
+                    Ok(log) => Some((wanted.clone(), log)),
+                    Err(error) => {
+                        let message = format!("cannot open the access log: {error}");
+                        mistakes.push(Mistake { message, span: wanted.span.clone() });
+                        None
+                    }
+                }
+            }
+            _ => None,
+        };
+        let Some(planned) = planned.filter(|_| mistakes.is_empty()) else { return Err(Mistakes(mistakes)) };
+
+        // From here on nothing can fail.
+        let generation = self.snapshot.generation + 1;
+        let compiled =
+            compile::compile(spec, &names, &mut self.registry, generation, self.most_connections);
+        self.names = names;
+        self.switch(compiled);
+        let snapshot = Arc::clone(&self.snapshot);
+        let id_of = |name: &str| snapshot.listeners.iter().flatten().find(|one| &*one.name == name).map(|one| one.id);
+        self.sockets.commit(planned, &self.fleet, id_of);
+        let alive: HashSet<(String, String)> = snapshot
+            .listeners
+            .iter()
+            .flatten()
+            .flat_map(|listener| {
+                let routes = listener.routes.iter().chain([&listener.default]);
+                routes.map(|route| (listener.name.to_string(), route.name.to_string()))
+            })
+            .collect();
+        self.registry.keep_routes(|listener, route| alive.contains(&(listener.to_owned(), route.to_owned())));
+        if spec.access_log.is_none() {
+            self.log = None;
+            self.fleet.tell_all(|_| Command::Log(None));
+        } else if let Some((wanted, log)) = log {
+            self.fleet.tell_all(|_| Command::Log(Some(log.sink())));
+            self.log = Some((wanted, log));
+        }
+        self.loaded = Some(loaded);
+        self.applied = SystemTime::now();
+        Ok(())
+    }
+
+    /// Runs by other addresses of the same configuration.
+    pub fn readdress(&mut self, names: Names) {
+        let Some(loaded) = &self.loaded else { return };
+        let generation = self.snapshot.generation;
+        let compiled =
+            compile::compile(&loaded.spec, &names, &mut self.registry, generation, self.most_connections);
+        self.names = names;
+        self.switch(compiled);
+    }
+
+    /// Opens the access log's file anew, for whoever has moved it away.
+    pub fn reopen_log(&self) {
+        if let Some((_, log)) = &self.log {
+            log.reopen();
+        }
+    }
+
+    /// Access lines that were dropped because the log's disk was too slow.
+    pub fn dropped_lines(&self) -> u64 {
+        self.log.as_ref().map_or(0, |(_, log)| log.dropped())
+    }
+
+    /// Writes what the access log still holds.
+    pub fn close_log(&mut self) {
+        if let Some((_, log)) = self.log.take() {
+            log.shutdown(std::time::Duration::from_secs(2));
+        }
+    }
+
+    fn switch(&mut self, compiled: Compiled) {
+        self.registry.commit(&compiled.servers);
+        self.snapshot = Arc::new(compiled.snapshot);
+        let gates: Vec<Arc<Gate>> = compiled.pools.iter().map(|pool| Arc::clone(&pool.gate)).collect();
+        for (gate, length) in gates.iter().zip(&compiled.queues) {
+            gate.set_length(*length);
+        }
+        self.pools = compiled.pools;
+        self.fleet.tell_all(|_| Command::Apply(Arc::clone(&self.snapshot)));
+        gates.iter().for_each(|gate| gate.stir());
+    }
+}
+
+fn same_log(one: &config::spec::AccessLog, other: &config::spec::AccessLog) -> bool {
+    one.to == other.to && one.format == other.format
+}
+
+fn open_log(wanted: &config::spec::AccessLog) -> std::io::Result<Log> {
+    let target = match &wanted.to {
+        LogSink::Stdout => Target::Stdout,
+        LogSink::Stderr => Target::Stderr,
+        LogSink::File(path) => Target::File(path.clone()),
+    };
+    let format = match wanted.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Combined => Format::Combined,
+    };
+    Log::open(target, format)
+}

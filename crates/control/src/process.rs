@@ -1,0 +1,375 @@
+//! The life of the process: start, reload, drain, end.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use config::spec::Spec;
+use config::{LoadOptions, Loaded, Mistakes};
+use proxy::worker::{Command, Fleet};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, Admin};
+use crate::plane::Plane;
+use crate::watch::Watch;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// `--set path=value`.
+    pub sets: Vec<(String, String)>,
+    /// Where to tell, in one JSON line, that we serve, and at which addresses.
+    pub ready_fd: Option<i32>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file, which is watched.
+    File(PathBuf),
+    /// A text that the command itself made.
+    Text {
+        /// Its name in messages.
+        name: String,
+        /// The document.
+        text: String,
+    },
+}
+
+/// What the parts of the control plane share. They run on one thread.
+pub struct Process {
+    /// What is in force.
+    pub plane: RefCell<Plane>,
+    /// How it was started.
+    pub options: Options,
+    ready: Cell<bool>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// Descriptors that are neither a client's nor a server's: logs, listeners, pipes, timers.
+const RESERVED: u64 = 64;
+
+/// Runs until a signal ends it.
+pub fn run(options: Options) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default());
+    match runtime {
+        Ok(runtime) => runtime.block_on(live(options)),
+        Err(error) => {
+            observe::log::error(format_args!("cannot start: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Loads a configuration from its source.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
+    let env = |name: &str| std::env::var(name).ok();
+    match &options.source {
+        Source::File(file) => {
+            config::load(&LoadOptions { file: file.clone(), sets: options.sets.clone(), env: &env })
+        }
+        Source::Text { name, text } => config::load_text_with(name, text, &PathBuf::from("."), &options.sets, &env),
+    }
+}
+
+async fn live(options: Options) -> ExitCode {
+    let loaded = match load(&options) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return refuse(&mistakes),
+    };
+    let most_connections = raise_descriptors();
+    let workers = loaded.spec.workers.unwrap_or_else(processors);
+    let fleet = match Fleet::start(workers, std::env::var_os("TIDEGATE_NO_SPLICE").is_none()) {
+        Ok(fleet) => fleet,
+        Err(error) => {
+            observe::log::error(format_args!("cannot start {workers} workers: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let (Ok(hangup), Ok(terminate), Ok(interrupt), Ok(rotate)) = (
+        signal(SignalKind::hangup()),
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::user_defined1()),
+    ) else {
+        observe::log::error(format_args!("cannot listen for signals"));
+        return ExitCode::FAILURE;
+    };
+    let process = Rc::new(Process {
+        plane: RefCell::new(Plane::new(fleet, most_connections)),
+        options,
+        ready: Cell::new(false),
+        reloading: tokio::sync::Mutex::new(()),
+    });
+    let admin = match Admin::bind(&loaded.spec) {
+        Ok(admin) => admin,
+        Err(mistake) => return refuse(&Mistakes(vec![mistake])),
+    };
+    for warning in &loaded.warnings {
+        observe::log::warn(format_args!("{warning}"));
+    }
+    if let Err(mistakes) = process.apply(loaded).await {
+        return refuse(&mistakes);
+    }
+    process.ready.set(true);
+    let admin_at = admin.as_ref().map(Admin::address);
+    process.announce(workers, admin_at.as_deref());
+    if let Some(admin) = admin {
+        tokio::task::spawn_local(admin::serve(admin, Rc::clone(&process)));
+    }
+    tokio::task::spawn_local(Rc::clone(&process).watch_files());
+    tokio::task::spawn_local(Rc::clone(&process).watch_names());
+    tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
+    tokio::task::spawn_local(Rc::clone(&process).rotate_on(rotate));
+    process.end_on(terminate, interrupt).await
+}
+
+impl Process {
+    /// Whether requests should be sent here.
+    pub fn is_ready(&self) -> bool {
+        self.ready.get()
+    }
+
+    /// Reloads from the source.
+    ///
+    /// # Errors
+    /// Everything that is wrong; what was in force stays in force.
+    pub async fn reload(&self, why: &str) -> Result<u64, Mistakes> {
+        self.replace(why, || load(&self.options)).await
+    }
+
+    /// Puts another configuration in force.
+    ///
+    /// # Errors
+    /// Everything that is wrong; what was in force stays in force.
+    pub async fn replace(
+        &self,
+        why: &str,
+        load: impl FnOnce() -> Result<Loaded, Mistakes>,
+    ) -> Result<u64, Mistakes> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let result = match load() {
+            Ok(loaded) => self.apply(loaded).await,
+            Err(mistakes) => Err(mistakes),
+        };
+        let mut plane = self.plane.borrow_mut();
+        match result {
+            Ok(()) => {
+                plane.reloads.0 += 1;
+                let generation = plane.snapshot.generation;
+                observe::log::info(format_args!("reloaded ({why}): generation {generation}"));
+                Ok(generation)
+            }
+            Err(mistakes) => {
+                plane.reloads.1 += 1;
+                for mistake in &mistakes.0 {
+                    observe::log::error(format_args!("{mistake}"));
+                }
+                let generation = plane.snapshot.generation;
+                observe::log::error(format_args!("reload refused ({why}): generation {generation} stays in force"));
+                Err(mistakes)
+            }
+        }
+    }
+
+    async fn apply(&self, loaded: Loaded) -> Result<(), Mistakes> {
+        let mut names = self.plane.borrow().names.clone();
+        names.refresh(&loaded.spec).await;
+        let before = self.plane.borrow().loaded.as_ref().map(|loaded| loaded.spec.clone());
+        warn_of_what_needs_a_restart(before.as_ref(), &loaded.spec);
+        self.plane.borrow_mut().apply(loaded, names)
+    }
+
+    /// Tells the log, and whoever waits for it, that we serve.
+    fn announce(&self, workers: usize, admin: Option<&str>) {
+        let plane = self.plane.borrow();
+        let mut listeners = serde_json::Map::new();
+        for listener in plane.snapshot.listeners.iter().flatten() {
+            let at = plane.sockets.actual(&listener.name);
+            observe::log::info(format_args!("listener `{}` at {}", listener.name, at.join(", ")));
+            listeners.insert(listener.name.to_string(), at.into());
+        }
+        if let Some(admin) = admin {
+            observe::log::info(format_args!("admin at {admin}"));
+        }
+        observe::log::info(format_args!("ready: {workers} workers"));
+        let Some(fd) = self.options.ready_fd else { return };
+        let line = serde_json::json!({
+            "ready": true,
+            "pid": std::process::id(),
+            "workers": workers,
+            "listeners": listeners,
+            "admin": admin,
+        });
+        // The descriptor was opened by whoever started us; through the file system it needs no unsafe adoption.
+        let told = std::fs::OpenOptions::new()
+            .write(true)
+            .open(format!("/proc/self/fd/{fd}"))
+            .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+        if let Err(error) = told {
+            observe::log::error(format_args!("cannot tell descriptor {fd} that we are ready: {error}"));
+        }
+    }
+
+    async fn watch_files(self: Rc<Process>) {
+        let files = || self.plane.borrow().loaded.as_ref().map(|loaded| loaded.files.clone()).unwrap_or_default();
+        let mut known = Watch::of(&files());
+        let mut generation = self.plane.borrow().snapshot.generation;
+        let mut pending = None;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now_in_force = self.plane.borrow().snapshot.generation;
+            if now_in_force != generation {
+                // Whoever reloaded has read the files as they were then; a change since then is seen next time.
+                (generation, known, pending) = (now_in_force, Watch::of(&files()), None);
+                continue;
+            }
+            let now = known.again();
+            // Two looks that agree: an editor may be half way through.
+            if now != known && pending.as_ref() == Some(&now) {
+                known = now;
+                pending = None;
+                // What is wrong has been logged.
+                let _ = self.reload("file changed").await;
+            } else {
+                pending = (now != known).then_some(now);
+            }
+        }
+    }
+
+    async fn watch_names(self: Rc<Process>) {
+        loop {
+            let (next, spec) = {
+                let plane = self.plane.borrow();
+                (plane.names.next(), plane.loaded.as_ref().map(|loaded| loaded.spec.clone()))
+            };
+            let now = Instant::now();
+            let pause = next.map_or(Duration::from_secs(1), |next| next.saturating_duration_since(now));
+            // A reload may bring names that are older: look again soon.
+            tokio::time::sleep(pause.clamp(Duration::from_millis(100), Duration::from_secs(1))).await;
+            if next.is_none_or(|next| next > Instant::now()) {
+                continue;
+            }
+            let Some(spec) = spec else { continue };
+            let mut names = self.plane.borrow().names.clone();
+            let changed = names.refresh(&spec).await;
+            let _one_at_a_time = self.reloading.lock().await;
+            let mut plane = self.plane.borrow_mut();
+            if plane.loaded.as_ref().is_none_or(|loaded| loaded.spec != spec) {
+                continue;
+            }
+            if changed {
+                plane.readdress(names);
+            } else {
+                plane.names = names;
+            }
+        }
+    }
+
+    async fn reload_on(self: Rc<Process>, mut hangup: Signal) {
+        while hangup.recv().await.is_some() {
+            // What is wrong has been logged.
+            let _ = self.reload("SIGHUP").await;
+        }
+    }
+
+    async fn rotate_on(self: Rc<Process>, mut rotate: Signal) {
+        while rotate.recv().await.is_some() {
+            self.plane.borrow().reopen_log();
+        }
+    }
+
+    /// Waits for the signal that ends the process, and ends it gently; a second signal ends it at once.
+    async fn end_on(&self, mut terminate: Signal, mut interrupt: Signal) -> ExitCode {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let code = tokio::select! {
+            () = self.drain() => ExitCode::SUCCESS,
+            _ = terminate.recv() => ExitCode::FAILURE,
+            _ = interrupt.recv() => ExitCode::FAILURE,
+        };
+        self.plane.borrow_mut().close_log();
+        code
+    }
+
+    async fn drain(&self) {
+        self.ready.set(false);
+        let fleet = std::sync::Arc::clone(&self.plane.borrow().fleet);
+        let shutdown = self.plane.borrow().loaded.as_ref().map(|loaded| loaded.spec.shutdown);
+        let (delay, drain) = shutdown.map_or((Duration::ZERO, Duration::ZERO), |said| (said.delay, said.drain));
+        observe::log::info(format_args!(
+            "draining: {} connections, accepting for another {:?}, then up to {:?}",
+            fleet.connections(),
+            delay,
+            drain
+        ));
+        tokio::time::sleep(delay).await;
+        let began = Instant::now();
+        let (done, mut closed) = tokio::sync::mpsc::channel(1024);
+        self.plane.borrow_mut().sockets.close_all(&fleet, &done);
+        drop(done);
+        while closed.recv().await.is_some() {}
+        fleet.set_draining(true);
+        fleet.tell_all(|_| Command::Drain);
+        while fleet.connections() > 0 && began.elapsed() < drain {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (count, mut counts) = tokio::sync::mpsc::channel(fleet.len().max(1));
+        fleet.tell_all(|_| Command::Cut(count.clone()));
+        drop(count);
+        let mut cut = 0;
+        while let Some(one) = counts.recv().await {
+            cut += one;
+        }
+        if cut > 0 {
+            observe::log::warn(format_args!("drained: {cut} connections were cut"));
+            // Their records are written when they notice.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        } else {
+            observe::log::info(format_args!("drained: no connection was cut"));
+        }
+    }
+}
+
+fn refuse(mistakes: &Mistakes) -> ExitCode {
+    // Standard error may be closed; the exit code says it all the same.
+    let _ = writeln!(std::io::stderr(), "{mistakes}");
+    ExitCode::from(2)
+}
+
+fn warn_of_what_needs_a_restart(before: Option<&Spec>, now: &Spec) {
+    let Some(before) = before else { return };
+    if before.workers != now.workers {
+        observe::log::warn(format_args!("`workers` has changed: that takes effect at the next start"));
+    }
+    if before.admin.as_ref().map(|admin| &admin.bind) != now.admin.as_ref().map(|admin| &admin.bind) {
+        observe::log::warn(format_args!("`admin` has changed: that takes effect at the next start"));
+    }
+}
+
+/// The processors that this process may use: its affinity and its quota, whichever is smaller.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Takes all the descriptors that we are allowed, and says how many connections that is: each may need two.
+fn raise_descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = if setrlimit(Resource::Nofile, wanted).is_ok() { wanted } else { limit };
+    let most = limit.current.unwrap_or(1 << 20);
+    usize::try_from(most.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(1)
+}

@@ -1,0 +1,159 @@
+//! What survives a reload, by identity and never by index: numbers of listeners, state of servers, queues, counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use observe::stats::{ConnectionStats, RequestStats};
+use proxy::pool::{Gate, Server, ServerId};
+use proxy::snapshot::ListenerId;
+
+/// Everything that is kept.
+#[derive(Debug)]
+pub struct Registry {
+    workers: usize,
+    listeners: HashMap<String, Kept>,
+    pools: HashMap<String, (usize, Arc<Gate>)>,
+    servers: HashMap<ServerId, Known>,
+    routes: HashMap<(String, String), Arc<RequestStats>>,
+    next_slot: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    id: ListenerId,
+    connections: Arc<ConnectionStats>,
+}
+
+#[derive(Debug)]
+struct Known {
+    server: Arc<Server>,
+    /// The weight that the configuration said last: a change of it takes back what the operator set by hand.
+    weight: u32,
+}
+
+impl Registry {
+    /// An empty registry for this many workers.
+    pub fn new(workers: usize) -> Registry {
+        Registry {
+            workers,
+            listeners: HashMap::new(),
+            pools: HashMap::new(),
+            servers: HashMap::new(),
+            routes: HashMap::new(),
+            next_slot: 0,
+        }
+    }
+
+    /// How many workers counters are made for.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The number and the counters of a listener.
+    pub fn listener(&mut self, name: &str) -> (ListenerId, Arc<ConnectionStats>) {
+        let next = ListenerId(self.listeners.len());
+        let workers = self.workers;
+        let kept = self
+            .listeners
+            .entry(name.to_owned())
+            .or_insert_with(|| Kept { id: next, connections: Arc::new(ConnectionStats::new(workers)) });
+        (kept.id, Arc::clone(&kept.connections))
+    }
+
+    /// How many listener numbers were ever given.
+    pub fn listener_numbers(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// The number and the queue of a pool.
+    pub fn pool(&mut self, name: &str) -> (usize, Arc<Gate>) {
+        let next = self.pools.len();
+        let (key, gate) = self.pools.entry(name.to_owned()).or_insert_with(|| (next, Arc::new(Gate::new(0))));
+        (*key, Arc::clone(gate))
+    }
+
+    /// The counters of a listener's route.
+    pub fn route(&mut self, listener: &str, route: &str) -> Arc<RequestStats> {
+        let workers = self.workers;
+        let key = (listener.to_owned(), route.to_owned());
+        Arc::clone(self.routes.entry(key).or_insert_with(|| Arc::new(RequestStats::new(workers))))
+    }
+
+    /// A server's state. Nothing about it changes before [`Registry::commit`].
+    pub fn server(&mut self, id: &ServerId, authority: &str, weight: u32) -> Arc<Server> {
+        let (workers, next_slot) = (self.workers, &mut self.next_slot);
+        let known = self.servers.entry(id.clone()).or_insert_with(|| {
+            let server = Server::new(id.clone(), authority, *next_slot, workers);
+            server.set_weight(weight);
+            *next_slot += 1;
+            Known { server: Arc::new(server), weight }
+        });
+        Arc::clone(&known.server)
+    }
+
+    /// Makes the servers what the new configuration says, and forgets those that it does not name.
+    pub fn commit(&mut self, named: &HashMap<ServerId, (u32, Option<u32>)>) {
+        self.servers.retain(|id, known| match named.get(id) {
+            Some((weight, max_connections)) => {
+                if known.weight != *weight {
+                    known.weight = *weight;
+                    known.server.set_weight(*weight);
+                }
+                known.server.set_max_connections(*max_connections);
+                known.server.set_retired(false);
+                true
+            }
+            None => {
+                known.server.set_retired(true);
+                false
+            }
+        });
+    }
+
+    /// Forgets the counters of routes that are gone.
+    pub fn keep_routes(&mut self, keep: impl Fn(&str, &str) -> bool) {
+        self.routes.retain(|(listener, route), _| keep(listener, route));
+    }
+
+    /// All servers, in the order of their identities.
+    pub fn servers(&self) -> Vec<Arc<Server>> {
+        let mut servers: Vec<_> = self.servers.values().map(|known| Arc::clone(&known.server)).collect();
+        servers.sort_by(|one, other| one.id.cmp(&other.id));
+        servers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use net::Address;
+
+    use super::*;
+
+    fn id(name: &str) -> ServerId {
+        ServerId { pool: "p".into(), name: name.into(), address: Address::Tcp(([127, 0, 0, 1], 1).into()) }
+    }
+
+    #[test]
+    fn state_is_kept_by_identity() {
+        let mut registry = Registry::new(1);
+        let first = registry.server(&id("a"), "a:1", 1);
+        first.set_drained(true);
+        registry.commit(&HashMap::from([(id("a"), (1, None))]));
+        let again = registry.server(&id("a"), "a:1", 1);
+        assert!(Arc::ptr_eq(&first, &again) && again.is_drained());
+        registry.commit(&HashMap::new());
+        assert!(first.is_retired());
+        assert_ne!(registry.server(&id("a"), "a:1", 1).slot, first.slot);
+    }
+
+    #[test]
+    fn a_weight_set_by_hand_lasts_until_the_configuration_changes_it() {
+        let mut registry = Registry::new(1);
+        let server = registry.server(&id("a"), "a:1", 2);
+        server.set_weight(9);
+        registry.commit(&HashMap::from([(id("a"), (2, None))]));
+        assert_eq!(server.weight(), 9);
+        registry.commit(&HashMap::from([(id("a"), (3, None))]));
+        assert_eq!(server.weight(), 3);
+    }
+}

@@ -1,0 +1,137 @@
+//! The listening sockets of the process, keyed by address: a reload opens and closes only what has changed.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt as _;
+use std::sync::Arc;
+
+use base::ids::WorkerId;
+use config::Span;
+use config::spec::{Bind, BindAddress, Spec};
+use net::Address;
+use net::listen::{Bound, bind};
+use proxy::snapshot::ListenerId;
+use proxy::worker::{Command, Fleet, SocketId};
+use tokio::sync::mpsc::Sender;
+
+/// The sockets that are open.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    open: BTreeMap<Key, Entry>,
+    next: usize,
+}
+
+/// A listener's name and the address as configured: port 0 stays the same port over reloads.
+type Key = (String, String);
+
+#[derive(Debug)]
+struct Entry {
+    socket: SocketId,
+    actual: Address,
+}
+
+/// Sockets that are bound but accept nothing yet, and those that should close.
+#[derive(Debug)]
+pub struct Planned {
+    fresh: Vec<(Key, Address, Vec<Bound>)>,
+    gone: Vec<Key>,
+}
+
+/// An address that cannot be bound.
+#[derive(Debug)]
+pub struct Unbound {
+    /// What is wrong.
+    pub message: String,
+    /// Where it was written.
+    pub span: Span,
+}
+
+impl Sockets {
+    /// Binds what a configuration adds, all of it or nothing.
+    ///
+    /// # Errors
+    /// Every address that cannot be bound.
+    pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
+        let (mut fresh, mut failed, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        for listener in &spec.listeners {
+            for at in &listener.binds {
+                let key = (listener.name.clone(), at.address.to_string());
+                wanted.push(key.clone());
+                if self.open.contains_key(&key) {
+                    continue;
+                }
+                match bind_one(at, workers) {
+                    Ok((actual, sockets)) => fresh.push((key, actual, sockets)),
+                    Err(error) => failed.push(Unbound {
+                        message: format!("cannot bind listener `{}`: {}: {error}", listener.name, at.address),
+                        span: at.span.clone(),
+                    }),
+                }
+            }
+        }
+        if !failed.is_empty() {
+            return Err(failed);
+        }
+        let gone = self.open.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        Ok(Planned { fresh, gone })
+    }
+
+    /// Puts a plan to work: new sockets accept, old ones accept what waits and close.
+    pub fn commit(&mut self, planned: Planned, fleet: &Arc<Fleet>, id_of: impl Fn(&str) -> Option<ListenerId>) {
+        for (key, actual, bounds) in planned.fresh {
+            let Some(listener) = id_of(&key.0) else { continue };
+            let socket = SocketId(self.next);
+            self.next += 1;
+            let port = match &actual {
+                Address::Tcp(address) => address.port(),
+                Address::Unix(_) => 0,
+            };
+            for (worker, bound) in bounds.into_iter().enumerate() {
+                fleet.tell(WorkerId(worker), Command::Listen(listener, socket, bound, port));
+            }
+            self.open.insert(key, Entry { socket, actual });
+        }
+        for key in planned.gone {
+            if let Some(entry) = self.open.remove(&key) {
+                close(&entry, fleet, None);
+            }
+        }
+    }
+
+    /// Closes everything; each worker tells when it has accepted what waited.
+    pub fn close_all(&mut self, fleet: &Arc<Fleet>, done: &Sender<()>) {
+        for (_, entry) in std::mem::take(&mut self.open) {
+            close(&entry, fleet, Some(done));
+        }
+    }
+
+    /// The addresses on which a listener really listens.
+    pub fn actual(&self, listener: &str) -> Vec<String> {
+        self.open.iter().filter(|((name, _), _)| name == listener).map(|(_, entry)| entry.actual.to_string()).collect()
+    }
+}
+
+fn close(entry: &Entry, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
+    let (unheard, _) = tokio::sync::mpsc::channel(1);
+    let done = done.unwrap_or(&unheard);
+    fleet.tell_all(|_| Command::Unlisten(entry.socket, done.clone()));
+    if let Address::Unix(path) = &entry.actual
+        && std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
+    {
+        // Nobody can connect to it any more; if it is gone already, all the better.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn bind_one(at: &Bind, workers: usize) -> std::io::Result<(Address, Vec<Bound>)> {
+    match &at.address {
+        BindAddress::Ip(address) => bind(&Address::Tcp(*address), None, workers),
+        BindAddress::Unix { path, mode } => bind(&Address::Unix(path.clone()), *mode, workers),
+        BindAddress::AnyFamily(port) => {
+            let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
+            // A host without IPv6 still has every address of the one family it has.
+            bind(&Address::Tcp(both), None, workers)
+                .or_else(|_| bind(&Address::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()), None, workers))
+        }
+    }
+}

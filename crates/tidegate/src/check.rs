@@ -1,0 +1,46 @@
+//! What is only said about a configuration, and not run.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use config::Loaded;
+use control::{Options, Source};
+
+pub(crate) fn check(file: PathBuf, sets: Vec<(String, String)>) -> ExitCode {
+    let name = file.display().to_string();
+    with(file, sets, |loaded| {
+        let spec = &loaded.spec;
+        format!(
+            "{name} is sound: {} listeners, {} sites, {} pools\n",
+            spec.listeners.len(),
+            spec.sites.len(),
+            spec.pools.len()
+        )
+    })
+}
+
+pub(crate) fn effective(file: PathBuf, sets: Vec<(String, String)>) -> ExitCode {
+    with(file, sets, config::effective)
+}
+
+pub(crate) fn print(text: &str) -> ExitCode {
+    // A reader that has closed the pipe has seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn with(file: PathBuf, sets: Vec<(String, String)>, show: impl FnOnce(&Loaded) -> String) -> ExitCode {
+    match control::load(&Options { source: Source::File(file), sets, ready_fd: None }) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            print(&show(&loaded))
+        }
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            ExitCode::from(2)
+        }
+    }
+}
