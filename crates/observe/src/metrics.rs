@@ -146,18 +146,24 @@ impl Scrape<'_> {
 
     fn write_servers(&self, page: &mut Page) {
         SERVER_FAMILIES.write(page, self.servers.iter().map(|server| (server.labels(), server.stats)));
-        let gauges: [(&str, &str, fn(&Server<'_>) -> f64); 3] = [
-            ("tidegate_server_in_flight", "Requests that the server works on now.", |server| server.in_flight as f64),
-            (
-                "tidegate_server_connections",
-                "Connections to the server that are open now, idle ones included.",
-                |server| server.connections as f64,
-            ),
-            ("tidegate_server_up", "Whether the server may be chosen: 1 if so, else 0.", |server| f64::from(server.up)),
-        ];
-        for (name, help, value) in gauges {
-            page.gauge(name, help, self.servers.iter().map(|server| (labels(&server.labels()), value(server))));
-        }
+        let each = |value: fn(&Server<'_>) -> f64| {
+            self.servers.iter().map(move |server| (labels(&server.labels()), value(server)))
+        };
+        page.gauge(
+            "tidegate_server_in_flight",
+            "Requests that the server works on now.",
+            each(|server| server.in_flight as f64),
+        );
+        page.gauge(
+            "tidegate_server_connections",
+            "Connections to the server that are open now, idle ones included.",
+            each(|server| server.connections as f64),
+        );
+        page.gauge(
+            "tidegate_server_up",
+            "Whether the server may be chosen: 1 if so, else 0.",
+            each(|server| f64::from(server.up)),
+        );
     }
 
     fn write_workers(&self, page: &mut Page) {
@@ -207,3 +213,6 @@ fn listener_labels(listener: &str, worker: WorkerId) -> Vec<Label> {
 fn worker_labels(worker: usize) -> Vec<Label> {
     labels(&[("worker", &worker.to_string())])
 }
+
+#[cfg(test)]
+mod tests;

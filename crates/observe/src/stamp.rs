@@ -2,22 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base::civil::{Civil, MONTHS, digits};
+
 /// Prints instants and remembers the last second it printed.
 #[derive(Clone, Debug)]
 pub(crate) struct Stamp {
     second: u64,
     rfc3339: [u8; 19],
     clf: [u8; 26],
-}
-
-/// A second of the calendar.
-struct Civil {
-    year: u64,
-    month: u64,
-    day: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
 }
 
 impl Default for Stamp {
@@ -70,38 +62,6 @@ impl Stamp {
         digits(&mut self.clf[18..20], at.second);
     }
 }
-
-impl Civil {
-    /// The Gregorian date of a Unix second: years begin in March, so that the leap day is a year's last.
-    fn of(unix: u64) -> Civil {
-        let days = unix / 86_400 + 719_468;
-        let era = days / 146_097;
-        let day_of_era = days % 146_097;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * day_of_year + 2) / 153;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-        Civil {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * from_march + 2) / 5 + 1,
-            hour: unix / 3_600 % 24,
-            minute: unix / 60 % 60,
-            second: unix % 60,
-        }
-    }
-}
-
-/// Fills the place with the number's last decimal digits.
-fn digits(place: &mut [u8], number: u64) {
-    let mut rest = number;
-    for slot in place.iter_mut().rev() {
-        *slot = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-}
-
-const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
 
 #[cfg(test)]
 mod tests {

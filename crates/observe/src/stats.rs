@@ -23,7 +23,9 @@ pub use turns::TurnMeter;
 struct Counter(AtomicU64);
 
 impl Counter {
-    const ZERO: Counter = Counter(AtomicU64::new(0));
+    const fn new() -> Counter {
+        Counter(AtomicU64::new(0))
+    }
 
     /// Adds. Only the shard's own worker may call it: a second writer would lose counts.
     fn add(&self, count: u64) {

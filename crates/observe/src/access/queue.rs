@@ -70,6 +70,15 @@ impl Queue {
     /// Hands lines to the writer and leaves an empty buffer; says no, and leaves the lines, if too much waits already.
     /// A log that has ended drops them.
     pub(super) fn hand_over(&self, lines: &mut Vec<u8>) -> bool {
+        self.push(lines, WAITING)
+    }
+
+    /// Hands over the last lines of a sink, room or not: there are no more of them than there are sinks.
+    pub(super) fn hand_over_last(&self, lines: &mut Vec<u8>) {
+        self.push(lines, usize::MAX);
+    }
+
+    fn push(&self, lines: &mut Vec<u8>, room: usize) -> bool {
         let mut state = self.lock();
         if !matches!(state.phase, Phase::Open | Phase::Orphaned) {
             self.drop_lines(lines);
@@ -82,7 +91,7 @@ impl Queue {
                 last.extend_from_slice(lines);
                 lines.clear();
             }
-            _ if waiting >= WAITING => return false,
+            _ if waiting >= room => return false,
             _ => {
                 let empty = state.spare.pop().unwrap_or_else(|| Vec::with_capacity(ROOM));
                 let filled = std::mem::replace(lines, empty);
@@ -148,7 +157,7 @@ impl Queue {
     /// Takes no more lines and waits until those that are there are written, or drops them when the time is over.
     pub(super) fn close(&self, within: Duration) -> bool {
         let mut state = self.lock();
-        if state.phase != Phase::Ended {
+        if matches!(state.phase, Phase::Open | Phase::Orphaned) {
             state.phase = Phase::Closing;
         }
         self.work.notify_one();

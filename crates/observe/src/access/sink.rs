@@ -54,8 +54,8 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        if !self.buffer.is_empty() && !self.queue.hand_over(&mut self.buffer) {
-            self.queue.drop_lines(&self.buffer);
+        if !self.buffer.is_empty() {
+            self.queue.hand_over_last(&mut self.buffer);
         }
         self.queue.sink_gone();
     }

@@ -114,7 +114,7 @@ impl Cells {
 
 impl Default for Cells {
     fn default() -> Cells {
-        Cells { counts: [const { Counter::ZERO }; BUCKETS], sum_us: Counter::ZERO }
+        Cells { counts: [const { Counter::new() }; BUCKETS], sum_us: Counter::new() }
     }
 }
 

@@ -120,10 +120,10 @@ impl Shard {
 impl Default for Shard {
     fn default() -> Shard {
         Shard {
-            classes: [const { Counter::ZERO }; Class::ALL.len()],
-            faults: [const { [const { Counter::ZERO }; Kind::ALL.len()] }; SIDES.len()],
-            bytes_in: Counter::ZERO,
-            bytes_out: Counter::ZERO,
+            classes: [const { Counter::new() }; Class::ALL.len()],
+            faults: [const { [const { Counter::new() }; Kind::ALL.len()] }; SIDES.len()],
+            bytes_in: Counter::new(),
+            bytes_out: Counter::new(),
             latency: Cells::default(),
         }
     }
