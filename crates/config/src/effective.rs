@@ -8,11 +8,8 @@ use crate::shape::{Map, Shape, Value};
 /// What came from the environment or a file is printed as the `${…}` that named it, never as its value.
 pub fn effective(loaded: &Loaded) -> String {
     let mut out = String::new();
-    // What is inherited and included is already where it belongs.
-    let items = loaded.document.items.iter().filter(|item| !["defaults", "include"].contains(&item.key.as_str()));
-    for item in items {
-        entry(&mut out, &item.key, &item.value, 0);
-    }
+    // `defaults` stay for the sake of pools that only a literal `host:port` stands for; all others have them already.
+    entries(&mut out, &loaded.document, 0);
     out
 }
 

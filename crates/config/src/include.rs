@@ -68,6 +68,8 @@ fn files(wanted: &Wanted, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Vec
 
 fn read(found: &str, named_at: &Span, sources: &mut Sources<'_>, mistakes: &mut Mistakes) -> Option<Node> {
     let path = sources.dir_of(&named_at.file).join(found);
+    // One file has many spellings (`a/../b`), and a circle of includes would find ever longer ones.
+    let path = path.canonicalize().unwrap_or(path);
     if sources.read.borrow().contains(&path) {
         return None;
     }

@@ -13,8 +13,8 @@ mod walk;
 
 pub(crate) use pool::POOL;
 pub(crate) use top::TOP;
+pub(crate) use walk::sections;
 pub use walk::{KeyPath, all_keys};
-pub(crate) use walk::{sections, walk};
 
 /// A map with fixed keys.
 pub(crate) struct Section {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::diagnostics::Mistakes;
 use crate::interpolate::Sources;
 use crate::shape::{Item, Map, Shaped, Value};
-use crate::spec::{AccessLog, Admin, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Shutdown, SiteId, Spec};
+use crate::spec::{AccessLog, Admin, Bind, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Shutdown, SiteId, Spec};
 
 mod address;
 mod body;
@@ -40,16 +40,19 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         pools: Vec::new(),
         policy_ids: HashMap::new(),
         policies: Vec::new(),
+        binds: Vec::new(),
     };
     lower.names();
     let pools = lower.pools();
     lower.named_policies();
     let sites = lower.sites();
     let listeners = lower.listeners(&sites);
+    let admin = lower.admin();
+    lower.refuse_shared_binds(admin.as_ref());
     let spec = Spec {
         workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
         access_log: lower.access_log(),
-        admin: lower.admin(),
+        admin,
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
         pools: pools.into_iter().chain(lower.pools).collect(),
@@ -61,7 +64,6 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         }),
         listeners,
     };
-    listener::check_binds(&spec, mistakes);
     mistakes.0.is_empty().then_some(spec)
 }
 
@@ -78,6 +80,8 @@ struct Lower<'a, 'b> {
     pools: Vec<Pool>,
     policy_ids: HashMap<&'a str, Vec<PolicyId>>,
     policies: Vec<(crate::spec::Policy, template::Needs)>,
+    /// Every address that is listened on, with its listener's name.
+    binds: Vec<(Bind, &'a str)>,
 }
 
 impl<'a> Lower<'a, '_> {
@@ -92,10 +96,6 @@ impl<'a> Lower<'a, '_> {
         }
         for (n, item) in self.top.named("pools").iter().enumerate() {
             self.pool_ids.insert(&item.key, PoolId(n));
-        }
-        if !self.top.has("listeners") {
-            let message = "there are no `listeners`, so nothing would be served";
-            self.mistakes.note(&self.top.span, message);
         }
     }
 

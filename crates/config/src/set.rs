@@ -9,8 +9,11 @@ use crate::tree::{Data, Entry, Node};
 /// quotes. What is not there yet is made; a short form on the way becomes the long one.
 pub(crate) fn set(root: &mut Node, path: &str, value: &str, mistakes: &mut Mistakes) {
     let span = Span::whole("--set");
-    if let Err(why) = put(root, path, value, &span) {
-        mistakes.note(&span, format!("`{path}`: {why}"));
+    // What is made on a way that leads nowhere must not stay.
+    let mut changed = root.clone();
+    match put(&mut changed, path, value, &span) {
+        Ok(()) => *root = changed,
+        Err(why) => mistakes.note(&span, format!("`{path}`: {why}")),
     }
 }
 
@@ -80,9 +83,9 @@ fn entry<'n>(node: &'n mut Node, name: &str, span: &Span) -> Result<&'n mut Node
 /// The element of that number, from 0; one element may stand for a list of one.
 fn element<'n>(node: &'n mut Node, number: &str) -> Result<&'n mut Node, String> {
     let index: usize = number.parse().map_err(|_| format!("`{number}` is no number of an element, the first is 0"))?;
-    if !matches!(node.data, Data::List(_) | Data::Empty) {
+    if !matches!(node.data, Data::List(_)) {
         let only = std::mem::replace(node, Node { span: node.span.clone(), data: Data::Empty });
-        node.data = Data::List(vec![only]);
+        node.data = Data::List(if only.data == Data::Empty { Vec::new() } else { vec![only] });
     }
     let Data::List(items) = &mut node.data else { return Err("there is no list".to_owned()) };
     let length = items.len();

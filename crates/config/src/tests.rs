@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::{Loaded, Mistakes, load_text};
 
 mod examples;
+mod files;
+mod form;
+mod golden;
+mod hostile;
+mod pools;
+mod routes;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -19,4 +25,22 @@ fn said(result: Result<Loaded, Mistakes>) -> Vec<String> {
         Ok(_) => Vec::new(),
         Err(mistakes) => mistakes.0.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// What a text means that has no mistakes.
+fn ok(text: &str) -> crate::Spec {
+    load(text).unwrap_or_else(|mistakes| panic!("{mistakes}")).spec
+}
+
+/// The only mistake of a text.
+fn mistake(text: &str) -> String {
+    let said = said(load(text));
+    assert_eq!(said.len(), 1, "{text}: {said:#?}");
+    said.concat()
+}
+
+/// A model without its places, for comparing two ways of writing the same.
+fn placeless(spec: &crate::Spec) -> String {
+    let span = regex::Regex::new(r#"Span \{ file: "[^"]*", line: \d+, col: \d+ \}"#).expect("a pattern");
+    span.replace_all(&format!("{spec:?}"), "_").into_owned()
 }

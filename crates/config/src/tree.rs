@@ -58,10 +58,7 @@ pub(crate) fn parse(file: &Arc<str>, bytes: &[u8], mistakes: &mut Mistakes) -> O
     };
     let mut builder =
         Builder { file, text, parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, mistakes };
-    match builder.document() {
-        Ok(node) => Some(node),
-        Err(Stop) => None,
-    }
+    builder.document().ok()
 }
 
 /// Reading cannot go on; the mistake that says why is already noted.

@@ -19,9 +19,13 @@ pub(super) static MATCH: Section = Section::new(
              escapes are decoded, the others are in upper case, and dot segments are gone, here as in requests.",
         ),
         Key::new("method", VALUES, "The method; case matters."),
-        Key::new("header", NAMED_VALUES, "Header fields by name; any occurrence may match."),
-        Key::new("cookie", NAMED_VALUES, "Cookies by name; any occurrence may match."),
-        Key::new("query", NAMED_VALUES, "Parameters of the query by name, decoded; any occurrence may match."),
+        Key::new("header", Type::Named("header", &VALUES), "Header fields by name; any occurrence may match."),
+        Key::new("cookie", Type::Named("cookie", &VALUES), "Cookies by name; any occurrence may match."),
+        Key::new(
+            "query",
+            Type::Named("parameter", &VALUES),
+            "Parameters of the query by name, decoded; any occurrence may match.",
+        ),
         Key::new("client", Type::List(&Type::Text("CIDR")), "Networks of the client, as found through trusted peers."),
         Key::new(
             "kind",
@@ -52,7 +56,6 @@ pub(super) static MATCH: Section = Section::new(
 );
 
 const VALUES: Type = Type::List(&Type::TextOr("text or ~regex", &VALUE));
-const NAMED_VALUES: Type = Type::Named("name", &VALUES);
 
 static VALUE: Section = Section::new(
     "value",
@@ -80,10 +83,10 @@ static BODY: Section = Section::new(
     &[
         Key::new(
             "json",
-            NAMED_VALUES,
+            Type::Named("place", &VALUES),
             "Values of a JSON document by their place, such as `$.customer.tier` or `$.items[0]`.",
         ),
-        Key::new("form", NAMED_VALUES, "Fields of a form by name."),
+        Key::new("form", Type::Named("field", &VALUES), "Fields of a form by name."),
         Key::new("text", VALUES, "The whole body as text."),
         Key::new("limit", Type::Size, "How many bytes are read to decide.").default("64KiB"),
         Key::new(

@@ -29,7 +29,7 @@ pub(crate) static TOP: Section = Section::new(
             Type::Section(&ADMIN),
             "The operator's listener: status page, API and metrics. Absent means none.",
         ),
-        Key::new("listeners", Type::Named("listener", &Type::Section(&LISTENER)), "Where flows arrive."),
+        Key::new("listeners", Type::Named("listener", &Type::Section(&LISTENER)), "Where flows arrive.").required(),
         Key::new("sites", Type::Named("site", &Type::Section(&SITE)), "Names on shared listeners."),
         Key::new(
             "policies",

@@ -30,7 +30,7 @@ pub(crate) fn sections() -> Vec<(&'static Section, KeyPath)> {
 }
 
 /// Calls for each section (without a key), then for each of its live keys.
-pub(crate) fn walk(visit: &mut dyn FnMut(&'static Section, Option<&'static Key>, &str)) {
+fn walk(visit: &mut dyn FnMut(&'static Section, Option<&'static Key>, &str)) {
     let mut queue = std::collections::VecDeque::from([(&TOP, String::new())]);
     let mut seen: Vec<&'static Section> = vec![&TOP];
     while let Some((section, path)) = queue.pop_front() {

@@ -22,7 +22,7 @@ pub(super) fn bind(text: &str) -> Result<BindAddress, String> {
     if let Some(port) = text.strip_prefix("*:") {
         return Err(format!("`{text}` is no address, every address of both families is `:{port}`"));
     }
-    if let Some(port) = text.strip_prefix(':') {
+    if let Some(port) = text.strip_prefix(':').filter(|port| !port.contains(':')) {
         return self::port(port).map(BindAddress::AnyFamily);
     }
     socket(text).map(BindAddress::Ip)

@@ -6,9 +6,6 @@ use crate::spec::{BodyMatch, BodyTest, JsonPath, JsonStep, OverLimit};
 
 impl Lower<'_, '_> {
     pub(super) fn body(&mut self, map: &Map) -> Option<BodyMatch> {
-        if map.has_faulty() {
-            return None;
-        }
         let mut tests = Vec::new();
         for item in map.named("json") {
             let any = self.values(item.value.items());
@@ -25,9 +22,9 @@ impl Lower<'_, '_> {
             let any = self.texts(map.list("text"), "body").into_iter().map(|(text, _)| text).collect();
             tests.push(BodyTest::Text { any });
         }
-        if tests.is_empty() {
+        let tests_something = ["json", "form", "text"].into_iter().any(|key| map.has(key));
+        if !tests_something && !map.has_faulty() {
             self.mistakes.note(&map.span, format!("{} tests nothing, give it `json`, `form` or `text`", map.label));
-            return None;
         }
         let over_limit = if map.fixed("over_limit") == Some("reject") { OverLimit::Reject } else { OverLimit::NoMatch };
         let limit = map.size("limit")?;

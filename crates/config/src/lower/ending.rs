@@ -67,9 +67,6 @@ impl<'a> Lower<'a, '_> {
     }
 
     fn redirect(&mut self, map: &Map, path: Needs) -> Option<Redirect> {
-        if map.has_faulty() {
-            return None;
-        }
         let status = map.tiny("status")?;
         if ![301, 302, 303, 307, 308].contains(&status) {
             self.note(map.get("status")?, format!("{status} does not redirect, use 301, 302, 303, 307 or 308"));
@@ -80,6 +77,7 @@ impl<'a> Lower<'a, '_> {
                 self.note(location, format!("`location` and `{part}` of {} exclude each other, keep one", map.label));
                 return None;
             }
+            (None, None) if map.has_faulty() => return None,
             (None, None) => {
                 self.mistakes.note(
                     &map.span,

@@ -45,10 +45,7 @@ impl Lower<'_, '_> {
         if time.is_zero()
             && let Some(value) = map.get(key)
         {
-            self.note(
-                value,
-                format!("`{key}` of {}: no time at all would let nothing happen, use a longer one", map.label),
-            );
+            self.note(value, format!("`{key}` of {}: `0s` would let nothing happen, use a longer time", map.label));
         }
         Some(time)
     }

@@ -4,12 +4,10 @@ use super::ending::ENDINGS;
 use super::levels::Levels;
 use super::template::Needs;
 use super::{Lower, PlacedSite, address, sites_of};
-use crate::diagnostics::Mistakes;
 use crate::shape::{Item, Map, Value};
-use crate::span::Span;
 use crate::spec::{
-    AdminBind, Bind, BindAddress, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion, Listener, Role,
-    Serves, Spec,
+    Admin, AdminBind, Bind, BindAddress, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion, Listener,
+    Role, Serves, Spec,
 };
 
 impl<'a> Lower<'a, '_> {
@@ -19,11 +17,16 @@ impl<'a> Lower<'a, '_> {
 
     fn listener(&mut self, item: &'a Item, sites: &[PlacedSite]) -> Option<Listener> {
         let map = item.value.map()?;
-        let binds = map.list("bind").iter().filter_map(|value| self.bind(value, &map.label)).collect();
+        let binds: Vec<Bind> = map.list("bind").iter().filter_map(|value| self.bind(value, &map.label)).collect();
+        self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         let uses = self.uses(map, Needs::default());
         let serves = self.serves(item, map, sites);
         let Levels { timeouts, retries, limits } = self.levels(map);
-        let times = map.map("timeouts")?;
+        let times = map.map("timeouts");
+        let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
+        let keep_alive_timeout = times.and_then(|times| self.time(times, "keep_alive"));
+        let forwarding = map.map("forwarding").and_then(|map| self.forwarding(map));
+        // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
             name: item.key.clone(),
             span: item.span.clone(),
@@ -31,12 +34,12 @@ impl<'a> Lower<'a, '_> {
             binds,
             http: vec![HttpVersion::H1],
             head: head_limits(map.map("limits")?)?,
-            request_head_timeout: self.time(times, "request_head")?,
-            keep_alive_timeout: self.time(times, "keep_alive")?,
+            request_head_timeout: request_head_timeout?,
+            keep_alive_timeout: keep_alive_timeout?,
             timeouts,
             retries,
             limits,
-            forwarding: self.forwarding(map.map("forwarding")?)?,
+            forwarding: forwarding?,
             uses,
             serves,
         })
@@ -79,7 +82,7 @@ impl<'a> Lower<'a, '_> {
                     item.key, own.key, site.name, site.span
                 );
                 self.mistakes.note(&own.span, message);
-                Serves::Routes(Vec::new())
+                Serves::Routes(self.own_routes(map))
             }
             (Some(_), None) => Serves::Routes(self.own_routes(map)),
             (None, Some(_)) => Serves::Sites(by_name),
@@ -101,7 +104,30 @@ impl<'a> Lower<'a, '_> {
         }
     }
 
+    /// No address is listened on twice; a port 0 is another each time.
+    pub(super) fn refuse_shared_binds(&mut self, admin: Option<&Admin>) {
+        for (n, (bind, name)) in self.binds.iter().enumerate() {
+            if let Some((first, owner)) =
+                self.binds[..n].iter().find(|(first, _)| overlap(&first.address, &bind.address))
+            {
+                let message =
+                    format!("listener `{name}` listens where `{owner}` already does ({}), change one", first.span);
+                self.mistakes.note(&bind.span, message);
+            }
+        }
+        let Some(admin) = admin else { return };
+        let address = match &admin.bind {
+            AdminBind::Loopback(address) => BindAddress::Ip(*address),
+            AdminBind::Unix(path) => BindAddress::Unix { path: path.clone(), mode: None },
+        };
+        if let Some((first, owner)) = self.binds.iter().find(|(first, _)| overlap(&first.address, &address)) {
+            let message = format!("`admin` listens where listener `{owner}` already does ({}), change one", first.span);
+            self.mistakes.note(&admin.span, message);
+        }
+    }
+
     fn forwarding(&mut self, map: &Map) -> Option<Forwarding> {
+        let trust = map.list("trust").iter().filter_map(|value| self.network(value)).collect();
         Some(Forwarding {
             client: match map.fixed("client")? {
                 "append" => ForwardClient::Append,
@@ -115,32 +141,8 @@ impl<'a> Lower<'a, '_> {
                 "both" => ForwardFormat::Both,
                 _ => ForwardFormat::XForwarded,
             },
-            trust: map.list("trust").iter().filter_map(|value| self.network(value)).collect(),
+            trust,
         })
-    }
-}
-
-/// No address is listened on twice; a port 0 is another each time.
-pub(super) fn check_binds(spec: &Spec, mistakes: &mut Mistakes) {
-    let mut seen: Vec<(&BindAddress, &str, &Span)> = Vec::new();
-    for listener in &spec.listeners {
-        for bind in &listener.binds {
-            if let Some((_, name, span)) = seen.iter().find(|(known, ..)| overlap(known, &bind.address)) {
-                let message =
-                    format!("listener `{}` listens where `{name}` already does ({span}), change one", listener.name);
-                mistakes.note(&bind.span, message);
-            }
-            seen.push((&bind.address, &listener.name, &bind.span));
-        }
-    }
-    let Some(admin) = &spec.admin else { return };
-    let address = match &admin.bind {
-        AdminBind::Loopback(address) => BindAddress::Ip(*address),
-        AdminBind::Unix(path) => BindAddress::Unix { path: path.clone(), mode: None },
-    };
-    if let Some((_, name, span)) = seen.iter().find(|(known, ..)| overlap(known, &address)) {
-        mistakes
-            .note(&admin.span, format!("`admin` listens where listener `{name}` already does ({span}), change one"));
     }
 }
 

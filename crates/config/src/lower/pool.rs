@@ -29,7 +29,10 @@ impl<'a> Lower<'a, '_> {
             return None;
         }
         if !text.contains(':') {
-            let hint = did_you_mean(text, self.pool_ids.keys().copied());
+            let hint = match text.parse::<std::net::IpAddr>() {
+                Ok(address) => format!(", a server needs its port: `{address}:PORT`"),
+                Err(_) => did_you_mean(text, self.pool_ids.keys().copied()),
+            };
             self.note(value, format!("there is no pool `{text}`{hint}"));
             return None;
         }
@@ -48,9 +51,9 @@ impl<'a> Lower<'a, '_> {
 
     fn named_pool(&mut self, item: &'a Item) -> Option<Pool> {
         let map = item.value.map()?;
-        let mut pool = self.pool(map, &item.key, &item.span)?;
-        pool.servers = self.servers(map);
-        Some(pool)
+        let servers = self.servers(map);
+        let pool = self.pool(map, &item.key, &item.span)?;
+        Some(Pool { servers, ..pool })
     }
 
     /// Everything of a pool but its servers.
@@ -60,6 +63,8 @@ impl<'a> Lower<'a, '_> {
         if let Some(queue) = queue.filter(|queue| queue.has("timeout")) {
             levels.timeouts.queue = self.time(queue, "timeout");
         }
+        let pooled_timeout = map.map("timeouts").and_then(|times| self.time(times, "pooled"));
+        let host = self.pool_host(map);
         Some(Pool {
             name: name.to_owned(),
             span: span.clone(),
@@ -70,12 +75,12 @@ impl<'a> Lower<'a, '_> {
                 "random" => Balance::Random,
                 _ => Balance::LeastRequests,
             },
-            queue_length: queue.and_then(|queue| queue.small("length")).unwrap_or_default(),
-            pooled_timeout: map.map("timeouts").and_then(|times| self.time(times, "pooled")).unwrap_or_default(),
+            queue_length: queue?.small("length")?,
+            pooled_timeout: pooled_timeout?,
             timeouts: levels.timeouts,
             retries: levels.retries,
             limits: levels.limits,
-            host: self.pool_host(map)?,
+            host: host?,
             protocol: Protocol::H1,
         })
     }

@@ -36,7 +36,7 @@ impl<'a> Lower<'a, '_> {
             };
             match host {
                 Ok(host) if hosts.contains(&host) => {
-                    self.note(value, format!("`{text}` stands twice in {}", map.label))
+                    self.note(value, format!("`{text}` stands twice in {}", map.label));
                 }
                 Ok(host) => hosts.push(host),
                 Err(why) => self.note(value, why),

@@ -43,20 +43,23 @@ impl Lower<'_, '_> {
     }
 
     fn tests(&mut self, map: &Map) -> Option<ValueMatch> {
-        if map.has_faulty() {
-            return None;
-        }
         let ignore_case = map.has("case");
         let mut tests = Vec::new();
         let mut presence = None;
         for item in &map.items {
             let text = || item.value.fixed().map(str::to_owned);
             match item.key.as_str() {
-                "exact" => tests.push(TextTest::Exact(text()?)),
-                "prefix" => tests.push(TextTest::Prefix(text()?)),
-                "suffix" => tests.push(TextTest::Suffix(text()?)),
-                "contains" => tests.push(TextTest::Contains(text()?)),
-                "regex" => tests.push(TextTest::Regex(self.regex(&item.value, &text()?, ignore_case)?)),
+                "exact" => tests.extend(text().map(TextTest::Exact)),
+                "prefix" => tests.extend(text().map(TextTest::Prefix)),
+                "suffix" => tests.extend(text().map(TextTest::Suffix)),
+                "contains" => tests.extend(text().map(TextTest::Contains)),
+                "regex" => {
+                    let pattern = text().and_then(|text| self.regex(&item.value, &text, ignore_case));
+                    if pattern.is_none() {
+                        return None;
+                    }
+                    tests.extend(pattern.map(TextTest::Regex));
+                }
                 "present" => presence = map.boolean("present"),
                 "absent" => presence = map.boolean("absent").map(|absent| !absent),
                 _ => {}
@@ -71,6 +74,7 @@ impl Lower<'_, '_> {
             }
             Some(true) => Some(ValueMatch::Present),
             Some(false) => Some(ValueMatch::Absent),
+            None if map.has_faulty() => None,
             None if tests.is_empty() => {
                 self.mistakes
                     .note(&map.span, format!("{} tests nothing, give it `exact`, `prefix` or another test", map.label));

@@ -7,7 +7,8 @@ fn example(name: &str) -> Result<Loaded, Mistakes> {
     load(&LoadOptions { file: examples().join(name), sets: Vec::new(), env: &|_| None })
 }
 
-fn places(name: &str) -> Vec<String> {
+/// What is wrong with an example, with the file's name alone.
+fn wrong(name: &str) -> Vec<String> {
     let said = said(example(name));
     said.iter().map(|message| message.replace(&format!("{}/", examples().display()), "")).collect()
 }
@@ -15,18 +16,30 @@ fn places(name: &str) -> Vec<String> {
 #[test]
 fn what_works_loads() {
     for name in ["basic.yaml", "sites.yaml"] {
-        assert_eq!(places(name), Vec::<String>::new(), "{name}");
+        assert_eq!(wrong(name), Vec::<String>::new(), "{name}");
     }
 }
 
 #[test]
-fn all_others_answer_planned() {
+fn the_reverse_proxy_lacks_only_what_is_planned() {
+    assert_eq!(
+        wrong("reverse.yaml"),
+        [
+            "`canary` in route `everything-else` is planned and does not work yet in this version, remove it (reverse.yaml:42:9)",
+            "`health` in pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:48:5)",
+            "`outlier` in pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:49:5)",
+            "`slow_start` in pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:50:5)",
+            "`budget` in `retries` of pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:52:58)",
+        ]
+    );
+}
+
+#[test]
+fn all_others_only_answer_planned() {
     for entry in std::fs::read_dir(examples()).expect("the examples") {
         let name = entry.expect("an example").file_name().into_string().expect("a name");
-        println!("{name}");
-        for message in places(&name) {
-            println!("   {message}");
-            assert!(message.contains("planned"), "{name}: {message}");
+        for message in wrong(&name) {
+            assert!(message.contains("is planned and does not work yet in this version"), "{name}: {message}");
         }
     }
 }

@@ -1,0 +1,67 @@
+//! LANGUAGE, "Pools".
+
+use std::time::Duration;
+
+use super::{mistake, ok};
+use crate::spec::{Balance, PoolHost, Retries, RetryIf, ServerAddress, Timeouts};
+
+fn pool(text: &str) -> crate::spec::Pool {
+    ok(&format!("listeners: {{a: {{bind: ':1', to: p}}}}\npools: {{p: {text}}}")).pools.remove(0)
+}
+
+fn wrong_pool(text: &str) -> String {
+    mistake(&format!("listeners: {{a: {{bind: ':1', to: p}}}}\npools: {{p: {text}}}"))
+}
+
+#[test]
+fn servers_are_a_list_or_a_map_of_names() {
+    let listed = pool("['h:1', {address: '[::1]:2', weight: 3, max_connections: 4}, 'unix:s']");
+    assert_eq!(listed.servers[0].address, ServerAddress::Name { host: "h".to_owned(), port: 1 });
+    assert_eq!((listed.servers[1].weight, listed.servers[1].max_connections), (3, Some(4)));
+    assert_eq!(listed.servers[1].address, ServerAddress::Ip("[::1]:2".parse().expect("an address")));
+    assert_eq!(listed.servers[2].address, ServerAddress::Unix("/nowhere/s".into()));
+    let named = pool("{servers: {a: 'h:1', b: {address: 'h:2'}}, balance: round_robin}");
+    assert_eq!((named.servers[0].name.as_str(), named.servers[1].name.as_str()), ("a", "b"));
+    assert_eq!(named.balance, Balance::RoundRobin);
+    assert_eq!(listed.servers[0].span.to_string(), "t.yaml:2:13");
+    for (text, wanted) in [
+        ("[]", "is an empty list"),
+        ("{servers: {}}", "has no servers"),
+        ("{balance: random}", "`servers` is missing in pool `p`"),
+        ("['h']", "has no port"),
+        ("['h:0']", "no port 0"),
+        ("['h:1', 'h:1']", "stands twice"),
+        ("['1.2.3:1']", "is no IP address"),
+        ("['h:99999']", "is no port"),
+        ("{servers: 'h:1', balance: maglev}", "`maglev` is planned"),
+        ("{servers: 'h:1', protocol: h2}", "`h2` is planned"),
+    ] {
+        let said = wrong_pool(text);
+        assert!(said.contains(wanted), "{text}: {said}");
+    }
+}
+
+#[test]
+fn queue_host_and_retries() {
+    let pool = pool(
+        "{servers: 'h:1', queue: {length: 5, timeout: 2s}, host: X.example, retries: {extra: 0, if: [connect, timeout, 503]}}",
+    );
+    assert_eq!((pool.queue_length, pool.timeouts.queue), (5, Some(Duration::from_secs(2))));
+    assert_eq!(pool.host, PoolHost::Name("x.example".to_owned()));
+    let conditions = vec![RetryIf::Connect, RetryIf::Timeout, RetryIf::Status(503)];
+    assert_eq!(pool.retries, Retries { extra: Some(0), conditions: Some(conditions) });
+    assert!(wrong_pool("{servers: 'h:1', retries: {if: [404]}}").contains("is no reason to retry"));
+    assert!(wrong_pool("{servers: 'h:1', timeouts: {queue: 1s}}").contains("unknown key `queue`"));
+    assert!(wrong_pool("{servers: 'h:1', timeouts: {connect: 0s}}").contains("`0s` would let nothing happen"));
+}
+
+#[test]
+fn the_nearest_wins_field_by_field() {
+    let second = |n| Some(Duration::from_secs(n));
+    let route = Timeouts { total: second(1), ..Timeouts::default() };
+    let pool = Timeouts { total: second(2), connect: second(2), ..Timeouts::default() };
+    let all = route.or(pool).or(Timeouts::DEFAULT);
+    assert_eq!((all.total, all.connect, all.response), (second(1), second(2), second(60)));
+    let retries = Retries { extra: Some(2), conditions: None }.or(&Retries::standard());
+    assert_eq!(retries, Retries { extra: Some(2), conditions: Some(vec![RetryIf::Connect]) });
+}
