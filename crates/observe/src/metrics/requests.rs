@@ -36,7 +36,7 @@ pub(super) const SERVER_FAMILIES: Families = Families {
     ),
     seconds: (
         "tidegate_server_request_seconds",
-        "Time from choosing the server to the last byte of its response, in seconds.",
+        "Time from sending the request to the server's complete response head, in seconds.",
     ),
     bytes: ("tidegate_server_bytes_total", "Bytes of bodies: `in` went to the server, `out` came from it."),
     faults: ("tidegate_server_faults_total", "Tries at the server that went wrong, by side and the fault's code."),
