@@ -93,7 +93,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Binary units come first in the table, so that 1024 is `1KiB` and 1000 is `1KB`.
         for (name, unit) in SIZE_UNITS {
-            if self.0 >= unit && self.0 % unit == 0 {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
                 return write!(f, "{}{name}", self.0 / unit);
             }
         }
@@ -179,7 +179,7 @@ impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0 / 100, self.0 % 100) {
             (whole, 0) => write!(f, "{whole}%"),
-            (whole, tenths) if tenths % 10 == 0 => write!(f, "{whole}.{}%", tenths / 10),
+            (whole, tenths) if tenths.is_multiple_of(10) => write!(f, "{whole}.{}%", tenths / 10),
             (whole, hundredths) => write!(f, "{whole}.{hundredths:02}%"),
         }
     }

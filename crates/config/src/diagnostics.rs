@@ -31,9 +31,16 @@ impl fmt::Display for Mistake {
 pub struct Mistakes(pub Vec<Mistake>);
 
 impl Mistakes {
-    /// Notes one and goes on.
+    /// Notes one and goes on; beyond a bound nobody reads them, and hostile input could make them by the million.
     pub(crate) fn note(&mut self, span: &Span, message: impl Into<String>) {
-        self.0.push(Mistake::new(span.clone(), message));
+        if !self.is_full() {
+            self.0.push(Mistake::new(span.clone(), message));
+        }
+    }
+
+    /// Whether further ones would not be kept, so that finding their words is not worth the time.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MOST_MISTAKES
     }
 
     /// In reading order, each once.
@@ -103,6 +110,8 @@ fn edits(from: &str, to: &str) -> usize {
     }
     last[to.len()]
 }
+
+const MOST_MISTAKES: usize = 1_000;
 
 #[cfg(test)]
 mod tests {

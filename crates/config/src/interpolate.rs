@@ -108,7 +108,8 @@ impl Sources<'_> {
             let value = (self.env)(variable).filter(|value| default.is_none() || !value.is_empty());
             return match (value, default) {
                 (Some(value), _) => Ok((name.to_owned(), Piece::Injected(value))),
-                (None, Some(default)) => Ok((name.to_owned(), Piece::Injected(default.to_owned()))),
+                // It stands in the file for all to see.
+                (None, Some(default)) => Ok((name.to_owned(), Piece::Literal(default.to_owned()))),
                 (None, None) => Err(format!(
                     "the environment variable `{variable}` is not set, set it or give a default: `${{env.{variable}:-…}}`"
                 )),

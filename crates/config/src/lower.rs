@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::diagnostics::Mistakes;
 use crate::interpolate::Sources;
-use crate::shape::{Item, Map, Shaped, Value};
+use crate::shape::{Item, Map, Shape, Shaped, Value};
 use crate::spec::{AccessLog, Admin, Bind, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Shutdown, SiteId, Spec};
 
 mod address;
@@ -49,15 +49,17 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let listeners = lower.listeners(&sites);
     let admin = lower.admin();
     lower.refuse_shared_binds(admin.as_ref());
+    let dns = lower.dns();
+    let access_log = lower.access_log();
     let spec = Spec {
         workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
-        access_log: lower.access_log(),
+        access_log,
         admin,
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
         pools: pools.into_iter().chain(lower.pools).collect(),
         shutdown: shutdown(top),
-        dns: dns(top, lower.mistakes),
+        dns,
         state: top.get("state").and_then(|value| {
             let dir = sources.dir_of(&value.span.file);
             value.fixed().map(|path| dir.join(path))
@@ -99,8 +101,15 @@ impl<'a> Lower<'a, '_> {
         }
     }
 
+    /// Notes what is wrong with a value, but never shows one that came from outside: it may be a secret.
     fn note(&mut self, value: &Value, message: impl Into<String>) {
-        self.mistakes.note(&value.span, message);
+        match &value.data {
+            Shape::Scalar(text, _) if text.has_secret() => {
+                let message = format!("`{}` has a value that is not valid here", text.written);
+                self.mistakes.note(&value.span, message);
+            }
+            _ => self.mistakes.note(&value.span, message),
+        }
     }
 
     fn access_log(&mut self) -> Option<AccessLog> {
@@ -126,47 +135,45 @@ impl<'a> Lower<'a, '_> {
             }
         }
     }
+
+    fn dns(&mut self) -> Dns {
+        let mut dns = Dns { servers: Vec::new(), hosts: Vec::new() };
+        let Some(map) = self.top.map("dns") else { return dns };
+        for server in map.list("servers") {
+            match server.fixed().map(address::socket) {
+                Some(Ok(address)) => dns.servers.push(address),
+                Some(Err(why)) => self.note(server, format!("`servers` of `dns`: {why}")),
+                None => {}
+            }
+        }
+        for Item { key, span, value } in map.named("hosts") {
+            let addresses = self.fixed_answers(key, value);
+            match name::host(key) {
+                Ok(host) => dns.hosts.push((host, addresses)),
+                Err(why) => self.mistakes.note(span, format!("`hosts` of `dns`: {why}")),
+            }
+        }
+        self.refuse_same_name(map.named("hosts"), "host");
+        dns
+    }
+
+    fn fixed_answers(&mut self, host: &str, value: &Value) -> Vec<std::net::IpAddr> {
+        let mut addresses = Vec::new();
+        for value in value.items() {
+            match value.fixed().map(str::parse) {
+                Some(Ok(address)) => addresses.push(address),
+                Some(Err(_)) => self.note(value, format!("host `{host}`: the value is no IP address")),
+                None => {}
+            }
+        }
+        addresses
+    }
 }
 
 fn shutdown(top: &Map) -> Shutdown {
     let times = top.map("shutdown");
     let time = |key| times.and_then(|times| times.duration(key)).unwrap_or_default();
     Shutdown { delay: time("delay"), drain: time("drain") }
-}
-
-fn dns(top: &Map, mistakes: &mut Mistakes) -> Dns {
-    let mut dns = Dns { servers: Vec::new(), hosts: Vec::new() };
-    let Some(map) = top.map("dns") else { return dns };
-    for server in map.list("servers") {
-        match server.fixed().map(address::socket) {
-            Some(Ok(address)) => dns.servers.push(address),
-            Some(Err(why)) => mistakes.note(&server.span, format!("`servers` of `dns`: {why}")),
-            None => {}
-        }
-    }
-    for Item { key, span, value } in map.named("hosts") {
-        let host = match name::host(key) {
-            Ok(host) if dns.hosts.iter().any(|(known, _)| *known == host) => {
-                mistakes.note(span, format!("`hosts` of `dns`: `{host}` is written twice, remove one"));
-                continue;
-            }
-            Ok(host) => host,
-            Err(why) => {
-                mistakes.note(span, format!("`hosts` of `dns`: {why}"));
-                continue;
-            }
-        };
-        let mut addresses = Vec::new();
-        for value in value.items() {
-            match value.fixed().map(str::parse) {
-                Some(Ok(address)) => addresses.push(address),
-                Some(Err(_)) => mistakes.note(&value.span, format!("host `{key}`: the value is no IP address")),
-                None => {}
-            }
-        }
-        dns.hosts.push((host, addresses));
-    }
-    dns
 }
 
 /// A site and the listeners that it names.

@@ -134,6 +134,9 @@ impl Shaper<'_, '_> {
     }
 
     fn unknown_key(&mut self, section: &'static Section, entry: &Entry, label: &str) {
+        if self.mistakes.is_full() {
+            return;
+        }
         let key = &entry.key;
         if let (Data::Empty, Some((name, value))) = (&entry.value.data, key.split_once(':')) {
             let message = format!("`{key}` in {label} is one word in YAML, write it with a space: `{name}: {value}`");

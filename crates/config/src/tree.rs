@@ -118,7 +118,7 @@ impl<'a> Builder<'a> {
                 return Err(Stop);
             }
         };
-        if tag.is_some() {
+        if tag.is_some() && !self.mistakes.is_full() {
             self.mistakes.note(&span, traps::tag(self.text, &span));
         }
         let node = Node { span, data };
@@ -251,7 +251,7 @@ impl Node {
 }
 
 /// Enough for tens of thousands of routes.
-const LARGEST_FILE: usize = 16 << 20;
+const LARGEST_FILE: usize = 8 << 20;
 /// With some hundred bytes a node, the tree of one file stays below a hundred megabytes.
 const MOST_NODES: usize = 500_000;
 /// Deeper than any sensible nesting of routes, far from the end of a stack.

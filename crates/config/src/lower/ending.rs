@@ -127,7 +127,7 @@ impl<'a> Lower<'a, '_> {
             self.note(map.get("body")?, format!("an answer with {status} has no content, remove `body`"));
         }
         let items = map.named("headers");
-        self.refuse_same_field(items);
+        self.refuse_same_name(items, "field");
         let mut headers = Vec::new();
         for item in items {
             let name = self.free_field_name(&item.key, &item.span);

@@ -26,11 +26,12 @@ impl Lower<'_, '_> {
         None
     }
 
-    /// Reports names that only differ in case.
-    pub(super) fn refuse_same_field(&mut self, items: &[Item]) {
-        for (n, item) in items.iter().enumerate() {
-            if let Some(first) = items[..n].iter().find(|first| first.key.eq_ignore_ascii_case(&item.key)) {
-                let message = format!("`{}` and `{}` are the same field, remove one", first.key, item.key);
+    /// Reports names that only differ in case, where case does not count.
+    pub(super) fn refuse_same_name(&mut self, items: &[Item], what: &str) {
+        let mut seen = std::collections::HashMap::new();
+        for item in items {
+            if let Some(first) = seen.insert(item.key.to_ascii_lowercase(), &item.key) {
+                let message = format!("`{first}` and `{}` are the same {what}, remove one", item.key);
                 self.mistakes.note(&item.span, message);
             }
         }

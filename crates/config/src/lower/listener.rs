@@ -7,7 +7,7 @@ use super::{Lower, PlacedSite, address, sites_of};
 use crate::shape::{Item, Map, Value};
 use crate::spec::{
     Admin, AdminBind, Bind, BindAddress, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion, Listener,
-    Role, Serves, Spec,
+    Role, Serves,
 };
 
 impl<'a> Lower<'a, '_> {

@@ -103,7 +103,7 @@ impl Lower<'_, '_> {
 
     fn headers_match(&mut self, value: &Value) -> Vec<Predicate> {
         let items = value.map().map(|map| map.items.as_slice()).unwrap_or_default();
-        self.refuse_same_field(items);
+        self.refuse_same_name(items, "field");
         for item in items {
             let _ = self.field_name(&item.key, &item.span);
         }

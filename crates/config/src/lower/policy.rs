@@ -106,7 +106,7 @@ impl<'a> Lower<'a, '_> {
 
     fn field_templates(&mut self, map: &Map, key: &str) -> Vec<(String, Template)> {
         let items = map.named(key);
-        self.refuse_same_field(items);
+        self.refuse_same_name(items, "field");
         let mut fields = Vec::new();
         for item in items {
             let name = self.free_field_name(&item.key, &item.span);

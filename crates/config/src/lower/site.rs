@@ -27,6 +27,7 @@ impl<'a> Lower<'a, '_> {
 
     fn site_hosts(&mut self, map: &Map) -> Vec<SiteHost> {
         let mut hosts = Vec::new();
+        let mut seen = std::collections::HashSet::new();
         for value in map.list("hosts") {
             let Some(text) = value.fixed() else { continue };
             let host = match (text, name::wildcard(text)) {
@@ -35,7 +36,7 @@ impl<'a> Lower<'a, '_> {
                 (_, None) => name::host(text).map(SiteHost::Exact),
             };
             match host {
-                Ok(host) if hosts.contains(&host) => {
+                Ok(host) if !seen.insert(host.clone()) => {
                     self.note(value, format!("`{text}` stands twice in {}", map.label));
                 }
                 Ok(host) => hosts.push(host),

@@ -54,11 +54,8 @@ impl Lower<'_, '_> {
                 "suffix" => tests.extend(text().map(TextTest::Suffix)),
                 "contains" => tests.extend(text().map(TextTest::Contains)),
                 "regex" => {
-                    let pattern = text().and_then(|text| self.regex(&item.value, &text, ignore_case));
-                    if pattern.is_none() {
-                        return None;
-                    }
-                    tests.extend(pattern.map(TextTest::Regex));
+                    let pattern = text().and_then(|text| self.regex(&item.value, &text, ignore_case))?;
+                    tests.push(TextTest::Regex(pattern));
                 }
                 "present" => presence = map.boolean("present"),
                 "absent" => presence = map.boolean("absent").map(|absent| !absent),

@@ -78,6 +78,10 @@ fn secrets_are_not_in_messages() {
         "listeners: {a: {bind: ':1', deny: 403, timeouts: {total: '${env.SET}'}}}",
         "listeners: {a: {bind: ':1', deny: 403, http: '${env.SET}'}}",
         "listeners: {a: {bind: ':1', deny: 403, forwarding: {via: '${env.SET}'}}}",
+        "listeners: {a: {bind: ':1', to: '${env.SET}'}}",
+        "listeners: {a: {bind: ':1', to: 'x/${env.SET}:80'}}",
+        "listeners: {a: {bind: '${env.SET}', deny: 403}}",
+        "listeners: {a: {bind: ':1', routes: [{match: {host: '${env.SET}:80'}, deny: 403}]}}",
     ] {
         let said = mistake(text);
         assert!(!said.contains("s3cret") && said.contains("${env.SET}"), "{said}");
