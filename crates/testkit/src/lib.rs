@@ -1,1 +1,26 @@
-//! Scripted clients, servers and clocks for tests.
+//! Blocking tools for tests that run the real program: what stands before it, what stands behind it, and the program.
+//!
+//! - [`wait`]: how a test waits: for an event, with a deadline
+//! - [`socket`]: a connected socket of either family
+//! - [`message`]: HTTP/1 messages, by a strict reader that shares no code with the program
+//! - [`client`]: sends exact bytes, reads exactly one response
+//! - [`server`]: a backend that follows a script
+//! - [`names`]: a name server with answers that can change
+//! - [`program`]: the program under test
+//!
+//! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
+
+pub mod client;
+pub mod message;
+pub mod names;
+pub mod program;
+pub mod server;
+pub mod socket;
+pub mod wait;
+
+pub use client::{Client, Ending};
+pub use message::{Broken, Fields, Framing, Request, Response};
+pub use names::Names;
+pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
+pub use server::{Peer, Server, ok};
+pub use wait::{PATIENCE, Shared, Signal};
