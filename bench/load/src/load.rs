@@ -1,0 +1,237 @@
+//! The client in front of the proxy: a fixed number of connections, each with exactly one request under way.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{connect, recv, send, socket_with};
+
+use crate::head::Head;
+use crate::histogram::Histogram;
+use crate::poll::{Interest, Poll};
+use crate::request::{self, Fields};
+
+pub struct Plan {
+    pub to: SocketAddr,
+    /// The length that every response's body must have.
+    pub body: usize,
+    pub connections: usize,
+    pub seconds: f64,
+    pub fields: Fields,
+    pub routes: usize,
+    /// A connection per request instead of keep-alive.
+    pub close: bool,
+}
+
+pub fn run(plan: &Plan) -> std::io::Result<Report> {
+    let mut client = Client {
+        plan,
+        poll: Poll::new()?,
+        requests: (0..plan.routes).map(|route| request::write(route, plan.fields, plan.close)).collect(),
+        next: 0,
+        report: Report::new(),
+    };
+    let start = Instant::now();
+    let end = start + Duration::from_secs_f64(plan.seconds);
+    let mut connections: Vec<Option<Connection>> = Vec::new();
+    for _ in 0..plan.connections {
+        client.open(&mut connections)?;
+    }
+
+    let mut block = vec![0; 1024 * 1024];
+    let mut ready = Vec::new();
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            client.report.elapsed = now - start;
+            return Ok(client.report);
+        }
+        client.poll.wait(&mut ready, Some(end - now))?;
+        for &fd in &ready {
+            let Some(connection) = connections.get_mut(fd).and_then(Option::as_mut) else { continue };
+            match client.turn(connection, &mut block) {
+                Ok(()) => continue,
+                Err(Over::Served) => {}
+                Err(Over::Failed) => client.report.errors += 1,
+            }
+            connections[fd] = None;
+            client.open(&mut connections)?;
+        }
+    }
+}
+
+pub struct Report {
+    requests: u64,
+    errors: u64,
+    bytes: u64,
+    latency: Histogram,
+    elapsed: Duration,
+}
+
+struct Client<'a> {
+    plan: &'a Plan,
+    poll: Poll,
+    requests: Vec<Vec<u8>>,
+    /// The request that goes out next.
+    next: usize,
+    report: Report,
+}
+
+struct Connection {
+    socket: OwnedFd,
+    asked: Instant,
+    state: State,
+}
+
+enum State {
+    /// Waits for the handshake, or for room to send the request.
+    Sending,
+    /// Waits for the end of the response's head and holds what has come of it.
+    Head(Vec<u8>),
+    /// Waits for so many bytes of the body.
+    Body(usize),
+}
+
+/// Why a connection is given up.
+enum Over {
+    Served,
+    Failed,
+}
+
+impl From<Errno> for Over {
+    fn from(_: Errno) -> Self {
+        Self::Failed
+    }
+}
+
+impl Client<'_> {
+    fn open(&mut self, connections: &mut Vec<Option<Connection>>) -> std::io::Result<()> {
+        let family = if self.plan.to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+        match connect(&socket, &self.plan.to) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(fault) => return Err(fault.into()),
+        }
+        let mut connection = Connection { socket, asked: Instant::now(), state: State::Sending };
+        // On the loopback the handshake is done by now, and the first request need not wait for an event.
+        let sent = self.ask(&mut connection);
+        let interest = match (sent, &connection.state) {
+            (Ok(()), State::Head(_)) => Interest::IN,
+            // A failure shows again when the event comes, and is counted there.
+            _ => Interest::OUT,
+        };
+        self.poll.add(&connection.socket, interest)?;
+        let fd = connection.socket.as_raw_fd() as usize;
+        if connections.len() <= fd {
+            connections.resize_with(fd + 1, || None);
+        }
+        connections[fd] = Some(connection);
+        Ok(())
+    }
+
+    fn turn(&mut self, connection: &mut Connection, block: &mut [u8]) -> Result<(), Over> {
+        match &mut connection.state {
+            State::Sending => {
+                self.ask(connection)?;
+                if let State::Head(_) = connection.state {
+                    self.poll.change(&connection.socket, Interest::IN)?;
+                }
+                Ok(())
+            }
+            State::Head(partial) => {
+                let length = receive(&connection.socket, block, RecvFlags::empty())?;
+                let mut arrived = &block[..length];
+                if !partial.is_empty() {
+                    partial.extend_from_slice(arrived);
+                    arrived = partial;
+                }
+                let Some(head) = Head::parse(arrived) else {
+                    connection.state = State::Head(arrived.to_vec());
+                    return Ok(());
+                };
+                let ok = head.first_line.starts_with(b"HTTP/1.1 200") && head.content_length == self.plan.body;
+                let body = arrived.len() - head.length;
+                if !ok || body > self.plan.body {
+                    return Err(Over::Failed);
+                }
+                self.report.bytes += body as u64;
+                self.body_left(connection, self.plan.body - body)
+            }
+            &mut State::Body(left) => {
+                // Truncation drops the bytes in the kernel instead of copying them here.
+                let wanted = left.min(block.len());
+                let length = receive(&connection.socket, &mut block[..wanted], RecvFlags::TRUNC)?;
+                self.report.bytes += length as u64;
+                self.body_left(connection, left - length)
+            }
+        }
+    }
+
+    fn body_left(&mut self, connection: &mut Connection, left: usize) -> Result<(), Over> {
+        if left > 0 {
+            connection.state = State::Body(left);
+            return Ok(());
+        }
+        let now = Instant::now();
+        self.report.requests += 1;
+        self.report.latency.record(now - connection.asked);
+        if self.plan.close {
+            return Err(Over::Served);
+        }
+        connection.asked = now;
+        connection.state = State::Sending;
+        self.ask(connection)?;
+        match connection.state {
+            State::Sending => Ok(self.poll.change(&connection.socket, Interest::OUT)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the next request, or leaves the connection in `Sending`. A request is far smaller than any socket's
+    /// buffer, so that one cut in two is a failure.
+    fn ask(&mut self, connection: &mut Connection) -> Result<(), Over> {
+        let request = &self.requests[self.next];
+        match send(&connection.socket, request, SendFlags::NOSIGNAL) {
+            Ok(length) if length == request.len() => {}
+            Ok(_) => return Err(Over::Failed),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(fault) => return Err(fault.into()),
+        }
+        self.next = (self.next + 1) % self.requests.len();
+        connection.state = State::Head(Vec::new());
+        Ok(())
+    }
+}
+
+/// The end of the stream is a failure: no request is ever outside its response here.
+fn receive(socket: &OwnedFd, block: &mut [u8], flags: RecvFlags) -> Result<usize, Over> {
+    match recv(socket, block, flags)? {
+        (_, 0) => Err(Over::Failed),
+        (_, length) => Ok(length),
+    }
+}
+
+impl Report {
+    fn new() -> Self {
+        Self { requests: 0, errors: 0, bytes: 0, latency: Histogram::new(), elapsed: Duration::ZERO }
+    }
+}
+
+/// One line of JSON; `bytes` counts bodies alone, latencies are microseconds from the request's first byte (the
+/// connection's first packet with `--close`) to the body's last.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, errors, bytes, latency, elapsed } = self;
+        let micros = |share| latency.quantile(share).as_nanos() as f64 / 1e3;
+        write!(
+            f,
+            r#"{{"requests":{requests},"errors":{errors},"bytes":{bytes},"seconds":{:.6},"#,
+            elapsed.as_secs_f64()
+        )?;
+        write!(f, r#""rps":{:.1},"#, *requests as f64 / elapsed.as_secs_f64())?;
+        write!(f, r#""p50_us":{:.1},"p99_us":{:.1}}}"#, micros(0.50), micros(0.99))
+    }
+}

@@ -1,0 +1,259 @@
+"""One run: a backend, proxies in front of it, and measurements of one proxy at a time."""
+
+import http.client
+import json
+import os
+import resource
+import shutil
+import subprocess
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import machine
+from machine import FEEDER_CPU, PROXY_CPU, Daemon, pinned
+from peers import Peer
+from scenarios import PER_GB, Scenario
+from template import render
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "out"
+LOAD = OUT / "target/release/tidegate-load"
+GIB_IN_GB = 1024**3 / 10**9
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A proxy with a number of routes; zero is one route for everything."""
+
+    peer: Peer
+    routes: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.peer.name}/{self.routes}" if self.routes else self.peer.name
+
+
+class Unfit(Exception):
+    """This proxy cannot be measured, and why."""
+
+
+class Run:
+    def __init__(self, scenario: Scenario, logs: bool, seconds: float, folder: Path, stack: ExitStack):
+        self.scenario = scenario
+        self.logs = logs
+        self.seconds = seconds
+        self.folder = folder
+        self.stack = stack
+        self.proxies: dict[str, Proxy] = {}
+        self.backend_port = machine.free_port()
+        command = [str(LOAD), "backend", "--bind", f"127.0.0.1:{self.backend_port}", "--body", str(scenario.body)]
+        self.backend = Daemon(command, FEEDER_CPU, folder / "backend.log", {})
+        stack.callback(self.backend.stop)
+        wait_until(self.backend, lambda: self.backend_stats())
+
+    def enter(self, contestant: Contestant) -> None:
+        """Proves that the proxy does its work, and keeps it running unless each measurement has its own."""
+        proxy = Proxy(contestant, self)
+        try:
+            proxy.prove()
+            if not self.scenario.fresh:
+                self.load(proxy, seconds=0.5)
+                self.proxies[contestant.name] = proxy
+        finally:
+            if contestant.name not in self.proxies:
+                proxy.stop()
+
+    def measure(self, contestant: Contestant) -> dict:
+        if not self.scenario.fresh:
+            return self.measure_load(self.proxies[contestant.name])
+        proxy = Proxy(contestant, self)
+        try:
+            return self.measure_idle(proxy)
+        finally:
+            proxy.stop()
+
+    def measure_load(self, proxy: "Proxy") -> dict:
+        proxy.forget_log()
+        accepted = self.backend_stats()["accepted"]
+        cpu, feeders, busy = proxy.cpu_seconds(), self.feeder_seconds(), machine.busy_seconds()
+        result = self.load(proxy, self.seconds)
+        cpu = proxy.cpu_seconds() - cpu
+        feeders = self.feeder_seconds() - feeders
+        busy = machine.busy_seconds() - busy
+        if not result["requests"]:
+            raise Unfit(f"no request was served: {proxy.last_words()}")
+        if self.scenario.cost is PER_GB:
+            result["cost"] = cpu / (result["bytes"] / 1e9)
+            result["cpu_s_per_gib"] = result["cost"] * GIB_IN_GB
+        else:
+            result["cost"] = cpu / result["requests"] * 1e6
+        result["proxy_core"] = cpu / result["seconds"]
+        result["feeder_core"] = feeders / result["seconds"]
+        result["others"] = max(0.0, busy - cpu - feeders) / result["seconds"]
+        result["backend_connections"] = self.backend_stats()["accepted"] - accepted
+        if proxy.counts_lines():
+            result["log_lines_per_request"] = proxy.log_lines(result["requests"]) / result["requests"]
+        return result
+
+    def measure_idle(self, proxy: "Proxy") -> dict:
+        """Growth after a warm-up that is over, so that neither start-up nor the peak of a load counts."""
+        self.load(proxy, seconds=1)
+        time.sleep(1)
+        before = proxy.memory_bytes()
+        wanted = self.scenario.connections
+        command = [str(LOAD), "idle", "--to", proxy.address, "--body", str(self.scenario.body)]
+        command += ["--connections", str(wanted)]
+        holder = subprocess.Popen(
+            pinned(FEEDER_CPU, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            held = json.loads(holder.stdout.readline() or "{}")
+            time.sleep(2)
+            growth = proxy.memory_bytes() - before
+            end, _ = holder.communicate()
+        finally:
+            holder.kill()
+            holder.wait()
+        still_open = json.loads(end or "{}").get("still_open", 0)
+        if still_open < wanted:
+            raise Unfit(f"{still_open} of {wanted} connections were still open: {held}, {proxy.last_words()}")
+        return {"cost": growth / wanted, "requests": wanted, "errors": held["errors"], "baseline_bytes": before}
+
+    def load(self, proxy: "Proxy", seconds: float) -> dict:
+        scenario = self.scenario
+        command = [str(LOAD), "load", "--to", proxy.address, "--body", str(scenario.body), "--seconds", str(seconds)]
+        # The warm-up of the idle scenario is an ordinary load.
+        command += ["--connections", str(64 if scenario.fresh else scenario.connections)]
+        command += ["--fields", str(scenario.fields), "--routes", str(max(1, proxy.contestant.routes))]
+        command += ["--close"] if scenario.close else []
+        child = subprocess.Popen(pinned(FEEDER_CPU, command), stdout=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            line, _ = child.communicate(timeout=seconds + 30)
+        finally:
+            child.kill()
+            child.wait()
+        if not line:
+            raise Unfit("the load generator failed")
+        return json.loads(line)
+
+    def feeder_seconds(self) -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return self.backend.cpu_seconds() + children.ru_utime + children.ru_stime
+
+    def backend_stats(self) -> dict:
+        return json.loads(get(self.backend_port, "/stats")[1])
+
+
+class Proxy(Daemon):
+    def __init__(self, contestant: Contestant, run: Run):
+        self.contestant = contestant
+        self.logs = run.logs
+        self.folder = run.folder / contestant.name.replace("/", "-")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        self.port, self.metrics_port = machine.free_port(), machine.free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        peer = contestant.peer
+        output = self.folder / "output.log"
+        self.access_log = output if peer.log == "output" else self.folder / "access.log"
+        scope = self.scope(run)
+        for template in peer.templates:
+            (self.folder / template).write_text(render((HERE / "peers" / template).read_text(), scope))
+
+        places = {"dir": self.folder, "config": self.folder / peer.templates[0]}
+        command = [str(peer.find()), *(argument.format(**places) for argument in peer.arguments)]
+        environment = {name: value.format(**places) for name, value in peer.environment.items()}
+        super().__init__(command, PROXY_CPU, output, environment)
+        run.stack.callback(self.stop)
+
+    def scope(self, run: Run) -> dict:
+        """What the templates may ask for."""
+        peer, routes = self.contestant.peer, self.contestant.routes
+        hosts = [
+            {"host": f"h{host:03}.example.com", "paths": [{"path": f"p{path}"} for path in range(min(10, routes))]}
+            for host in range((routes + 9) // 10)
+        ]
+        return {
+            **{"dir": self.folder, "port": self.port, "metrics": self.metrics_port, "backend": run.backend_port},
+            **{"logs": run.logs, "silent": not run.logs, "access_log": self.access_log},
+            **{"log_output": run.logs and peer.log == "output", "log_ring": run.logs and peer.log == "ring"},
+            **{"splice": run.scenario.splice, "copy": not run.scenario.splice, "big": run.scenario.body > 2**16},
+            **{"routes": routes, "plain": not routes, "hosts": hosts},
+        }
+
+    def prove(self) -> None:
+        """A request passes, names its client and is logged, metrics are there, routes are the only way through."""
+        wait_until(self, lambda: self.echo())
+        if "\nx-forwarded-for: " not in self.echo().lower():
+            raise Unfit(f"the backend saw no X-Forwarded-For: {self.echo()!r}")
+        metrics = get(self.metrics_port, self.contestant.peer.metrics, host=f"127.0.0.1:{self.metrics_port}")
+        if metrics[0] != 200:
+            raise Unfit(f"no metrics: {metrics}")
+        if self.logs:
+            wait_until(self, lambda: self.find_in_log(b"/p0/echo"))
+        if self.contestant.routes and get(self.port, "/p0/echo", host="elsewhere.example.com")[0] == 200:
+            raise Unfit("a host without a route was served")
+
+    def echo(self) -> str:
+        status, body = get(self.port, "/p0/echo")
+        if status != 200:
+            raise ConnectionError(f"status {status}")
+        return body.decode()
+
+    def find_in_log(self, text: bytes) -> None:
+        if text not in self.access_log.read_bytes():
+            raise FileNotFoundError(f"nothing about {text} in the access log")
+
+    def counts_lines(self) -> bool:
+        """A ring keeps its size, holds no line ends and must not be cut."""
+        return not (self.logs and self.contestant.peer.log == "ring")
+
+    def forget_log(self) -> None:
+        for log in (self.access_log, self.output):
+            if log.exists() and self.counts_lines():
+                os.truncate(log, 0)
+
+    def log_lines(self, expected: int) -> int:
+        """Of the access log, once its buffer is flushed; or of whatever is written in spite of `--logs off`."""
+        log = self.access_log if self.logs else self.output
+        deadline = time.monotonic() + 1.5
+        while (lines := count_lines(log)) < expected and self.logs and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return lines
+
+    def last_words(self) -> str:
+        with open(self.output, "rb") as file:
+            file.seek(max(0, self.output.stat().st_size - 500))
+            return file.read().decode(errors="replace").strip()
+
+
+def count_lines(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with open(path, "rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def wait_until(daemon: Daemon, works) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            works()
+            return
+        except (OSError, http.client.HTTPException) as fault:
+            if not daemon.alive() or time.monotonic() > deadline:
+                words = daemon.output.read_text(errors="replace")[-500:].strip()
+                raise Unfit(f"{fault}: {words or 'nothing said'}") from None
+        time.sleep(0.05)
+
+
+def get(port: int, path: str, host: str = "h000.example.com") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

