@@ -1,0 +1,5 @@
+//! Tests of the real program: it is started as an operator starts it, between scripted clients and servers.
+
+mod support;
+
+mod http1;
