@@ -59,8 +59,11 @@ pub struct Net {
 /// How often our own pseudonym may stand in `Via` before a request must be taken for a loop (508).
 pub const MOST_PASSES: usize = 8;
 
-/// The pseudonym under which we appear in `Via` (RFC 9110 section 7.6.3).
-const PSEUDONYM: &str = "tidegate";
+/// The pseudonym under which we appear in `Via` (RFC 9110 section 7.6.3); [`add_via`] writes it too.
+const PSEUDONYM: &[u8] = b"tidegate";
+
+/// What we write of a common request has room in this many bytes.
+const TOLD: usize = 192;
 
 const ABOUT_CLIENTS: [Known; 4] = [Known::Forwarded, Known::XForwardedFor, Known::XForwardedOther, Known::XRealIp];
 
@@ -92,6 +95,7 @@ pub fn apply(head: &mut Head, peer: IpAddr, tls: bool, local_port: u16, rules: &
     if !heeded && head.has_any(&ABOUT_CLIENTS) {
         head.retain(|field| !ABOUT_CLIENTS.contains(&field.known));
     }
+    head.reserve(TOLD);
     if rules.client != Client::None {
         tell(head, client, peer, Arrival { tls, local_port }, rules);
     } else if !rules.via {
@@ -343,7 +347,8 @@ fn tell_rest(head: &mut Head, arrival: Arrival) {
     let arrived = head.has(Known::XForwardedOther);
     let lacks = |head: &Head, name: &[u8]| !arrived || head.value(name).is_none();
     if lacks(head, b"x-forwarded-proto") {
-        add(head, b"X-Forwarded-Proto", arrival.proto());
+        let line: &[u8] = if arrival.tls { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" };
+        head.add_line(Known::XForwardedOther, 17, line);
     }
     if !head.authority().is_empty() && lacks(head, b"x-forwarded-host") {
         let draft = head.begin_field(Known::XForwardedOther, b"X-Forwarded-Host");
@@ -351,14 +356,10 @@ fn tell_rest(head: &mut Head, arrival: Arrival) {
         head.finish_field(draft);
     }
     if arrival.local_port != 0 && lacks(head, b"x-forwarded-port") {
-        add(head, b"X-Forwarded-Port", Text::port(arrival.local_port).bytes());
+        let draft = head.begin_field(Known::XForwardedOther, b"X-Forwarded-Port");
+        head.draft(Text::port(arrival.local_port).bytes());
+        head.finish_field(draft);
     }
-}
-
-fn add(head: &mut Head, name: &[u8], value: &[u8]) {
-    let draft = head.begin_field(Known::XForwardedOther, name);
-    head.draft(value);
-    head.finish_field(draft);
 }
 
 fn tell_forwarded(head: &mut Head, first: Option<IpAddr>, last: IpAddr, arrival: Arrival) {
@@ -399,20 +400,17 @@ fn draft_node(head: &mut Head, address: IpAddr) {
 }
 
 fn add_via(head: &mut Head) {
-    let received: &[u8] = match head.version() {
-        Version::H10 => b"1.0 ",
-        Version::H11 => b"1.1 ",
+    let line: &[u8] = match head.version() {
+        Version::H10 => b"Via: 1.0 tidegate\r\n",
+        Version::H11 => b"Via: 1.1 tidegate\r\n",
     };
-    let draft = head.begin_field(Known::Via, b"Via");
-    head.draft(received);
-    head.draft(PSEUDONYM.as_bytes());
-    head.finish_field(draft);
+    head.add_line(Known::Via, 3, line);
 }
 
 /// A `Via` member is the received protocol, who received it, and perhaps a comment.
 fn is_ours(member: &[u8]) -> bool {
     let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(PSEUDONYM.as_bytes()))
+    words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(PSEUDONYM))
 }
 
 /// The text of an address or a port, on the stack.
@@ -426,12 +424,13 @@ impl Text {
         let mut text = Text { bytes: [0; 48], len: 0 };
         match address {
             IpAddr::V4(address) => {
-                for (place, octet) in address.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        text.push(b'.');
-                    }
-                    text.number(u16::from(octet));
+                for octet in address.octets() {
+                    let (digits, length) = OCTETS[usize::from(octet)];
+                    text.bytes[text.len..text.len + 4].copy_from_slice(&digits);
+                    text.len += length;
                 }
+                // Without the last dot.
+                text.len -= 1;
             }
             IpAddr::V6(address) => {
                 // The longest IPv6 address has 45 bytes.
@@ -443,7 +442,11 @@ impl Text {
 
     fn port(port: u16) -> Text {
         let mut text = Text { bytes: [0; 48], len: 0 };
-        text.number(port);
+        for place in [10_000, 1_000, 100, 10, 1] {
+            if port >= place || place == 1 {
+                text.push(b'0' + (port / place % 10) as u8);
+            }
+        }
         text
     }
 
@@ -455,18 +458,24 @@ impl Text {
         self.bytes[self.len] = byte;
         self.len += 1;
     }
-
-    fn number(&mut self, number: u16) {
-        let mut divisor = 10_000;
-        while divisor > 1 && number < divisor {
-            divisor /= 10;
-        }
-        while divisor > 0 {
-            self.push(b'0' + (number / divisor % 10) as u8);
-            divisor /= 10;
-        }
-    }
 }
+
+/// The digits of each octet and a dot behind them, and how many bytes of the four that is.
+static OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([b'.'; 4], 2); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let (hundreds, tens, ones) =
+            (b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8);
+        octets[octet] = match octet {
+            0..10 => ([ones, b'.', b'.', b'.'], 2),
+            10..100 => ([tens, ones, b'.', b'.'], 3),
+            _ => ([hundreds, tens, ones, b'.'], 4),
+        };
+        octet += 1;
+    }
+    octets
+};
 
 impl Write for Text {
     fn write_str(&mut self, part: &str) -> std::fmt::Result {

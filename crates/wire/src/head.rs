@@ -417,7 +417,23 @@ impl Head {
         self.arena.capacity() + self.fields.capacity() * size_of::<Field>()
     }
 
+    /// Adds a field that is given as its whole line, `name: value\r\n`, with a name of this length.
+    #[inline]
+    pub(crate) fn add_line(&mut self, known: Known, name: usize, line: &'static [u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(line);
+        self.present |= known.bit();
+        let value = Span::of(start + name + 2, line.len() - name - 4);
+        self.fields.push(Field { name: Span::of(start, name), value, known, canonical: true });
+    }
+
+    /// Makes room for fields of this many bytes altogether.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.arena.reserve(bytes);
+    }
+
     /// Begins a field whose value is then written in pieces, without a copy of its own.
+    #[inline]
     pub(crate) fn begin_field(&mut self, known: Known, name: &[u8]) -> Draft {
         let name = self.push(name);
         self.arena.extend_from_slice(b": ");
@@ -425,6 +441,7 @@ impl Head {
     }
 
     /// Writes a piece of the value that was begun.
+    #[inline]
     pub(crate) fn draft(&mut self, piece: &[u8]) {
         self.arena.extend_from_slice(piece);
     }
@@ -447,6 +464,7 @@ impl Head {
     }
 
     /// Ends the value that was begun; the field now stands behind all others.
+    #[inline]
     pub(crate) fn finish_field(&mut self, draft: Draft) {
         let value = Span::of(draft.value, self.arena.len() - draft.value);
         self.arena.extend_from_slice(b"\r\n");
@@ -502,6 +520,7 @@ impl Head {
         self.fields.iter().find(|field| field.known == known).map(|field| field.value)
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, text: &[u8]) -> Span {
         let start = self.arena.len();
         self.arena.extend_from_slice(text);

@@ -108,15 +108,16 @@ pub fn is_authority(text: &[u8]) -> bool {
 
 /// Whether a byte may stand in a request target at all: a character of RFC 3986, or one that browsers send unescaped.
 pub fn is_target_byte(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'"' | b'\\')
+    CLASS[byte as usize] < REFUSED
 }
 
 const PLAIN: u8 = 0;
 const DOT: u8 = 1;
 const PERCENT: u8 = 2;
-const REFUSED: u8 = 3;
+const QUERY: u8 = 3;
+const REFUSED: u8 = 4;
 
-/// The class of each byte in a path.
+/// The class of each byte in a path, or, where `?` begins the query, in a target.
 static CLASS: [u8; 256] = {
     let mut class = [REFUSED; 256];
     let mut byte = b'!' as usize;
@@ -124,7 +125,8 @@ static CLASS: [u8; 256] = {
         class[byte] = match byte as u8 {
             b'.' => DOT,
             b'%' => PERCENT,
-            b'#' | b'\\' | b'<' | b'>' | b'"' | b'?' => REFUSED,
+            b'?' => QUERY,
+            b'#' | b'\\' | b'<' | b'>' | b'"' => REFUSED,
             _ => PLAIN,
         };
         byte += 1;

@@ -160,9 +160,8 @@ pub fn trailers(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progre
         return Err(Reject::HeadTooLarge);
     }
     let raw = &bytes[..length];
-    super::judge::line_ends(raw)?;
     head.begin(raw, crate::head::Version::H11);
-    super::request::index_fields(head, raw, fields);
+    super::request::index_fields(head, raw, fields)?;
     head.retain(|field| may_trail(field.name));
     Ok(Progress::Complete(length))
 }

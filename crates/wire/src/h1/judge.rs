@@ -1,7 +1,7 @@
 //! What we demand beyond the tokenizer. Every place where `httparse` accepts more than we do is here, and each has a
 //! test of its own in `tests/attacks.rs`:
 //!
-//! 1. bare LF as a line end, anywhere: [`line_ends`]
+//! 1. bare LF as a line end, anywhere: [`line_ends`] in what has arrived, `index_fields` in what is complete
 //! 2. any number of empty lines before the start line, LF among them: [`leading_empty_line`] takes one CRLF
 //! 3. bytes in a request target that no URI has, `\x80` to `\xff` among them: [`target`](super::request)
 //! 4. any pair of framing fields, and any text in them: [`framing`]
@@ -22,11 +22,14 @@ pub(super) fn leading_empty_line(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"\r\n") { 2 } else { 0 }
 }
 
-/// Every line of a head ends with CRLF (RFC 9112 section 2.2); a bare LF is what another reader may split at.
+/// Every line ends with CRLF (RFC 9112 section 2.2); a bare LF is what another reader may split at.
+pub(super) const BARE_LF: Reject = Reject::Malformed("bare LF in the head");
+
+/// Whether all lines that have arrived end with CRLF.
 pub(super) fn line_ends(head: &[u8]) -> Result<(), Reject> {
     for at in memchr_iter(b'\n', head) {
         if at == 0 || head[at - 1] != b'\r' {
-            return Err(Reject::Malformed("bare LF in the head"));
+            return Err(BARE_LF);
         }
     }
     Ok(())

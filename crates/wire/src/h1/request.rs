@@ -35,7 +35,6 @@ pub fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progres
     if length > limits.head {
         return Err(oversize(bytes, limits).unwrap_or(Reject::HeadTooLarge));
     }
-    judge::line_ends(raw)?;
     let (Some(method), Some(target), Some(minor)) = (tokens.method, tokens.path, tokens.version) else {
         return Err(Reject::Malformed("invalid start line"));
     };
@@ -44,7 +43,7 @@ pub fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progres
         return Err(Reject::LineTooLong);
     }
     head.begin(raw, if minor == 0 { Version::H10 } else { Version::H11 });
-    index_fields(head, raw, tokens.headers);
+    index_fields(head, raw, tokens.headers)?;
     let target_at = span_in(raw, target.as_bytes());
     let method = Method::known(method.as_bytes()).unwrap_or_else(|| Method::Other(span_in(raw, method.as_bytes())));
     control(head, method, target.as_bytes(), target_at)?;
@@ -159,7 +158,14 @@ fn split_query(target: &[u8], at: Span) -> (Span, Option<Span>) {
 }
 
 /// Turns the tokenizer's slices into ranges of the head's arena, which holds the same bytes.
-pub(super) fn index_fields(head: &mut Head, raw: &[u8], fields: &[httparse::Header<'_>]) {
+///
+/// # Errors
+/// A line that does not end with CRLF. The tokenizer takes an LF for nothing but a line end, so looking at the two bytes
+/// before each name, and at the last four, is looking at all lines; trailers have no line before the first name.
+pub(super) fn index_fields(head: &mut Head, raw: &[u8], fields: &[httparse::Header<'_>]) -> Result<(), Reject> {
+    if !raw.ends_with(b"\r\n\r\n") {
+        return Err(judge::BARE_LF);
+    }
     for (number, field) in fields.iter().enumerate() {
         let name = span_in(raw, field.name.as_bytes());
         let value = if field.value.is_empty() {
@@ -172,8 +178,12 @@ pub(super) fn index_fields(head: &mut Head, raw: &[u8], fields: &[httparse::Head
             Some(next) => span_in(raw, next.name.as_bytes()).start(),
             None => raw.len().saturating_sub(2),
         };
+        if name.start() > 0 && !raw[..name.start()].ends_with(b"\r\n") {
+            return Err(judge::BARE_LF);
+        }
         head.index(name, value, next);
     }
+    Ok(())
 }
 
 pub(super) fn span_in(raw: &[u8], part: &[u8]) -> Span {

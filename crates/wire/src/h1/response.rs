@@ -39,7 +39,6 @@ pub fn response(bytes: &[u8], asked: Asked, limits: &Limits, head: &mut Head) ->
     if length > limits.head {
         return Err(Reject::HeadTooLarge);
     }
-    judge::line_ends(raw)?;
     let (Some(status), Some(minor)) = (tokens.code, tokens.version) else {
         return Err(Reject::Malformed("invalid status line"));
     };
@@ -51,7 +50,7 @@ pub fn response(bytes: &[u8], asked: Asked, limits: &Limits, head: &mut Head) ->
     }
     let reason = tokens.reason.unwrap_or_default();
     head.begin(raw, if minor == 0 { Version::H10 } else { Version::H11 });
-    index_fields(head, raw, tokens.headers);
+    index_fields(head, raw, tokens.headers)?;
     let reason = if reason.is_empty() { Span::default() } else { span_in(raw, reason.as_bytes()) };
     head.control_response(status, reason);
     let framing = framing(head, status, asked)?;

@@ -1,0 +1,29 @@
+//! The seeds of the fuzz targets, run as plain tests: the same functions, without libFuzzer.
+
+use std::path::Path;
+
+#[allow(dead_code, reason = "each test binary uses its part of what is shared")]
+mod shared;
+
+use shared::invariants;
+
+#[test]
+fn seeds_hold() {
+    type Target = fn(&[u8]);
+    let targets: [(&str, Target); 6] = [
+        ("request", invariants::request),
+        ("response", invariants::response),
+        ("chunked", invariants::chunked_body),
+        ("path", invariants::path),
+        ("path", invariants::authority),
+        ("forwarded", invariants::forwarding),
+    ];
+    for (name, target) in targets {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);
+        let seeds: Vec<_> = std::fs::read_dir(folder).expect("a folder of seeds").collect();
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        for seed in seeds {
+            target(&std::fs::read(seed.expect("a seed").path()).expect("a seed that can be read"));
+        }
+    }
+}
