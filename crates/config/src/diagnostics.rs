@@ -83,7 +83,7 @@ fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
     let as_known = wrong.to_lowercase().replace('-', "_");
     known
         .into_iter()
-        .filter(|name| name.len() <= LONGEST)
+        .filter(|name| name.len() <= LONGEST && name.len().abs_diff(wrong.len()) <= allowed + 3)
         .map(|name| (edits(&as_known, &name.to_lowercase().replace('-', "_")), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

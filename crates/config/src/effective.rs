@@ -32,13 +32,25 @@ fn block(out: &mut String, value: &Value, depth: usize) {
         Shape::List(items) => {
             *out += "\n";
             for item in items {
-                *out += &"  ".repeat(depth + 1);
-                *out += "-";
-                block(out, item, depth + 1);
+                element(out, item, depth + 1);
             }
         }
         // A loaded document has none.
         Shape::Faulty => *out += " ~\n",
+    }
+}
+
+/// An element of a list; a map begins on the line of its dash.
+fn element(out: &mut String, item: &Value, depth: usize) {
+    *out += &"  ".repeat(depth);
+    *out += "-";
+    match &item.data {
+        Shape::Map(map) if !map.items.is_empty() => {
+            let mut inner = String::new();
+            entries(&mut inner, map, depth + 1);
+            *out += &format!(" {}", inner.trim_start());
+        }
+        _ => block(out, item, depth),
     }
 }
 
@@ -50,7 +62,7 @@ fn entries(out: &mut String, map: &Map, depth: usize) {
 
 /// Plain where nothing in it could be taken for YAML, or else in double quotes.
 fn scalar(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-:%".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-:%*".contains(&byte);
     let begins_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
     if begins_plain && !text.ends_with(':') && text.bytes().all(is_plain) {
         return text.to_owned();

@@ -1,6 +1,7 @@
 //! `include`: further files whose maps are merged into the first.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostics::Mistakes;
@@ -13,10 +14,11 @@ mod glob;
 /// Merges into `root` what its `include` names, and what that names in turn. Each file is read once.
 pub(crate) fn include(root: &mut Node, sources: &mut Sources<'_>, mistakes: &mut Mistakes) {
     let Some(mut waiting) = take_includes(root, sources, mistakes) else { return };
+    let mut seen: HashSet<PathBuf> = sources.read.borrow().iter().filter_map(|path| path.canonicalize().ok()).collect();
     while !waiting.is_empty() {
         let wanted = waiting.remove(0);
         for found in files(&wanted, sources, mistakes) {
-            let Some(mut node) = read(&found, &wanted.span, sources, mistakes) else { continue };
+            let Some(mut node) = read(&found, &wanted.span, &mut seen, sources, mistakes) else { continue };
             waiting.extend(take_includes(&mut node, sources, mistakes).unwrap_or_default());
             merge(root, node, mistakes);
         }
@@ -66,11 +68,16 @@ fn files(wanted: &Wanted, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Vec
     }
 }
 
-fn read(found: &str, named_at: &Span, sources: &mut Sources<'_>, mistakes: &mut Mistakes) -> Option<Node> {
+fn read(
+    found: &str,
+    named_at: &Span,
+    seen: &mut HashSet<PathBuf>,
+    sources: &mut Sources<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Node> {
     let path = sources.dir_of(&named_at.file).join(found);
     // One file has many spellings (`a/../b`), and a circle of includes would find ever longer ones.
-    let path = path.canonicalize().unwrap_or(path);
-    if sources.read.borrow().contains(&path) {
+    if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
         return None;
     }
     if sources.read.borrow().len() >= MOST_FILES {

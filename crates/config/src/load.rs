@@ -46,7 +46,7 @@ pub fn load(options: &LoadOptions<'_>) -> Result<Loaded, Mistakes> {
         Mistakes(vec![Mistake::new(Span::whole(name.clone()), format!("the file cannot be read: {error}"))])
     })?;
     // Paths in the result stay right when the working folder changes.
-    let path = options.file.canonicalize().unwrap_or_else(|_| options.file.clone());
+    let path = std::path::absolute(&options.file).unwrap_or_else(|_| options.file.clone());
     let dir = path.parent().map(Path::to_owned).unwrap_or_default();
     load_bytes(&name, &bytes, dir, Some(path), &options.sets, options.env)
 }

@@ -47,7 +47,8 @@ pub struct Spec {
     pub shutdown: Shutdown,
     /// How names become addresses.
     pub dns: Dns,
-    /// The folder for files that are written; absent means the command's own default.
+    /// The folder for files that are written, with the folder of the file that names it in front; absent means the command's
+    /// own default.
     pub state: Option<PathBuf>,
 }
 
@@ -99,7 +100,7 @@ pub enum LogSink {
     Stdout,
     /// Standard error.
     Stderr,
-    /// A file, appended to; absolute, or relative to the working folder after the naming file's folder was prepended.
+    /// A file, appended to; a relative path is in the state folder.
     File(PathBuf),
 }
 
@@ -126,7 +127,7 @@ pub struct Admin {
 pub enum AdminBind {
     /// A loopback address and a port (0 lets the kernel choose).
     Loopback(SocketAddr),
-    /// A Unix socket.
+    /// A Unix socket; a relative path is in the state folder.
     Unix(PathBuf),
 }
 
@@ -204,7 +205,7 @@ pub enum BindAddress {
     AnyFamily(u16),
     /// A Unix socket.
     Unix {
-        /// Where the socket file is made.
+        /// Where the socket file is made; a relative path is in the state folder.
         path: PathBuf,
         /// Its permission bits; absent leaves them to the umask.
         mode: Option<u32>,
@@ -362,7 +363,8 @@ pub struct Redirect {
 /// The place that a redirect names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedirectTarget {
-    /// A URL or an absolute path; the request's query is appended unless the template has a `?`.
+    /// A URL or an absolute path; the request's query is appended unless the template has a `?`. What `*` stands for may begin
+    /// with a slash: whoever fills in `/*` must not let it become `//host`, which browsers take for another host.
     Location(Template),
     /// The request's own URL with these parts changed; path and query are kept.
     Parts {

@@ -18,7 +18,8 @@ pub(super) static LISTENER: Section = Section::new(
         Key::new(
             "bind",
             Type::List(&Type::TextOr("HOST:PORT, :PORT, [v6]:PORT or unix:PATH", &BIND)),
-            "Where it listens. `:PORT` is every address of both families, port 0 is one free port for all workers.",
+            "Where it listens. `:PORT` is every address of both families, port 0 is one free port for all workers, and a relative \
+             socket path is in the `state` folder.",
         )
         .required()
         .own(),

@@ -28,6 +28,9 @@ impl<'a> Lower<'a, '_> {
             );
             return None;
         }
+        if !text.contains(':') && self.mistakes.is_full() {
+            return None;
+        }
         if !text.contains(':') {
             let hint = match text.parse::<std::net::IpAddr>() {
                 Ok(address) => format!(", a server needs its port: `{address}:PORT`"),

@@ -59,7 +59,7 @@ fn merge(near: &mut Map, far: &Map) {
 }
 
 impl Shaper<'_, '_> {
-    /// Fills in the table's defaults, all the way down.
+    /// Fills in the table's defaults, all the way down, and puts keys in the table's order.
     pub(super) fn fill(&mut self, section: &'static Section, map: &mut Map) {
         for key in section.live() {
             match map.items.iter_mut().find(|item| item.key == key.name) {
@@ -67,6 +67,7 @@ impl Shaper<'_, '_> {
                 None => self.fill_missing(key, map),
             }
         }
+        map.items.sort_by_key(|item| section.keys.iter().position(|key| key.name == item.key));
     }
 
     fn fill_missing(&mut self, key: &'static Key, map: &mut Map) {

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 /// A condition on a request. Lists of values became [`Predicate::Any`], several keys [`Predicate::All`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
     /// All hold; never empty.
     All(Vec<Predicate>),
@@ -49,7 +49,7 @@ pub enum Predicate {
 }
 
 /// A pattern of hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// This name, in lower case.
     Exact(String),
@@ -60,7 +60,7 @@ pub enum HostPattern {
 }
 
 /// A pattern of normalized paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathPattern {
     /// This path.
     Exact(String),
@@ -74,7 +74,7 @@ pub enum PathPattern {
 }
 
 /// Tests of one text, all of which hold for the same occurrence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TextMatch {
     /// At least one.
     pub tests: Vec<TextTest>,
@@ -83,7 +83,7 @@ pub struct TextMatch {
 }
 
 /// One test of a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TextTest {
     /// It is this.
     Exact(String),
@@ -98,7 +98,7 @@ pub enum TextTest {
 }
 
 /// A test of something that may be absent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ValueMatch {
     /// There is one.
     Present,
@@ -109,7 +109,7 @@ pub enum ValueMatch {
 }
 
 /// What kind of exchange a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Anything that is not another kind.
     Http,
@@ -118,7 +118,7 @@ pub enum Kind {
 }
 
 /// A condition on a request's body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BodyMatch {
     /// All hold; never empty.
     pub tests: Vec<BodyTest>,
@@ -129,7 +129,7 @@ pub struct BodyMatch {
 }
 
 /// One condition on a request's body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BodyTest {
     /// A value in a JSON document; a string as its text, a number, `true`, `false` and `null` as written.
     Json {
@@ -153,14 +153,14 @@ pub enum BodyTest {
 }
 
 /// A place in a JSON document, from its root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JsonPath {
     /// The way there.
     pub steps: Vec<JsonStep>,
 }
 
 /// One step into a JSON document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum JsonStep {
     /// The member of that name.
     Member(String),
@@ -169,7 +169,7 @@ pub enum JsonStep {
 }
 
 /// What a body beyond the limit means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverLimit {
     /// The route does not match.
     NoMatch,

@@ -142,8 +142,8 @@ fn keys_of_match_are_and_lists_are_or() {
         Predicate::All(vec![
             Predicate::Any(vec![path("/a"), path("/b")]),
             Predicate::Port(80),
-            Predicate::Not(Box::new(path("/c"))),
             Predicate::Any(vec![Predicate::Kind(Kind::Websocket), path("/d")]),
+            Predicate::Not(Box::new(path("/c"))),
         ])
     );
     assert!(wrong_route("{match: {}, to: p}").contains("is empty, remove it to match everything"));

@@ -5,7 +5,7 @@ use crate::span::Span;
 /// What a syntax error means, from what stands at its place.
 pub(super) fn explain(text: &str, span: &Span, info: &str) -> String {
     let line = line_of(text, span);
-    let here: String = line.chars().skip(span.col.saturating_sub(1) as usize).collect();
+    let here: String = line.chars().skip(span.col.saturating_sub(1) as usize).take(LONGEST_SHOWN).collect();
     if info.contains("recursion limit") {
         return "nested too deep".to_owned();
     }
@@ -26,7 +26,7 @@ pub(super) fn explain(text: &str, span: &Span, info: &str) -> String {
     if info.contains("tab") || line.trim_start_matches(' ').starts_with('\t') || next_line_has_tab(text, span) {
         return "a tab indents here, YAML indents with spaces only".to_owned();
     }
-    if let Some(address) = bracketed_address(&line) {
+    if let Some(address) = bracketed_address(line) {
         return format!("`[` begins a list in YAML, quote the address: {}", quoted(address));
     }
     if info.contains("mapping values are not allowed") {
@@ -57,7 +57,7 @@ pub(super) fn explain(text: &str, span: &Span, info: &str) -> String {
 /// A tag, which is refused by name.
 pub(super) fn tag(text: &str, span: &Span) -> String {
     let line = line_of(text, span);
-    let here: String = line.chars().skip(span.col.saturating_sub(1) as usize).collect();
+    let here: String = line.chars().skip(span.col.saturating_sub(1) as usize).take(LONGEST_SHOWN).collect();
     let word = word(&here);
     if word.starts_with('!') {
         return format!(
@@ -71,7 +71,7 @@ pub(super) fn tag(text: &str, span: &Span) -> String {
 /// A key that is no text.
 pub(super) fn odd_key(text: &str, span: &Span) -> String {
     let line = line_of(text, span);
-    match bracketed_address(&line) {
+    match bracketed_address(line) {
         Some(address) => format!("`[` begins a list in YAML, quote the address: {}", quoted(address)),
         None => "a key must be text, quote it".to_owned(),
     }
@@ -84,7 +84,7 @@ fn quoted(text: &str) -> String {
 
 /// The unquoted text at the start of `here`, as far as its writer probably meant it.
 fn word(here: &str) -> String {
-    here.chars().take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}')).take(LONGEST_SHOWN).collect()
+    here.chars().take_while(|c| !c.is_whitespace() && !matches!(c, ',' | ']' | '}')).collect()
 }
 
 /// `[v6]:port` as it stands in a line.
@@ -103,7 +103,7 @@ fn is_address_byte(byte: u8) -> bool {
     byte.is_ascii_hexdigit() || byte == b':' || byte == b'.'
 }
 
-fn line_of(text: &str, span: &Span) -> String {
+fn line_of<'a>(text: &'a str, span: &Span) -> &'a str {
     line_number(text, span.line)
 }
 
@@ -112,8 +112,8 @@ fn next_line_has_tab(text: &str, span: &Span) -> bool {
     line_number(text, span.line.saturating_add(1)).trim_start_matches(' ').starts_with('\t')
 }
 
-fn line_number(text: &str, line: u32) -> String {
-    text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default().to_owned()
+fn line_number(text: &str, line: u32) -> &str {
+    text.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default()
 }
 
 const LONGEST_SHOWN: usize = 80;
