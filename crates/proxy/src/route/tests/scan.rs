@@ -9,7 +9,7 @@ use super::super::{BodyCondition, Captures, Found};
 use super::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn the_table_finds_what_a_scan_finds(
