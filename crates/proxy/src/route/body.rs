@@ -23,7 +23,7 @@ pub struct BodyCondition {
     pub form: Vec<(String, Vec<Text>)>,
     /// What the whole body may be, as text.
     pub text: Vec<Text>,
-    /// How many bytes are read to decide.
+    /// The longest body that is looked at, in bytes.
     pub limit: usize,
     /// Whether a longer body is refused; if not, it satisfies nothing.
     pub reject_over_limit: bool,
@@ -50,7 +50,7 @@ impl BodyCondition {
             Body::Prefix { bytes, complete: true } if bytes.len() <= self.limit => Extent::Whole(bytes),
             Body::Prefix { complete: true, .. } => Extent::OverLimit,
             _ if framing == Framing::None => Extent::Whole(b""),
-            Body::Prefix { bytes, complete: false } if bytes.len() >= self.limit => Extent::OverLimit,
+            Body::Prefix { bytes, complete: false } if bytes.len() > self.limit => Extent::OverLimit,
             Body::Prefix { .. } | Body::Unread => Extent::Open,
         }
     }

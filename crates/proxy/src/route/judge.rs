@@ -15,7 +15,7 @@ pub(super) enum Truth {
     False,
     /// It can never be known: a body that is not what the predicate asks for, or longer than it may be.
     Unknown,
-    /// It depends on up to this many bytes of the body, which have not been read.
+    /// It depends on a body of up to this many bytes, which has not been read to its end.
     Undecided(usize),
     /// It depends on a body that is longer than it may be, and such requests are refused.
     TooLarge,

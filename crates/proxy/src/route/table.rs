@@ -21,13 +21,13 @@ pub enum Finding {
     /// The first rule that matches.
     Rule(Found),
     /// Everything cheaper of this rule holds, and its body predicate decides. The caller reads until the body ends or
-    /// `limit` bytes are there, and asks again with `from` set to `ordinal`. It may ask earlier, with fewer bytes.
+    /// more than `limit` bytes are there, and asks again with `from` set to `ordinal`. It may ask earlier, with fewer.
     ///
-    /// A body that is not known to end with its first `limit` bytes is over the limit, so `complete` matters.
+    /// One byte beyond the limit, or the end, is what tells a body of just that length from a longer one.
     NeedsBody {
         /// The rule's place in the order given.
         ordinal: usize,
-        /// How many bytes of the body may be needed.
+        /// How long a body may be to be looked at, in bytes.
         limit: usize,
     },
     /// This rule would read the body, and refuses one as long as this (413).

@@ -158,7 +158,7 @@ fn what_the_head_says_of_the_body_spares_reading_it() {
 #[test]
 fn a_body_over_the_limit_is_no_match_or_refused() {
     let rules = |reject| [vec![text("x", 4, reject)], vec![]];
-    let over = [post().with_body("xxxxx"), post().with_beginning("xxxx"), post().with_beginning("xxxxx")];
+    let over = [post().with_body("xxxxx"), post().with_beginning("xxxxx")];
     for request in over {
         assert_eq!(winner(&table(rules(false)), &request), Some(1));
         assert_eq!(find(rules(true), &request), Finding::TooLarge { ordinal: 0 });
@@ -167,14 +167,15 @@ fn a_body_over_the_limit_is_no_match_or_refused() {
         assert_eq!(find([guarded(false)], &request), Finding::None);
     }
     assert_eq!(winner(&table(rules(true)), &post().with_body("xxxx")), Some(0));
-    assert_eq!(find(rules(true), &post().with_beginning("xxx")), Finding::NeedsBody { ordinal: 0, limit: 4 });
+    // Whether it ends here is still to be seen.
+    assert_eq!(find(rules(true), &post().with_beginning("xxxx")), Finding::NeedsBody { ordinal: 0, limit: 4 });
 }
 
 #[test]
 fn a_search_goes_on_where_it_asked_for_the_body() {
     let table = table([vec![text("x", 4, false)], vec![text("y", 8, false)], vec![]]);
     assert_eq!(table.find(&post().unread().facts(), 0), Finding::NeedsBody { ordinal: 0, limit: 4 });
-    let more = post().with_beginning("abcd");
+    let more = post().with_beginning("abcde");
     assert_eq!(table.find(&more.facts(), 0), Finding::NeedsBody { ordinal: 1, limit: 8 });
     assert_eq!(winner(&table, &post().with_body("abcdyy")), Some(1));
     assert_eq!(winner(&table, &post().with_body("abcdef")), Some(2));
