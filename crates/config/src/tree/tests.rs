@@ -72,6 +72,7 @@ fn traps_name_the_quoted_form() {
         ("a:\n\t- b\n", "a tab indents here, YAML indents with spaces only (t.yaml:2:2)"),
         ("a: b\n\tc: d\n", "a tab indents here, YAML indents with spaces only"),
         ("a: b: c\n", "a second `: ` stands on this line"),
+        ("a: \"\\ud83d\\ude00\"\n", "write the character itself"),
         ("a: \"\\.x\"\n", "use single quotes for regular expressions"),
     ];
     for (text, wanted) in cases {

@@ -35,6 +35,10 @@ pub(super) fn explain(text: &str, span: &Span, info: &str) -> String {
     if info.contains("unknown escape") {
         return "an unknown escape in double quotes, use single quotes for regular expressions".to_owned();
     }
+    if info.contains("Unicode character escape") {
+        return "an escape here is no character, write the character itself instead of a pair of `\\u` escapes"
+            .to_owned();
+    }
     if info.contains("block sequence entries") {
         return "a `- ` cannot stand here, begin the list on a line of its own or write it as `[a, b]`".to_owned();
     }
