@@ -578,37 +578,3 @@ fn slice(arena: &[u8], span: Span) -> &[u8] {
     // Spans are made only for this arena, which never shrinks while they live.
     &arena[span.start as usize..span.end()]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edits_are_seen_by_readers_and_writers() {
-        let mut head = Head::default();
-        head.start_request(b"GET", b"a", b"/", None);
-        head.add(b"Host", b"a");
-        head.add(b"X-One", b"1");
-        head.add(b"x-one", b"2");
-        assert_eq!(head.values(b"X-ONE").collect::<Vec<_>>(), [b"1", b"2"]);
-        head.set(b"X-One", b"3");
-        head.remove(b"host");
-        assert!(!head.has(Known::Host));
-        let mut out = Vec::new();
-        head.write_fields(&mut out);
-        assert_eq!(out, b"X-One: 3\r\n");
-    }
-
-    #[test]
-    fn a_removed_field_splits_a_run() {
-        let mut head = Head::default();
-        head.start_response(200);
-        for name in [b"a", b"b", b"c", b"d"] {
-            head.add(name, b"1");
-        }
-        head.remove(b"b");
-        let mut out = Vec::new();
-        head.write_fields(&mut out);
-        assert_eq!(out, b"a: 1\r\nc: 1\r\nd: 1\r\n");
-    }
-}

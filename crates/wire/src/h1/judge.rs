@@ -3,7 +3,7 @@
 //!
 //! 1. bare LF as a line end, anywhere: [`line_ends`] in what has arrived, `index_fields` in what is complete
 //! 2. any number of empty lines before the start line, LF among them: [`leading_empty_line`] takes one CRLF
-//! 3. bytes in a request target that no URI has, `\x80` to `\xff` among them: [`target`](super::request)
+//! 3. bytes in a request target that no URI has, `\x80` to `\xff` among them: `request.rs`
 //! 4. any pair of framing fields, and any text in them: [`framing`]
 //! 5. any method token with any target form: `request.rs`
 //! 6. a status of any three digits, 000 to 099 and 600 to 999 too: `response.rs`

@@ -1,6 +1,6 @@
 //! HTTP/1 on the wire (RFC 9112): heads are read strictly and written plainly, chunked bodies both ways.
 //!
-//! `httparse` cuts the text into tokens; it is not the judge. [`judge`] lists every place where it accepts more
+//! `httparse` cuts the text into tokens; it is not the judge. `judge.rs` lists every place where it accepts more
 //! than we do. A message that two readers could frame differently never leaves this module as a [`Head`](crate::Head).
 
 pub mod chunked;

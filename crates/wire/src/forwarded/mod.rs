@@ -3,12 +3,16 @@
 //! What a peer says of its clients is believed only if the peer is trusted; from all others it is dropped before
 //! anything of ours is written. Nothing here looks a name up, and nothing here judges whether a client may enter.
 
-use std::fmt::Write;
+mod read;
+mod write;
+
 use std::net::IpAddr;
 
-use crate::head::{Head, Version};
+use crate::head::Head;
 use crate::hop;
 use crate::known::Known;
+
+use write::{Arrival, add_via, tell};
 
 /// What servers are told, and whose word is taken for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +84,9 @@ pub fn client_ip(head: &Head, peer: IpAddr, rules: &Rules) -> IpAddr {
     }
     let newer_first = rules.format != Format::XForwarded;
     if head.has(Known::Forwarded) && (newer_first || !head.has(Known::XForwardedFor)) {
-        return walk(head, Known::Forwarded, peer, rules, last_element, forwarded_for);
+        return read::walk(head, Known::Forwarded, peer, rules, read::last_element, read::forwarded_for);
     }
-    walk(head, Known::XForwardedFor, peer, rules, last_item, node)
+    read::walk(head, Known::XForwardedFor, peer, rules, read::last_item, read::node)
 }
 
 /// Edits a request's fields for the next hop. `local_port` is the port that the client reached, 0 if there was none.
@@ -114,7 +118,7 @@ pub fn response_via(head: &mut Head) {
 
 /// How often our own pseudonym stands in `Via`; more than [`MOST_PASSES`] is a loop.
 pub fn via_count(head: &Head) -> usize {
-    head.values_of(Known::Via).flat_map(hop::options).filter(|member| is_ours(member)).count()
+    head.values_of(Known::Via).flat_map(hop::options).filter(|member| read::is_ours(member)).count()
 }
 
 impl Rules {
@@ -164,325 +168,6 @@ impl Net {
             }
             _ => false,
         }
-    }
-}
-
-/// How a request reached us.
-#[derive(Clone, Copy)]
-struct Arrival {
-    tls: bool,
-    local_port: u16,
-}
-
-impl Arrival {
-    fn proto(self) -> &'static [u8] {
-        if self.tls { b"https" } else { b"http" }
-    }
-}
-
-/// Cuts the last element off a list: the rest, and the element.
-type Cut = fn(&[u8]) -> (&[u8], &[u8]);
-
-/// Walks a list of hops from the right; see [`client_ip`].
-fn walk(head: &Head, list: Known, peer: IpAddr, rules: &Rules, cut: Cut, read: fn(&[u8]) -> Option<IpAddr>) -> IpAddr {
-    let mut last_good = peer;
-    for value in head.values_of(list).rev() {
-        let mut rest = value;
-        while !rest.is_empty() {
-            let element;
-            (rest, element) = cut(rest);
-            // RFC 9110 section 5.6.1.2: empty elements of a list do not count.
-            if element.is_empty() {
-                continue;
-            }
-            let Some(address) = read(element) else { return last_good };
-            last_good = address;
-            if !rules.trusts(address) {
-                return address;
-            }
-        }
-    }
-    last_good
-}
-
-fn last_item(list: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memrchr(b',', list) {
-        Some(comma) => (&list[..comma], list[comma + 1..].trim_ascii()),
-        None => (b"", list.trim_ascii()),
-    }
-}
-
-/// Commas in quoted strings do not separate. Quotes are paired from the right: what a trusted peer appended must not
-/// be swallowed by a quote that its client left open.
-fn last_element(list: &[u8]) -> (&[u8], &[u8]) {
-    let mut quoted = false;
-    for (at, byte) in list.iter().enumerate().rev() {
-        match byte {
-            b'"' if quoted => {
-                let escapes = list[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-                quoted = escapes % 2 == 1;
-            }
-            b'"' => quoted = true,
-            b',' if !quoted => return (&list[..at], list[at + 1..].trim_ascii()),
-            _ => {}
-        }
-    }
-    (b"", list.trim_ascii())
-}
-
-/// The address of the one `for` parameter of a `Forwarded` element.
-fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    let mut found = None;
-    let mut rest = element;
-    while !rest.is_empty() {
-        let equals = memchr::memchr(b'=', rest)?;
-        let name = rest[..equals].trim_ascii();
-        let value = &rest[equals + 1..];
-        let end = match value.first() {
-            Some(b'"') => 1 + closing_quote(&value[1..])? + 1,
-            _ => memchr::memchr(b';', value).unwrap_or(value.len()),
-        };
-        let after = value[end..].trim_ascii_start();
-        rest = match after.split_first() {
-            None => b"",
-            Some((b';', next)) => next,
-            Some(_) => return None,
-        };
-        if name.eq_ignore_ascii_case(b"for") {
-            if found.is_some() {
-                return None;
-            }
-            found = Some(node(value[..end].trim_ascii())?);
-        }
-    }
-    found
-}
-
-fn closing_quote(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match text.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-}
-
-/// The address of a node identifier (RFC 7239 section 6), with or without port, brackets and quotes.
-fn node(text: &[u8]) -> Option<IpAddr> {
-    let text = match text {
-        [b'"', inner @ .., b'"'] => inner,
-        _ => text,
-    };
-    let (address, port) = match text {
-        [b'[', inner @ ..] => {
-            let close = memchr::memchr(b']', inner)?;
-            match &inner[close + 1..] {
-                [] => (&inner[..close], None),
-                [b':', port @ ..] => (&inner[..close], Some(port)),
-                _ => return None,
-            }
-        }
-        _ => match memchr::memchr(b':', text) {
-            // One colon stands before a port, several are an IPv6 address that forgot its brackets.
-            Some(colon) if !text[colon + 1..].contains(&b':') => (&text[..colon], Some(&text[colon + 1..])),
-            _ => (text, None),
-        },
-    };
-    if port.is_some_and(|port| !is_node_port(port)) {
-        return None;
-    }
-    let address: IpAddr = std::str::from_utf8(address).ok()?.parse().ok()?;
-    Some(address.to_canonical())
-}
-
-fn is_node_port(port: &[u8]) -> bool {
-    match port {
-        [b'_', name @ ..] => name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')),
-        _ => matches!(port.len(), 1..=5) && port.iter().all(u8::is_ascii_digit),
-    }
-}
-
-/// Writes what servers are told of the client.
-fn tell(head: &mut Head, client: IpAddr, peer: IpAddr, arrival: Arrival, rules: &Rules) {
-    let told = rules.client == Client::Keep && head.has_any(&[Known::Forwarded, Known::XForwardedFor]);
-    let last = if rules.client == Client::Replace { client } else { peer };
-    // A client that is known from the other family alone begins the list of this one.
-    let first = (rules.client == Client::Append && client != peer).then_some(client);
-    if rules.format != Format::Rfc7239 {
-        if !told {
-            tell_for(head, first, last);
-        }
-        tell_rest(head, arrival);
-    }
-    if rules.format != Format::XForwarded && !told {
-        tell_forwarded(head, first, last, arrival);
-    }
-    if rules.client == Client::Append {
-        // The family that we do not continue ends here, or servers would be told two stories.
-        match rules.format {
-            Format::XForwarded => head.remove_known(Known::Forwarded),
-            Format::Rfc7239 => head.remove_known(Known::XForwardedFor),
-            Format::Both => false,
-        };
-    }
-}
-
-fn tell_for(head: &mut Head, first: Option<IpAddr>, last: IpAddr) {
-    let draft = head.begin_field(Known::XForwardedFor, b"X-Forwarded-For");
-    if head.has(Known::XForwardedFor) {
-        head.draft_values(Known::XForwardedFor);
-        head.remove_known(Known::XForwardedFor);
-    } else if let Some(first) = first {
-        head.draft(Text::address(first).bytes());
-        head.draft(b", ");
-    }
-    head.draft(Text::address(last).bytes());
-    head.finish_field(draft);
-}
-
-/// What trusted peers said of the host, port and protocol at the edge holds: they are nearer to it.
-fn tell_rest(head: &mut Head, arrival: Arrival) {
-    let arrived = head.has(Known::XForwardedOther);
-    let lacks = |head: &Head, name: &[u8]| !arrived || head.value(name).is_none();
-    if lacks(head, b"x-forwarded-proto") {
-        let line: &[u8] = if arrival.tls { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" };
-        head.add_line(Known::XForwardedOther, 17, line);
-    }
-    if !head.authority().is_empty() && lacks(head, b"x-forwarded-host") {
-        let draft = head.begin_field(Known::XForwardedOther, b"X-Forwarded-Host");
-        head.draft_authority();
-        head.finish_field(draft);
-    }
-    if arrival.local_port != 0 && lacks(head, b"x-forwarded-port") {
-        let draft = head.begin_field(Known::XForwardedOther, b"X-Forwarded-Port");
-        head.draft(Text::port(arrival.local_port).bytes());
-        head.finish_field(draft);
-    }
-}
-
-fn tell_forwarded(head: &mut Head, first: Option<IpAddr>, last: IpAddr, arrival: Arrival) {
-    // A colon or a bracket makes a value more than a token (RFC 7239 section 4).
-    let quoted = head.authority().iter().any(|byte| matches!(byte, b':' | b'['));
-    let draft = head.begin_field(Known::Forwarded, b"Forwarded");
-    if head.has(Known::Forwarded) {
-        head.draft_values(Known::Forwarded);
-        head.remove_known(Known::Forwarded);
-    } else if let Some(first) = first {
-        draft_node(head, first);
-        head.draft(b", ");
-    }
-    draft_node(head, last);
-    if !head.authority().is_empty() {
-        head.draft(if quoted { b";host=\"" } else { b";host=" });
-        head.draft_authority();
-        head.draft(if quoted { b"\"" } else { b"" });
-    }
-    head.draft(b";proto=");
-    head.draft(arrival.proto());
-    head.finish_field(draft);
-}
-
-fn draft_node(head: &mut Head, address: IpAddr) {
-    let text = Text::address(address);
-    match address {
-        IpAddr::V4(_) => {
-            head.draft(b"for=");
-            head.draft(text.bytes());
-        }
-        IpAddr::V6(_) => {
-            head.draft(b"for=\"[");
-            head.draft(text.bytes());
-            head.draft(b"]\"");
-        }
-    }
-}
-
-fn add_via(head: &mut Head) {
-    let line: &[u8] = match head.version() {
-        Version::H10 => b"Via: 1.0 tidegate\r\n",
-        Version::H11 => b"Via: 1.1 tidegate\r\n",
-    };
-    head.add_line(Known::Via, 3, line);
-}
-
-/// A `Via` member is the received protocol, who received it, and perhaps a comment.
-fn is_ours(member: &[u8]) -> bool {
-    let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(PSEUDONYM))
-}
-
-/// The text of an address or a port, on the stack.
-struct Text {
-    bytes: [u8; 48],
-    len: usize,
-}
-
-impl Text {
-    fn address(address: IpAddr) -> Text {
-        let mut text = Text { bytes: [0; 48], len: 0 };
-        match address {
-            IpAddr::V4(address) => {
-                for octet in address.octets() {
-                    let (digits, length) = OCTETS[usize::from(octet)];
-                    text.bytes[text.len..text.len + 4].copy_from_slice(&digits);
-                    text.len += length;
-                }
-                // Without the last dot.
-                text.len -= 1;
-            }
-            IpAddr::V6(address) => {
-                // The longest IPv6 address has 45 bytes.
-                let _ = write!(text, "{address}");
-            }
-        }
-        text
-    }
-
-    fn port(port: u16) -> Text {
-        let mut text = Text { bytes: [0; 48], len: 0 };
-        for place in [10_000, 1_000, 100, 10, 1] {
-            if port >= place || place == 1 {
-                text.push(b'0' + (port / place % 10) as u8);
-            }
-        }
-        text
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    fn push(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-    }
-}
-
-/// The digits of each octet and a dot behind them, and how many bytes of the four that is.
-static OCTETS: [([u8; 4], usize); 256] = {
-    let mut octets = [([b'.'; 4], 2); 256];
-    let mut octet = 0;
-    while octet < 256 {
-        let (hundreds, tens, ones) =
-            (b'0' + (octet / 100) as u8, b'0' + (octet / 10 % 10) as u8, b'0' + (octet % 10) as u8);
-        octets[octet] = match octet {
-            0..10 => ([ones, b'.', b'.', b'.'], 2),
-            10..100 => ([tens, ones, b'.', b'.'], 3),
-            _ => ([hundreds, tens, ones, b'.'], 4),
-        };
-        octet += 1;
-    }
-    octets
-};
-
-impl Write for Text {
-    fn write_str(&mut self, part: &str) -> std::fmt::Result {
-        let end = self.len + part.len();
-        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(part.as_bytes());
-        self.len = end;
-        Ok(())
     }
 }
 
@@ -655,17 +340,5 @@ mod tests {
         let head =
             request(&[("Via", "1.1 a, 1.1 tidegate (x)"), ("via", "HTTP/1.0 TideGate, 1.1 tidegatex, tidegate")]);
         assert_eq!(via_count(&head), 2);
-    }
-
-    #[test]
-    fn addresses_have_their_text() {
-        for text in ["0.0.0.0", "10.20.100.255", "255.255.255.255", "::", "2001:db8::1", "::ffff:255.255.255.255"] {
-            assert_eq!(Text::address(text.parse().expect("an address")).bytes(), text.as_bytes());
-        }
-        let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
-        assert_eq!(Text::address(longest.parse().expect("an address")).bytes(), longest.as_bytes());
-        for port in [0, 1, 80, 8080, 9_999, 10_000, 65_535] {
-            assert_eq!(Text::port(port).bytes(), port.to_string().as_bytes());
-        }
     }
 }
