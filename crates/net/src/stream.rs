@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -84,15 +84,23 @@ impl Stream {
         }
     }
 
-    /// Looks at the socket itself, not at what the runtime remembers: what would a read find now?
-    pub fn peek(&self) -> Peek {
+    /// What a read would find; pending while the connection is open and silent.
+    ///
+    /// The runtime may remember bytes that are read already (what goes through a pipe leaves it so): the socket itself is
+    /// asked then, and what is remembered put right.
+    pub fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peek> {
         let mut byte = [0_u8; 1];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        match rustix::net::recv(self.as_fd(), &mut byte[..], flags) {
-            Ok((0, _)) => Peek::End,
-            Ok(_) => Peek::Bytes,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Peek::Nothing,
-            Err(_) => Peek::Broken,
+        loop {
+            if ready!(self.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(Peek::Broken);
+            }
+            match self.try_io(Interest::READABLE, || Ok(rustix::net::recv(self.as_fd(), &mut byte[..], flags)?)) {
+                Ok((0, _)) => return Poll::Ready(Peek::End),
+                Ok(_) => return Poll::Ready(Peek::Bytes),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return Poll::Ready(Peek::Broken),
+            }
         }
     }
 
@@ -147,8 +155,6 @@ impl AsFd for Stream {
 /// What a read would find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peek {
-    /// Nothing yet: the connection is open and silent.
-    Nothing,
     /// At least one byte.
     Bytes,
     /// The peer has finished.

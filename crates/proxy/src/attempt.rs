@@ -436,10 +436,7 @@ fn pass_interim(session: &mut Session, x: &mut Exchange, cx: &mut Context<'_>) -
 
 /// Whether the client has left while the server works: a reset is; a mere end of its sending is not.
 fn is_client_gone(session: &Session, cx: &mut Context<'_>) -> bool {
-    if session.client.has_carry() || session.client.stream().poll_read_ready(cx).is_pending() {
-        return false;
-    }
-    session.client.stream().peek() == Peek::Broken
+    !session.client.has_carry() && session.client.stream().poll_peek(cx) == Poll::Ready(Peek::Broken)
 }
 
 /// How the body goes on to the client.

@@ -82,8 +82,8 @@ impl Idle {
     }
 }
 
-/// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. The runtime knows it
-/// without a system call.
+/// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. Mostly the runtime knows
+/// it without a system call.
 fn is_silent(conn: &Conn) -> bool {
-    conn.stream().poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+    conn.stream().poll_peek(&mut Context::from_waker(Waker::noop())).is_pending()
 }
