@@ -2,17 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use config::spec::Spec;
+use config::spec::{AccessLog, Admin, AdminBind, BindAddress, LogSink, Spec};
 use config::{LoadOptions, Loaded, Mistakes};
 use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Admin};
+use crate::admin;
 use crate::plane::Plane;
 use crate::watch::Watch;
 
@@ -74,12 +74,33 @@ pub fn run(options: Options) -> ExitCode {
 /// Everything that is wrong with it.
 pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
     let env = |name: &str| std::env::var(name).ok();
-    match &options.source {
+    let loaded = match &options.source {
         Source::File(file) => {
             config::load(&LoadOptions { file: file.clone(), sets: options.sets.clone(), env: &env })
         }
-        Source::Text { name, text } => config::load_text_with(name, text, &PathBuf::from("."), &options.sets, &env),
+        Source::Text { name, text } => config::load_text_with(name, text, Path::new("."), &options.sets, &env),
+    };
+    loaded.map(in_state_folder)
+}
+
+/// Files that we write stand in the state folder: the configuration's, or the one that a service manager gives, or the
+/// working folder.
+pub fn in_state_folder(mut loaded: Loaded) -> Loaded {
+    let given = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let Some(state) = loaded.spec.state.clone().or_else(given) else { return loaded };
+    let spec = &mut loaded.spec;
+    if let Some(AccessLog { to: LogSink::File(path), .. }) = &mut spec.access_log {
+        *path = state.join(&*path);
     }
+    if let Some(Admin { bind: AdminBind::Unix(path), .. }) = &mut spec.admin {
+        *path = state.join(&*path);
+    }
+    for bind in spec.listeners.iter_mut().flat_map(|listener| &mut listener.binds) {
+        if let BindAddress::Unix { path, .. } = &mut bind.address {
+            *path = state.join(&*path);
+        }
+    }
+    loaded
 }
 
 async fn live(options: Options) -> ExitCode {
@@ -111,7 +132,7 @@ async fn live(options: Options) -> ExitCode {
         ready: Cell::new(false),
         reloading: tokio::sync::Mutex::new(()),
     });
-    let admin = match Admin::bind(&loaded.spec) {
+    let admin = match admin::Admin::bind(&loaded.spec) {
         Ok(admin) => admin,
         Err(mistake) => return refuse(&Mistakes(vec![mistake])),
     };
@@ -122,7 +143,7 @@ async fn live(options: Options) -> ExitCode {
         return refuse(&mistakes);
     }
     process.ready.set(true);
-    let admin_at = admin.as_ref().map(Admin::address);
+    let admin_at = admin.as_ref().map(admin::Admin::address);
     process.announce(workers, admin_at.as_deref());
     if let Some(admin) = admin {
         tokio::task::spawn_local(admin::serve(admin, Rc::clone(&process)));

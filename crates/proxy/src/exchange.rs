@@ -368,7 +368,7 @@ impl Exchange {
         self.facts.query = None;
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
-        self.notes = Notes::new();
+        self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
     }
 }
@@ -392,7 +392,7 @@ impl Default for Exchange {
                 captures: Captures::default(),
                 websocket: false,
             },
-            notes: Notes::new(),
+            notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
         }
     }
@@ -411,8 +411,8 @@ impl Default for ClientSide {
 }
 
 impl Notes {
-    fn new() -> Notes {
-        let now = Instant::now();
+    /// Empty notes; the moment stands for those that will be noted.
+    fn of(now: Instant) -> Notes {
         Notes {
             time: SystemTime::UNIX_EPOCH,
             began: now,

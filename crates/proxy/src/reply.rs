@@ -190,6 +190,11 @@ fn location(x: &Exchange, to: &Place) -> Vec<u8> {
     match to {
         Place::Location(template) => {
             let mut location = template.fill(&x.facts.view(&x.request));
+            // A path that begins with two slashes is another host to a browser: what the request's own text filled in
+            // must not lead there.
+            while location.starts_with(b"//") || location.starts_with(b"/\\") {
+                location.remove(1);
+            }
             if let Some(query) = &x.facts.query
                 && !location.contains(&b'?')
             {
