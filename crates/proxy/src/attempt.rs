@@ -284,7 +284,6 @@ pub(crate) async fn deliver(
     let fault = result.err();
     finish::attempt(session, x, &upstream, fault);
     if let Some(fault) = fault {
-        x.notes.cut = true;
         return Err(fault);
     }
     if reusable && x.upload.is_done() && !upstream.conn.has_carry() {
@@ -313,11 +312,13 @@ async fn relay_response(
             begun = true;
             let mut out = session.worker.out();
             reply::write_response(session, x, keep, &mut out);
-            x.client.answered = true;
-            down.follow(std::mem::take(&mut x.to_client));
             let surplus = upstream.surplus.take();
             let bytes = surplus.as_ref().map_or(&[][..], |(block, range)| &block[range.clone()]);
-            let used = down.begin(cx, &mut session.client, &mut out, bytes).map_err(|stop| of_response(x, stop))?;
+            // A body that is broken from the start has cost nothing yet: the client can still be told.
+            let used = down.encode(bytes, &mut out).map_err(|stop| of_response(x, stop))?;
+            x.client.answered = true;
+            down.follow(std::mem::take(&mut x.to_client));
+            down.begin(cx, &mut session.client, &out).map_err(|stop| of_response(x, stop))?;
             if used < bytes.len() {
                 upstream.conn.keep(&bytes[used..]);
             }

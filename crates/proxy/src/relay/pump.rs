@@ -93,18 +93,9 @@ impl Pump {
         self.backlog = backlog;
     }
 
-    /// Writes `out`, a head for instance, and behind it what of the body is in `bytes`, in one go if the socket takes it.
-    /// Answers how many bytes belong to the body.
-    pub(crate) fn begin(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut Conn,
-        out: &mut Vec<u8>,
-        bytes: &[u8],
-    ) -> Result<usize, Stop> {
-        let used = self.encode(bytes, out)?;
-        self.backlog.push(cx, to, out).map_err(|_| Stop::Sink)?;
-        Ok(used)
+    /// Writes `out`: a head, and behind it what of the body came with it, in one go if the socket takes it.
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>, to: &mut Conn, out: &[u8]) -> Result<(), Stop> {
+        self.backlog.push(cx, to, out).map_err(|_| Stop::Sink)
     }
 
     /// Writes content that was read before, in its framing, behind `out`.
@@ -202,7 +193,8 @@ impl Pump {
         Ok(used)
     }
 
-    fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
+    /// Appends the body's part of `bytes` in its framing; answers how many bytes that was.
+    pub(crate) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
         let (writer, mut count) = (self.writer, 0);
         let used = self
             .reader
