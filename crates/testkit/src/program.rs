@@ -311,13 +311,17 @@ fn outcome(line: &str) -> Option<Reloaded> {
 
 impl Drop for Tidegate {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // What it still has to say may explain the failure.
+            let _: Option<()> = self.lines.within(Duration::from_millis(300), |_| None);
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("--- tidegate said\n{}", self.messages());
             let log = self.lines.with(|lines| lines.out.clone());
-            eprintln!("--- its last access lines\n{}", log[log.len().saturating_sub(5)..].join("\n"));
+            eprintln!("--- its last access lines\n{}", log[log.len().saturating_sub(20)..].join("\n"));
         }
     }
 }

@@ -656,25 +656,46 @@ fn what_is_no_response_is_502() {
 
 #[test]
 fn a_truncated_response_is_visibly_cut() {
-    for (name, response) in [
-        ("length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome"),
-        ("chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n"),
-        ("chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nsome"),
-        ("bad chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\nxyz\r\n"),
-        ("big", "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nsome"),
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (name, head, rest) in [
+        ("length", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome", ""),
+        ("much", "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nsome", " more"),
+        ("before a chunk", CHUNKED, ""),
+        ("after a chunk", CHUNKED, "4\r\nsome\r\n"),
+        ("in a chunk", CHUNKED, "ff\r\nsome"),
+        ("in the trailers", CHUNKED, "4\r\nsome\r\n0\r\nX-A: 1\r\n"),
+        ("bad chunk", CHUNKED, "4\r\nsome\r\nxyz\r\n0\r\n\r\n"),
+        ("bad end of a chunk", CHUNKED, "4\r\nsomeX\r\n0\r\n\r\n"),
     ] {
+        let head_came = Signal::new();
+        let go_on = head_came.clone();
         let server = Server::script(move |peer: &mut Peer| {
             peer.request().expect("a request");
-            peer.send(response);
+            peer.send(head);
+            go_on.wait();
+            peer.send(rest);
         });
         let tidegate = before(&server);
         let mut client = tidegate.client();
         client.send(get("/cut", ""));
-        let broken = client.try_response().expect_err("a whole response out of half of one");
+        let framing = client.head().framing;
+        head_came.raise();
+        let broken = client.reader.body(framing).expect_err("a whole response out of half of one");
         assert!(matches!(broken, Broken::Cut | Broken::Reset), "{name}: {broken:?}");
         let line = tidegate.log_of("/cut");
         assert_eq!((&line["cut"], &line["side"]), (&true.into(), &"server".into()), "{name}");
     }
+}
+
+#[test]
+fn a_response_that_is_broken_from_its_first_chunk_on_is_502() {
+    let server = Server::http(|_| b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".to_vec());
+    let tidegate = before(&server);
+    let mut client = tidegate.client();
+    assert_eq!(client.get("/broken").status, 502);
+    assert_serves(&mut client);
+    let line = tidegate.log_of("/broken");
+    assert_eq!((&line["fault"], line.get("cut")), (&"bad_response".into(), None));
 }
 
 #[test]
