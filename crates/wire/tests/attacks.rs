@@ -451,6 +451,8 @@ const CHUNKED_BODIES: &[ChunkedRow] = &[
     ("no line end after the content", b"5\r\nhello0\r\n\r\n", Err(CHUNK_LINE)),
     ("LF alone after the content", b"5\r\nhello\n0\r\n\r\n", Err(CHUNK_LINE)),
     ("CR alone after the content", b"5\r\nhello\r0\r\n\r\n", Err(CHUNK_LINE)),
+    ("a byte and LF after the content", b"5\r\nhelloX\n0\r\n\r\n", Err(CHUNK_LINE)),
+    ("CR and a byte after the content", b"5\r\nhello\rX0\r\n\r\n", Err(CHUNK_LINE)),
     ("LF CR after the content", b"5\r\nhello\n\r0\r\n\r\n", Err(CHUNK_LINE)),
     ("two bytes of anything after the content", b"5\r\nhelloXX0\r\n\r\n", Err(CHUNK_LINE)),
     ("content longer than said", b"4\r\nhello\r\n0\r\n\r\n", Err(CHUNK_LINE)),

@@ -332,6 +332,16 @@ mod tests {
             applied(&told[..1], "10.0.0.1", &quiet(Client::Append, Format::Rfc7239)),
             "Forwarded: for=1.1.1.1, for=10.0.0.1;host=\"example.com:81\";proto=https\r\n"
         );
+        // Two families that differ would be two stories: the one that is continued stays.
+        let both = [("Forwarded", "for=9.9.9.9"), ("X-Forwarded-For", "1.1.1.1")];
+        let only = |rules: &Rules| applied(&both, "10.0.0.1", rules).lines().next().map(str::to_owned);
+        let continued = only(&quiet(Client::Append, Format::XForwarded));
+        assert_eq!(continued.as_deref(), Some("X-Forwarded-For: 1.1.1.1, 10.0.0.1"));
+        let continued = only(&quiet(Client::Append, Format::Rfc7239));
+        assert_eq!(
+            continued.as_deref(),
+            Some("Forwarded: for=9.9.9.9, for=10.0.0.1;host=\"example.com:81\";proto=https")
+        );
         assert_eq!(applied(&told, "10.0.0.1", &quiet(Client::None, Format::Both)), "");
     }
 
