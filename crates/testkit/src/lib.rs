@@ -5,11 +5,13 @@
 //! - [`message`]: HTTP/1 messages, by a strict reader that shares no code with the program
 //! - [`client`]: sends exact bytes, reads exactly one response
 //! - [`server`]: a backend that follows a script
+//! - [`absent`]: addresses where no server answers
 //! - [`names`]: a name server with answers that can change
 //! - [`program`]: the program under test
 //!
 //! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
 
+pub mod absent;
 pub mod client;
 pub mod message;
 pub mod names;
@@ -18,6 +20,7 @@ pub mod server;
 pub mod socket;
 pub mod wait;
 
+pub use absent::{Hanging, Refusing};
 pub use client::{Client, Ending};
 pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::Names;

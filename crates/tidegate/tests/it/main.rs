@@ -2,4 +2,7 @@
 
 mod support;
 
+mod attacks;
 mod http1;
+mod pools;
+mod routes;

@@ -1,15 +1,20 @@
 //! What all tests share: how the program is started in front of scripted servers.
 
-use testkit::{Client, Request, Response, Server, Start, Tidegate};
+use testkit::{Client, Hanging, Refusing, Request, Response, Server, Start, Tidegate};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+
+/// An address that a configuration can name.
+pub(crate) trait Place {
+    fn place(&self) -> &str;
+}
 
 /// What a configuration needs around what a test is about. A test that says one of these itself has its way.
 const AROUND: [(&str, &str); 3] = [("workers:", "2"), ("admin:", "127.0.0.1:0"), ("access_log:", "stdout")];
 
 /// A configuration: `@NAME` stands for the address of that server, and what every configuration needs is added.
-pub(crate) fn config(text: &str, servers: &[(&str, &Server)]) -> String {
+pub(crate) fn config(text: &str, servers: &[(&str, &dyn Place)]) -> String {
     let mut config = String::new();
     for (key, value) in AROUND {
         if !text.lines().any(|line| line.starts_with(key)) {
@@ -21,13 +26,13 @@ pub(crate) fn config(text: &str, servers: &[(&str, &Server)]) -> String {
     let mut servers = servers.to_vec();
     servers.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     for (name, server) in servers {
-        config = config.replace(&format!("@{name}"), server.address());
+        config = config.replace(&format!("@{name}"), server.place());
     }
     config
 }
 
 /// Starts the program with such a configuration.
-pub(crate) fn start(text: &str, servers: &[(&str, &Server)]) -> Tidegate {
+pub(crate) fn start(text: &str, servers: &[(&str, &dyn Place)]) -> Tidegate {
     Start::of(BINARY).text(&config(text, servers))
 }
 
@@ -81,4 +86,22 @@ pub(crate) fn seen(tidegate: &Tidegate, server: &Server, request: &str) -> Reque
 /// Whether a connection still serves: the next request on it is answered.
 pub(crate) fn assert_serves(client: &mut Client) {
     assert!(client.get("/still-there").status > 0);
+}
+
+impl Place for Server {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
+impl Place for Refusing {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
+impl Place for Hanging {
+    fn place(&self) -> &str {
+        self.address()
+    }
 }
