@@ -42,6 +42,8 @@ struct Busy(Option<Lease>);
 
 /// Limits of what a server may send as a head.
 const RESPONSE_HEAD: h1::Limits = h1::Limits { head: 64 * 1024, line: 16 * 1024, fields: 200 };
+/// How much is read at once while a head is due. What comes behind a head is copied: a large body waits for its pipe.
+const FIRST_READ: usize = 16 * 1024;
 /// Interim responses beyond this many are an attack.
 const MOST_INTERIM: u32 = 32;
 
@@ -213,8 +215,9 @@ async fn send(
             return Poll::Ready(Err(GONE));
         }
         loop {
-            let mut block = session.worker.block(RESPONSE_HEAD.head + 4096);
-            let read = upstream.conn.poll_response(cx, &mut block, asked, &RESPONSE_HEAD, &mut x.response);
+            let mut block = session.worker.block(RESPONSE_HEAD.head + FIRST_READ);
+            let room = upstream.conn.carry().len() + FIRST_READ;
+            let read = upstream.conn.poll_response(cx, &mut block[..room], asked, &RESPONSE_HEAD, &mut x.response);
             let range = match read {
                 Poll::Ready(Ok(range)) => range,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(of_server(x, error))),

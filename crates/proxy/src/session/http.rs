@@ -31,7 +31,7 @@ pub(crate) async fn serve(mut session: Session) {
         match after {
             After::KeepAlive => waiting = Waiting { since: now, fresh: false, begun: false },
             After::Close => return,
-            After::Linger => return linger(session).await,
+            After::Linger => return Box::pin(linger(&mut session)).await,
         }
     }
 }
@@ -134,7 +134,7 @@ fn fault_of(reject: Reject) -> Fault {
 }
 
 /// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
-async fn linger(mut session: Session) {
+async fn linger(session: &mut Session) {
     const PATIENCE: Duration = Duration::from_secs(2);
     const MOST: usize = 1024 * 1024;
     session.client.stream().shutdown_write();
@@ -153,4 +153,19 @@ async fn linger(mut session: Session) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: impl FnOnce(Session) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // What a request needs lives in a box that exists only while the request does.
+        assert!(size(serve) <= 512, "{}", size(serve));
+    }
 }
