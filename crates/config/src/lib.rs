@@ -14,6 +14,7 @@ pub mod spec;
 
 mod diagnostics;
 mod effective;
+mod effective_json;
 mod include;
 mod interpolate;
 mod keys;
@@ -28,6 +29,7 @@ mod tree;
 
 pub use diagnostics::{Mistake, Mistakes};
 pub use effective::effective;
+pub use effective_json::effective_json;
 pub use keys::{KeyPath, all_keys};
 pub use load::{LoadOptions, Loaded, load, load_text, load_text_with};
 pub use reference::reference;

@@ -1,19 +1,55 @@
 //! The operator's address: status page, API, metrics, health.
+//!
+//! The rooms stand in the order in which a request walks through them:
+//!
+//! - `server`: accepts connections, so many and no more, and serves each of them
+//! - `guard`: refuses what a stranger's web page could have sent
+//! - `place`: the path, as what is asked for
+//! - `ask`: the request as handlers see it: its body, its preconditions, its peer
+//! - `status`, `config`, `listeners`, `pools`, `metrics`: one room for each noun
+//! - `counters`: what was counted, since the start and lately
+//! - `answer`: what is sent back
+//!
+//! It runs on the control thread and never makes a worker wait. It is bound once, when the process starts, to a
+//! loopback address or a Unix socket; nothing here can bind it anywhere else.
 
+mod answer;
+mod ask;
+mod config;
+mod counters;
+mod guard;
+mod listeners;
+mod metrics;
+mod page;
+mod place;
+mod pools;
+mod server;
+mod status;
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::{Instant, SystemTime};
 
-use config::spec::{AdminBind, Spec};
-use config::Mistake;
+use ::config::Mistake;
+use ::config::spec::{AdminBind, Spec};
 use net::Address;
 use net::listen::{Bound, bind};
+use wire::Method;
 
 use crate::process::Process;
+use answer::Answer;
+use ask::Ask;
+use counters::Recent;
+use place::Place;
 
 /// The operator's address, bound.
 #[derive(Debug)]
 pub struct Admin {
     actual: Address,
     bound: Vec<Bound>,
+    /// It is bound when the process starts, so this is when that was.
+    started: (SystemTime, Instant),
 }
 
 impl Admin {
@@ -27,8 +63,9 @@ impl Admin {
             AdminBind::Loopback(address) => Address::Tcp(*address),
             AdminBind::Unix(path) => Address::Unix(path.clone()),
         };
+        let started = (SystemTime::now(), Instant::now());
         match bind(&wanted, Some(0o600), 1) {
-            Ok((actual, bound)) => Ok(Some(Admin { actual, bound })),
+            Ok((actual, bound)) => Ok(Some(Admin { actual, bound, started })),
             Err(error) => Err(Mistake::new(admin.span.clone(), format!("cannot bind admin: {wanted}: {error}"))),
         }
     }
@@ -41,5 +78,61 @@ impl Admin {
 
 /// Serves the operator until the process ends.
 pub async fn serve(admin: Admin, process: Rc<Process>) {
-    let _ = (admin.bound, process);
+    let _file = match &admin.actual {
+        Address::Unix(path) => Some(SocketFile(path.clone())),
+        Address::Tcp(_) => None,
+    };
+    let desk = Rc::new(Desk {
+        process,
+        started: admin.started,
+        recent: RefCell::default(),
+        generation_put: Cell::new(None),
+        connections: Cell::new(0),
+    });
+    let Some(bound) = admin.bound.into_iter().next() else { return };
+    match bound.attach() {
+        Ok(listening) => server::accept(listening, desk).await,
+        Err(error) => observe::log::error(format_args!("cannot serve admin: {error}")),
+    }
+}
+
+/// What all requests of the operator share.
+struct Desk {
+    process: Rc<Process>,
+    started: (SystemTime, Instant),
+    recent: RefCell<Recent>,
+    /// The generation that this API has put in force, if it has put any.
+    generation_put: Cell<Option<u64>>,
+    /// Connections of operators that are open.
+    connections: Cell<usize>,
+}
+
+/// Answers a request that the guard has let pass and whose place takes its method.
+async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
+    let put = ask.head.method() == Method::Put;
+    let answered = match place {
+        Place::Page => Ok(page::page()),
+        Place::Metrics => Ok(metrics::metrics(desk)),
+        Place::Health => Ok(status::health()),
+        Place::Ready => Ok(status::ready(desk)),
+        Place::Status => Ok(status::status(desk)),
+        Place::Config if put => config::put(desk, ask).await,
+        Place::Config => config::show(desk),
+        Place::Listeners => Ok(listeners::list(desk)),
+        Place::Pools => Ok(pools::list(desk)),
+        Place::Pool { pool } => pools::show(desk, &pool),
+        Place::Server { pool, server } if put => pools::change(desk, &pool, &server, ask),
+        Place::Server { pool, server } => pools::show_server(desk, &pool, &server),
+    };
+    answered.unwrap_or_else(|refused| refused)
+}
+
+/// A Unix socket's file, which goes when nobody serves it any more.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // If it is gone already, all the better.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

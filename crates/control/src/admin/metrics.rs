@@ -1,0 +1,41 @@
+//! `GET /metrics`: what was counted, for Prometheus.
+
+use observe::metrics::{CONTENT_TYPE, Listener, Process, Route, Scrape, Server};
+
+use super::answer::Answer;
+use super::{Desk, listeners};
+
+/// Fills a scrape with the counters of what serves now.
+pub(super) fn metrics(desk: &Desk) -> Answer {
+    let plane = desk.process.plane.borrow();
+    let mut scrape = Scrape {
+        turns: plane.fleet.peers().iter().map(|worker| &*worker.turns).collect(),
+        log_dropped: plane.dropped_lines(),
+        generation: plane.snapshot.generation,
+        reloads_ok: plane.reloads.0,
+        reloads_failed: plane.reloads.1,
+        process: Process::read(desk.started.0),
+        ..Scrape::default()
+    };
+    for listener in plane.snapshot.listeners.iter().flatten() {
+        scrape.listeners.push(Listener { listener: &listener.name, stats: &listener.connections });
+        let routes = listeners::routes(listener).into_iter();
+        scrape.routes.extend(routes.map(|route| Route {
+            listener: &listener.name,
+            route: &route.name,
+            stats: &route.stats,
+        }));
+    }
+    let servers = plane.registry.servers();
+    let addresses: Vec<String> = servers.iter().map(|server| server.id.address.to_string()).collect();
+    scrape.servers.extend(servers.iter().zip(&addresses).map(|(server, address)| Server {
+        pool: &server.id.pool,
+        server: &server.id.name,
+        address,
+        stats: &server.stats,
+        in_flight: u64::from(server.in_flight()),
+        connections: u64::from(server.open()),
+        up: server.is_usable(),
+    }));
+    Answer::new(200, CONTENT_TYPE, scrape.page())
+}
