@@ -65,16 +65,17 @@ enum Choice {
     Saturated,
 }
 
-/// Servers that are well and untried come first, then well ones, then those that are down: if all are, one of them may
-/// have come back, and an error is the worst that can happen.
+/// Servers that are well and untried come first, then untried ones that are down: one of them may have come back, and the
+/// ones that were tried have just failed. With all of them tried, it is well ones again, then any.
 fn choose(worker: &Worker, pool: &Pool, tried: &[usize]) -> Choice {
     let untried = |server: &Server| !tried.contains(&server.slot);
-    let tiers: [&dyn Fn(&Server) -> bool; 3] = [
+    let tiers: [&dyn Fn(&Server) -> bool; 4] = [
         &|server| server.is_usable() && untried(server),
+        &|server| server.is_wanted() && untried(server),
         &|server| server.is_usable(),
-        &|server| !server.is_drained() && server.weight() > 0,
+        &|server| server.is_wanted(),
     ];
-    let first = if tried.is_empty() { &tiers[1..] } else { &tiers[..] };
+    let first = if tried.is_empty() { &tiers[2..] } else { &tiers[..] };
     for tier in first {
         // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
         for _ in 0..pool.servers.len().max(1) {

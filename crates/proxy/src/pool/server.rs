@@ -52,7 +52,7 @@ pub struct Lease {
 }
 
 /// After a failed connect a server is passed over for this long; each further failure doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest time that failed connects alone keep a server out.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -136,11 +136,20 @@ impl Server {
 
     /// Whether new requests may go to it, as long as others are there.
     pub fn is_usable(&self) -> bool {
-        !self.is_drained() && self.weight() > 0 && !self.is_down()
+        self.is_wanted() && !self.is_down()
     }
 
-    /// A connect failed: it is passed over for a while, longer each time.
+    /// Whether the operator wants requests to go to it.
+    pub fn is_wanted(&self) -> bool {
+        !self.is_drained() && self.weight() > 0
+    }
+
+    /// A connect failed: it is passed over for a while, longer each time. Failures of connects that were under way when
+    /// it went out say nothing new.
     pub fn connect_failed(&self) {
+        if self.is_down() {
+            return;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).min(8);
         let pause = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
         self.down_until.store(self.millis() + pause.as_millis() as u64, Ordering::Relaxed);
