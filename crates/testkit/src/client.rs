@@ -42,6 +42,17 @@ impl Client {
         Some(Client { reader: Reader::new(Socket::connect(address).ok()?) })
     }
 
+    /// This end's address, as the program logs it.
+    ///
+    /// # Panics
+    /// It is a Unix socket.
+    pub fn local_address(&self) -> String {
+        match &self.reader.socket {
+            Socket::Tcp(stream) => stream.local_addr().expect("the address of an open socket").to_string(),
+            Socket::Unix(_) => panic!("a Unix socket has no address"),
+        }
+    }
+
     /// Sends these bytes.
     ///
     /// # Panics

@@ -224,6 +224,21 @@ impl Reader {
         }
     }
 
+    /// Reads a chunk and keeps nothing of it; answers its size. The last one, of size 0, takes the trailers with it.
+    ///
+    /// # Errors
+    /// See [`Broken`].
+    pub fn discard_chunk(&mut self) -> Result<u64, Broken> {
+        let size = self.chunk_size()?;
+        if size == 0 {
+            self.trailers()?;
+        } else {
+            self.discard(size)?;
+            self.chunk_end()?;
+        }
+        Ok(size)
+    }
+
     /// Reads until the connection ends.
     ///
     /// # Errors
@@ -241,18 +256,25 @@ impl Reader {
     fn chunks(&mut self) -> Result<(Vec<u8>, Fields), Broken> {
         let mut content = Vec::new();
         loop {
-            let line = self.line()?;
-            let plain = !line.is_empty() && line.len() < 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let size = usize::from_str_radix(&line, 16).ok().filter(|_| plain);
-            let Some(size) = size else { return Err(malformed("chunk size", &line)) };
+            let size = self.chunk_size()?;
             if size == 0 {
                 return Ok((content, self.trailers()?));
             }
-            content.extend(self.exactly(size)?);
-            if self.exactly(2)? != b"\r\n" {
-                return Err(malformed("no line end behind a chunk", &latin(&content)));
-            }
+            content.extend(self.exactly(size as usize)?);
+            self.chunk_end()?;
         }
+    }
+
+    fn chunk_size(&mut self) -> Result<u64, Broken> {
+        let line = self.line()?;
+        let plain = !line.is_empty() && line.len() < 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let size = u64::from_str_radix(&line, 16).ok().filter(|_| plain);
+        size.ok_or_else(|| malformed("chunk size", &line))
+    }
+
+    fn chunk_end(&mut self) -> Result<(), Broken> {
+        let end = self.exactly(2)?;
+        if end == b"\r\n" { Ok(()) } else { Err(malformed("no line end behind a chunk", &latin(&end))) }
     }
 
     fn trailers(&mut self) -> Result<Fields, Broken> {

@@ -285,8 +285,16 @@ impl Tidegate {
     /// # Panics
     /// The process is gone.
     pub fn rss(&self) -> u64 {
+        self.status("VmRSS")
+    }
+
+    /// A size from the kernel's status of the process, in bytes: `VmRSS`, or `VmHWM` for the most there ever was.
+    ///
+    /// # Panics
+    /// The process is gone, or has no such size.
+    pub fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a size");
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
         kilobytes * 1024
     }

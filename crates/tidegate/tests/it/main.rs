@@ -2,7 +2,9 @@
 
 mod support;
 
+mod admin;
 mod attacks;
 mod http1;
+mod limits;
 mod pools;
 mod routes;

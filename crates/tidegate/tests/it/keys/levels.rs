@@ -1,0 +1,197 @@
+//! Timeouts, retries and limits, at each level that has them: listener, site, route and pool.
+
+use testkit::{Broken, Hanging, Server, Tidegate, ok};
+
+use super::{Case, fate, fault};
+use crate::support::{get, post, start};
+
+pub(super) const CASES: &[Case] = &[
+    (
+        &[
+            "sites.*.timeouts",
+            "pools.*.timeouts",
+            "listeners.*.routes.*.timeouts",
+            "listeners.*.timeouts.request_body",
+            "sites.*.timeouts.request_body",
+            "pools.*.timeouts.request_body",
+        ],
+        request_body_gap,
+    ),
+    (&["listeners.*.timeouts.connect", "sites.*.timeouts.connect", "pools.*.timeouts.connect"], connect),
+    (&["listeners.*.timeouts.queue", "sites.*.timeouts.queue", "pools.*.queue", "pools.*.queue.timeout"], queue),
+    (&["listeners.*.timeouts.response", "sites.*.timeouts.response", "pools.*.timeouts.response"], response),
+    (&["listeners.*.timeouts.stream", "sites.*.timeouts.stream", "pools.*.timeouts.stream"], stream),
+    (&["listeners.*.timeouts.total", "sites.*.timeouts.total", "pools.*.timeouts.total"], total),
+    (&["listeners.*.timeouts.tunnel", "sites.*.timeouts.tunnel", "pools.*.timeouts.tunnel"], tunnel),
+    (
+        &[
+            "listeners.*.retries",
+            "sites.*.retries",
+            "pools.*.retries",
+            "listeners.*.routes.*.retries",
+            "listeners.*.retries.extra",
+            "sites.*.retries.extra",
+            "listeners.*.retries.if",
+            "sites.*.retries.if",
+        ],
+        retries,
+    ),
+    (
+        &[
+            "sites.*.limits",
+            "pools.*.limits",
+            "listeners.*.routes.*.limits",
+            "listeners.*.limits.request_body",
+            "sites.*.limits.request_body",
+        ],
+        body_bytes,
+    ),
+];
+
+/// A place where the nearest level is looked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Level {
+    Listener,
+    Site,
+    Route,
+    Pool,
+}
+
+const LEVELS: [Level; 4] = [Level::Listener, Level::Site, Level::Route, Level::Pool];
+
+/// Starts the program with these keys at one level, in front of a pool of one server.
+fn at(level: Level, keys: &str, server: &str) -> Tidegate {
+    let here = |wanted: Level| if level == wanted { format!(", {keys}") } else { String::new() };
+    let (listener, route, pool) = (here(Level::Listener), here(Level::Route), here(Level::Pool));
+    let web = match level {
+        Level::Site => format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0 }} }}\nsites: {{ all: {{ hosts: default, listeners: web, to: app, {keys} }} }}"
+        ),
+        _ => format!("listeners: {{ web: {{ bind: 127.0.0.1:0, routes: [{{ to: app{route} }}]{listener} }} }}"),
+    };
+    start(&format!("{web}\npools: {{ app: {{ servers: [{server}]{pool} }} }}\n"), &[])
+}
+
+/// A server that takes connections and never answers.
+fn silent() -> Server {
+    Server::script(testkit::Peer::hang)
+}
+
+// Where the default is longer than a test waits, an ignored key shows by itself. Where it is not, another timeout,
+// which is shorter than the default, would come first.
+
+fn request_body_gap() {
+    for level in LEVELS {
+        let server = silent();
+        let tidegate = at(level, "timeouts: { request_body: 100ms }", server.address());
+        let response = tidegate.client().ask("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
+        assert_eq!((response.status, fault(&tidegate, "/a").as_str()), (408, "body_timeout"), "{level:?}");
+    }
+}
+
+fn connect() {
+    for level in LEVELS {
+        let hanging = Hanging::new();
+        let tidegate = at(level, "timeouts: { connect: 100ms, total: 3s }", hanging.address());
+        assert_eq!(fate(&tidegate, "/a"), (504, "connect_timeout".to_owned()), "{level:?}");
+    }
+}
+
+fn queue() {
+    for level in LEVELS {
+        let server = silent();
+        let keys = match level {
+            Level::Pool => "queue: { timeout: 100ms }, timeouts: { total: 3s }",
+            _ => "timeouts: { queue: 100ms, total: 3s }",
+        };
+        let one = format!("{{ address: \"{}\", max_connections: 1 }}", server.address());
+        let tidegate = at(level, keys, &one);
+        let mut first = tidegate.client();
+        first.send(get("/first", ""));
+        server.until_connections(1);
+        assert_eq!(fate(&tidegate, "/a"), (503, "queue_timeout".to_owned()), "{level:?}");
+    }
+}
+
+fn response() {
+    for level in LEVELS {
+        let server = silent();
+        let tidegate = at(level, "timeouts: { response: 100ms }", server.address());
+        assert_eq!(fate(&tidegate, "/a"), (504, "response_timeout".to_owned()), "{level:?}");
+    }
+}
+
+fn stream() {
+    for level in LEVELS {
+        let server = Server::script(|peer| {
+            peer.request();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+            peer.hang();
+        });
+        let tidegate = at(level, "timeouts: { stream: 100ms }", server.address());
+        let mut client = tidegate.client();
+        client.send(get("/a", ""));
+        assert!(matches!(client.try_response(), Err(Broken::Cut | Broken::Reset)), "{level:?}");
+        assert_eq!(fault(&tidegate, "/a"), "stream_timeout", "{level:?}");
+    }
+}
+
+/// It ends every part of a request's way: the connect, the queue, the wait and the response.
+fn total() {
+    for level in LEVELS {
+        let server = silent();
+        let tidegate = at(level, "timeouts: { total: 200ms }", server.address());
+        assert_eq!(fate(&tidegate, "/a"), (504, "total_timeout".to_owned()), "{level:?}");
+    }
+    let hanging = Hanging::new();
+    let tidegate = at(Level::Route, "timeouts: { total: 200ms, connect: 1h }", hanging.address());
+    assert_eq!(fate(&tidegate, "/a"), (504, "total_timeout".to_owned()));
+    let server = silent();
+    let one = format!("{{ address: \"{}\", max_connections: 1 }}", server.address());
+    let tidegate = at(Level::Route, "timeouts: { total: 200ms, queue: 1h }", &one);
+    let mut first = tidegate.client();
+    first.send(get("/first", ""));
+    assert_eq!(fate(&tidegate, "/a"), (504, "total_timeout".to_owned()));
+}
+
+fn tunnel() {
+    for level in LEVELS {
+        let server = Server::script(|peer| {
+            peer.request();
+            peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            peer.hang();
+        });
+        let tidegate = at(level, "timeouts: { tunnel: 100ms }", server.address());
+        let mut client = tidegate.client();
+        client.send(get("/a", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+        assert_eq!(client.head().status, 101);
+        assert_ne!(client.ending(), testkit::Ending::Open, "{level:?}");
+        assert_eq!(fault(&tidegate, "/a"), "stream_timeout", "{level:?}");
+    }
+}
+
+/// Two tries fail in a way that is no reason for another by default; the third is one more than the default.
+fn retries() {
+    for level in LEVELS {
+        let server = Server::script(|peer| {
+            peer.request();
+            if peer.number == 2 {
+                peer.send(ok("third"));
+            }
+        });
+        let tidegate = at(level, "retries: { extra: 2, if: reset }", server.address());
+        let response = tidegate.client().get("/a");
+        assert_eq!((response.status, response.text().as_str()), (200, "third"), "{level:?}");
+        assert_eq!(tidegate.log_of("/a")["tries"], 3, "{level:?}");
+    }
+}
+
+fn body_bytes() {
+    for level in LEVELS {
+        let server = Server::echo();
+        let tidegate = at(level, "limits: { request_body: 4B }", server.address());
+        assert_eq!(tidegate.client().ask(post("/a", "1234")).status, 200, "{level:?}");
+        assert_eq!(tidegate.client().ask(post("/b", "12345")).status, 413, "{level:?}");
+        assert_eq!(fault(&tidegate, "/b"), "body_too_large", "{level:?}");
+    }
+}

@@ -1,0 +1,131 @@
+//! The keys of pools and servers, but for those of the levels.
+
+use testkit::{Client, Folder, Server, Start, ok};
+
+use super::{Case, assert_refused, fate};
+use crate::support::{BINARY, before_pool, config, get, seen, start};
+
+pub(super) const CASES: &[Case] = &[
+    (&["pools", "pools.*.servers"], servers),
+    (&["pools.*.servers.*.address"], address),
+    (&["pools.*.servers.*.weight"], weight),
+    (&["pools.*.servers.*.max_connections", "pools.*.queue.length"], limit_and_queue),
+    (&["pools.*.balance"], balance),
+    (&["pools.*.host"], host),
+    (&["pools.*.protocol"], protocol),
+    (&["pools.*.timeouts.pooled"], pooled),
+];
+
+/// Names of servers are those of the log.
+fn servers() {
+    let server = Server::named("app");
+    for (servers, name) in [("[@APP]", server.address()), ("{ blue: { address: @APP } }", "blue")] {
+        let text = format!("listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {{ servers: {servers} }} }}\n");
+        let tidegate = start(&text, &[("APP", &server)]);
+        assert_eq!(tidegate.client().get("/a").text(), "app");
+        let line = tidegate.log_of("/a");
+        assert_eq!((line["pool"].as_str(), line["server"].as_str()), (Some("app"), Some(name)));
+    }
+}
+
+/// A Unix socket, relative to the file.
+fn address() {
+    let folder = Folder::new();
+    let _server = Server::unix(&folder.path().join("app.sock"), |peer| {
+        while peer.request().is_some() {
+            peer.send(ok("by path"));
+        }
+    });
+    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [{ address: \"unix:app.sock\" }] }\n";
+    let file = folder.write("tidegate.yaml", &config(text, &[]));
+    assert_eq!(Start::of(BINARY).file(&file).client().get("/").text(), "by path");
+}
+
+fn weight() {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [{ address: @ONE, weight: 3 }, @TWO], balance: round_robin } }
+";
+    let tidegate = start(text, &[("ONE", &one), ("TWO", &two)]);
+    let mut client = tidegate.client();
+    for _ in 0..8 {
+        client.get("/");
+    }
+    assert_eq!((one.requests().len(), two.requests().len()), (6, 2));
+}
+
+/// A second request finds the server full and nowhere to wait.
+fn limit_and_queue() {
+    let server = Server::script(testkit::Peer::hang);
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [{ address: @APP, max_connections: 1 }], queue: { length: 0 } } }
+";
+    let tidegate = start(text, &[("APP", &server)]);
+    let mut first = tidegate.client();
+    first.send(get("/first", ""));
+    server.until_connections(1);
+    assert_eq!(fate(&tidegate, "/a"), (503, "queue_full".to_owned()));
+}
+
+/// One of two servers is busy: only a balancer that counts cares.
+fn balance() {
+    for (balance, busy, other) in [("round_robin", 3..=3, 3), ("least_requests", 1..=1, 5), ("random", 1..=1, 5)] {
+        let name = |request: &testkit::Request| request.target.clone();
+        let script = move |peer: &mut testkit::Peer| {
+            while let Some(request) = peer.request() {
+                match name(&request).as_str() {
+                    "/hold" => peer.hang(),
+                    _ => peer.send(ok("")),
+                }
+            }
+        };
+        let servers = [Server::script(script), Server::script(script)];
+        let text = format!(
+            "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
+             pools: {{ app: {{ servers: [@ONE, @TWO], balance: {balance} }} }}\n"
+        );
+        let tidegate = start(&text, &[("ONE", &servers[0]), ("TWO", &servers[1])]);
+        let mut held: Client = tidegate.client();
+        held.send(get("/hold", ""));
+        let is_held = |server: &Server| server.requests().iter().any(|request| request.target == "/hold");
+        let holder = loop {
+            match servers.iter().position(is_held) {
+                Some(holder) => break holder,
+                None => std::thread::yield_now(),
+            }
+        };
+        let mut client = tidegate.client();
+        for _ in 0..5 {
+            assert_eq!(client.get("/").status, 200);
+        }
+        let counts = (servers[holder].requests().len(), servers[1 - holder].requests().len());
+        assert!(busy.contains(&counts.0) && counts.1 == other, "{balance}: {counts:?}");
+    }
+}
+
+fn host() {
+    let server = Server::named("app");
+    for (host, wanted) in [("client", "test.example"), ("server", server.address()), ("app.example", "app.example")] {
+        let tidegate = before_pool(&server, &format!("host: {host}"));
+        assert_eq!(seen(&tidegate, &server, &get("/", "")).fields.value("host"), Some(wanted), "{host}");
+    }
+}
+
+fn protocol() {
+    let server = Server::named("app");
+    assert_eq!(before_pool(&server, "protocol: h1").client().get("/").text(), "app");
+    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [\"127.0.0.1:1\"], protocol: h2 } }\n";
+    assert_refused(text, "`h2` is planned");
+}
+
+/// Without the key it would stay open for longer than a test waits.
+fn pooled() {
+    let server = Server::named("app");
+    let tidegate = before_pool(&server, "timeouts: { pooled: 100ms }");
+    assert_eq!(tidegate.client().get("/").text(), "app");
+    server.until_idle();
+    assert_eq!((server.connections(), tidegate.client().get("/").status), (1, 200));
+}
