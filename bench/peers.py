@@ -23,8 +23,6 @@ class Peer:
     metrics: str = "/metrics"
     log: str = "file"
     """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
-    cannot: dict[str, str] = field(default_factory=dict)
-    """Scenarios that this proxy has no setting for, and why."""
 
     def find(self) -> Path | None:
         if "/" in self.binary:
@@ -99,5 +97,4 @@ def tidegate(binary: Path) -> Peer:
         templates=["tidegate.yaml"],
         arguments=["run", "{config}"],
         # When a key turns splice off, it goes into the template under `@if copy@` and this line goes.
-        cannot={"big-copy": "no key turns splice off yet"},
     )

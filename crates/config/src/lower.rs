@@ -53,6 +53,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let access_log = lower.access_log();
     let spec = Spec {
         workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
+        splice: top.boolean("splice").unwrap_or(true),
         access_log,
         admin,
         sites: sites.into_iter().map(|(site, _)| site).collect(),

@@ -30,6 +30,8 @@ pub use tuning::{Limits, Retries, RetryIf, Timeouts};
 pub struct Spec {
     /// How many workers; absent means one for each CPU of the quota.
     pub workers: Option<usize>,
+    /// Whether large bodies between plain connections go through pipes inside the kernel (`splice(2)`).
+    pub splice: bool,
     /// Where access lines go; absent means nowhere (`access_log: off`).
     pub access_log: Option<AccessLog>,
     /// The operator's listener; absent means none.

@@ -110,7 +110,7 @@ async fn live(options: Options) -> ExitCode {
     };
     let most_connections = raise_descriptors();
     let workers = loaded.spec.workers.unwrap_or_else(processors);
-    let fleet = match Fleet::start(workers, std::env::var_os("TIDEGATE_NO_SPLICE").is_none()) {
+    let fleet = match Fleet::start(workers) {
         Ok(fleet) => fleet,
         Err(error) => {
             observe::log::error(format_args!("cannot start {workers} workers: {error}"));

@@ -18,6 +18,7 @@
 //! | `tidegate_server_faults_total` | `pool`, `server`, `address`, `side`, `code` |
 //! | `tidegate_server_in_flight`, `tidegate_server_connections`, `tidegate_server_up` | `pool`, `server`, `address` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
+//! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
 //! | `tidegate_config_generation` | |
 //! | `tidegate_config_reloads_total` | `result`: `ok`, `failed` |
@@ -46,6 +47,8 @@ pub struct Scrape<'a> {
     pub servers: Vec<Server<'a>>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
+    /// Bytes of bodies that went through pipes inside the kernel.
+    pub spliced: u64,
     /// Lines that the access log has lost since the start, over all logs there were.
     pub log_dropped: u64,
     /// The number of the configuration that serves now.
@@ -181,6 +184,11 @@ impl Scrape<'_> {
     }
 
     fn write_house(&self, page: &mut Page) {
+        page.counter(
+            "tidegate_spliced_bytes_total",
+            "Bytes of bodies that went from connection to connection inside the kernel.",
+            [(Vec::new(), self.spliced as f64)],
+        );
         page.counter(
             "tidegate_log_dropped_total",
             "Access log lines that were lost, because the disk was behind or failed.",

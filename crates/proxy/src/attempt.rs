@@ -269,7 +269,7 @@ pub(crate) async fn deliver(
         return Err(bad_response(x, "Connection names a field that frames the message"));
     }
     let outgoing = outgoing_framing(arrived, x.client.version);
-    let mut down = Pump::new(http::BodyReader::new(arrived), outgoing, session.worker.fleet.splice);
+    let mut down = Pump::new(http::BodyReader::new(arrived), outgoing, listener.splice);
     x.response.set_framing(outgoing);
     if listener.forwarding.via {
         forwarded::response_via(&mut x.response);

@@ -171,7 +171,7 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         Version::H11 => !wishes.close,
         Version::H10 => wishes.keep_alive && !wishes.close,
     };
-    x.upload = Pump::new(BodyReader::new(head.framing()), head.framing(), session.worker.fleet.splice);
+    x.upload = Pump::new(BodyReader::new(head.framing()), head.framing(), listener.splice);
     x.facts.id = session.worker.next_id();
     x.facts.peer = session.origin.peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
     x.facts.client = forwarded::client_ip(head, x.facts.peer.ip(), &listener.forwarding);

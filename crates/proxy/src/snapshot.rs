@@ -56,6 +56,8 @@ pub struct Listener {
     pub default: Arc<Route>,
     /// Its connections.
     pub connections: Arc<ConnectionStats>,
+    /// Whether large bodies go through pipes inside the kernel.
+    pub splice: bool,
 }
 
 impl Listener {

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,8 +33,6 @@ use crate::snapshot::{ListenerId, Snapshot};
 pub struct Fleet {
     peers: Vec<Peer>,
     draining: AtomicBool,
-    /// Whether bodies may go through pipes.
-    pub splice: bool,
 }
 
 /// One worker, seen from outside.
@@ -42,6 +40,7 @@ pub struct Fleet {
 pub struct Peer {
     inbox: UnboundedSender<Command>,
     connections: AtomicUsize,
+    spliced: AtomicU64,
     /// How long its turns are.
     pub turns: Arc<TurnMeter>,
 }
@@ -119,14 +118,14 @@ impl Fleet {
     ///
     /// # Errors
     /// A thread or its runtime could not be made.
-    pub fn start(count: usize, splice: bool) -> io::Result<Arc<Fleet>> {
+    pub fn start(count: usize) -> io::Result<Arc<Fleet>> {
         let (mut peers, mut inboxes) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let (inbox, receiver) = unbounded_channel();
             inboxes.push(receiver);
-            peers.push(Peer { inbox, connections: AtomicUsize::new(0), turns: Arc::default() });
+            peers.push(Peer { inbox, connections: AtomicUsize::new(0), spliced: AtomicU64::new(0), turns: Arc::default() });
         }
-        let fleet = Arc::new(Fleet { peers, draining: AtomicBool::new(false), splice });
+        let fleet = Arc::new(Fleet { peers, draining: AtomicBool::new(false) });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(WorkerId(number), fleet, inbox))?;
@@ -194,6 +193,10 @@ impl Fleet {
         if mine >= fewest + 2 + fewest / 8 { WorkerId(least) } else { worker }
     }
 
+    pub(crate) fn spliced(&self, worker: WorkerId, bytes: u64) {
+        self.peers[worker.0].spliced.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn connection_began(&self, worker: WorkerId) {
         self.peers[worker.0].connections.fetch_add(1, Ordering::Relaxed);
     }
@@ -207,6 +210,11 @@ impl Peer {
     /// Connections that it serves.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of bodies that went through its pipes.
+    pub fn spliced(&self) -> u64 {
+        self.spliced.load(Ordering::Relaxed)
     }
 }
 

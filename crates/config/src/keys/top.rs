@@ -19,6 +19,12 @@ pub(crate) static TOP: Section = Section::new(
         ),
         Key::new("workers", Type::Integer(1, 1024), "How many workers. Absent means one for each CPU of the quota."),
         Key::new(
+            "splice",
+            Type::Bool,
+            "Whether bodies of at least 16 KiB between plain connections go through pipes inside the kernel.",
+        )
+        .default("true"),
+        Key::new(
             "state",
             Type::Text("folder"),
             "The folder for files that are written. Relative to the file that names it.",

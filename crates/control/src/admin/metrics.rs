@@ -10,6 +10,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     let plane = desk.process.plane.borrow();
     let mut scrape = Scrape {
         turns: plane.fleet.peers().iter().map(|worker| &*worker.turns).collect(),
+        spliced: plane.fleet.peers().iter().map(|worker| worker.spliced()).sum(),
         log_dropped: plane.dropped_lines(),
         generation: plane.snapshot.generation,
         reloads_ok: plane.reloads.0,

@@ -77,6 +77,7 @@ pub(super) fn listener(
         routes,
         default,
         connections,
+        splice: spec.splice,
     }
 }
 

@@ -144,7 +144,7 @@ impl Pump {
                     self.splice = self.pipe.is_some();
                 }
                 if self.pipe.is_some() {
-                    ready!(self.poll_pipe(cx, from, to))?;
+                    ready!(self.poll_pipe(cx, worker, from, to))?;
                     continue;
                 }
             }
@@ -227,7 +227,13 @@ impl Pump {
             && self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
     }
 
-    fn poll_pipe(&mut self, cx: &mut Context<'_>, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {
+    fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        from: &Conn,
+        to: &Conn,
+    ) -> Poll<Result<(), Stop>> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
         loop {
             let left = self.reader.bulk().unwrap_or(0);
@@ -250,7 +256,10 @@ impl Pump {
             }
             if pipe.filled() > 0 {
                 match pipe.poll_drain(cx, to.stream()) {
-                    Poll::Ready(Ok(_)) => stuck = false,
+                    Poll::Ready(Ok(count)) => {
+                        worker.fleet.spliced(worker.id, count as u64);
+                        stuck = false;
+                    }
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Sink)),
                     Poll::Pending => {}
                 }
