@@ -5,8 +5,10 @@ mod document;
 mod refusals;
 mod shown;
 
+use std::time::Instant;
+
 use serde_json::Value;
-use testkit::{Client, Response, Server, Tidegate};
+use testkit::{Client, PATIENCE, Response, Server, Tidegate};
 
 use crate::support::start;
 
@@ -56,6 +58,18 @@ pools: { app: { servers: { one: { address: @ONE }, other: { address: @OTHER } },
 fn json(response: &Response) -> Value {
     assert_eq!(response.fields.value("content-type"), Some("application/json"), "{}", response.text());
     serde_json::from_slice(&response.body).expect("JSON")
+}
+
+/// Asks until the answer is what it should become: a request is counted a moment after its client has its response.
+fn until(operator: &mut Operator, target: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = json(&operator.get(target));
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{target}: {answer:#}");
+    }
 }
 
 /// The entity tag of a response.

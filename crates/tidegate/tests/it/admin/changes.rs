@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::{Client, Reloaded, Server, Tidegate};
 
-use super::{Operator, error, in_turn, json, tag};
+use super::{Operator, error, in_turn, json, tag, until};
 use crate::support::{config, start};
 
 const ONE: &str = "/api/pools/app/servers/one";
@@ -35,9 +35,8 @@ fn a_drained_server_gets_no_new_request_and_finishes_what_it_has() {
     for client in &mut slow {
         client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    // One of the two is the other server's, whose answer says that both have been sent.
     let mut operator = Operator::of(&tidegate);
-    while json(&operator.get(ONE))["addresses"][0]["in_flight"] != 1 {}
+    until(&mut operator, ONE, |server| server["addresses"][0]["in_flight"] == 1);
     let drained = operator.put(ONE, "", r#"{"drain": true}"#);
     assert_eq!((drained.status, &json(&drained)["addresses"][0]["state"]), (200, &json!("draining")));
     assert_eq!(share(&tidegate, "other", 10), 10);

@@ -109,7 +109,8 @@ fn every_mistake_is_said_with_its_place_and_nothing_changes() {
     let server = Server::named("app");
     let tidegate = start(TEXT, &[("APP", &server)]);
     let mut operator = Operator::of(&tidegate);
-    let document = "{\n  \"listeners\": { \"web\": { \"bind\": \"127.0.0.1:0\", \"to\": \"nobody\" } },\n  \"poools\": {}\n}";
+    let document =
+        "{\n  \"listeners\": { \"web\": { \"bind\": \"127.0.0.1:0\", \"to\": \"nobody\" } },\n  \"poools\": {}\n}";
     let refused = operator.put(TARGET, "If-Match: *\r\n", document);
     assert_eq!(refused.status, 422);
     let answer = json(&refused);
@@ -117,20 +118,20 @@ fn every_mistake_is_said_with_its_place_and_nothing_changes() {
     let mistakes = answer["mistakes"].as_array().expect("mistakes");
     assert_eq!((mistakes.len(), &mistakes[0]["file"]), (2, &json!("request")), "{answer}");
     assert_eq!((&mistakes[0]["line"], &mistakes[1]["line"]), (&json!(2), &json!(3)), "{answer}");
-    assert_eq!((&mistakes[1]["column"], mistakes[1]["message"].as_str()), (
-        &json!(3),
-        Some("unknown key `poools` in the configuration, did you mean `pools`?")
-    ));
+    assert_eq!(
+        (&mistakes[1]["column"], mistakes[1]["message"].as_str()),
+        (&json!(3), Some("unknown key `poools` in the configuration, did you mean `pools`?"))
+    );
     // An address that cannot be had is a mistake like any other.
     let mut taken = changed(&mut operator, "new");
     taken["listeners"]["other"] = json!({ "bind": server.address(), "to": "app" });
     let refused = operator.put(TARGET, "If-Match: *\r\n", &taken.to_string());
     assert_eq!(refused.status, 422, "{}", refused.text());
     assert_eq!(operator.put(TARGET, "If-Match: *\r\n", "listeners: {}").status, 400);
-    assert_eq!((body_of(&tidegate, "/old"), json(&operator.get("/api/status"))["config"]["generation"].clone()), (
-        "old".to_owned(),
-        json!(1)
-    ));
+    assert_eq!(
+        (body_of(&tidegate, "/old"), json(&operator.get("/api/status"))["config"]["generation"].clone()),
+        ("old".to_owned(), json!(1))
+    );
     assert_eq!(tidegate.metric("tidegate_config_reloads_total", &["result=\"failed\""]), [2.0]);
     tidegate.message("unknown key `poools`");
 }

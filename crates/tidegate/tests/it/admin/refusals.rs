@@ -1,10 +1,9 @@
 //! Whom it refuses, and why.
 
-use testkit::{Client, Ending};
+use testkit::{Client, Ending, Server};
 
 use super::{Operator, error, in_turn, json};
 use crate::support::{PLAIN, start};
-use testkit::Server;
 
 /// A request with this head, on a connection of its own.
 fn status(operator: &Operator, head: &str) -> u16 {
@@ -28,7 +27,8 @@ fn hosts_and_origins_of_others_are_refused() {
     assert_eq!(status(&operator, &format!("GET http://evil.example/healthz HTTP/1.1\r\nHost: {own}")), 403);
     assert_eq!(status(&operator, "GET /healthz HTTP/1.0"), 403);
     assert_eq!(status(&operator, &format!("GET /healthz HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}")), 200);
-    for origin in ["http://evil.example", "null", "https://localhost", &format!("https://{own}"), "http://127.0.0.1:1"] {
+    for origin in ["http://evil.example", "null", "https://localhost", &format!("https://{own}"), "http://127.0.0.1:1"]
+    {
         let head = format!("GET /healthz HTTP/1.1\r\nHost: {own}\r\nOrigin: {origin}");
         assert_eq!(status(&operator, &head), 403, "{origin}");
     }
@@ -45,7 +45,9 @@ fn a_page_of_another_site_cannot_drain_a_server() {
     assert_eq!(error(&refused), "another origin may not ask here: `http://evil.example`");
     let mut operator = Operator::of(&tidegate);
     // What a form or a script can send without asking first.
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "application/jsonx"] {
+    for kind in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "application/jsonx"]
+    {
         let fields = format!("Content-Type: {kind}\r\n");
         let request = operator.request("PUT", target, &fields, r#"{"drain": true}"#);
         assert_eq!(Client::connect(&operator.host).ask(request).status, 415, "{kind}");

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Instant;
 
 use serde_json::json;
-use testkit::{PATIENCE, Refusing, Server};
+use testkit::{Folder, Refusing, Server};
 
-use super::{Operator, in_turn, json};
+use super::{Operator, in_turn, json, until};
 use crate::support::{before, start};
 
 #[test]
@@ -54,7 +53,8 @@ fn the_page_runs_only_what_carries_its_nonce() {
     for _ in 0..3 {
         let page = operator.get("/");
         let policy = page.fields.value("content-security-policy").expect("a policy").to_owned();
-        let nonce = policy.split("script-src 'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
+        let nonce =
+            policy.split("script-src 'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
         assert!(page.text().contains(&format!("<script nonce=\"{nonce}\">")), "{nonce}");
         assert!(nonces.insert(nonce.to_owned()), "a nonce was used twice: {nonce}");
@@ -94,7 +94,11 @@ pools: { app: [@APP] }
     for target in ["/shop/1", "/shop/2", "/old", "/no", "/nowhere"] {
         client.get(target);
     }
-    let listeners = json(&tidegate.admin("/api/listeners"));
+    let mut operator = Operator::of(&tidegate);
+    let listeners = until(&mut operator, "/api/listeners", |listeners| {
+        let routes = listeners[0]["routes"].as_array().expect("routes").iter();
+        routes.filter_map(|route| route["requests"]["total"].as_u64()).sum::<u64>() == 5
+    });
     let web = &listeners[0];
     assert_eq!((&web["name"], &web["addresses"]), (&json!("web"), &json!([tidegate.address("web")])));
     assert_eq!((&web["connections"]["active"], &web["connections"]["accepted"]), (&json!(1), &json!(1)));
@@ -112,7 +116,7 @@ pools: { app: [@APP] }
 
 #[test]
 fn pools_and_servers_are_shown_by_name_whatever_is_in_it() {
-    let folder = testkit::Folder::new();
+    let folder = Folder::new();
     let path = folder.path().join("app.sock");
     let server = Server::unix(&path, |peer| {
         while peer.request().is_some() {
@@ -131,7 +135,9 @@ fn pools_and_servers_are_shown_by_name_whatever_is_in_it() {
     let name = format!("unix:{}", path.display());
     assert_eq!(pool["servers"][0]["name"], name.as_str());
     let encoded = name.replace(':', "%3a").replace('/', "%2F");
-    let server = json(&tidegate.admin(&format!("/api/pools/%61pp/servers/{encoded}")));
+    let mut operator = Operator::of(&tidegate);
+    let target = format!("/api/pools/%61pp/servers/{encoded}");
+    let server = until(&mut operator, &target, |server| server["addresses"][0]["requests"]["total"] == 1);
     let address = &server["addresses"][0];
     assert_eq!((&address["address"], &address["state"]), (&json!(name), &json!("up")));
     assert_eq!((&address["connections"], &address["in_flight"]), (&json!(1), &json!(0)));
@@ -141,20 +147,12 @@ fn pools_and_servers_are_shown_by_name_whatever_is_in_it() {
 #[test]
 fn a_server_that_refuses_connections_is_shown_as_down() {
     let refusing = Refusing::new();
-    let tidegate = start(
-        "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [@APP] }\n",
-        &[("APP", &refusing)],
-    );
+    let tidegate =
+        start("listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [@APP] }\n", &[("APP", &refusing)]);
     let mut client = tidegate.client();
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        assert_eq!(client.get("/").status, 502);
-        let pool = json(&tidegate.admin("/api/pools/app"));
-        if pool["servers"][0]["addresses"][0]["state"] == "down" {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{pool}");
-    }
+    assert_eq!(client.get("/").status, 502);
+    let pool = json(&tidegate.admin("/api/pools/app"));
+    assert_eq!(pool["servers"][0]["addresses"][0]["state"], "down");
 }
 
 #[test]
@@ -165,6 +163,9 @@ fn metrics_are_valid_and_say_each_thing_once() {
     for _ in 0..6 {
         client.get("/");
     }
+    until(&mut Operator::of(&tidegate), "/api/listeners", |listeners| {
+        listeners[0]["routes"][0]["requests"]["total"] == 6
+    });
     let page = tidegate.admin("/metrics").text();
     let mut series = HashSet::new();
     for line in page.lines() {
@@ -177,7 +178,8 @@ fn metrics_are_valid_and_say_each_thing_once() {
         assert!(name.starts_with("tidegate_") || name.starts_with("process_"), "{line}");
         assert!(series.insert(name), "twice: {line}");
     }
-    let requests = tidegate.metric("tidegate_requests_total", &["listener=\"web\"", "route=\"all\"", "code_class=\"2xx\""]);
+    let requests =
+        tidegate.metric("tidegate_requests_total", &["listener=\"web\"", "route=\"all\"", "code_class=\"2xx\""]);
     assert_eq!(requests, [6.0]);
     for name in ["one", "other"] {
         let labels = ["pool=\"app\"", &format!("server=\"{name}\""), "code_class=\"2xx\""];
@@ -209,7 +211,7 @@ fn readiness_ends_at_once_and_life_does_not() {
 
 #[test]
 fn a_unix_socket_is_the_owners_alone_and_goes_with_the_process() {
-    let (server, folder) = (Server::named("app"), testkit::Folder::new());
+    let (server, folder) = (Server::named("app"), Folder::new());
     let path = folder.path().join("admin.sock");
     let mut tidegate = start(
         &format!(
