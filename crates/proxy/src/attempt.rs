@@ -59,7 +59,7 @@ pub(crate) async fn attempt(
     let mut stale = false;
     loop {
         x.notes.tries = x.notes.tries.saturating_add(1);
-        let fault = match checkout(session, x, arm, &tried, stale).await {
+        let fault = match checkout(session, x, route, arm, &tried, stale).await {
             Err(fault) => fault,
             Ok(mut upstream) => {
                 x.notes.reused = upstream.reused;
@@ -189,7 +189,10 @@ async fn send(
     let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
     let (mut begun, mut broken, mut interim) = (false, false, 0);
     let sent_at = Instant::now();
-    session.timer.arm(sent_at, bounded(x, route, arm.timeouts.response));
+    // A client that was not told to go on yet does not stand still.
+    let sends = !x.upload.is_read() && !x.client.awaits_continue;
+    let gap = if sends { route.request_body } else { arm.timeouts.response };
+    session.timer.arm(sent_at, bounded(x, route, gap));
     poll_fn(|cx| {
         if !begun {
             begun = true;
@@ -234,7 +237,11 @@ async fn send(
             }
             upstream.conn.keep(&block[range]);
             drop(block);
+            let awaited = x.client.awaits_continue;
             pass_interim(session, x, cx)?;
+            if awaited && !x.client.awaits_continue {
+                session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
+            }
         }
         if x.upload.is_done() && is_client_gone(session, cx) {
             return Poll::Ready(Err(GONE));
@@ -242,7 +249,7 @@ async fn send(
         ready!(session.timer.poll_expired(cx));
         Poll::Ready(Err(if is_over(x, route) {
             Fault::proxy(Kind::TotalTimeout)
-        } else if x.upload.is_done() || broken {
+        } else if broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue {
             Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
         } else {
             Fault::client(Kind::BodyTimeout)
@@ -350,8 +357,7 @@ async fn relay_response(
             session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.stream));
         }
         ready!(session.timer.poll_expired(cx));
-        let kind = if is_over(x, route) { Kind::TotalTimeout } else { Kind::StreamTimeout };
-        Poll::Ready(Err(Fault::proxy(kind)))
+        Poll::Ready(Err(expired(x, route, Fault::proxy(Kind::StreamTimeout))))
     })
     .await
 }
@@ -470,6 +476,11 @@ fn bounded(x: &Exchange, route: &Route, gap: Duration) -> Duration {
         None => gap,
         Some(total) => gap.min(total.saturating_sub(x.notes.began.elapsed())),
     }
+}
+
+/// What a wait that was [`bounded`] has ended with: this, unless it was the request's whole time that ended.
+fn expired(x: &Exchange, route: &Route, fault: Fault) -> Fault {
+    if is_over(x, route) { Fault::proxy(Kind::TotalTimeout) } else { fault }
 }
 
 fn is_over(x: &Exchange, route: &Route) -> bool {

@@ -79,6 +79,11 @@ impl Pump {
         self.ended && self.backlog.is_empty()
     }
 
+    /// Whether it stands still because the side it goes to takes nothing.
+    pub(crate) fn waits_for_sink(&self) -> bool {
+        !self.backlog.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0)
+    }
+
     /// Forgets where the body goes: it will go elsewhere. The reader stays where it is.
     pub(crate) fn redirect(&mut self, framing: Framing) {
         self.writer = BodyWriter::new(framing);
