@@ -276,6 +276,11 @@ impl Peer {
         let _ = self.reader.to_end();
     }
 
+    /// Does nothing and reads nothing until the test ends.
+    pub fn stand_still(&self) {
+        self.state.until("the end of the test", |state| state.closed.then_some(()));
+    }
+
     fn note(&self, mut request: Request) -> Request {
         request.connection = self.number;
         self.state.with(|state| state.requests.push(request.clone()));
