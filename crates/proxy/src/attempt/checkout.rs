@@ -11,12 +11,12 @@ use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::dial::dial;
 
-use super::{GONE, Upstream, is_client_gone};
+use super::{GONE, Upstream, bounded, expired, is_client_gone};
 use crate::balance;
 use crate::exchange::Exchange;
 use crate::pool::{Grant, Lease, Parked, Pool, Server};
 use crate::session::Session;
-use crate::snapshot::Arm;
+use crate::snapshot::{Arm, Route};
 use crate::worker::{Command, Worker};
 
 /// Finds a server that was not tried yet, if there is one, and gets a connection to it. `fresh` asks for a new connection
@@ -24,6 +24,7 @@ use crate::worker::{Command, Worker};
 pub(super) async fn checkout(
     session: &mut Session,
     x: &mut Exchange,
+    route: &Route,
     arm: &Arm,
     tried: &[usize],
     fresh: bool,
@@ -33,7 +34,7 @@ pub(super) async fn checkout(
         && let Some(server) = x.notes.server.and_then(|number| pool.servers.get(number))
         && let Some(lease) = server.lease(&pool.gate)
     {
-        return connect(session, x, arm, lease).await;
+        return connect(session, x, route, arm, lease).await;
     }
     let choice = if pool.limited && pool.gate.waiting() > 0 {
         Choice::Saturated
@@ -48,9 +49,9 @@ pub(super) async fn checkout(
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
-            connect(session, x, arm, lease).await
+            connect(session, x, route, arm, lease).await
         }
-        Choice::Saturated => queue(session, x, arm).await,
+        Choice::Saturated => queue(session, x, route, arm).await,
     }
 }
 
@@ -106,13 +107,14 @@ fn pick(worker: &Worker, pool: &Pool, tier: &dyn Fn(&Server) -> bool) -> Option<
 }
 
 /// Waits for a server below its limit, in the order of arrival across all workers.
-async fn queue(session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<Upstream, Fault> {
+async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm) -> Result<Upstream, Fault> {
     let pool = &arm.pool;
     let began = Instant::now();
+    let patience = bounded(x, route, arm.timeouts.queue);
     let result = loop {
         let Some(waiting) = pool.gate.queue() else { break Err(Fault::proxy(Kind::QueueFull)) };
         ask_for_room(&session.worker, pool);
-        session.timer.arm(began, arm.timeouts.queue);
+        session.timer.arm(began, patience);
         let granted = poll_fn(|cx| {
             if let Poll::Ready(grant) = waiting.poll(cx) {
                 return Poll::Ready(Ok(grant));
@@ -120,7 +122,7 @@ async fn queue(session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<Ups
             if is_client_gone(session, cx) {
                 return Poll::Ready(Err(GONE));
             }
-            session.timer.poll_expired(cx).map(|()| Err(Fault::proxy(Kind::QueueTimeout)))
+            session.timer.poll_expired(cx).map(|()| Err(expired(x, route, Fault::proxy(Kind::QueueTimeout))))
         })
         .await;
         drop(waiting);
@@ -144,7 +146,7 @@ async fn queue(session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<Ups
     x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
     match conn {
         Some(conn) => Ok(Upstream::new(conn, lease, true)),
-        None => connect(session, x, arm, lease).await,
+        None => connect(session, x, route, arm, lease).await,
     }
 }
 
@@ -161,9 +163,15 @@ fn ask_for_room(worker: &Worker, pool: &Pool) {
     }
 }
 
-async fn connect(session: &mut Session, x: &mut Exchange, arm: &Arm, lease: Lease) -> Result<Upstream, Fault> {
+async fn connect(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    lease: Lease,
+) -> Result<Upstream, Fault> {
     let began = Instant::now();
-    session.timer.arm(began, arm.timeouts.connect);
+    session.timer.arm(began, bounded(x, route, arm.timeouts.connect));
     let dialled = {
         let mut dialling = pin!(dial(&lease.server().id.address));
         poll_fn(|cx| {
@@ -174,7 +182,7 @@ async fn connect(session: &mut Session, x: &mut Exchange, arm: &Arm, lease: Leas
                 return Poll::Ready(Err(GONE));
             }
             ready!(session.timer.poll_expired(cx));
-            Poll::Ready(Err(Fault::server(Kind::ConnectTimeout, Retry::Always)))
+            Poll::Ready(Err(expired(x, route, Fault::server(Kind::ConnectTimeout, Retry::Always))))
         })
         .await
     };
