@@ -332,6 +332,13 @@ mod tests {
             applied(&told[..1], "10.0.0.1", &quiet(Client::Append, Format::Rfc7239)),
             "Forwarded: for=1.1.1.1, for=10.0.0.1;host=\"example.com:81\";proto=https\r\n"
         );
+        // A list that would swallow what is appended is not continued.
+        for open in ["for=\"8.8.8.8, for=1.1.1.1", "for=8.8.8.8, for=1.1.1.1;x=a\\"] {
+            assert_eq!(
+                applied(&[("Forwarded", open)], "10.0.0.1", &quiet(Client::Append, Format::Rfc7239)),
+                "Forwarded: for=1.1.1.1, for=10.0.0.1;host=\"example.com:81\";proto=https\r\n"
+            );
+        }
         // Two families that differ would be two stories: the one that is continued stays.
         let both = [("Forwarded", "for=9.9.9.9"), ("X-Forwarded-For", "1.1.1.1")];
         let only = |rules: &Rules| applied(&both, "10.0.0.1", rules).lines().next().map(str::to_owned);

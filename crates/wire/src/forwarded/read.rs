@@ -64,6 +64,20 @@ pub(super) fn last_element(list: &[u8]) -> (&[u8], &[u8]) {
     (b"", list.trim_ascii())
 }
 
+/// Whether each quoted string of a list ends in it, so that it reads the same from the left, from the right, and with
+/// another list behind it.
+pub(super) fn is_whole(list: &[u8]) -> bool {
+    let mut rest = list;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'\\' {
+            return false;
+        }
+        let Some(length) = closing_quote(&rest[at + 1..]) else { return false };
+        rest = &rest[at + 1 + length + 1..];
+    }
+    true
+}
+
 /// The address of the one `for` parameter of a `Forwarded` element.
 pub(super) fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::head::{Head, Version};
 use crate::known::Known;
 
+use super::read::is_whole;
 use super::{Client, Format, Rules};
 
 /// How a request reached us.
@@ -82,6 +83,10 @@ fn tell_rest(head: &mut Head, arrival: Arrival) {
 fn tell_forwarded(head: &mut Head, first: Option<IpAddr>, last: IpAddr, arrival: Arrival) {
     // A colon or a bracket makes a value more than a token (RFC 7239 section 4).
     let quoted = head.authority().iter().any(|byte| matches!(byte, b':' | b'['));
+    // A quote that is left open would swallow what we append: such a list is summed up like that of another family.
+    if !head.values_of(Known::Forwarded).all(is_whole) {
+        head.remove_known(Known::Forwarded);
+    }
     let draft = head.begin_field(Known::Forwarded, b"Forwarded");
     if head.has(Known::Forwarded) {
         head.draft_values(Known::Forwarded);
