@@ -27,6 +27,8 @@ mod server;
 mod status;
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
@@ -64,7 +66,11 @@ impl Admin {
             AdminBind::Unix(path) => Address::Unix(path.clone()),
         };
         let started = (SystemTime::now(), Instant::now());
-        match bind(&wanted, Some(0o600), 1) {
+        let bound = match &wanted {
+            Address::Tcp(address) => bind_alone(*address),
+            Address::Unix(_) => bind(&wanted, Some(0o600), 1),
+        };
+        match bound {
             Ok((actual, bound)) => Ok(Some(Admin { actual, bound, started })),
             Err(error) => Err(Mistake::new(admin.span.clone(), format!("cannot bind admin: {wanted}: {error}"))),
         }
@@ -74,6 +80,14 @@ impl Admin {
     pub fn address(&self) -> String {
         self.actual.to_string()
     }
+}
+
+/// Binds an address for this process alone. Listeners share theirs, but an operator who asks here must not be answered now
+/// by one process and now by another.
+fn bind_alone(address: SocketAddr) -> io::Result<(Address, Vec<Bound>)> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok((Address::Tcp(listener.local_addr()?), vec![Bound::Tcp(listener)]))
 }
 
 /// Serves the operator until the process ends.

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
-use testkit::{Folder, Refusing, Server};
+use testkit::{Folder, Refusing, Server, failure_of};
 
 use super::{Operator, in_turn, json, until};
-use crate::support::{before, start};
+use crate::support::{BINARY, before, start};
 
 #[test]
 fn one_connection_is_shown_everything_and_nothing_of_it_may_be_kept_or_framed() {
@@ -207,6 +207,17 @@ fn readiness_ends_at_once_and_life_does_not() {
     // The delay is there so that a balancer can look away: until then requests are served.
     assert_eq!(tidegate.client().get("/").text(), "app");
     assert!(tidegate.wait().success());
+}
+
+#[test]
+fn an_operator_never_speaks_to_two_processes() {
+    let server = Server::named("app");
+    let tidegate = before(&server);
+    let taken = tidegate.ready()["admin"].as_str().expect("an admin address");
+    let (code, said) =
+        failure_of(BINARY, &format!("admin: {taken}\nlisteners: {{ web: {{ bind: 127.0.0.1:0, deny: 403 }} }}\n"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains(&format!("cannot bind admin: {taken}: ")), "{said}");
 }
 
 #[test]
