@@ -24,22 +24,16 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 7] = [
-    process::CASES,
-    listeners::CASES,
-    levels::CASES,
-    endings::CASES,
-    matching::CASES,
-    policies::CASES,
-    pools::CASES,
-];
+const AREAS: [&[Case]; 7] =
+    [process::CASES, listeners::CASES, levels::CASES, endings::CASES, matching::CASES, policies::CASES, pools::CASES];
 
 /// Cases that run at a time in each area: most of them only wait.
 const AT_ONCE: usize = 6;
 
 #[test]
 fn every_key_has_a_case() {
-    let cases: Vec<&str> = AREAS.iter().flat_map(|area| area.iter()).flat_map(|(keys, _)| keys.iter().copied()).collect();
+    let cases: Vec<&str> =
+        AREAS.iter().flat_map(|area| area.iter()).flat_map(|(keys, _)| keys.iter().copied()).collect();
     let keys = config::all_keys();
     let missing: Vec<_> = keys.iter().filter(|key| !cases.contains(&key.as_str())).collect();
     assert!(missing.is_empty(), "keys whose effect no case shows: {missing:#?}");

@@ -5,6 +5,7 @@ mod support;
 mod admin;
 mod attacks;
 mod http1;
+mod keys;
 mod limits;
 mod pools;
 mod routes;

@@ -43,7 +43,9 @@ pub(super) const CASES: &[Case] = &[
 fn each(keys: &str, servers: &[(&str, &dyn Place)], pools: &str, check: impl Fn(&Tidegate)) {
     for web in [
         format!("listeners: {{ web: {{ bind: 127.0.0.1:0, {keys} }} }}"),
-        format!("listeners: {{ web: {{ bind: 127.0.0.1:0 }} }}\nsites: {{ s: {{ hosts: default, listeners: web, {keys} }} }}"),
+        format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0 }} }}\nsites: {{ s: {{ hosts: default, listeners: web, {keys} }} }}"
+        ),
         format!("listeners: {{ web: {{ bind: 127.0.0.1:0, routes: [{{ {keys} }}] }} }}"),
     ] {
         check(&start(&format!("{web}\n{pools}"), servers));
@@ -97,7 +99,8 @@ sites:
 
 /// A block matches when it and one of its own match, and ends there.
 fn nested() {
-    let routes = "routes: [{ match: { path: /a/* }, routes: [{ match: { path: /a/b }, respond: 201 }] }, { respond: 202 }]";
+    let routes =
+        "routes: [{ match: { path: /a/* }, routes: [{ match: { path: /a/b }, respond: 201 }] }, { respond: 202 }]";
     let listener = format!("listeners: {{ web: {{ bind: 127.0.0.1:0, {routes} }} }}\n");
     let site = format!(
         "listeners: {{ web: {{ bind: 127.0.0.1:0 }} }}\nsites: {{ s: {{ hosts: default, listeners: web, {routes} }} }}\n"

@@ -38,7 +38,10 @@ fn listeners() {
 
 fn role() {
     assert_eq!(alone("role: http").client().get("/").status, 200);
-    assert_refused("listeners: { web: { bind: 127.0.0.1:0, role: tcp, respond: 200 } }", "`tcp` is planned");
+    assert_refused(
+        "listeners: { web: { bind: 127.0.0.1:0, role: tcp, respond: 200 } }",
+        "`tcp` of listener `web` is planned",
+    );
 }
 
 fn http() {

@@ -57,7 +57,8 @@ fn response() {
 }
 
 fn remove() {
-    let (request, _) = through("headers: { request: { remove: [x-a] } }", &get("/a/", "X-A: 1\r\nX-B: 2\r\nx-a: 3\r\n"));
+    let (request, _) =
+        through("headers: { request: { remove: [x-a] } }", &get("/a/", "X-A: 1\r\nX-B: 2\r\nx-a: 3\r\n"));
     assert_eq!((request.fields.has("x-a"), request.fields.value("x-b")), (false, Some("2")));
 }
 

@@ -2,15 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use testkit::{Folder, Names, Server, Start, Tidegate};
+use testkit::{Folder, Names, Server, Start, Tidegate, ok};
 
-use super::{Case, fate};
-use crate::support::{BINARY, ask, before, get, start};
+use super::Case;
+use crate::support::{BINARY, PLAIN, ask, get, post, start};
 
 pub(super) const CASES: &[Case] = &[
     (&["include"], include),
     (&["workers"], workers),
     (&["state"], state),
+    (&["splice"], splice),
     (&["access_log", "access_log.to"], access_log_elsewhere),
     (&["access_log.to"], no_access_log),
     (&["access_log.format"], access_log_combined),
@@ -56,6 +57,18 @@ fn state() {
     let there = |name: &str| folder.path().join("var").join(name).exists();
     assert!(there("access.log") && there("admin.sock"));
     assert_eq!(tidegate.client().get("/").status, 200);
+}
+
+/// Large bodies go through pipes only if they may.
+fn splice() {
+    let server = Server::http(|_| ok([b'x'; 1 << 20]));
+    for (splice, through_pipes) in [(true, true), (false, false)] {
+        let text = format!("splice: {splice}\n{PLAIN}");
+        let tidegate = start(&text, &[("APP", &server)]);
+        assert_eq!(tidegate.client().get("/").body.len(), 1 << 20);
+        let spliced: f64 = tidegate.metric("tidegate_spliced_bytes_total", &[]).iter().sum();
+        assert_eq!(spliced > 0.0, through_pipes, "splice: {splice}");
+    }
 }
 
 fn access_log_elsewhere() {
@@ -114,7 +127,8 @@ fn delay() {
 /// What is under way is cut when the time is over; by itself it would go on for longer than a test waits.
 fn drain() {
     let server = Server::script(testkit::Peer::hang);
-    let text = "shutdown: { drain: 100ms }\nlisteners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [@APP] }\n";
+    let text =
+        "shutdown: { drain: 100ms }\nlisteners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [@APP] }\n";
     let mut tidegate = start(text, &[("APP", &server)]);
     let mut client = tidegate.client();
     client.send(get("/", ""));
@@ -164,11 +178,10 @@ fn defaults_of_listeners() {
 
 fn defaults_of_routes() {
     let server = Server::echo();
-    assert_eq!(fate(&before(&server), "/").0, 200);
     let text = "defaults: { route: { limits: { request_body: 4B } } }\n\
                 listeners: { web: { bind: 127.0.0.1:0, routes: [{ to: app }] } }\npools: { app: [@APP] }\n";
     let tidegate = start(text, &[("APP", &server)]);
-    assert_eq!(ask(&tidegate, &crate::support::post("/", "12345")).status, 413);
+    assert_eq!(ask(&tidegate, &post("/", "12345")).status, 413);
 }
 
 fn end(tidegate: &mut Tidegate) {
