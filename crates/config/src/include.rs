@@ -59,7 +59,14 @@ fn files(wanted: &Wanted, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Vec
     if !glob::is_pattern(&wanted.pattern) {
         return vec![wanted.pattern.clone()];
     }
-    match glob::matches(sources.dir_of(&wanted.span.file), &wanted.pattern) {
+    let dir = sources.dir_of(&wanted.span.file);
+    if let Some(folder) = Path::new(&wanted.pattern).parent().filter(|folder| !glob::is_pattern(&folder.to_string_lossy()))
+        && dir.join(folder).is_dir()
+    {
+        // A file that appears there changes the folder.
+        sources.read.borrow_mut().push(dir.join(folder));
+    }
+    match glob::matches(dir, &wanted.pattern) {
         Ok(found) => found,
         Err(why) => {
             mistakes.note(&wanted.span, format!("`include`: {why}"));

@@ -28,7 +28,7 @@ pub struct LoadOptions<'a> {
 pub struct Loaded {
     /// What it means.
     pub spec: Spec,
-    /// Every file that was read, for watching; folders of includes are not among them.
+    /// Every file that was read, and the folders in which patterns of `include` looked for more, for watching.
     pub files: Vec<PathBuf>,
     /// What is allowed but probably not meant, such as a pool that nothing uses.
     pub warnings: Vec<Mistake>,

@@ -40,6 +40,8 @@ pub struct Plane {
     /// Connections that each listener may hold where it does not say.
     pub most_connections: usize,
     log: Option<(config::spec::AccessLog, Log)>,
+    /// Lines that logs before the one at hand have dropped.
+    dropped_before: u64,
 }
 
 impl Plane {
@@ -57,6 +59,7 @@ impl Plane {
             reloads: (0, 0),
             most_connections,
             log: None,
+            dropped_before: 0,
         }
     }
 
@@ -109,9 +112,10 @@ impl Plane {
             .collect();
         self.registry.keep_routes(|listener, route| alive.contains(&(listener.to_owned(), route.to_owned())));
         if spec.access_log.is_none() {
-            self.log = None;
+            self.forget_log();
             self.fleet.tell_all(|_| Command::Log(None));
         } else if let Some((wanted, log)) = log {
+            self.forget_log();
             self.fleet.tell_all(|_| Command::Log(Some(log.sink())));
             self.log = Some((wanted, log));
         }
@@ -139,7 +143,14 @@ impl Plane {
 
     /// Access lines that were dropped because the log's disk was too slow.
     pub fn dropped_lines(&self) -> u64 {
-        self.log.as_ref().map_or(0, |(_, log)| log.dropped())
+        self.dropped_before + self.log.as_ref().map_or(0, |(_, log)| log.dropped())
+    }
+
+    /// The workers' last lines still reach a log that is forgotten here: it ends with the last of its sinks.
+    fn forget_log(&mut self) {
+        if let Some((_, log)) = self.log.take() {
+            self.dropped_before += log.dropped();
+        }
     }
 
     /// Writes what the access log still holds.

@@ -48,6 +48,8 @@ pub struct Process {
     /// How it was started.
     pub options: Options,
     ready: Cell<bool>,
+    /// The files of the configuration as they were when they were read last.
+    watched: RefCell<Watch>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -130,6 +132,7 @@ async fn live(options: Options) -> ExitCode {
         plane: RefCell::new(Plane::new(fleet, most_connections)),
         options,
         ready: Cell::new(false),
+        watched: RefCell::new(Watch::of(&loaded.files)),
         reloading: tokio::sync::Mutex::new(()),
     });
     let admin = match admin::Admin::bind(&loaded.spec) {
@@ -166,7 +169,15 @@ impl Process {
     /// # Errors
     /// Everything that is wrong; what was in force stays in force.
     pub async fn reload(&self, why: &str) -> Result<u64, Mistakes> {
-        self.replace(why, || load(&self.options)).await
+        let load = || {
+            // Files that are wrong are read again when they change again, not before.
+            let seen = self.watched.borrow().again();
+            self.watched.replace(seen);
+            let loaded = load(&self.options)?;
+            self.watched.replace(Watch::of(&loaded.files));
+            Ok(loaded)
+        };
+        self.replace(why, load).await
     }
 
     /// Puts another configuration in force.
@@ -243,28 +254,19 @@ impl Process {
     }
 
     async fn watch_files(self: Rc<Process>) {
-        let files = || self.plane.borrow().loaded.as_ref().map(|loaded| loaded.files.clone()).unwrap_or_default();
-        let mut known = Watch::of(&files());
-        let mut generation = self.plane.borrow().snapshot.generation;
         let mut pending = None;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let now_in_force = self.plane.borrow().snapshot.generation;
-            if now_in_force != generation {
-                // Whoever reloaded has read the files as they were then; a change since then is seen next time.
-                (generation, known, pending) = (now_in_force, Watch::of(&files()), None);
-                continue;
-            }
+            let known = self.watched.borrow().clone();
             let now = known.again();
             // Two looks that agree: an editor may be half way through.
-            if now != known && pending.as_ref() == Some(&now) {
-                known = now;
-                pending = None;
-                // What is wrong has been logged.
-                let _ = self.reload("file changed").await;
-            } else {
+            if now == known || pending.as_ref() != Some(&now) {
                 pending = (now != known).then_some(now);
+                continue;
             }
+            pending = None;
+            // What is wrong has been logged.
+            let _ = self.reload("file changed").await;
         }
     }
 

@@ -81,10 +81,18 @@ impl Registry {
 
     /// A server's state. Nothing about it changes before [`Registry::commit`].
     pub fn server(&mut self, id: &ServerId, authority: &str, weight: u32) -> Arc<Server> {
+        // An address that a name has gained is treated as the operator treats that name.
+        let sibling = |known: &&Known| known.server.id.pool == id.pool && known.server.id.name == id.name;
+        let (by_hand, drained) = self
+            .servers
+            .values()
+            .find(sibling)
+            .map_or((weight, false), |known| (known.server.weight(), known.server.is_drained()));
         let (workers, next_slot) = (self.workers, &mut self.next_slot);
         let known = self.servers.entry(id.clone()).or_insert_with(|| {
             let server = Server::new(id.clone(), authority, *next_slot, workers);
-            server.set_weight(weight);
+            server.set_weight(by_hand);
+            server.set_drained(drained);
             *next_slot += 1;
             Known { server: Arc::new(server), weight }
         });

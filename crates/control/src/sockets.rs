@@ -9,7 +9,7 @@ use base::ids::WorkerId;
 use config::Span;
 use config::spec::{Bind, BindAddress, Spec};
 use net::Address;
-use net::listen::{Bound, bind};
+use net::listen::{Bound, bind, probe};
 use proxy::snapshot::ListenerId;
 use proxy::worker::{Command, Fleet, SocketId};
 use tokio::sync::mpsc::Sender;
@@ -60,7 +60,7 @@ impl Sockets {
                 if self.open.contains_key(&key) {
                     continue;
                 }
-                match bind_one(at, workers) {
+                match self.bind_one(at, workers) {
                     Ok((actual, sockets)) => fresh.push((key, actual, sockets)),
                     Err(error) => failed.push(Unbound {
                         message: format!("cannot bind listener `{}`: {}: {error}", listener.name, at.address),
@@ -105,6 +105,31 @@ impl Sockets {
         }
     }
 
+    fn bind_one(&self, at: &Bind, workers: usize) -> std::io::Result<(Address, Vec<Bound>)> {
+        match &at.address {
+            BindAddress::Ip(address) => self.bind_free(&Address::Tcp(*address), workers),
+            BindAddress::Unix { path, mode } => bind(&Address::Unix(path.clone()), *mode, workers),
+            BindAddress::AnyFamily(port) => {
+                let both = Address::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)));
+                // A host without IPv6 still has every address of the one family it has.
+                match self.bind_free(&both, workers) {
+                    Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+                        self.bind_free(&Address::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()), workers)
+                    }
+                    bound => bound,
+                }
+            }
+        }
+    }
+
+    /// Binds an address that nobody has, or that we have ourselves under another listener's name.
+    fn bind_free(&self, address: &Address, workers: usize) -> std::io::Result<(Address, Vec<Bound>)> {
+        if !self.open.values().any(|entry| entry.actual == *address) {
+            probe(address)?;
+        }
+        bind(address, None, workers)
+    }
+
     /// The addresses on which a listener really listens.
     pub fn actual(&self, listener: &str) -> Vec<String> {
         self.open.iter().filter(|((name, _), _)| name == listener).map(|(_, entry)| entry.actual.to_string()).collect()
@@ -120,18 +145,5 @@ fn close(entry: &Entry, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
     {
         // Nobody can connect to it any more; if it is gone already, all the better.
         let _ = std::fs::remove_file(path);
-    }
-}
-
-fn bind_one(at: &Bind, workers: usize) -> std::io::Result<(Address, Vec<Bound>)> {
-    match &at.address {
-        BindAddress::Ip(address) => bind(&Address::Tcp(*address), None, workers),
-        BindAddress::Unix { path, mode } => bind(&Address::Unix(path.clone()), *mode, workers),
-        BindAddress::AnyFamily(port) => {
-            let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
-            // A host without IPv6 still has every address of the one family it has.
-            bind(&Address::Tcp(both), None, workers)
-                .or_else(|_| bind(&Address::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()), None, workers))
-        }
     }
 }

@@ -61,6 +61,21 @@ pub fn bind(address: &Address, mode: Option<u32>, count: usize) -> io::Result<(A
     }
 }
 
+/// Whether nobody listens at an address yet. Our own sockets share an address with one another, and would share it with
+/// those of another process as well, which is never what its operator meant.
+///
+/// # Errors
+/// Somebody does, or the address is not ours to bind.
+pub fn probe(address: &Address) -> io::Result<()> {
+    let Address::Tcp(address) = address else { return Ok(()) };
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(!v6.ip().is_unspecified())?;
+    }
+    socket.bind(&(*address).into())
+}
+
 fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -60,7 +60,10 @@ pub(crate) async fn attempt(
     loop {
         x.notes.tries = x.notes.tries.saturating_add(1);
         let fault = match checkout(session, x, route, arm, &tried, stale).await {
-            Err(fault) => fault,
+            Err(fault) => {
+                finish::unconnected(session, x, arm, fault);
+                fault
+            }
             Ok(mut upstream) => {
                 x.notes.reused = upstream.reused;
                 if let Some(server) = upstream.server() {
@@ -189,7 +192,10 @@ async fn send(
     let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
     let (mut begun, mut broken, mut interim) = (false, false, 0);
     let sent_at = Instant::now();
-    session.timer.arm(sent_at, bounded(x, route, arm.timeouts.response));
+    // A client that was not told to go on yet does not stand still.
+    let sends = !x.upload.is_read() && !x.client.awaits_continue;
+    let gap = if sends { route.request_body } else { arm.timeouts.response };
+    session.timer.arm(sent_at, bounded(x, route, gap));
     poll_fn(|cx| {
         if !begun {
             begun = true;
@@ -234,7 +240,11 @@ async fn send(
             }
             upstream.conn.keep(&block[range]);
             drop(block);
+            let awaited = x.client.awaits_continue;
             pass_interim(session, x, cx)?;
+            if awaited && !x.client.awaits_continue {
+                session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
+            }
         }
         if x.upload.is_done() && is_client_gone(session, cx) {
             return Poll::Ready(Err(GONE));
@@ -242,7 +252,7 @@ async fn send(
         ready!(session.timer.poll_expired(cx));
         Poll::Ready(Err(if is_over(x, route) {
             Fault::proxy(Kind::TotalTimeout)
-        } else if x.upload.is_done() || broken {
+        } else if broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue {
             Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
         } else {
             Fault::client(Kind::BodyTimeout)

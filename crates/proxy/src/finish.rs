@@ -85,6 +85,19 @@ pub(crate) fn attempt(session: &Session, x: &Exchange, upstream: &Upstream, faul
     });
 }
 
+/// Counts one try at a server that got no connection.
+pub(crate) fn unconnected(session: &Session, x: &Exchange, arm: &Arm, fault: Fault) {
+    let server = x.notes.server.and_then(|number| arm.pool.servers.get(number));
+    let Some(server) = server.filter(|_| fault.side == Side::Server) else { return };
+    server.stats.shard(session.worker.id).count(&Outcome {
+        status: 0,
+        fault: Some(fault),
+        bytes_in: 0,
+        bytes_out: 0,
+        total_us: micros(x.notes.connect.unwrap_or_default()),
+    });
+}
+
 /// Puts a server's connection back where the next request finds it, or hands it to one that waits.
 pub(crate) fn park(session: &Session, x: &Exchange, arm: &Arm, upstream: Upstream) {
     let now = x.notes.began + x.notes.response.unwrap_or_default();
