@@ -51,7 +51,8 @@ fn includes_merge_maps() {
     );
     let loaded = folder.load(&[]).expect("no mistakes");
     let server = |n: usize| format!("{:?}", loaded.spec.pools[n].servers[0].address);
-    assert_eq!(loaded.files.len(), 4);
+    assert_eq!(loaded.files.iter().filter(|file| file.is_file()).count(), 4);
+    assert!(loaded.files.iter().any(|folder| folder.is_dir() && folder.ends_with("conf.d")), "new files are seen");
     assert!(server(0).ends_with("conf.d/s\")") && !server(1).contains("conf.d/s"), "{} {}", server(0), server(1));
     assert_eq!(loaded.warnings.len(), 1, "pool q is never used");
 }
