@@ -47,7 +47,9 @@ fn names_under(manifest: &str, heading: &str) -> Vec<String> {
 fn dependencies() -> BTreeMap<String, Vec<String>> {
     let folders = fs::read_dir(root().join("crates")).expect("a folder");
     let names = folders.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    names.map(|name| (name.clone(), names_under(&read(format!("crates/{name}/Cargo.toml")), "[dependencies]"))).collect()
+    names
+        .map(|name| (name.clone(), names_under(&read(format!("crates/{name}/Cargo.toml")), "[dependencies]")))
+        .collect()
 }
 
 #[test]
@@ -73,7 +75,10 @@ fn what_touches_the_system_stays_where_it_is() {
     }
     for (package, allowed) in KEPT_TO {
         for name in allowed {
-            assert!(all[*name].iter().any(|used| used == package), "`{name}` no longer uses `{package}`: correct KEPT_TO");
+            assert!(
+                all[*name].iter().any(|used| used == package),
+                "`{name}` no longer uses `{package}`: correct KEPT_TO"
+            );
         }
     }
 }

@@ -16,7 +16,11 @@ fn no_file_is_too_long_to_be_read() {
         }
         let lines = read(&path).lines().count();
         let excused = LONGER.iter().any(|(file, _)| path.ends_with(file));
-        assert!(lines <= MOST_LINES || excused, "{}: {lines} lines; split it, or say in LONGER why not", path.display());
+        assert!(
+            lines <= MOST_LINES || excused,
+            "{}: {lines} lines; split it, or say in LONGER why not",
+            path.display()
+        );
         assert!(lines > MOST_LINES || !excused, "{} is short enough: take it out of LONGER", path.display());
     }
 }
