@@ -85,7 +85,7 @@ impl<'a> Start<'a> {
     pub fn text(self, config: &str) -> Tidegate {
         let folder = Folder::new();
         let file = folder.write("tidegate.yaml", config);
-        self.run(&file, folder)
+        self.run(&["run", &file.display().to_string()], folder)
     }
 
     /// With a file as it stands.
@@ -93,16 +93,24 @@ impl<'a> Start<'a> {
     /// # Panics
     /// It does not start.
     pub fn file(self, file: &Path) -> Tidegate {
-        self.run(file, Folder::new())
+        self.run(&["run", &file.display().to_string()], Folder::new())
     }
 
-    fn run(self, file: &Path, folder: Folder) -> Tidegate {
+    /// With another command than `run`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn command(self, arguments: &[&str]) -> Tidegate {
+        self.run(arguments, Folder::new())
+    }
+
+    fn run(self, arguments: &[&str], folder: Folder) -> Tidegate {
         let (ready, write_end) = std::io::pipe().expect("a pipe");
         // The shell moves the pipe from its standard input to descriptor 3, and becomes the program.
         let limit = self.descriptors.map(|count| format!("ulimit -n {count} && ")).unwrap_or_default();
         let script = format!("{limit}exec \"$0\" \"$@\" 3>&0 </dev/null");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &script, self.binary, "run"]).arg(file).args(["--ready-fd", "3"]);
+        command.args(["-c", &script, self.binary]).args(arguments).args(["--ready-fd", "3"]);
         for set in &self.sets {
             command.args(["--set", set]);
         }
@@ -119,7 +127,8 @@ impl<'a> Start<'a> {
             let _ = child.kill();
             let _ = child.wait();
             let err = lines.with(|lines| lines.err.join("\n"));
-            panic!("tidegate did not start\n{err}\n{}", fs::read_to_string(file).unwrap_or_default());
+            let config = fs::read_to_string(folder.path().join("tidegate.yaml")).unwrap_or_default();
+            panic!("tidegate did not start\n{err}\n{config}");
         };
         let ready = serde_json::from_str(&line).expect("one line of JSON");
         Tidegate { child, folder, ready, lines }
@@ -219,6 +228,16 @@ impl Tidegate {
     /// Every access line so far.
     pub fn log(&self) -> Vec<Value> {
         self.lines.with(|lines| lines.out.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Waits for a line on standard output, and answers all that stands there by then.
+    ///
+    /// # Panics
+    /// There is none in time.
+    pub fn printed(&self, wanted: &str) -> String {
+        self.lines.until(&format!("the line {wanted:?}"), |lines| {
+            lines.out.iter().any(|line| line.contains(wanted)).then(|| lines.out.join("\n"))
+        })
     }
 
     /// Waits for a line of the process's own log.
