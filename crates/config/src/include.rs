@@ -60,7 +60,8 @@ fn files(wanted: &Wanted, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Vec
         return vec![wanted.pattern.clone()];
     }
     let dir = sources.dir_of(&wanted.span.file);
-    if let Some(folder) = Path::new(&wanted.pattern).parent().filter(|folder| !glob::is_pattern(&folder.to_string_lossy()))
+    if let Some(folder) =
+        Path::new(&wanted.pattern).parent().filter(|folder| !glob::is_pattern(&folder.to_string_lossy()))
         && dir.join(folder).is_dir()
     {
         // A file that appears there changes the folder.

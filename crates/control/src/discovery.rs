@@ -68,9 +68,13 @@ impl Names {
             Err(error) => {
                 match &old {
                     Some(kept) if !kept.is_empty() => {
-                        observe::log::warn(format_args!("`{name}` does not resolve, its last addresses are kept: {error}"));
+                        observe::log::warn(format_args!(
+                            "`{name}` does not resolve, its last addresses are kept: {error}"
+                        ));
                     }
-                    _ => observe::log::warn(format_args!("`{name}` does not resolve, it has no servers for now: {error}")),
+                    _ => observe::log::warn(format_args!(
+                        "`{name}` does not resolve, it has no servers for now: {error}"
+                    )),
                 }
                 (old.clone().unwrap_or_default(), AFTER_FAILURE)
             }

@@ -94,8 +94,7 @@ impl Plane {
 
         // From here on nothing can fail.
         let generation = self.snapshot.generation + 1;
-        let compiled =
-            compile::compile(spec, &names, &mut self.registry, generation, self.most_connections);
+        let compiled = compile::compile(spec, &names, &mut self.registry, generation, self.most_connections);
         self.names = names;
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
@@ -128,8 +127,7 @@ impl Plane {
     pub fn readdress(&mut self, names: Names) {
         let Some(loaded) = &self.loaded else { return };
         let generation = self.snapshot.generation;
-        let compiled =
-            compile::compile(&loaded.spec, &names, &mut self.registry, generation, self.most_connections);
+        let compiled = compile::compile(&loaded.spec, &names, &mut self.registry, generation, self.most_connections);
         self.names = names;
         self.switch(compiled);
     }

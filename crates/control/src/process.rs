@@ -58,9 +58,8 @@ const RESERVED: u64 = 64;
 
 /// Runs until a signal ends it.
 pub fn run(options: Options) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(tokio::runtime::LocalOptions::default());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default());
     match runtime {
         Ok(runtime) => runtime.block_on(live(options)),
         Err(error) => {
@@ -77,9 +76,7 @@ pub fn run(options: Options) -> ExitCode {
 pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = match &options.source {
-        Source::File(file) => {
-            config::load(&LoadOptions { file: file.clone(), sets: options.sets.clone(), env: &env })
-        }
+        Source::File(file) => config::load(&LoadOptions { file: file.clone(), sets: options.sets.clone(), env: &env }),
         Source::Text { name, text } => config::load_text_with(name, text, Path::new("."), &options.sets, &env),
     };
     loaded.map(in_state_folder)
@@ -184,11 +181,7 @@ impl Process {
     ///
     /// # Errors
     /// Everything that is wrong; what was in force stays in force.
-    pub async fn replace(
-        &self,
-        why: &str,
-        load: impl FnOnce() -> Result<Loaded, Mistakes>,
-    ) -> Result<u64, Mistakes> {
+    pub async fn replace(&self, why: &str, load: impl FnOnce() -> Result<Loaded, Mistakes>) -> Result<u64, Mistakes> {
         let _one_at_a_time = self.reloading.lock().await;
         let result = match load() {
             Ok(loaded) => self.apply(loaded).await,

@@ -375,7 +375,10 @@ async fn switch(
     mut upstream: Upstream,
 ) -> Result<After, Fault> {
     let agreed = x.facts.websocket
-        && x.response.values_of(Known::Upgrade).flat_map(hop::options).any(|name| name.eq_ignore_ascii_case(b"websocket"));
+        && x.response
+            .values_of(Known::Upgrade)
+            .flat_map(hop::options)
+            .any(|name| name.eq_ignore_ascii_case(b"websocket"));
     if !agreed || hop::strip(&mut x.response).is_err() {
         return Err(bad_response(x, "the server switched to a protocol that nobody asked for"));
     }
@@ -394,14 +397,9 @@ async fn switch(
     }
     reply::write_all(session, x, &out).await?;
     // A tunnel may live for days: it holds its counters and nothing of the snapshot.
-    let ended = relay::tunnel(
-        &session.worker,
-        &mut session.client,
-        &mut upstream.conn,
-        &session.timer,
-        arm.timeouts.tunnel,
-    )
-    .await;
+    let ended =
+        relay::tunnel(&session.worker, &mut session.client, &mut upstream.conn, &session.timer, arm.timeouts.tunnel)
+            .await;
     x.notes.bytes_in = ended.bytes_in;
     x.notes.bytes_out = ended.bytes_out;
     finish::attempt(session, x, &upstream, ended.fault);

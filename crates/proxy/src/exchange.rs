@@ -1,7 +1,7 @@
 //! The story of one request, top to bottom.
 //!
 //! Pin a snapshot, admit the request, find its route, walk the policies, attempt the destination, walk the policies back,
-//! relay, record. A fault anywhere becomes an answer. One edge leads back (a retry, inside [`attempt`](crate::attempt)),
+//! relay, record. A fault anywhere becomes an answer. One edge leads back (a retry, inside [`attempt`]),
 //! one skips ahead (an answer of our own).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -110,6 +110,7 @@ pub(crate) enum After {
 
 /// The listener that an exchange runs by, whatever is reloaded meanwhile.
 pub(crate) enum Pinned {
+    #[expect(clippy::redundant_allocation, reason = "see the worker's field")]
     Current(Rc<Arc<Snapshot>>, usize),
     Removed(Arc<Listener>),
 }

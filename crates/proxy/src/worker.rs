@@ -79,10 +79,15 @@ pub(crate) struct Worker {
     pub(crate) idle: Idle,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "a pin counts in this worker's memory, not in memory that all share"
+    )]
     snapshot: RefCell<Rc<Arc<Snapshot>>>,
     cursors: RefCell<FxHashMap<usize, Cursor>>,
     blocks: RefCell<Vec<Vec<u8>>>,
     outs: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "the boxes are lent out and come back: they are what is kept")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
     date: Cell<(u64, [u8; 29])>,
@@ -123,12 +128,19 @@ impl Fleet {
         for _ in 0..count {
             let (inbox, receiver) = unbounded_channel();
             inboxes.push(receiver);
-            peers.push(Peer { inbox, connections: AtomicUsize::new(0), spliced: AtomicU64::new(0), turns: Arc::default() });
+            peers.push(Peer {
+                inbox,
+                connections: AtomicUsize::new(0),
+                spliced: AtomicU64::new(0),
+                turns: Arc::default(),
+            });
         }
         let fleet = Arc::new(Fleet { peers, draining: AtomicBool::new(false) });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
-            thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(WorkerId(number), fleet, inbox))?;
+            thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || run(WorkerId(number), fleet, inbox))?;
         }
         Ok(fleet)
     }
@@ -353,6 +365,7 @@ impl Worker {
     }
 
     /// The snapshot of now, for as long as the caller holds it.
+    #[expect(clippy::redundant_allocation, reason = "see the field")]
     pub(crate) fn pin(&self) -> Rc<Arc<Snapshot>> {
         Rc::clone(&self.snapshot.borrow())
     }

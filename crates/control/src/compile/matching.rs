@@ -22,12 +22,8 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Host(pattern) => Condition::Host(vec![host(pattern)]),
         Predicate::Path(pattern) => Condition::Path(vec![path(pattern)]),
         Predicate::Method(test) => Condition::Method(vec![text(test)]),
-        Predicate::Header { name, value: test } => {
-            Condition::Header { name: name.clone(), values: vec![value(test)] }
-        }
-        Predicate::Cookie { name, value: test } => {
-            Condition::Cookie { name: name.clone(), values: vec![value(test)] }
-        }
+        Predicate::Header { name, value: test } => Condition::Header { name: name.clone(), values: vec![value(test)] },
+        Predicate::Cookie { name, value: test } => Condition::Cookie { name: name.clone(), values: vec![value(test)] },
         Predicate::Query { name, value: test } => Condition::Query { name: name.clone(), values: vec![value(test)] },
         Predicate::Client(client) => Condition::Client(vec![net(client)]),
         Predicate::Kind(spec::Kind::Http) => Condition::Kind(vec![Kind::Http]),

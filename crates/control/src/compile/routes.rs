@@ -7,9 +7,7 @@ use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::policy::Policy;
 use proxy::pool::Pool;
 use proxy::route::{Condition, HostPattern, Rule, Table};
-use proxy::snapshot::{
-    Arm, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts,
-};
+use proxy::snapshot::{Arm, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts};
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
@@ -46,8 +44,7 @@ pub(super) fn listener(
     most_connections: usize,
 ) -> Listener {
     let (id, connections) = registry.listener(&listener.name);
-    let mut flat =
-        Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
+    let mut flat = Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
         conditions: Vec::new(),
         policies: flat.policies_of(&listener.uses),
@@ -144,7 +141,9 @@ impl Flattener<'_> {
     fn route(&mut self, name: &str, ending: Ending, level: &Level) -> Route {
         // A pool decides over what happens before it is reached only if it is the one that every request reaches.
         let pool = match &ending {
-            Ending::Pools(arms) if arms.len() == 1 => self.spec.pools.iter().find(|pool| pool.name == *arms[0].pool.name),
+            Ending::Pools(arms) if arms.len() == 1 => {
+                self.spec.pools.iter().find(|pool| pool.name == *arms[0].pool.name)
+            }
             _ => None,
         };
         let (of_pool, limits_of_pool) = pool.map_or_else(Default::default, |pool| (pool.timeouts, pool.limits));
@@ -203,8 +202,7 @@ impl Flattener<'_> {
     fn arm(&self, id: spec::PoolId, up_to: u32, level: &Level) -> Arm {
         let pool = self.spec.pool(id);
         let timeouts = level.timeouts.or(pool.timeouts).or(self.listener.timeouts).or(spec::Timeouts::DEFAULT);
-        let retries =
-            level.retries.clone().or(&pool.retries).or(&self.listener.retries).or(&spec::Retries::standard());
+        let retries = level.retries.clone().or(&pool.retries).or(&self.listener.retries).or(&spec::Retries::standard());
         Arm {
             pool: Arc::clone(&self.pools[id.0]),
             up_to,

@@ -36,11 +36,8 @@ pub(super) async fn checkout(
     {
         return connect(session, x, route, arm, lease).await;
     }
-    let choice = if pool.limited && pool.gate.waiting() > 0 {
-        Choice::Saturated
-    } else {
-        choose(&session.worker, pool, tried)
-    };
+    let choice =
+        if pool.limited && pool.gate.waiting() > 0 { Choice::Saturated } else { choose(&session.worker, pool, tried) };
     match choice {
         Choice::None => Err(Fault::proxy(Kind::NoServer)),
         Choice::Idle(number, parked) => {

@@ -6,11 +6,7 @@ use std::sync::Arc;
 use super::Cursor;
 use crate::pool::Server;
 
-pub(super) fn pick(
-    servers: &[Arc<Server>],
-    cursor: &mut Cursor,
-    allowed: impl Fn(&Server) -> bool,
-) -> Option<usize> {
+pub(super) fn pick(servers: &[Arc<Server>], cursor: &mut Cursor, allowed: impl Fn(&Server) -> bool) -> Option<usize> {
     let start = cursor.advance() % servers.len().max(1);
     let mut best: Option<(usize, u64, u64)> = None;
     for step in 0..servers.len() {

@@ -42,11 +42,7 @@ impl Cursor {
     }
 }
 
-pub(super) fn pick(
-    servers: &[Arc<Server>],
-    cursor: &mut Cursor,
-    allowed: impl Fn(&Server) -> bool,
-) -> Option<usize> {
+pub(super) fn pick(servers: &[Arc<Server>], cursor: &mut Cursor, allowed: impl Fn(&Server) -> bool) -> Option<usize> {
     cursor.align(servers);
     let mut total = 0;
     let mut best: Option<usize> = None;
@@ -76,8 +72,7 @@ mod tests {
         let servers = servers(&[5, 1, 1]);
         let mut cursor = Cursor::of(0);
         for _ in 0..10 {
-            let picks: Vec<usize> =
-                (0..7).map(|_| pick(&servers, &mut cursor, |_| true).expect("a server")).collect();
+            let picks: Vec<usize> = (0..7).map(|_| pick(&servers, &mut cursor, |_| true).expect("a server")).collect();
             assert_eq!(picks.iter().filter(|pick| **pick == 0).count(), 5);
             assert_eq!(picks.iter().filter(|pick| **pick == 1).count(), 1);
             assert!(picks.windows(5).all(|run| run.iter().any(|pick| *pick != 0)), "{picks:?}");

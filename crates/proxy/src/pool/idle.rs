@@ -64,9 +64,8 @@ impl Idle {
     pub(crate) fn sweep(&self, now: Instant) {
         let mut closed = Vec::new();
         for parked in self.by_slot.borrow_mut().iter_mut() {
-            let keep = |parked: &Parked| {
-                parked.until > now && !parked.lease.server().is_retired() && is_silent(&parked.conn)
-            };
+            let keep =
+                |parked: &Parked| parked.until > now && !parked.lease.server().is_retired() && is_silent(&parked.conn);
             let mut at = 0;
             while at < parked.len() {
                 if keep(&parked[at]) {

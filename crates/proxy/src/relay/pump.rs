@@ -232,13 +232,7 @@ impl Pump {
             && self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
     }
 
-    fn poll_pipe(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-        from: &Conn,
-        to: &Conn,
-    ) -> Poll<Result<(), Stop>> {
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, worker: &Worker, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {
         let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
         loop {
             let left = self.reader.bulk().unwrap_or(0);

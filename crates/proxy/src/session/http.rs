@@ -52,11 +52,7 @@ enum Request {
     Nothing,
 }
 
-fn poll_request(
-    session: &mut Session,
-    waiting: &mut Waiting,
-    cx: &mut Context<'_>,
-) -> Poll<(Box<Exchange>, Request)> {
+fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<(Box<Exchange>, Request)> {
     let worker = Rc::clone(&session.worker);
     let mut exchange = worker.exchange();
     let polled = {
