@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("http", &["base", "wire", "net"]),
     ("observe", &["base", "wire"]),
     ("proxy", &["base", "wire", "net", "http", "observe"]),
-    ("config", &["base"]),
+    ("config", &["base", "wire"]),
     ("control", &["base", "wire", "net", "http", "observe", "proxy", "config"]),
     ("tidegate", &["base", "config", "control"]),
     ("testkit", &[]),
@@ -60,6 +60,16 @@ fn crates_know_only_those_below_them() {
         for used in uses.iter().filter(|used| known.contains_key(used.as_str())) {
             assert!(allowed.contains(&used.as_str()), "`{name}` may not import `{used}`: see ARCHITECTURE.md");
         }
+    }
+}
+
+#[test]
+fn dependencies_stand_where_this_test_looks() {
+    for name in dependencies().keys() {
+        let manifest = read(format!("crates/{name}/Cargo.toml"));
+        let headings = manifest.lines().filter(|line| line.starts_with('[') && line.contains("dependencies"));
+        let odd: Vec<&str> = headings.filter(|line| !["[dependencies]", "[dev-dependencies]"].contains(line)).collect();
+        assert!(odd.is_empty(), "crate `{name}` has dependencies that no test sees: {odd:?}");
     }
 }
 
