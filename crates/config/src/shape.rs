@@ -100,7 +100,7 @@ impl Shaper<'_, '_> {
     fn entries(&mut self, section: &'static Section, entries: &[Entry], node: &Node, label: &str) -> Map {
         let mut map = Map { span: node.span.clone(), label: label.to_owned(), items: Vec::new() };
         for entry in entries {
-            if std::ptr::eq(section, &TOP) && entry.key.starts_with("x-") {
+            if is_ignored(section, entry) {
                 continue;
             }
             let Some(key) = section.key(&entry.key) else {
@@ -149,8 +149,8 @@ impl Shaper<'_, '_> {
 
     fn check_complete(&mut self, section: &'static Section, entries: &[Entry], map: &Map) {
         // A misspelt key is one mistake, not also a missing one.
-        let misspelt =
-            |name| entries.iter().any(|e| section.key(&e.key).is_none() && !did_you_mean(&e.key, [name]).is_empty());
+        let is_unknown = |entry: &&Entry| section.key(&entry.key).is_none() && !is_ignored(section, entry);
+        let misspelt = |name| entries.iter().filter(is_unknown).any(|e| !did_you_mean(&e.key, [name]).is_empty());
         for key in section.live().filter(|key| key.required && !map.has(key.name) && !misspelt(key.name)) {
             self.mistakes.note(&map.span, format!("`{}` is missing in {}", key.name, map.label));
         }
@@ -245,6 +245,11 @@ fn item_label(inner: &Type, node: &Node, label: &str, number: Option<usize>) -> 
         Some(number) => format!("{} {number} of {label}", section.noun),
         None => label.to_owned(),
     }
+}
+
+/// Whether a key is only a place for anchors.
+fn is_ignored(section: &'static Section, entry: &Entry) -> bool {
+    std::ptr::eq(section, &TOP) && entry.key.starts_with("x-")
 }
 
 fn takes_list(ty: &Type) -> bool {

@@ -78,7 +78,9 @@ fn no_address_is_listened_on_twice() {
 #[test]
 fn a_listener_serves_routes_or_sites() {
     assert!(mistake("listeners: {a: {bind: ':1'}}").starts_with("listener `a` serves nothing"));
-    assert!(mistake("{}").starts_with("`listeners` is missing in the configuration"));
+    for text in ["{}", "{x-listeners: 1}"] {
+        assert!(mistake(text).starts_with("`listeners` is missing in the configuration"), "{text}");
+    }
     let both = "listeners: {a: {bind: ':1', deny: 403}}\nsites: {s: {hosts: x, listeners: a, deny: 403}}";
     assert!(mistake(both).contains("it can have only one of them"));
     let spec =
