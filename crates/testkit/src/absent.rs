@@ -1,6 +1,6 @@
 //! Addresses where no server answers, each in its own way.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 #[derive(Debug)]
 pub struct Refusing {
     address: String,
-    _socket: OwnedFd,
+    socket: OwnedFd,
 }
 
 /// An address where connections hang: its queue is full, and nobody accepts.
@@ -29,12 +29,18 @@ impl Refusing {
     #[expect(clippy::new_without_default, reason = "it takes a port")]
     pub fn new() -> Refusing {
         let (socket, address) = bound();
-        Refusing { address: address.to_string(), _socket: socket }
+        Refusing { address: address.to_string(), socket }
     }
 
     /// Where it is.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// From now on it listens.
+    pub(crate) fn into_listener(self) -> TcpListener {
+        listen(&self.socket, 128).expect("a listening socket");
+        TcpListener::from(self.socket)
     }
 }
 

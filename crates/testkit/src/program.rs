@@ -135,15 +135,29 @@ impl<'a> Start<'a> {
     }
 }
 
-/// Runs the program with a configuration that it should refuse: its exit code, and what it said on standard error.
+/// Runs the program with a configuration that it should refuse: its exit code, and what it said on standard error. There is
+/// no code if it serves instead.
 ///
 /// # Panics
 /// It cannot be run.
 pub fn failure_of(binary: &str, config: &str) -> (Option<i32>, String) {
     let folder = Folder::new();
     let file = folder.write("tidegate.yaml", config);
-    let output = output_of(binary, &["run", &file.display().to_string()]);
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let (ready, write_end) = std::io::pipe().expect("a pipe");
+    let mut command = Command::new(binary);
+    command.arg("run").arg(file).args(["--ready-fd", "0"]).current_dir(folder.path());
+    let mut child = command.stdin(write_end).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
+    drop(command);
+    let lines = Arc::<Shared<Lines>>::default();
+    collect(ready, &lines, |lines, line| lines.ready = Some(line));
+    collect(child.stderr.take().expect("a pipe"), &lines, |lines, line| lines.err.push(line));
+    let serves =
+        lines.within(START, |lines| (lines.ready.is_some() || lines.ended == 2).then_some(lines.ready.is_some()));
+    if serves != Some(false) {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("a child");
+    (status.code(), lines.with(|lines| lines.err.join("\n")))
 }
 
 /// Runs the program to its end.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use crate::absent::Refusing;
 use crate::message::{Broken, Reader, Request};
 use crate::socket::Socket;
 use crate::wait::{PATIENCE, Shared};
@@ -61,7 +62,15 @@ impl Server {
     /// # Panics
     /// The address cannot be had.
     pub fn at(address: &str, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Server {
-        let listener = TcpListener::bind(address).expect("an address to listen at");
+        Server::on(TcpListener::bind(address).expect("an address to listen at"), script)
+    }
+
+    /// The same at an address that has refused until now.
+    pub fn revive(dead: Refusing, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Server {
+        Server::on(dead.into_listener(), script)
+    }
+
+    fn on(listener: TcpListener, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Server {
         let address = listener.local_addr().expect("a bound address").to_string();
         Server::serve(address, script, move || listener.accept().map(|(stream, _)| Socket::Tcp(stream)))
     }

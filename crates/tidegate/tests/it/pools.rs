@@ -86,13 +86,11 @@ fn a_server_that_refuses_is_passed_over_at_once() {
 #[test]
 fn a_lone_server_that_refuses_is_502_and_tried_again_when_it_is_back() {
     let dead = Refusing::new();
-    let address = dead.address().to_owned();
-    let tidegate = start(&format!("listeners: {{ web: {{ bind: 127.0.0.1:0, to: '{address}' }} }}\n"), &[]);
+    let tidegate = start("listeners: { web: { bind: 127.0.0.1:0, to: '@APP' } }\n", &[("APP", &dead)]);
     let mut client = tidegate.client();
     assert_eq!(client.get("/down").status, 502);
     assert_eq!(tidegate.log_of("/down")["fault"], "connect");
-    drop(dead);
-    let _server = Server::at(&address, |peer| {
+    let _server = Server::revive(dead, |peer| {
         while peer.request().is_some() {
             peer.send(ok("back"));
         }
