@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 
 /// Packages that only these crates may use.
 const KEPT_TO: [(&str, &[&str]); 9] = [
-    ("tokio", &["net", "http", "proxy", "control"]),
+    ("tokio", &["net", "proxy", "control"]),
     ("socket2", &["net"]),
     ("hickory-resolver", &["net"]),
     ("rustix", &["net", "observe", "control", "testkit"]),
