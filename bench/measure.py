@@ -162,7 +162,8 @@ class Proxy(Daemon):
         for template in peer.templates:
             (self.folder / template).write_text(render((HERE / "peers" / template).read_text(), scope))
 
-        places = {"dir": self.folder, "config": self.folder / peer.templates[0]}
+        places = {"dir": self.folder, "address": self.address, "backend": f"127.0.0.1:{run.backend_port}"}
+        places |= {"config": self.folder / template for template in peer.templates[:1]}
         command = [str(peer.find()), *(argument.format(**places) for argument in peer.arguments)]
         environment = {name: value.format(**places) for name, value in peer.environment.items()}
         super().__init__(command, PROXY_CPU, output, environment)
@@ -186,6 +187,8 @@ class Proxy(Daemon):
     def prove(self) -> None:
         """A request passes, names its client and is logged, metrics are there, routes are the only way through."""
         wait_until(self, lambda: self.echo())
+        if not self.contestant.peer.proxy:
+            return
         if "\nx-forwarded-for: " not in self.echo().lower():
             raise Unfit(f"the backend saw no X-Forwarded-For: {self.echo()!r}")
         metrics = get(self.metrics_port, self.contestant.peer.metrics, host=f"127.0.0.1:{self.metrics_port}")
@@ -208,7 +211,7 @@ class Proxy(Daemon):
 
     def counts_lines(self) -> bool:
         """A ring keeps its size, holds no line ends and must not be cut."""
-        return not (self.logs and self.contestant.peer.log == "ring")
+        return self.contestant.peer.proxy and not (self.logs and self.contestant.peer.log == "ring")
 
     def forget_log(self) -> None:
         for log in (self.access_log, self.output):

@@ -23,6 +23,8 @@ class Peer:
     metrics: str = "/metrics"
     log: str = "file"
     """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
+    proxy: bool = True
+    """Whether it is one. The floor is not: it names no client, logs nothing, and is nobody's peer."""
 
     def find(self) -> Path | None:
         if "/" in self.binary:
@@ -89,6 +91,16 @@ PEERS = {
 }
 
 
+FLOOR = Peer(
+    name="floor",
+    binary="target/release/tidegate-load",
+    version=["--version"],
+    templates=[],
+    arguments=["relay", "--bind", "{address}", "--to", "{backend}"],
+    proxy=False,
+)
+
+
 def tidegate(binary: Path) -> Peer:
     return Peer(
         name="tidegate",
@@ -96,5 +108,4 @@ def tidegate(binary: Path) -> Peer:
         version=["--version"],
         templates=["tidegate.yaml"],
         arguments=["run", "{config}"],
-        # When a key turns splice off, it goes into the template under `@if copy@` and this line goes.
     )

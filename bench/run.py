@@ -15,7 +15,7 @@ from statistics import median
 
 import report
 from measure import Contestant, Run, Unfit
-from peers import PEERS, Peer, tidegate
+from peers import FLOOR, PEERS, Peer, tidegate
 from scenarios import SCENARIOS, Scenario
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def parse_options() -> argparse.Namespace:
     listed = lambda known: lambda text: [one_of(known, word) for word in text.split(",")]
     parser.add_argument("--scenario", type=listed(SCENARIOS), default=["small9"], help=f"of {', '.join(SCENARIOS)}")
     parser.add_argument("--logs", type=listed(["file", "off"]), default=["file"], help="file, off or both; default file")
-    everyone = ["tidegate", *PEERS]
+    everyone = ["tidegate", *PEERS, FLOOR.name]
     parser.add_argument("--proxies", type=listed(everyone), default=everyone, help=f"of {', '.join(everyone)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5, help="of load per proxy and round")
@@ -85,7 +85,7 @@ def build_load() -> None:
 
 
 def choose(options: argparse.Namespace) -> list[Peer]:
-    known = PEERS | {"tidegate": tidegate(options.tidegate)}
+    known = PEERS | {"tidegate": tidegate(options.tidegate), FLOOR.name: FLOOR}
     chosen = []
     for name in options.proxies:
         if known[name].find():
@@ -163,9 +163,13 @@ def compare(scenario: Scenario, rows: dict[str, list[dict]], contestants: list[C
             if scenario.routes:
                 base = rows[Contestant(contestant.peer, 1).name][number]["cost"]
             else:
-                others = [rows[other.name][number]["cost"] for other in contestants if other.peer.name != "tidegate"]
+                others = [rows[other.name][number]["cost"] for other in contestants if is_peer(other.peer)]
                 base = min(others, default=result["cost"])
             result["ratio"] = result["cost"] / base
+
+
+def is_peer(peer: Peer) -> bool:
+    return peer.proxy and peer.name != "tidegate"
 
 
 def version(peer: Peer) -> str:

@@ -10,6 +10,7 @@ mod histogram;
 mod idle;
 mod load;
 mod poll;
+mod relay;
 mod request;
 
 use std::process::ExitCode;
@@ -19,12 +20,14 @@ use args::Args;
 const USAGE: &str = "\
 usage: tidegate-load backend --bind ADDRESS --body BYTES
        tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
+       tidegate-load relay   --bind ADDRESS --to ADDRESS
        tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000]
 
 backend  answers every request with the same BYTES; a path that ends in /echo is answered with the request's own
          head, one that ends in /stats with what the backend has seen so far
 load     asks without pause for so many seconds and prints one line of JSON; everything but a whole 200 of BYTES
          is an error. --routes N cycles through N pairs of host and path, --close uses a connection per request
+relay    passes bytes on unread: the floor under every proxy
 idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another";
 
 fn main() -> ExitCode {
@@ -59,6 +62,11 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             };
             args.finish()?;
             println!("{}", load::run(&plan)?);
+        }
+        "relay" => {
+            let (bind, to) = (args.required("--bind")?, args.required("--to")?);
+            args.finish()?;
+            relay::serve(bind, to)?;
         }
         "idle" => {
             let (to, body) = (args.required("--to")?, args.required("--body")?);
