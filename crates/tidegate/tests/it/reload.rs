@@ -65,11 +65,10 @@ fn an_address_that_cannot_be_bound_refuses_the_whole_reload() {
     let tidegate = start(&answering("old"), &[]);
     let taken = Server::named("other");
     let text = format!(
-        "{}  more: {{ bind: '{}', respond: 200 }}\n",
-        answering("new").replace("listeners: {", "listeners:\n ").replace("} } }\n", "} }\n").replace(" web:", " web:"),
+        "listeners:\n  web: {{ bind: 127.0.0.1:0, respond: {{ body: new }} }}\n  more: {{ bind: '{}', respond: 200 }}\n",
         taken.address()
     );
-    let Reloaded::No(said) = tidegate.reload(&text) else { panic!("it was accepted") };
+    let Reloaded::No(said) = tidegate.reload(&config(&text, &[])) else { panic!("it was accepted") };
     assert!(said.contains(taken.address()), "{said}");
     assert_eq!(ask(&tidegate, &get("/", "")).text(), "old");
 }
@@ -151,7 +150,7 @@ fn connections_to_servers_outlive_a_reload_and_those_to_removed_ones_do_not() {
 
 /// Clients that ask without pause, half of them on a new connection each time, while `work` is done. Answers how many requests
 /// there were, of which none may fail.
-fn under_load(tidegate: &Tidegate, work: impl FnOnce()) -> usize {
+pub(crate) fn under_load(tidegate: &Tidegate, work: impl FnOnce()) -> usize {
     let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let address = tidegate.address("web");
     thread::scope(|scope| {
