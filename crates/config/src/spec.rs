@@ -405,7 +405,7 @@ pub struct Respond {
 pub struct Deny {
     /// 400 to 599.
     pub status: u16,
-    /// What the log and the answer's body say.
+    /// What the answer's body says.
     pub reason: Option<String>,
 }
 

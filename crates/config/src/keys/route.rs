@@ -143,7 +143,7 @@ static DENY: Section = Section::new(
     "A number stands for `status`.",
     &[
         Key::new("status", Type::Integer(400, 599), "The status.").default("403"),
-        Key::new("reason", Type::Text("text"), "What the log and the answer's body say."),
+        Key::new("reason", Type::Text("text"), "What the answer's body says."),
     ],
 )
 .short("status");
