@@ -418,3 +418,56 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 fn latin(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn reader(bytes: &[u8]) -> Reader {
+        let (mut far, near) = UnixStream::pair().expect("a pair of sockets");
+        far.write_all(bytes).expect("room for a message");
+        Reader::new(Socket::Unix(near))
+    }
+
+    #[test]
+    fn a_response_is_read_with_what_came_before_it_and_nothing_behind_it() {
+        let mut reader = reader(
+            b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: 1\r\n\r\nnext",
+        );
+        let response = reader.response(false).expect("a response");
+        assert_eq!((response.status, response.interim.len(), response.text().as_str()), (200, 1, "abc"));
+        assert_eq!(response.trailers.value("t"), Some("1"));
+        assert_eq!(reader.surplus(), b"next");
+    }
+
+    #[test]
+    fn what_only_a_forgiving_reader_understands_is_malformed() {
+        for bytes in [
+            &b"HTTP/1.1 200\r\n\r\n"[..],
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 20 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+        ] {
+            let read = reader(bytes).response(false);
+            assert!(matches!(read, Err(Broken::Malformed(_))), "{:?}: {read:?}", latin(bytes));
+        }
+    }
+
+    #[test]
+    fn an_early_end_is_told_from_none_at_all() {
+        assert_eq!(reader(b"").response(false).err(), Some(Broken::Ended));
+        assert_eq!(reader(b"HTTP/1.1 200 O").response(false).err(), Some(Broken::Cut));
+        let short = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc";
+        assert_eq!(reader(short).response(false).err(), Some(Broken::Cut));
+    }
+}

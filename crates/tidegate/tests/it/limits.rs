@@ -362,7 +362,7 @@ fn a_long_download_needs_no_more_memory_than_a_short_one() {
         };
         // The allocator takes memory in steps of megabytes.
         let (short, long) = (download(MIB), download(GIB));
-        assert!(long - short < 8 * MIB, "{framing:?}: {short} bytes for a MiB, {long} for a GiB");
+        assert!(long.saturating_sub(short) < 8 * MIB, "{framing:?}: {short} bytes for a MiB, {long} for a GiB");
     }
 }
 
@@ -408,7 +408,7 @@ fn a_long_upload_needs_no_more_memory_than_a_short_one() {
             peak(&tidegate)
         };
         let (short, long) = (upload(MIB), upload(GIB));
-        assert!(long - short < 8 * MIB, "{framing:?}: {short} bytes for a MiB, {long} for a GiB");
+        assert!(long.saturating_sub(short) < 8 * MIB, "{framing:?}: {short} bytes for a MiB, {long} for a GiB");
     }
 }
 
@@ -449,7 +449,7 @@ fn whoever_does_not_read_holds_the_sender_back() {
         client.reader.socket.keep_little();
         client.send(get(&format!("/{length}"), ""));
         stalled.wait();
-        let grown = peak(&tidegate) - before;
+        let grown = peak(&tidegate).saturating_sub(before);
         assert!(grown < 8 * MIB, "{framing:?}: {grown} bytes for one slow reader");
         // It reads after all, and gets everything.
         assert_eq!(client.head().status, 200);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Broken, Client, Ending, Hanging, Names, PATIENCE, Peer, Refusing, Server, Shared, Signal, Tidegate, ok};
 
+use crate::reload::under_load;
 use crate::support::{Place, ask, before, before_pool, get, post, start};
 
 /// A server that answers the first request of a connection and closes it, without an answer, when the second has come.
@@ -359,6 +360,26 @@ fn whoever_leaves_the_queue_makes_room() {
     stays.send(get("/", ""));
     let_go.raise();
     assert_eq!((first.response().status, stays.response().status), (200, 200));
+}
+
+#[test]
+fn no_safe_request_fails_when_a_server_dies_under_load() {
+    let (dies, lives) = (Server::named("dies"), Server::named("lives"));
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@DIES, @LIVES], retries: { extra: 2, if: [connect, reset] } } }
+";
+    let tidegate = start(text, &[("DIES", &dies), ("LIVES", &lives)]);
+    let enough = |server: &Server| {
+        for _ in 0..100 {
+            server.request();
+        }
+    };
+    under_load(&tidegate, || {
+        enough(&dies);
+        drop(dies);
+        enough(&lives);
+    });
 }
 
 #[test]
