@@ -16,12 +16,13 @@ use wire::h1::{self, Asked};
 use wire::{Framing, Head, Known, Version, forwarded, hop};
 
 use crate::exchange::{After, Exchange};
+use crate::finish::{Account, Kept};
 use crate::pool::{HostRule, Lease, Server};
 use crate::relay::{Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
 use crate::worker::Block;
-use crate::{finish, policy, relay, reply};
+use crate::{finish, policy, reply};
 
 mod checkout;
 
@@ -35,6 +36,15 @@ pub(crate) struct Upstream {
     pub(crate) reused: bool,
     /// What was read behind the response's head.
     surplus: Option<(Block, Range<usize>)>,
+}
+
+/// A connection that has switched protocols, with all that it needs from then on.
+pub(crate) struct Tunnel {
+    pub(crate) upstream: Upstream,
+    /// How long it may be silent.
+    pub(crate) idle: Duration,
+    /// Under which names it is recorded.
+    pub(crate) account: Kept,
 }
 
 /// A lease whose server counts a request in flight for as long as this lives.
@@ -61,7 +71,7 @@ pub(crate) async fn attempt(
         x.notes.tries = x.notes.tries.saturating_add(1);
         let fault = match checkout(session, x, route, arm, &tried, stale).await {
             Err(fault) => {
-                finish::unconnected(session, x, arm, fault);
+                finish::unconnected(&session.worker, x, arm, fault);
                 fault
             }
             Ok(mut upstream) => {
@@ -73,7 +83,7 @@ pub(crate) async fn attempt(
                 match sent {
                     Ok(()) if !wants_another(x, arm) => return Ok(upstream),
                     Ok(()) => {
-                        finish::attempt(session, x, &upstream, None);
+                        finish::attempt(&session.worker, x, &upstream, None);
                         Fault::server(Kind::BadStatus, Retry::Idempotent)
                     }
                     // The server closed an idle connection while the request was on its way: that is nobody's fault, and
@@ -82,11 +92,11 @@ pub(crate) async fn attempt(
                         stale = true;
                         x.notes.tries -= 1;
                         again(x);
-                        finish::attempt(session, x, &upstream, Some(fault));
+                        finish::attempt(&session.worker, x, &upstream, Some(fault));
                         continue;
                     }
                     Err(fault) => {
-                        finish::attempt(session, x, &upstream, Some(fault));
+                        finish::attempt(&session.worker, x, &upstream, Some(fault));
                         fault
                     }
                 }
@@ -295,7 +305,7 @@ pub(crate) async fn deliver(
     let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
     x.notes.bytes_out = down.content;
     let fault = result.err();
-    finish::attempt(session, x, &upstream, fault);
+    finish::attempt(&session.worker, x, &upstream, fault);
     if let Some(fault) = fault {
         return Err(fault);
     }
@@ -365,7 +375,7 @@ async fn relay_response(
     .await
 }
 
-/// The server has switched protocols: from here on both sides say what they like.
+/// The server has switched protocols: the client is told, and from there on both sides say what they like.
 async fn switch(
     session: &mut Session,
     x: &mut Exchange,
@@ -396,16 +406,8 @@ async fn switch(
         upstream.conn.keep(&block[range]);
     }
     reply::write_all(session, x, &out).await?;
-    // A tunnel may live for days: it holds its counters and nothing of the snapshot.
-    let ended =
-        relay::tunnel(&session.worker, &mut session.client, &mut upstream.conn, &session.timer, arm.timeouts.tunnel)
-            .await;
-    x.notes.bytes_in = ended.bytes_in;
-    x.notes.bytes_out = ended.bytes_out;
-    finish::attempt(session, x, &upstream, ended.fault);
-    x.notes.fault = ended.fault;
-    x.notes.cut = ended.fault.is_some();
-    Ok(After::Close)
+    let account = Account::of(listener, route, &x.notes).owned();
+    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, account })))
 }
 
 /// Makes Host what this server should see.

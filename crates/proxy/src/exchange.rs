@@ -16,13 +16,14 @@ use http::{Backlog, BodyReader};
 use wire::head::{Method, Scheme};
 use wire::{Head, Known, Version, forwarded, hop, uri};
 
-use crate::attempt;
+use crate::attempt::{self, Tunnel};
+use crate::finish::{self, Account};
 use crate::policy::{self, View};
 use crate::relay::Pump;
+use crate::reply;
 use crate::route::{self, Body, Captures, Finding};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
-use crate::{finish, reply};
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
@@ -98,7 +99,6 @@ pub(crate) struct Notes {
 }
 
 /// What becomes of the connection after an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     /// It waits for the next request.
     KeepAlive,
@@ -106,6 +106,8 @@ pub(crate) enum After {
     Close,
     /// It closes, but what the client still sends is read for a while, so that it can read our answer.
     Linger,
+    /// It becomes a tunnel, which is recorded when it ends.
+    Tunnel(Box<Tunnel>),
 }
 
 /// The listener that an exchange runs by, whatever is reloaded meanwhile.
@@ -123,7 +125,10 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
         Ok(after) => after,
         Err(fault) => reply::fault(session, x, route, fault).await,
     };
-    finish::record(session, x, &pinned, route);
+    if !matches!(after, After::Tunnel(_)) {
+        let account = Account::of(&pinned, route, &x.notes);
+        finish::record(&session.worker, x, &account);
+    }
     after
 }
 

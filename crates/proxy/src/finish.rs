@@ -7,40 +7,94 @@ use base::ids::{ClientIp, PeerAddr};
 use base::{Fault, Side};
 use net::Address;
 use observe::access::{self, Phases, Record};
-use observe::stats::Outcome;
+use observe::stats::{Outcome, RequestStats};
 use wire::Known;
 
 use crate::attempt::Upstream;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Notes};
+use crate::pool::Server;
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
+use crate::worker::Worker;
+
+/// Under which names and counters a request is recorded.
+pub(crate) struct Account<'a> {
+    listener: &'a Arc<str>,
+    route: &'a Arc<str>,
+    stats: &'a Arc<RequestStats>,
+    pool: Option<&'a Arc<str>>,
+    server: Option<&'a Arc<Server>>,
+}
+
+/// The same, for what outlives its snapshot.
+pub(crate) struct Kept {
+    listener: Arc<str>,
+    route: Arc<str>,
+    stats: Arc<RequestStats>,
+    pool: Option<Arc<str>>,
+    server: Option<Arc<Server>>,
+}
+
+impl<'a> Account<'a> {
+    /// The account of a request that took this route.
+    pub(crate) fn of(listener: &'a Listener, route: &'a Route, notes: &Notes) -> Account<'a> {
+        let arm = match &route.ending {
+            Ending::Pools(arms) => notes.arm.and_then(|number| arms.get(number)),
+            _ => None,
+        };
+        Account {
+            listener: &listener.name,
+            route: &route.name,
+            stats: &route.stats,
+            pool: arm.map(|arm| &arm.pool.name),
+            server: arm.zip(notes.server).and_then(|(arm, number)| arm.pool.servers.get(number)),
+        }
+    }
+
+    pub(crate) fn owned(&self) -> Kept {
+        Kept {
+            listener: Arc::clone(self.listener),
+            route: Arc::clone(self.route),
+            stats: Arc::clone(self.stats),
+            pool: self.pool.cloned(),
+            server: self.server.cloned(),
+        }
+    }
+}
+
+impl Kept {
+    pub(crate) fn borrowed(&self) -> Account<'_> {
+        Account {
+            listener: &self.listener,
+            route: &self.route,
+            stats: &self.stats,
+            pool: self.pool.as_ref(),
+            server: self.server.as_ref(),
+        }
+    }
+}
 
 /// Writes the record of a finished exchange and counts it.
-pub(crate) fn record(session: &Session, x: &mut Exchange, listener: &Listener, route: &Route) {
+pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
     x.notes.ended = Instant::now();
     let total = x.notes.ended.saturating_duration_since(x.notes.began);
     if x.notes.bytes_in == 0 {
         x.notes.bytes_in = x.upload.content.max(x.prefix.len() as u64);
     }
-    route.stats.shard(session.worker.id).count(&Outcome {
+    account.stats.shard(worker.id).count(&Outcome {
         status: x.notes.status,
         fault: x.notes.fault,
         bytes_in: x.notes.bytes_in,
         bytes_out: x.notes.bytes_out,
         total_us: micros(total),
     });
-    let mut log = session.worker.log.borrow_mut();
+    let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };
-    let arm = match &route.ending {
-        Ending::Pools(arms) => x.notes.arm.and_then(|number| arms.get(number)),
-        _ => None,
-    };
-    let server = arm.zip(x.notes.server).and_then(|(arm, number)| arm.pool.servers.get(number));
     sink.record(&Record {
         time: x.notes.time,
         id: x.facts.id,
-        listener: &listener.name,
-        route: Some(&*route.name).filter(|name| !name.is_empty()),
+        listener: account.listener,
+        route: Some(&**account.route).filter(|name| !name.is_empty()),
         peer: PeerAddr(x.facts.peer),
         client: ClientIp(x.facts.client),
         method: x.request.method_text(),
@@ -49,9 +103,9 @@ pub(crate) fn record(session: &Session, x: &mut Exchange, listener: &Listener, r
         query: x.facts.query.as_deref(),
         version: x.client.version,
         status: x.notes.status,
-        pool: arm.map(|arm| &*arm.pool.name),
-        server: server.map(|server| &*server.id.name),
-        address: server.map(|server| match &server.id.address {
+        pool: account.pool.map(|pool| &**pool),
+        server: account.server.map(|server| &*server.id.name),
+        address: account.server.map(|server| match &server.id.address {
             Address::Tcp(address) => access::Address::Tcp(*address),
             Address::Unix(path) => access::Address::Unix(path),
         }),
@@ -74,9 +128,9 @@ pub(crate) fn record(session: &Session, x: &mut Exchange, listener: &Listener, r
 }
 
 /// Counts one try at a server.
-pub(crate) fn attempt(session: &Session, x: &Exchange, upstream: &Upstream, fault: Option<Fault>) {
+pub(crate) fn attempt(worker: &Worker, x: &Exchange, upstream: &Upstream, fault: Option<Fault>) {
     let Some(server) = upstream.server() else { return };
-    server.stats.shard(session.worker.id).count(&Outcome {
+    server.stats.shard(worker.id).count(&Outcome {
         status: x.response.status(),
         fault: fault.filter(|fault| fault.side == Side::Server),
         bytes_in: x.upload.content,
@@ -86,10 +140,10 @@ pub(crate) fn attempt(session: &Session, x: &Exchange, upstream: &Upstream, faul
 }
 
 /// Counts one try at a server that got no connection.
-pub(crate) fn unconnected(session: &Session, x: &Exchange, arm: &Arm, fault: Fault) {
+pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault) {
     let server = x.notes.server.and_then(|number| arm.pool.servers.get(number));
     let Some(server) = server.filter(|_| fault.side == Side::Server) else { return };
-    server.stats.shard(session.worker.id).count(&Outcome {
+    server.stats.shard(worker.id).count(&Outcome {
         status: 0,
         fault: Some(fault),
         bytes_in: 0,

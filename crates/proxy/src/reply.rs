@@ -9,6 +9,7 @@ use wire::head::Scheme;
 use wire::{Framing, Known, Version, h1};
 
 use crate::exchange::{After, Exchange};
+use crate::finish::{self, Account};
 use crate::policy;
 use crate::session::Session;
 use crate::snapshot::{Deny, Place, Redirect, Respond, Route};
@@ -79,7 +80,8 @@ pub(crate) async fn refuse(session: &mut Session, x: &mut Exchange, fault: Fault
     }
     let listener = std::sync::Arc::clone(&session.listener);
     self::fault(session, x, &listener.default, fault).await;
-    crate::finish::record(session, x, &listener, &listener.default);
+    let account = Account::of(&listener, &listener.default, &x.notes);
+    finish::record(&session.worker, x, &account);
 }
 
 /// Answers with another place.

@@ -58,6 +58,7 @@ impl Known {
         let (known, same) = match (name.len(), first | 0x20) {
             (2, b't') => (Known::Te, is(name, b"te")),
             (3, b'v') => (Known::Via, is(name, b"via")),
+            (4, b'd') => (Known::Date, is(name, b"date")),
             (4, b'h') => (Known::Host, is(name, b"host")),
             (6, b'c') => (Known::Cookie, is(name, b"cookie")),
             (6, b'e') => (Known::Expect, is(name, b"expect")),
@@ -119,6 +120,28 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case() {
         assert_eq!(Known::of(b"hOsT"), Known::Host);
+        for (name, known) in [
+            ("connection", Known::Connection),
+            ("content-length", Known::ContentLength),
+            ("cookie", Known::Cookie),
+            ("date", Known::Date),
+            ("expect", Known::Expect),
+            ("forwarded", Known::Forwarded),
+            ("keep-alive", Known::KeepAlive),
+            ("proxy-authenticate", Known::ProxyAuthenticate),
+            ("proxy-authorization", Known::ProxyAuthorization),
+            ("proxy-connection", Known::ProxyConnection),
+            ("referer", Known::Referer),
+            ("te", Known::Te),
+            ("trailer", Known::Trailer),
+            ("transfer-encoding", Known::TransferEncoding),
+            ("upgrade", Known::Upgrade),
+            ("user-agent", Known::UserAgent),
+            ("via", Known::Via),
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+            assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), known, "{name}");
+        }
         assert_eq!(Known::of(b"X-Forwarded-Proto"), Known::XForwardedOther);
         assert_eq!(Known::of(b"x-forwarded-for"), Known::XForwardedFor);
         assert_eq!(Known::of(b"x-forwarded-"), Known::Other);

@@ -10,8 +10,9 @@ use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
 use super::Session;
+use crate::attempt::Tunnel;
 use crate::exchange::{self, After, Exchange};
-use crate::reply;
+use crate::{finish, relay, reply};
 
 /// Serves a connection until it ends. A connection that waits for a request holds no buffer and no exchange.
 pub(crate) async fn serve(mut session: Session) {
@@ -26,12 +27,16 @@ pub(crate) async fn serve(mut session: Session) {
             }
             Request::Nothing => After::Close,
         };
+        let after = match after {
+            After::Tunnel(switched) => return Box::pin(tunnel(session, exchange, *switched)).await,
+            after => after,
+        };
         let now = exchange.ended_at();
         session.worker.recycle(exchange);
         match after {
             After::KeepAlive => waiting = Waiting { since: now, fresh: false, begun: false },
-            After::Close => return,
             After::Linger => return Box::pin(linger(&mut session)).await,
+            After::Close | After::Tunnel(_) => return,
         }
     }
 }
@@ -130,6 +135,20 @@ fn fault_of(reject: Reject) -> Fault {
         Reject::UnknownCoding => Kind::Unsupported,
         Reject::Version => Kind::Version,
     })
+}
+
+/// Serves a tunnel to its end. It may live for days: it holds its counters, and nothing of the snapshot.
+async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) {
+    let Session { worker, mut client, timer, counted: _counted, listener, .. } = session;
+    drop(listener);
+    let Tunnel { mut upstream, idle, account } = switched;
+    let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, idle).await;
+    exchange.notes.bytes_in = ended.bytes_in;
+    exchange.notes.bytes_out = ended.bytes_out;
+    exchange.notes.fault = ended.fault;
+    exchange.notes.cut = ended.fault.is_some();
+    finish::attempt(&worker, &exchange, &upstream, ended.fault);
+    finish::record(&worker, &mut exchange, &account.borrowed());
 }
 
 /// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use net::Stream;
 use net::timer::Timer;
+use observe::stats::ConnectionStats;
 
 use crate::snapshot::{Listener, ListenerId};
 use crate::worker::Worker;
@@ -31,6 +32,13 @@ pub(crate) struct Session {
     /// The listener as the last exchange knew it: it outlives its removal from the configuration.
     pub(crate) listener: Arc<Listener>,
     pub(crate) timer: Timer,
+    pub(crate) counted: Counted,
+}
+
+/// A connection counts as one of its listener's and its worker's for as long as this lives.
+pub(crate) struct Counted {
+    worker: Rc<Worker>,
+    connections: Arc<ConnectionStats>,
 }
 
 /// Serves a connection in a task of its own. The worker has counted it already.
@@ -39,12 +47,12 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    listener.connections.shard(worker.id).begun();
     let session = Session {
         client: ::http::Conn::new(stream),
         origin,
         listener: Arc::clone(listener),
         timer: worker.timers.timer(),
+        counted: Counted::of(worker, &listener.connections),
         worker: Rc::clone(worker),
     };
     tokio::task::spawn_local(http::serve(session));
@@ -53,17 +61,20 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
 impl Session {
     /// Takes on the listener as a reload has made it.
     pub(crate) fn adopt(&mut self, listener: Arc<Listener>) {
-        if !Arc::ptr_eq(&listener.connections, &self.listener.connections) {
-            self.listener.connections.shard(self.worker.id).ended();
-            listener.connections.shard(self.worker.id).begun();
-        }
         self.listener = listener;
     }
 }
 
-impl Drop for Session {
+impl Counted {
+    fn of(worker: &Rc<Worker>, connections: &Arc<ConnectionStats>) -> Counted {
+        connections.shard(worker.id).begun();
+        Counted { worker: Rc::clone(worker), connections: Arc::clone(connections) }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.listener.connections.shard(self.worker.id).ended();
+        self.connections.shard(self.worker.id).ended();
         self.worker.fleet.connection_ended(self.worker.id);
     }
 }
