@@ -55,7 +55,11 @@ impl Sockets {
         let (mut fresh, mut failed, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for listener in &spec.listeners {
             for at in &listener.binds {
-                let key = (listener.name.clone(), at.address.to_string());
+                let mut key = (listener.name.clone(), at.address.to_string());
+                // Each port 0 of a listener is another port.
+                while wanted.contains(&key) {
+                    key.1.push('+');
+                }
                 wanted.push(key.clone());
                 if self.open.contains_key(&key) {
                     continue;
