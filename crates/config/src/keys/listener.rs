@@ -124,7 +124,12 @@ static LISTENER_LIMITS: Section = Section::new(
     &[
         Key::new("request_head", Type::Size, "Bytes of a request's head; beyond is 431.").default("64KiB"),
         Key::new("request_line", Type::Size, "Bytes of a request line; beyond is 414.").default("8KiB"),
-        Key::new("fields", Type::Integer(1, 10_000), "Header fields of a request; beyond is 431.").default("100"),
+        Key::new(
+            "fields",
+            Type::Integer(1, wire::h1::MOST_FIELDS as u64),
+            "Header fields of a request; beyond is 431.",
+        )
+        .default("100"),
         Key::new("request_body", Type::Size, REQUEST_BODY_DOC).default("10MiB"),
         Key::new(
             "connections",
