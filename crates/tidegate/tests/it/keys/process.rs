@@ -41,9 +41,9 @@ fn include() {
 fn workers() {
     for count in [1, 3] {
         let tidegate = start(&alone(&format!("workers: {count}")), &[]);
-        let threads = std::fs::read_dir(format!("/proc/{}/task", tidegate.pid())).expect("a running process");
-        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
-        assert_eq!(names.filter(|name| name.starts_with("worker-")).count(), count);
+        assert_eq!(tidegate.ready()["workers"], count);
+        // One sample for each that runs.
+        assert_eq!(tidegate.metric("tidegate_worker_slow_turns_total", &[]).len(), count);
     }
 }
 
