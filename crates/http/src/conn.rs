@@ -153,7 +153,7 @@ impl Conn {
         }
     }
 
-    /// Reads a response's head. Answers where in `block` the bytes behind it stand: the caller uses them at once, or
+    /// Reads a response's head, at most `at_once` bytes a time; `block` is longer than `limits.head` by that. Answers where in `block` the bytes behind it stand: the caller uses them at once, or
     /// keeps them.
     ///
     /// # Errors
@@ -162,6 +162,7 @@ impl Conn {
         &mut self,
         cx: &mut Context<'_>,
         block: &mut [u8],
+        at_once: usize,
         asked: Asked,
         limits: &Limits,
         head: &mut Head,
@@ -177,7 +178,8 @@ impl Conn {
         }
         loop {
             let kept = self.carry.len();
-            let length = ready!(self.poll_bytes(cx, block)).map_err(ReadError::Io)?;
+            let room = block.len().min(kept + at_once);
+            let length = ready!(self.poll_bytes(cx, &mut block[..room])).map_err(ReadError::Io)?;
             if length == kept {
                 return Poll::Ready(Err(ReadError::Ended));
             }

@@ -232,8 +232,8 @@ async fn send(
         }
         loop {
             let mut block = session.worker.block(RESPONSE_HEAD.head + FIRST_READ);
-            let room = upstream.conn.carry().len() + FIRST_READ;
-            let read = upstream.conn.poll_response(cx, &mut block[..room], asked, &RESPONSE_HEAD, &mut x.response);
+            let conn = &mut upstream.conn;
+            let read = conn.poll_response(cx, &mut block, FIRST_READ, asked, &RESPONSE_HEAD, &mut x.response);
             let range = match read {
                 Poll::Ready(Ok(range)) => range,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(of_server(x, error))),
