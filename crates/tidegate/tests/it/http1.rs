@@ -637,6 +637,8 @@ fn what_is_no_response_is_502() {
         ("nothing", ""),
         ("half a head", "HTTP/1.1 200 OK\r\nContent-"),
         ("204 with a length", "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nabc"),
+        ("listed framing", "HTTP/1.1 200 OK\r\nConnection: Content-Length\r\nContent-Length: 1\r\n\r\na"),
+        ("empty line first", "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("control byte", "HTTP/1.1 200 OK\r\nA: \x01\r\nContent-Length: 0\r\n\r\n"),
     ];
     for (name, bytes) in rows {
@@ -652,6 +654,60 @@ fn what_is_no_response_is_502() {
         assert_serves(&mut client);
         assert_eq!(tidegate.log_of("/bad")["side"], "server", "{name}");
     }
+}
+
+#[test]
+fn a_large_head_from_a_server_passes() {
+    let server = Server::http(|request| {
+        let size: usize = request.target[1..].parse().expect("a number");
+        format!("HTTP/1.1 200 OK\r\nX-Large: {}\r\nContent-Length: 2\r\n\r\nok", "x".repeat(size)).into_bytes()
+    });
+    let tidegate = before(&server);
+    let mut client = tidegate.client();
+    for size in [1_000, 8_000, 16_384, 33_000, 60_000] {
+        let response = client.get(&format!("/{size}"));
+        assert_eq!((response.status, response.text().as_str()), (200, "ok"), "{size}");
+        assert_eq!(response.fields.value("x-large").map(str::len), Some(size));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_server_cannot_go_on_for_ever_before_it_answers() {
+    for (name, piece, count) in [
+        ("interim responses", "HTTP/1.1 103 Early Hints\r\n\r\n".to_owned(), 200),
+        ("one endless head", format!("HTTP/1.1 200 OK\r\nX: {}\r\n", "x".repeat(60_000)), 2),
+        ("many fields", format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(300)), 1),
+    ] {
+        let server = Server::script(move |peer: &mut Peer| {
+            peer.request();
+            for _ in 0..count {
+                peer.send(&piece);
+            }
+            peer.hang();
+        });
+        let tidegate = before(&server);
+        assert_eq!(ask(&tidegate, &get("/endless", "")).status, 502, "{name}");
+        assert_eq!(tidegate.log_of("/endless")["fault"], "bad_response", "{name}");
+    }
+}
+
+#[test]
+fn a_client_that_has_finished_sending_still_gets_its_answers() {
+    let finished = Signal::new();
+    let held = finished.clone();
+    let server = Server::http(move |request| {
+        held.wait();
+        ok(&request.target)
+    });
+    let tidegate = before(&server);
+    let mut client = tidegate.client();
+    client.send([get("/1", ""), get("/2", "")].concat());
+    server.until_connections(1);
+    client.finish();
+    finished.raise();
+    assert_eq!([client.response().text(), client.response().text()], ["/1", "/2"]);
+    assert_eq!(client.ending(), Ending::Clean);
 }
 
 #[test]
