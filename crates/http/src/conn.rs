@@ -153,8 +153,8 @@ impl Conn {
         }
     }
 
-    /// Reads a response's head, at most `at_once` bytes a time; `block` is longer than `limits.head` by that. Answers where in `block` the bytes behind it stand: the caller uses them at once, or
-    /// keeps them.
+    /// Reads a response's head, at most `at_once` bytes a time; `block` is longer than `limits.head` by that. Answers where in
+    /// `block` the bytes behind the head stand: the caller uses them at once, or keeps them.
     ///
     /// # Errors
     /// See [`ReadError`].
