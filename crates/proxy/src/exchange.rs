@@ -78,6 +78,7 @@ pub(crate) struct ClientSide {
 pub(crate) struct Notes {
     pub(crate) time: SystemTime,
     pub(crate) began: Instant,
+    /// The same as `began` until the exchange has ended.
     pub(crate) ended: Instant,
     pub(crate) head: Option<Duration>,
     pub(crate) queue: Option<Duration>,
@@ -354,6 +355,7 @@ impl Exchange {
         let now = Instant::now();
         self.notes.time = SystemTime::now();
         self.notes.began = first.unwrap_or(now);
+        self.notes.ended = self.notes.began;
         self.notes.head = first.map(|first| now - first);
     }
 

@@ -76,7 +76,9 @@ impl Kept {
 
 /// Writes the record of a finished exchange and counts it.
 pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
-    x.notes.ended = Instant::now();
+    if x.notes.ended <= x.notes.began {
+        x.notes.ended = Instant::now();
+    }
     let total = x.notes.ended.saturating_duration_since(x.notes.began);
     if x.notes.bytes_in == 0 {
         x.notes.bytes_in = x.upload.content.max(x.prefix.len() as u64);
@@ -153,8 +155,9 @@ pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault
 }
 
 /// Puts a server's connection back where the next request finds it, or hands it to one that waits.
-pub(crate) fn park(session: &Session, x: &Exchange, arm: &Arm, upstream: Upstream) {
-    let now = x.notes.began + x.notes.response.unwrap_or_default();
+pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Upstream) {
+    let now = Instant::now();
+    x.notes.ended = now;
     let Some((conn, lease)) = upstream.into_parts() else { return };
     let gate = &arm.pool.gate;
     if !arm.pool.limited {

@@ -70,8 +70,7 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
 /// Answers a request whose head could not be read.
 pub(crate) async fn refuse(session: &mut Session, x: &mut Exchange, fault: Fault, reason: &'static str) {
     x.request.start_request(b"", b"", b"", None);
-    x.notes.began = Instant::now();
-    x.notes.time = std::time::SystemTime::now();
+    x.began(None);
     x.notes.reason = reason;
     x.client.keep_alive = false;
     x.facts.id = session.worker.next_id();

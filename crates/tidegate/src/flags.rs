@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// A forward and reverse proxy, layer-4 and layer-7 load balancer in one binary.
+/// A reverse proxy and layer-7 load balancer for HTTP/1.1.
 #[derive(Parser)]
 #[command(name = "tidegate", version, about, disable_help_subcommand = true)]
 pub(crate) struct Flags {
