@@ -1,8 +1,9 @@
 //! A connection, whatever its transport.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -87,12 +88,14 @@ impl Stream {
     /// What a read would find; pending while the connection is open and silent.
     ///
     /// The runtime may remember bytes that are read already (what goes through a pipe leaves it so): the socket itself is
-    /// asked then, and what is remembered put right.
+    /// asked then, and what is remembered put right. A task that has used up its turn is told so all the same: to the
+    /// runtime's fairness everything is pending, and a connection that has ended would look silent.
     pub fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peek> {
         let mut byte = [0_u8; 1];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         loop {
-            if ready!(self.poll_read_ready(cx)).is_err() {
+            let told = pin!(tokio::task::unconstrained(poll_fn(|cx| self.poll_read_ready(cx)))).poll(cx);
+            if ready!(told).is_err() {
                 return Poll::Ready(Peek::Broken);
             }
             match self.try_io(Interest::READABLE, || Ok(rustix::net::recv(self.as_fd(), &mut byte[..], flags)?)) {

@@ -219,7 +219,11 @@ async fn send(
             match x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn) {
                 Poll::Ready(Ok(())) => session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.response)),
                 // The server may have answered before it stopped listening: that answer is still read.
-                Poll::Ready(Err(Stop::Sink)) => broken = true,
+                // What it did not take of the body is lost to the next request.
+                Poll::Ready(Err(Stop::Sink)) => {
+                    broken = true;
+                    x.client.keep_alive = false;
+                }
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_client(x, stop))),
                 Poll::Pending if std::mem::take(&mut x.upload.moved) => {
                     session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
@@ -295,12 +299,9 @@ pub(crate) async fn deliver(
         forwarded::response_via(&mut x.response);
     }
     policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
-    // A client that was never told to go on may or may not send its body now: nobody can tell.
-    let unread = !x.upload.is_read();
-    let keep = x.client.keep_alive
-        && outgoing != Framing::UntilClose
-        && !(unread && x.client.awaits_continue)
-        && !reply::is_leaving(session);
+    // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
+    let keep =
+        x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !reply::is_leaving(session);
     x.notes.status = x.response.status();
     let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
     x.notes.bytes_out = down.content;
@@ -312,7 +313,7 @@ pub(crate) async fn deliver(
     if reusable && x.upload.is_done() && !upstream.conn.has_carry() {
         finish::park(session, x, arm, upstream);
     }
-    Ok(match (keep, x.upload.is_read()) {
+    Ok(match (keep && x.client.keep_alive, x.upload.is_read()) {
         (true, true) => After::KeepAlive,
         (false, true) => After::Close,
         (_, false) => After::Linger,
@@ -449,7 +450,7 @@ fn pass_interim(session: &mut Session, x: &mut Exchange, cx: &mut Context<'_>) -
 
 /// Whether the client has left while the server works: a reset is; a mere end of its sending is not.
 fn is_client_gone(session: &Session, cx: &mut Context<'_>) -> bool {
-    !session.client.has_carry() && session.client.stream().poll_peek(cx) == Poll::Ready(Peek::Broken)
+    session.client.stream().poll_peek(cx) == Poll::Ready(Peek::Broken)
 }
 
 /// How the body goes on to the client.

@@ -18,7 +18,7 @@ use wire::{Head, Known, Version, forwarded, hop, uri};
 
 use crate::attempt::{self, Tunnel};
 use crate::finish::{self, Account};
-use crate::policy::{self, View};
+use crate::policy::{self, Climbs, View};
 use crate::relay::Pump;
 use crate::reply;
 use crate::route::{self, Body, Captures, Finding};
@@ -316,8 +316,10 @@ fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Rou
     if x.client.awaits_continue {
         head.add(b"Expect", b"100-continue");
     }
-    policy::forwards(&route.policies, head, &x.facts);
-    Ok(())
+    policy::forwards(&route.policies, head, &x.facts).map_err(|Climbs| {
+        x.notes.reason = "the rewritten path climbs";
+        Fault::client(Kind::Malformed)
+    })
 }
 
 impl Deref for Pinned {

@@ -31,6 +31,8 @@ const LIMITS: Limits = Limits { head: 16 * 1024, line: 8 * 1024, fields: 64 };
 const BLOCK: usize = 32 * 1024;
 /// How long a head may take, and the first one to begin.
 const HEAD: Duration = Duration::from_secs(10);
+/// The same, while more than half of the connections are taken: silence must not shut everybody else out for long.
+const HEAD_IN_A_CROWD: Duration = Duration::from_millis(500);
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a body may take, and an answer to be read.
@@ -88,7 +90,8 @@ async fn serve(stream: Stream, address: Option<SocketAddr>, desk: &Desk) {
     let peer = Peer::of(&stream, address);
     let mut line = Line { conn: Conn::new(stream), block: vec![0; BLOCK], way, peer };
     let mut head = Head::default();
-    let mut patience = HEAD;
+    let head_within = if desk.connections.get() > MOST_CONNECTIONS / 2 { HEAD_IN_A_CROWD } else { HEAD };
+    let mut patience = head_within;
     loop {
         let (answer, after) = match line.head(&mut head, patience).await {
             Ok(Arrival::Closed) | Err(Kind::ClientGone) => return,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::dial::dial;
+use net::stream::Peek;
 
 use super::{GONE, Upstream, bounded, expired, is_client_gone};
 use crate::balance;
@@ -109,14 +110,16 @@ async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
     let began = Instant::now();
     let patience = bounded(x, route, arm.timeouts.queue);
     let result = loop {
-        let Some(waiting) = pool.gate.queue() else { break Err(Fault::proxy(Kind::QueueFull)) };
+        let accepts = pool.servers.iter().map(|server| server.slot).collect();
+        let Some(waiting) = pool.gate.queue(accepts) else { break Err(Fault::proxy(Kind::QueueFull)) };
         ask_for_room(&session.worker, pool);
         session.timer.arm(began, patience);
         let granted = poll_fn(|cx| {
             if let Poll::Ready(grant) = waiting.poll(cx) {
                 return Poll::Ready(Ok(grant));
             }
-            if is_client_gone(session, cx) {
+            // Whoever hangs up in a queue has left it, even if only half of the connection is closed.
+            if matches!(session.client.stream().poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
                 return Poll::Ready(Err(GONE));
             }
             session.timer.poll_expired(cx).map(|()| Err(expired(x, route, Fault::proxy(Kind::QueueTimeout))))

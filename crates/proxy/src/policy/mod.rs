@@ -8,6 +8,7 @@ mod template;
 use std::sync::Arc;
 
 pub use headers::{Edits, Headers};
+pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
 pub use template::{Part, Selector, Template, View};
 
@@ -25,13 +26,17 @@ pub enum Policy {
 }
 
 /// Walks the policies in their order, before the request goes on.
-pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts) {
+///
+/// # Errors
+/// A rewrite would lead elsewhere than its route's match has seen.
+pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts) -> Result<(), Climbs> {
     for policy in policies {
         match &**policy {
             Policy::Headers(headers) => headers.request.apply(head, facts),
-            Policy::Rewrite(rewrite) => rewrite.apply(head, facts),
+            Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
         }
     }
+    Ok(())
 }
 
 /// Walks the policies in reverse, before the response goes on.

@@ -13,24 +13,35 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    pub(crate) fn apply(&self, head: &mut Head, facts: &Facts) {
+    /// Puts the new path in place.
+    ///
+    /// # Errors
+    /// What the request filled in makes the path climb, or makes it one that no request may have: a spelling that the
+    /// route's own match has not seen.
+    pub(crate) fn apply(&self, head: &mut Head, facts: &Facts) -> Result<(), Climbs> {
         let filled = self.path.fill(&facts.view(head));
         let (path, query) = match filled.iter().position(|byte| *byte == b'?') {
             Some(mark) => (&filled[..mark], Some(&filled[mark + 1..])),
             None => (&filled[..], None),
         };
-        // What came from the request is normal already; together with the template's own text it could climb again, or
-        // hold a byte that a path must escape.
         let escaped = escape(path);
-        if let Ok(normal) = uri::normalize(&escaped) {
-            let normal = normal.into_owned();
-            head.set_path(&normal);
-            if query.is_some() {
-                head.set_query(query);
-            }
+        let normal = uri::normalize(&escaped).map_err(|_| Climbs)?;
+        let segments = |path: &[u8]| path.iter().filter(|byte| **byte == b'/').count();
+        if segments(&normal) != segments(&escaped) {
+            return Err(Climbs);
         }
+        let normal = normal.into_owned();
+        head.set_path(&normal);
+        if query.is_some() {
+            head.set_query(query);
+        }
+        Ok(())
     }
 }
+
+/// A path that the request's own text would lead elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Climbs;
 
 /// Escapes what may not stand in a path, and makes it begin with one slash.
 fn escape(path: &[u8]) -> Vec<u8> {

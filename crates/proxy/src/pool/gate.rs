@@ -40,8 +40,10 @@ pub struct Waiting {
     slot: Arc<Slot>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
+    /// The servers that the waiter may go to: those of its own snapshot, by [`Server::slot`].
+    accepts: Box<[usize]>,
     state: Mutex<SlotState>,
 }
 
@@ -68,9 +70,9 @@ impl Gate {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Queues, unless the queue is full.
-    pub fn queue(self: &Arc<Gate>) -> Option<Waiting> {
-        let slot = Arc::<Slot>::default();
+    /// Queues for one of these servers, unless the queue is full.
+    pub fn queue(self: &Arc<Gate>, accepts: Box<[usize]>) -> Option<Waiting> {
+        let slot = Arc::new(Slot { accepts, state: Mutex::default() });
         let mut queue = lock(&self.queue);
         if queue.len() >= self.length.load(Ordering::Relaxed) {
             return None;
@@ -81,11 +83,12 @@ impl Gate {
         Some(Waiting { gate: Arc::clone(self), slot })
     }
 
-    /// Gives something to the first who waits; comes back with it if nobody does.
+    /// Gives something to the first who waits for such a thing; comes back with it if nobody does.
     pub fn give(&self, grant: Grant) -> Option<Grant> {
         loop {
             let mut queue = lock(&self.queue);
-            let Some(slot) = queue.pop_front() else { return Some(grant) };
+            let first = queue.iter().position(|slot| slot.takes(&grant)).and_then(|first| queue.remove(first));
+            let Some(slot) = first else { return Some(grant) };
             self.waiting.store(queue.len(), Ordering::SeqCst);
             drop(queue);
             let mut state = lock(&slot.state);
@@ -111,14 +114,29 @@ impl Gate {
         }
     }
 
-    /// A connection to this server has closed: the first who waits may open one.
+    /// A connection to this server has closed: the first who waits for the server may open one. A server that is retired
+    /// still serves those whose snapshot names it.
     pub(super) fn released(self: &Arc<Gate>, server: &Arc<Server>) {
-        if self.waiting() == 0 || server.is_retired() {
-            return;
+        while self.is_awaited(server) {
+            let Some(lease) = server.lease(self) else { return };
+            match self.give(Grant::Lease(lease)) {
+                // Whoever waited has left meanwhile. Giving the lease back in the usual way would lead here again.
+                Some(Grant::Lease(lease)) => lease.give_back(),
+                _ => return,
+            }
         }
-        if let Some(lease) = server.lease(self) {
-            // Nobody waits any more: the lease goes back without looking for a waiter again.
-            drop(self.give(Grant::Lease(lease)));
+    }
+
+    fn is_awaited(&self, server: &Server) -> bool {
+        self.waiting() > 0 && lock(&self.queue).iter().any(|slot| slot.accepts.contains(&server.slot))
+    }
+}
+
+impl Slot {
+    fn takes(&self, grant: &Grant) -> bool {
+        match grant {
+            Grant::Lease(lease) | Grant::Connection(_, lease) => self.accepts.contains(&lease.server().slot),
+            Grant::Again => true,
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct Server {
 pub struct Lease {
     server: Arc<Server>,
     gate: Arc<Gate>,
+    /// Nobody is told when it ends.
+    quiet: bool,
 }
 
 /// After a failed connect a server is passed over for this long; each further failure doubles it.
@@ -172,7 +174,7 @@ impl Server {
                 return None;
             }
             match self.open.compare_exchange_weak(open, open + 1, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return Some(Lease { server: Arc::clone(self), gate: Arc::clone(gate) }),
+                Ok(_) => return Some(Lease { server: Arc::clone(self), gate: Arc::clone(gate), quiet: false }),
                 Err(now) => open = now,
             }
         }
@@ -209,12 +211,19 @@ impl Lease {
     pub fn server(&self) -> &Arc<Server> {
         &self.server
     }
+
+    /// Ends it without looking for somebody who waits.
+    pub(super) fn give_back(mut self) {
+        self.quiet = true;
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.server.open.fetch_sub(1, Ordering::SeqCst);
-        self.gate.released(&self.server);
+        if !self.quiet {
+            self.gate.released(&self.server);
+        }
     }
 }
 

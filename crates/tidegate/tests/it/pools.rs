@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::{Broken, Client, Ending, Hanging, Names, PATIENCE, Peer, Refusing, Server, Shared, Signal, Tidegate, ok};
+use testkit::{
+    Broken, Client, Ending, Hanging, Names, PATIENCE, Peer, Refusing, Reloaded, Server, Shared, Signal, Tidegate, ok,
+};
 
 use crate::reload::under_load;
-use crate::support::{Place, ask, before, before_pool, get, post, start};
+use crate::support::{Place, ask, before, before_pool, config, get, post, start};
 
 /// A server that answers the first request of a connection and closes it, without an answer, when the second has come.
 fn closes_in_the_race() -> Server {
@@ -529,5 +531,76 @@ fn a_name_that_does_not_resolve_starts_and_serves_when_it_does() {
     let deadline = Instant::now() + Duration::from_secs(5);
     while client.get("/").status != 200 {
         assert!(Instant::now() < deadline, "the name resolves, and requests still fail");
+    }
+}
+
+#[test]
+fn whoever_hangs_up_has_left_the_queue() {
+    let (server, tidegate, mut first, let_go) = held("{ length: 1, timeout: 20s }");
+    let mut leaver = tidegate.client();
+    leaver.send(get("/leaver", ""));
+    leaver.finish();
+    tidegate.log_line("the leaver", |line| line["path"] == "/leaver" && line["fault"] == "client_gone");
+    let mut stays = tidegate.client();
+    stays.send(get("/stays", ""));
+    let_go.raise();
+    assert_eq!((first.response().status, stays.response().status), (200, 200));
+    assert!(server.requests().iter().all(|request| request.target != "/leaver"));
+}
+
+#[test]
+fn whoever_waits_while_its_server_is_replaced_is_served() {
+    let (_server, tidegate, mut first, let_go) = held("{ length: 10, timeout: 20s }");
+    let mut waiters: Vec<Client> = (0..3).map(|_| tidegate.client()).collect();
+    for client in &mut waiters {
+        client.send(get("/waits", ""));
+    }
+    let other = Server::named("other");
+    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [{ address: '@APP', max_connections: 1 }], queue: { length: 10, timeout: 20s } } }\n";
+    assert_eq!(tidegate.reload(&config(text, &[("APP", &other)])), Reloaded::Yes);
+    // Requests that begin now go to the new server, whatever stands in the queue for the old one.
+    assert_eq!(ask(&tidegate, &get("/new", "")).text(), "other");
+    let_go.raise();
+    assert_eq!(first.response().text(), "served");
+    for client in &mut waiters {
+        assert_eq!(client.response().text(), "served");
+    }
+}
+
+/// A runtime that gives each task so many steps a turn must not make a closed connection look open: the request behind any
+/// number of others on one connection gets a connection of its own.
+#[test]
+fn a_connection_that_ended_is_noticed_however_busy_its_client_is() {
+    let closed = Signal::new();
+    let told = closed.clone();
+    let server = Server::script(move |peer| {
+        if peer.request().is_some_and(|request| request.target == "/once") {
+            peer.send(ok("once"));
+            peer.finish();
+            told.raise();
+            return;
+        }
+        peer.send(ok("again"));
+        while peer.request().is_some() {
+            peer.send(ok("again"));
+        }
+    });
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, routes: [{ match: { path: /static }, respond: 200 }, { to: app }] } }
+pools: { app: [@APP] }
+";
+    for before in [60, 125, 126, 127, 128] {
+        let tidegate = start(text, &[("APP", &server)]);
+        assert_eq!(ask(&tidegate, &get("/once", "")).text(), "once");
+        closed.wait();
+        // The program has heard of the end once it has answered somebody else.
+        assert_eq!(ask(&tidegate, &get("/static", "")).status, 200);
+        let mut client = tidegate.client();
+        client.send(format!("{}{}", get("/static", "").repeat(before), post("/victim", "x")));
+        for _ in 0..before {
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(client.response().status, 200, "behind {before} others");
     }
 }

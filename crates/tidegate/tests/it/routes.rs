@@ -1,8 +1,5 @@
 //! Which route a request takes, and what the routes do that are not the way to a server.
 
-use std::fs;
-use std::path::Path;
-
 use testkit::{Response, Server, Tidegate, ok};
 
 use crate::support::{ask, get, post, start};
@@ -30,7 +27,7 @@ fn assert_matches(rows: &[Row]) {
 }
 
 /// `METHOD TARGET | Field: value | Field: value || body`; the method is GET and the Host test.example if they are left out.
-fn request(text: &str) -> String {
+pub(crate) fn request(text: &str) -> String {
     let (head, body) = text.split_once("||").unwrap_or((text, ""));
     let mut parts = head.split('|').map(str::trim);
     let line = parts.next().unwrap_or_default();
@@ -570,68 +567,25 @@ fn a_literal_server_needs_no_pool() {
     assert_eq!(tidegate.log_of("/literal")["pool"], server.address());
 }
 
-/// The examples as they stand in the repository.
-pub(crate) fn example(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
-    fs::read_to_string(path).expect("an example")
-}
-
-/// What the reverse proxy of the examples does without the features that are still to come.
-fn reverse(servers: [&Server; 3]) -> Tidegate {
-    let mut text = example("reverse.yaml");
-    let mut replace = |what: &str, by: &str| {
-        assert!(text.contains(what), "the example has changed: {what} is gone");
-        text = text.replace(what, by);
-    };
-    replace("canary: { stable: api, candidate: api-next, share: 10%, sticky: cookie }", "to: api");
-    replace(", budget: 20%", "");
-    replace("127.0.0.1:9900", "127.0.0.1:0");
-    replace("127.0.0.1:8080", "127.0.0.1:0");
-    for (port, server) in ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"].into_iter().zip(servers) {
-        replace(port, server.address());
-    }
-    let planned = ["health:", "outlier:", "slow_start:"];
-    let lines: Vec<&str> =
-        text.lines().filter(|line| !planned.iter().any(|key| line.trim_start().starts_with(key))).collect();
-    testkit::Start::of(crate::support::BINARY).text(&lines.join("\n"))
-}
-
 #[test]
-fn the_reverse_proxy_of_the_examples_does_what_its_comments_say() {
-    let named = |name: &'static str| {
-        Server::http(move |request| {
-            let body = format!("{name} {} {}", request.target, request.fields.value("x-served-by").unwrap_or("-"));
-            format!("HTTP/1.1 200 OK\r\nServer: app\r\nX-Powered-By: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-                .into_bytes()
-        })
-    };
-    let (api, api2, next) = (named("api"), named("api"), named("next"));
-    let tidegate = reverse([&api, &api2, &next]);
-    let gold = r#"POST /orders | Content-Type: application/json ||{"customer":{"tier":"gold"}}"#;
-    let iron = r#"POST /orders | Content-Type: application/json ||{"customer":{"tier":"iron"}}"#;
-    for (asked, wanted) in [
-        ("/v1/a | Host: api.example.com", "api /v1/a -"),
-        ("/v1/a", "api /v1/a tidegate"),
-        ("/beta/x | X-Beta: 1", "next /beta/x -"),
-        ("/beta/x | X-Beta: 2", "api /beta/x tidegate"),
-        ("/beta/x | Cookie: ring=dev", "next /beta/x -"),
-        ("/search?engine=next", "next /search?engine=next -"),
-        ("/search?engine=old", "api /search?engine=old tidegate"),
-        (gold, "next /orders -"),
-        (iron, "api /orders tidegate"),
-        ("/healthz", "ok\n"),
-        ("/u/12", "api /users/12 -"),
-        ("/u/x", "api /u/x tidegate"),
-        ("/internal/x | X-Forwarded-For: 10.1.2.3", "api /internal/x tidegate"),
-    ] {
-        assert_eq!(ask(&tidegate, &request(asked)).text(), wanted, "{asked}");
+fn what_a_rewrite_fills_in_cannot_climb() {
+    let server = Server::named("app");
+    let tidegate = start(
+        "
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    routes:
+      - { match: { path: /admin/* }, deny: 403 }
+      - { match: { path: '~^/x(.*)$' }, use: [{ rewrite: { path: /base/$1 } }], to: app }
+pools: { app: [@APP] }
+",
+        &[("APP", &server)],
+    );
+    assert_eq!(ask(&tidegate, &get("/xy/z", "")).status, 200);
+    for path in ["/x../admin/secret", "/x%2e%2e/admin/secret", "/x./y", "/x..;a/y"] {
+        assert_eq!(ask(&tidegate, &get(path, "")).status, 400, "{path}");
     }
-    for asked in ["/internal/x", "/internal", "/internal/x | X-Forwarded-For: 10.1.2.3, 11.0.0.1"] {
-        assert_eq!(ask(&tidegate, &request(asked)).status, 403, "{asked}");
-    }
-    let response = ask(&tidegate, &request("/old/page?x=1"));
-    assert_eq!((response.status, response.fields.value("location")), (308, Some("/v1/page?x=1")));
-    let response = ask(&tidegate, &request("/anything"));
-    assert!(!response.fields.has("server") && !response.fields.has("x-powered-by"), "{response:?}");
-    assert_eq!(tidegate.log_of("/anything")["route"], "everything-else");
+    let reached: Vec<String> = server.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(reached, ["/base/y/z"]);
 }
