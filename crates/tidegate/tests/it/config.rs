@@ -1,88 +1,11 @@
 //! What the program makes of configurations: the examples, mistakes, and what is still to come.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use testkit::{Client, Folder, Server, Start, failure_of, output_of};
 
-use crate::routes::example;
 use crate::support::{BINARY, ask, config, get, start};
-
-fn example_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
-}
-
-#[test]
-fn the_basic_example_works_as_it_stands() {
-    let servers = [Server::named("a1"), Server::named("a2"), Server::named("shop")];
-    let tidegate = Start::of(BINARY)
-        .set("listeners.web.bind", "127.0.0.1:0")
-        .set("admin.bind", "127.0.0.1:0")
-        .set("pools.api.servers.a1.address", servers[0].address())
-        .set("pools.api.servers.a2.address", servers[1].address())
-        .set("pools.shop.servers.0", &format!("localhost:{}", servers[2].port()))
-        .file(&example_path("basic.yaml"));
-    assert_eq!(tidegate.ready()["workers"], 2);
-    let on = |host: &str, target: &str, fields: &str| {
-        tidegate.client().ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"))
-    };
-    let api = on("a.shop.example.com", "/api/x", "");
-    assert!(["a1", "a2"].contains(&api.text().as_str()));
-    assert_eq!(api.fields.value("x-frame-options"), Some("DENY"));
-    let shop = on("shop.example.com", "/", "");
-    assert_eq!((shop.text().as_str(), shop.fields.value("x-frame-options")), ("shop", Some("DENY")));
-    let socket = on("other", "/ws", "");
-    assert!(["a1", "a2"].contains(&socket.text().as_str()));
-    assert!(!socket.fields.has("x-frame-options"));
-    let upgrade = on("other", "/any", "Connection: upgrade\r\nUpgrade: WebSocket\r\n");
-    assert_eq!(upgrade.status, 200);
-    let none = on("other", "/", "");
-    assert_eq!((none.status, none.text().as_str()), (404, "no such site\n"));
-    // Two of three go to the heavier one, in turn.
-    let counts: Vec<String> = (0..30).map(|_| on("shop.example.com", "/api/", "").text()).collect();
-    assert!(counts.iter().filter(|name| *name == "a2").count() >= 18, "{counts:?}");
-}
-
-#[test]
-fn the_example_with_sites_works_as_it_stands() {
-    let servers = [Server::named("api"), Server::named("shop"), Server::named("docs")];
-    let tidegate = Start::of(BINARY)
-        .set("listeners.web.bind", "127.0.0.1:0")
-        .set("pools.api.servers.0", servers[0].address())
-        .set("pools.shop.servers.0", servers[1].address())
-        .set("pools.docs.servers.0", servers[2].address())
-        .file(&example_path("sites.yaml"));
-    let on = |host: &str, target: &str| tidegate.client().ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-    for (host, target, wanted) in
-        [("shop.example.com", "/api/1", "api"), ("x.shop.example.com", "/", "shop"), ("docs.example.com", "/", "docs")]
-    {
-        assert_eq!(on(host, target).text(), wanted);
-    }
-    assert_eq!(on("shop.example.com", "/").fields.value("x-content-type-options"), Some("nosniff"));
-    assert_eq!(on("example.com", "/").status, 421);
-    assert_eq!(tidegate.ready()["admin"], serde_json::Value::Null);
-}
-
-#[test]
-fn the_examples_of_what_is_to_come_are_refused_by_name() {
-    let (code, said) = failure_of(BINARY, &example("reverse.yaml"));
-    assert_eq!(code, Some(2));
-    for key in ["health", "outlier", "slow_start", "canary", "budget"] {
-        assert!(said.contains(&format!("`{key}`")), "{key} is not named in:\n{said}");
-    }
-    for name in fs::read_dir(example_path("")).expect("examples").map(|entry| entry.expect("an entry").file_name()) {
-        let name = name.to_string_lossy().into_owned();
-        if !name.ends_with(".yaml") || ["basic.yaml", "sites.yaml"].contains(&name.as_str()) {
-            continue;
-        }
-        let (code, said) = failure_of(BINARY, &example(&name));
-        assert_eq!(code, Some(2), "{name}");
-        assert!(
-            said.contains("planned") || said.contains("not there yet") || said.contains("to come"),
-            "{name}:\n{said}"
-        );
-    }
-}
 
 #[test]
 fn every_mistake_is_told_at_once_and_where_it_is() {

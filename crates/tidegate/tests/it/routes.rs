@@ -1,6 +1,6 @@
 //! Which route a request takes, and what the routes do that are not the way to a server.
 
-use testkit::{Response, Server, Tidegate, ok};
+use testkit::{Response, Server, ok};
 
 use crate::support::{ask, get, post, start};
 

@@ -1,0 +1,150 @@
+//! The examples: each loads as it stands, or says what is still to come, and does what its comments say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testkit::{Server, Start, Tidegate, failure_of};
+
+use crate::routes::request;
+use crate::support::{BINARY, ask};
+
+fn example_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
+}
+
+#[test]
+fn the_basic_example_works_as_it_stands() {
+    let servers = [Server::named("a1"), Server::named("a2"), Server::named("shop")];
+    let tidegate = Start::of(BINARY)
+        .set("listeners.web.bind", "127.0.0.1:0")
+        .set("admin.bind", "127.0.0.1:0")
+        .set("pools.api.servers.a1.address", servers[0].address())
+        .set("pools.api.servers.a2.address", servers[1].address())
+        .set("pools.shop.servers.0", &format!("localhost:{}", servers[2].port()))
+        .file(&example_path("basic.yaml"));
+    assert_eq!(tidegate.ready()["workers"], 2);
+    let on = |host: &str, target: &str, fields: &str| {
+        tidegate.client().ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"))
+    };
+    let api = on("a.shop.example.com", "/api/x", "");
+    assert!(["a1", "a2"].contains(&api.text().as_str()));
+    assert_eq!(api.fields.value("x-frame-options"), Some("DENY"));
+    let shop = on("shop.example.com", "/", "");
+    assert_eq!((shop.text().as_str(), shop.fields.value("x-frame-options")), ("shop", Some("DENY")));
+    let socket = on("other", "/ws", "");
+    assert!(["a1", "a2"].contains(&socket.text().as_str()));
+    assert!(!socket.fields.has("x-frame-options"));
+    let upgrade = on("other", "/any", "Connection: upgrade\r\nUpgrade: WebSocket\r\n");
+    assert_eq!(upgrade.status, 200);
+    let none = on("other", "/", "");
+    assert_eq!((none.status, none.text().as_str()), (404, "no such site\n"));
+    // Two of three go to the heavier one, in turn.
+    let counts: Vec<String> = (0..30).map(|_| on("shop.example.com", "/api/", "").text()).collect();
+    assert!(counts.iter().filter(|name| *name == "a2").count() >= 18, "{counts:?}");
+}
+
+#[test]
+fn the_example_with_sites_works_as_it_stands() {
+    let servers = [Server::named("api"), Server::named("shop"), Server::named("docs")];
+    let tidegate = Start::of(BINARY)
+        .set("listeners.web.bind", "127.0.0.1:0")
+        .set("pools.api.servers.0", servers[0].address())
+        .set("pools.shop.servers.0", servers[1].address())
+        .set("pools.docs.servers.0", servers[2].address())
+        .file(&example_path("sites.yaml"));
+    let on = |host: &str, target: &str| tidegate.client().ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    for (host, target, wanted) in
+        [("shop.example.com", "/api/1", "api"), ("x.shop.example.com", "/", "shop"), ("docs.example.com", "/", "docs")]
+    {
+        assert_eq!(on(host, target).text(), wanted);
+    }
+    assert_eq!(on("shop.example.com", "/").fields.value("x-content-type-options"), Some("nosniff"));
+    assert_eq!(on("example.com", "/").status, 421);
+    assert_eq!(tidegate.ready()["admin"], serde_json::Value::Null);
+}
+
+#[test]
+fn the_examples_of_what_is_to_come_are_refused_by_name() {
+    let (code, said) = failure_of(BINARY, &example("reverse.yaml"));
+    assert_eq!(code, Some(2));
+    for key in ["health", "outlier", "slow_start", "canary", "budget"] {
+        assert!(said.contains(&format!("`{key}`")), "{key} is not named in:\n{said}");
+    }
+    for name in fs::read_dir(example_path("")).expect("examples").map(|entry| entry.expect("an entry").file_name()) {
+        let name = name.to_string_lossy().into_owned();
+        if !name.ends_with(".yaml") || ["basic.yaml", "sites.yaml"].contains(&name.as_str()) {
+            continue;
+        }
+        let (code, said) = failure_of(BINARY, &example(&name));
+        assert_eq!(code, Some(2), "{name}");
+        assert!(
+            said.contains("planned") || said.contains("not there yet") || said.contains("to come"),
+            "{name}:\n{said}"
+        );
+    }
+}
+
+/// The examples as they stand in the repository.
+fn example(name: &str) -> String {
+    fs::read_to_string(example_path(name)).expect("an example")
+}
+
+/// What the reverse proxy of the examples does without the features that are still to come.
+fn reverse(servers: [&Server; 3]) -> Tidegate {
+    let mut text = example("reverse.yaml");
+    let mut replace = |what: &str, by: &str| {
+        assert!(text.contains(what), "the example has changed: {what} is gone");
+        text = text.replace(what, by);
+    };
+    replace("canary: { stable: api, candidate: api-next, share: 10%, sticky: cookie }", "to: api");
+    replace(", budget: 20%", "");
+    replace("127.0.0.1:9900", "127.0.0.1:0");
+    replace("127.0.0.1:8080", "127.0.0.1:0");
+    for (port, server) in ["127.0.0.1:9001", "127.0.0.1:9002", "127.0.0.1:9003"].into_iter().zip(servers) {
+        replace(port, server.address());
+    }
+    let planned = ["health:", "outlier:", "slow_start:"];
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !planned.iter().any(|key| line.trim_start().starts_with(key))).collect();
+    Start::of(BINARY).text(&lines.join("\n"))
+}
+
+#[test]
+fn the_reverse_proxy_of_the_examples_does_what_its_comments_say() {
+    let named = |name: &'static str| {
+        Server::http(move |request| {
+            let body = format!("{name} {} {}", request.target, request.fields.value("x-served-by").unwrap_or("-"));
+            format!("HTTP/1.1 200 OK\r\nServer: app\r\nX-Powered-By: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .into_bytes()
+        })
+    };
+    let (api, api2, next) = (named("api"), named("api"), named("next"));
+    let tidegate = reverse([&api, &api2, &next]);
+    let gold = r#"POST /orders | Content-Type: application/json ||{"customer":{"tier":"gold"}}"#;
+    let iron = r#"POST /orders | Content-Type: application/json ||{"customer":{"tier":"iron"}}"#;
+    for (asked, wanted) in [
+        ("/v1/a | Host: api.example.com", "api /v1/a -"),
+        ("/v1/a", "api /v1/a tidegate"),
+        ("/beta/x | X-Beta: 1", "next /beta/x -"),
+        ("/beta/x | X-Beta: 2", "api /beta/x tidegate"),
+        ("/beta/x | Cookie: ring=dev", "next /beta/x -"),
+        ("/search?engine=next", "next /search?engine=next -"),
+        ("/search?engine=old", "api /search?engine=old tidegate"),
+        (gold, "next /orders -"),
+        (iron, "api /orders tidegate"),
+        ("/healthz", "ok\n"),
+        ("/u/12", "api /users/12 -"),
+        ("/u/x", "api /u/x tidegate"),
+        ("/internal/x | X-Forwarded-For: 10.1.2.3", "api /internal/x tidegate"),
+    ] {
+        assert_eq!(ask(&tidegate, &request(asked)).text(), wanted, "{asked}");
+    }
+    for asked in ["/internal/x", "/internal", "/internal/x | X-Forwarded-For: 10.1.2.3, 11.0.0.1"] {
+        assert_eq!(ask(&tidegate, &request(asked)).status, 403, "{asked}");
+    }
+    let response = ask(&tidegate, &request("/old/page?x=1"));
+    assert_eq!((response.status, response.fields.value("location")), (308, Some("/v1/page?x=1")));
+    let response = ask(&tidegate, &request("/anything"));
+    assert!(!response.fields.has("server") && !response.fields.has("x-powered-by"), "{response:?}");
+    assert_eq!(tidegate.log_of("/anything")["route"], "everything-else");
+}
