@@ -550,13 +550,16 @@ fn whoever_hangs_up_has_left_the_queue() {
 
 #[test]
 fn whoever_waits_while_its_server_is_replaced_is_served() {
-    let (_server, tidegate, mut first, let_go) = held("{ length: 10, timeout: 20s }");
-    let mut waiters: Vec<Client> = (0..3).map(|_| tidegate.client()).collect();
+    let (_server, tidegate, mut first, let_go) = held("{ length: 3, timeout: 20s }");
+    let mut waiters: Vec<Client> = (0..4).map(|_| tidegate.client()).collect();
     for client in &mut waiters {
         client.send(get("/waits", ""));
     }
+    // Once one of them has been refused, the others are in the queue.
+    let refused = tidegate.log_line("the refused request", |line| line["fault"] == "queue_full");
+    waiters.retain(|client| refused["peer"] != client.local_address());
     let other = Server::named("other");
-    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [{ address: '@APP', max_connections: 1 }], queue: { length: 10, timeout: 20s } } }\n";
+    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [{ address: '@APP', max_connections: 1 }], queue: { length: 9, timeout: 20s } } }\n";
     assert_eq!(tidegate.reload(&config(text, &[("APP", &other)])), Reloaded::Yes);
     // Requests that begin now go to the new server, whatever stands in the queue for the old one.
     assert_eq!(ask(&tidegate, &get("/new", "")).text(), "other");
