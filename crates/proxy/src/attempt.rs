@@ -295,10 +295,7 @@ pub(crate) async fn deliver(
     let outgoing = outgoing_framing(arrived, x.client.version);
     let mut down = Pump::new(http::BodyReader::new(arrived), outgoing, listener.splice);
     x.response.set_framing(outgoing);
-    if listener.forwarding.via {
-        forwarded::response_via(&mut x.response);
-    }
-    policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
+    walk_back(x, listener, route);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep =
         x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !reply::is_leaving(session);
@@ -395,10 +392,7 @@ async fn switch(
     }
     x.response.add(b"Connection", b"Upgrade");
     x.response.add(b"Upgrade", b"websocket");
-    if listener.forwarding.via {
-        forwarded::response_via(&mut x.response);
-    }
-    policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
+    walk_back(x, listener, route);
     x.notes.status = 101;
     x.client.answered = true;
     let mut out = Vec::new();
@@ -409,6 +403,14 @@ async fn switch(
     reply::write_all(session, x, &out).await?;
     let account = Account::of(listener, route, &x.notes).owned();
     Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, account })))
+}
+
+/// What every response meets on its way back.
+fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route) {
+    if listener.forwarding.via {
+        forwarded::response_via(&mut x.response);
+    }
+    policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
 }
 
 /// Makes Host what this server should see.

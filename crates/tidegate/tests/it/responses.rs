@@ -2,7 +2,7 @@
 
 use testkit::{Broken, Ending, Framing, Peer, Server, Signal, ok};
 
-use crate::support::{ask, assert_serves, before, before_with, get, post};
+use crate::support::{ask, assert_serves, before, before_with, get, post, start};
 
 #[test]
 fn an_unasked_100_from_the_server_is_not_passed_on() {
@@ -246,4 +246,42 @@ fn a_reset_inside_a_body_that_ends_with_the_connection_is_passed_on_as_one() {
     assert_eq!(client.exactly(4), b"some");
     read.raise();
     assert_eq!(client.ending(), Ending::Reset);
+}
+
+/// A runtime that gives each task so many steps a turn must not make a closed connection look open: the request behind any
+/// number of others on one connection gets a connection of its own.
+#[test]
+fn a_connection_that_ended_is_noticed_however_busy_its_client_is() {
+    let closed = Signal::new();
+    let told = closed.clone();
+    let server = Server::script(move |peer| {
+        if peer.request().is_some_and(|request| request.target == "/once") {
+            peer.send(ok("once"));
+            peer.finish();
+            told.raise();
+            return;
+        }
+        peer.send(ok("again"));
+        while peer.request().is_some() {
+            peer.send(ok("again"));
+        }
+    });
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, routes: [{ match: { path: /static }, respond: 200 }, { to: app }] } }
+pools: { app: [@APP] }
+";
+    for before in [60, 125, 126, 127, 128] {
+        let tidegate = start(text, &[("APP", &server)]);
+        assert_eq!(ask(&tidegate, &get("/once", "")).text(), "once");
+        closed.wait();
+        // The program has heard of the end once it has answered somebody else.
+        assert_eq!(ask(&tidegate, &get("/static", "")).status, 200);
+        let mut client = tidegate.client();
+        client.send(format!("{}{}", get("/static", "").repeat(before), post("/victim", "x")));
+        for _ in 0..before {
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(client.response().status, 200, "behind {before} others");
+    }
 }
