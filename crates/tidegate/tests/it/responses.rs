@@ -252,26 +252,20 @@ fn a_reset_inside_a_body_that_ends_with_the_connection_is_passed_on_as_one() {
 /// number of others on one connection gets a connection of its own.
 #[test]
 fn a_connection_that_ended_is_noticed_however_busy_its_client_is() {
-    let closed = Signal::new();
-    let told = closed.clone();
-    let server = Server::script(move |peer| {
-        if peer.request().is_some_and(|request| request.target == "/once") {
-            peer.send(ok("once"));
-            peer.finish();
-            told.raise();
-            return;
-        }
-        peer.send(ok("again"));
-        while peer.request().is_some() {
-            peer.send(ok("again"));
-        }
-    });
     let text = "
 workers: 1
 listeners: { web: { bind: 127.0.0.1:0, routes: [{ match: { path: /static }, respond: 200 }, { to: app }] } }
 pools: { app: [@APP] }
 ";
     for before in [60, 125, 126, 127, 128] {
+        let closed = Signal::new();
+        let told = closed.clone();
+        let server = Server::script(move |peer| {
+            let once = peer.request().is_some_and(|request| request.target == "/once");
+            peer.send(ok(if once { "once" } else { "again" }));
+            peer.finish();
+            told.raise();
+        });
         let tidegate = start(text, &[("APP", &server)]);
         assert_eq!(ask(&tidegate, &get("/once", "")).text(), "once");
         closed.wait();
