@@ -337,7 +337,6 @@ impl Process {
         self.plane.borrow_mut().sockets.close_all(&fleet, &done);
         drop(done);
         while closed.recv().await.is_some() {}
-        fleet.set_draining(true);
         fleet.tell_all(|_| Command::Drain);
         while fleet.connections() > 0 && began.elapsed() < drain {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -297,8 +297,7 @@ pub(crate) async fn deliver(
     x.response.set_framing(outgoing);
     walk_back(x, listener, route);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
-    let keep =
-        x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !reply::is_leaving(session);
+    let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
     let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
     x.notes.bytes_out = down.content;

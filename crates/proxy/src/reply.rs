@@ -153,16 +153,11 @@ pub(crate) fn write_response(session: &Session, x: &mut Exchange, keep: bool, ou
     h1::response_head(&x.response, out);
 }
 
-/// Whether the connection should not take another request.
-pub(crate) fn is_leaving(session: &Session) -> bool {
-    session.worker.is_draining() || session.worker.pin().listener(session.origin.listener).is_none()
-}
-
 /// Finishes an answer of ours: policies, framing, and what becomes of the connection.
 async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[u8]) -> After {
     policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
     let unread = !x.upload.is_read();
-    let keep = x.client.keep_alive && !unread && !is_leaving(session);
+    let keep = x.client.keep_alive && !unread && !session.is_leaving();
     let bodiless = matches!(x.response.status(), 204 | 304);
     x.notes.status = x.response.status();
     x.notes.bytes_out = if x.client.head_only || bodiless { 0 } else { body.len() as u64 };

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,7 +32,6 @@ use crate::snapshot::{ListenerId, Snapshot};
 #[derive(Debug)]
 pub struct Fleet {
     peers: Vec<Peer>,
-    draining: AtomicBool,
 }
 
 /// One worker, seen from outside.
@@ -135,7 +134,7 @@ impl Fleet {
                 turns: Arc::default(),
             });
         }
-        let fleet = Arc::new(Fleet { peers, draining: AtomicBool::new(false) });
+        let fleet = Arc::new(Fleet { peers });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new()
@@ -176,16 +175,6 @@ impl Fleet {
     /// Connections of all workers.
     pub fn connections(&self) -> usize {
         self.peers.iter().map(Peer::connections).sum()
-    }
-
-    /// Whether the process is about to end: responses say `Connection: close`.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Begins or abandons the end.
-    pub fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Ordering::Relaxed);
     }
 
     /// The worker that should serve a connection which `worker` has accepted: itself, unless it holds clearly more than

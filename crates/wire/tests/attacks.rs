@@ -2,6 +2,8 @@
 //!
 //! Each row is a name, the raw bytes and the verdict. Every row is also held against the invariants: whatever is
 //! accepted is read alike by the naive reference reader, and no prefix of a message decides otherwise than the whole.
+//!
+//! It is longer than a file of code should be, because it is one table: rows are compared with their neighbours.
 
 use tidegate_wire::Framing;
 use tidegate_wire::h1::{self, Asked, Limits, Progress, Reject};

@@ -100,7 +100,7 @@ fn ready_to_stop(session: &mut Session, waiting: &mut Waiting, cx: &Context<'_>)
     }
     let limit = match () {
         () if begun => session.listener.request_head,
-        () if is_leaving(session) => MOMENT.min(session.listener.keep_alive),
+        () if session.is_leaving() => MOMENT.min(session.listener.keep_alive),
         () if waiting.fresh => session.listener.request_head,
         () => session.listener.keep_alive,
     };
@@ -117,13 +117,9 @@ fn ready_to_stop(session: &mut Session, waiting: &mut Waiting, cx: &Context<'_>)
     })
 }
 
-/// While the process drains, or when the listener is gone, a connection closes once it has been idle for a moment: one
-/// that is in use gets a response with `Connection: close` instead, so that no request is lost.
+/// How long a connection that is leaving may be idle: one that is in use gets a response with `Connection: close` before
+/// that, so that no request is lost.
 const MOMENT: Duration = Duration::from_secs(1);
-
-fn is_leaving(session: &Session) -> bool {
-    session.worker.is_draining() || session.worker.pin().listener(session.origin.listener).is_none()
-}
 
 /// What the reader refused, as a fault.
 fn fault_of(reject: Reject) -> Fault {

@@ -59,6 +59,11 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
 }
 
 impl Session {
+    /// Whether the connection should not take another request: the process drains, or the listener is gone.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.worker.is_draining() || self.worker.pin().listener(self.origin.listener).is_none()
+    }
+
     /// Takes on the listener as a reload has made it.
     pub(crate) fn adopt(&mut self, listener: Arc<Listener>) {
         self.listener = listener;
