@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::pool::{Gate, Server, ServerId};
+use proxy::seal::Seal;
 use proxy::snapshot::ListenerId;
 
 /// Everything that is kept.
@@ -16,6 +17,7 @@ pub struct Registry {
     servers: HashMap<ServerId, Known>,
     routes: HashMap<(String, String), Arc<RequestStats>>,
     next_slot: usize,
+    seal: Arc<Seal>,
 }
 
 #[derive(Debug)]
@@ -41,12 +43,18 @@ impl Registry {
             servers: HashMap::new(),
             routes: HashMap::new(),
             next_slot: 0,
+            seal: Arc::new(random_seal()),
         }
     }
 
     /// How many workers counters are made for.
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// The seal of what clients keep for us: drawn at the start, and the same over reloads.
+    pub fn seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.seal)
     }
 
     /// The number and the counters of a listener.
@@ -129,6 +137,17 @@ impl Registry {
         servers.sort_by(|one, other| one.id.cmp(&other.id));
         servers
     }
+}
+
+/// A seal that nobody can guess.
+fn random_seal() -> Seal {
+    let mut secret = [0; 32];
+    let mut filled = 0;
+    while filled < secret.len() {
+        // The kernel's generator only ever makes us wait at the machine's start, or be interrupted.
+        filled += rustix::rand::getrandom(&mut secret[filled..], rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    }
+    Seal::new(&secret)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! - [`relay`]: bodies, trailers and tunnels
 //! - [`reply`]: answers of our own; the one table from faults to statuses
 //! - [`finish`]: the access record and the counters
+//! - [`seal`]: values that clients keep for us and cannot change
 //!
 //! [`worker`] is the thread that all of it runs on, and [`snapshot`] is what it runs by: defined here, manufactured by
 //! the control crate. Nothing here knows a configuration model, a file or a YAML document.
@@ -25,6 +26,7 @@ pub mod pool;
 pub mod relay;
 pub mod reply;
 pub mod route;
+pub mod seal;
 pub mod session;
 pub mod snapshot;
 pub mod worker;

@@ -71,6 +71,23 @@ impl Lower<'_, '_> {
     }
 }
 
+impl Lower<'_, '_> {
+    /// A list of selectors without `${}`, as `by` takes it.
+    pub(super) fn selectors(&mut self, value: &Value) -> Option<Vec<Selector>> {
+        let mut selectors = Vec::new();
+        for item in value.items() {
+            match selector(item.fixed()?) {
+                Ok(selector) => selectors.push(selector),
+                Err(why) => {
+                    self.note(item, why);
+                    return None;
+                }
+            }
+        }
+        Some(selectors)
+    }
+}
+
 /// Splits at `*` and `$1`; `$$` is a dollar sign.
 fn path_parts(parts: &mut Vec<Part>, text: &str) {
     let mut chars = text.chars().peekable();

@@ -15,10 +15,10 @@ pub(super) fn pick(servers: &[Arc<Server>], cursor: &mut Cursor, allowed: impl F
         if !allowed(server) {
             continue;
         }
-        // Compares (in flight + 1) / weight without dividing.
-        let (load, weight) = (u64::from(server.in_flight()) + 1, u64::from(server.weight().max(1)));
-        if best.is_none_or(|(_, best_load, best_weight)| load * best_weight < best_load * weight) {
-            best = Some((number, load, weight));
+        // Compares (in flight + 1) / share without dividing.
+        let (load, share) = (u64::from(server.in_flight()) + 1, server.share().max(1));
+        if best.is_none_or(|(_, best_load, best_share)| load * best_share < best_load * share) {
+            best = Some((number, load, share));
         }
     }
     best.map(|(number, _, _)| number)

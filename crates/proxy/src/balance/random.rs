@@ -10,7 +10,7 @@ pub(super) fn pick(
     random: &mut fastrand::Rng,
     allowed: impl Fn(&Server) -> bool,
 ) -> Option<usize> {
-    let total: u64 = servers.iter().filter(|server| allowed(server)).map(|server| u64::from(server.weight())).sum();
+    let total: u64 = servers.iter().filter(|server| allowed(server)).map(|server| server.share()).sum();
     if total == 0 {
         return servers.iter().position(|server| allowed(server));
     }
@@ -20,11 +20,11 @@ pub(super) fn pick(
             if !allowed(server) {
                 return false;
             }
-            let weight = u64::from(server.weight());
-            if at < weight {
+            let share = server.share();
+            if at < share {
                 return true;
             }
-            at -= weight;
+            at -= share;
             false
         })
     };

@@ -50,9 +50,9 @@ pub(super) fn pick(servers: &[Arc<Server>], cursor: &mut Cursor, allowed: impl F
         if !allowed(server) {
             continue;
         }
-        let weight = i64::from(server.weight());
-        total += weight;
-        cursor.claims[number].1 += weight;
+        let share = server.share() as i64;
+        total += share;
+        cursor.claims[number].1 += share;
         if best.is_none_or(|best| cursor.claims[number].1 > cursor.claims[best].1) {
             best = Some(number);
         }

@@ -53,6 +53,8 @@ pub struct Lease {
     quiet: bool,
 }
 
+/// How much finer than a weight a share is.
+const SHARE_BITS: u32 = 10;
 /// After a failed connect a server is passed over for this long; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest time that failed connects alone keep a server out.
@@ -82,6 +84,11 @@ impl Server {
     /// Its share of the load beside the others; 0 gets none.
     pub fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Its weight as algorithms use it: finer, so that a server that has just come back can start with a part of it.
+    pub fn share(&self) -> u64 {
+        u64::from(self.weight()) << SHARE_BITS
     }
 
     /// Sets its share of the load.
