@@ -12,7 +12,8 @@ use http::Conn;
 use net::dial::dial;
 use net::stream::Peek;
 
-use super::{GONE, Upstream, bounded, expired, is_client_gone};
+use super::send::is_client_gone;
+use super::{GONE, Upstream, bounded, expired};
 use crate::balance;
 use crate::exchange::Exchange;
 use crate::pool::{Grant, Lease, Parked, Pool, Server};

@@ -1,0 +1,182 @@
+//! The response on its way to the client, and what becomes of both connections.
+
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+use std::time::Instant;
+
+use base::{Fault, Kind, Retry};
+use wire::{Framing, Head, Known, Version, forwarded, h1, hop};
+
+use super::{GONE, Tunnel, Upstream, bad_response, bounded, expired};
+use crate::exchange::{After, Exchange};
+use crate::finish::Account;
+use crate::relay::{Pump, Stop};
+use crate::session::Session;
+use crate::snapshot::{Arm, Listener, Route};
+use crate::{finish, policy, reply};
+
+/// Relays the response, and settles what becomes of both connections.
+pub(crate) async fn deliver(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+    mut upstream: Upstream,
+) -> Result<After, Fault> {
+    if x.response.status() == 101 {
+        return switch(session, x, listener, route, arm, upstream).await;
+    }
+    let reusable = server_keeps_open(&x.response);
+    let arrived = x.response.framing();
+    if hop::strip(&mut x.response).is_err() {
+        return Err(bad_response(x, "Connection names a field that frames the message"));
+    }
+    let outgoing = outgoing_framing(arrived, x.client.version);
+    let mut down = Pump::new(http::BodyReader::new(arrived), outgoing, listener.splice);
+    x.response.set_framing(outgoing);
+    walk_back(x, listener, route);
+    // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
+    let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
+    x.notes.status = x.response.status();
+    let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
+    x.notes.bytes_out = down.content;
+    let fault = result.err();
+    finish::attempt(&session.worker, x, &upstream, fault);
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    if reusable && x.upload.is_done() && !upstream.conn.has_carry() {
+        finish::park(session, x, arm, upstream);
+    }
+    Ok(match (keep && x.client.keep_alive, x.upload.is_read()) {
+        (true, true) => After::KeepAlive,
+        (false, true) => After::Close,
+        (_, false) => After::Linger,
+    })
+}
+
+async fn relay_response(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    upstream: &mut Upstream,
+    down: &mut Pump,
+    keep: bool,
+) -> Result<(), Fault> {
+    let mut broken = x.upload.is_done();
+    let mut begun = false;
+    poll_fn(|cx| {
+        if !begun {
+            begun = true;
+            let mut out = session.worker.out();
+            reply::write_response(session, x, keep, &mut out);
+            let surplus = upstream.surplus.take();
+            let bytes = surplus.as_ref().map_or(&[][..], |(block, range)| &block[range.clone()]);
+            // A body that is broken from the start has cost nothing yet: the client can still be told.
+            let used = down.encode(bytes, &mut out).map_err(|stop| of_response(x, stop))?;
+            x.client.answered = true;
+            down.follow(std::mem::take(&mut x.to_client));
+            down.begin(cx, &mut session.client, &out).map_err(|stop| of_response(x, stop))?;
+            if used < bytes.len() {
+                upstream.conn.keep(&bytes[used..]);
+            }
+            if !down.is_done() {
+                session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.stream));
+            }
+        }
+        if session.worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
+        if !broken
+            && let Poll::Ready(ended) = x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn)
+        {
+            // Whether the rest of the request could be sent no longer decides anything: the response does.
+            broken = true;
+            if ended.is_err() {
+                x.client.keep_alive = false;
+            }
+        }
+        match down.poll(cx, &session.worker, &mut upstream.conn, &mut session.client) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_response(x, stop))),
+            Poll::Pending => {}
+        }
+        if std::mem::take(&mut down.moved) | std::mem::take(&mut x.upload.moved) {
+            session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.stream));
+        }
+        ready!(session.timer.poll_expired(cx));
+        Poll::Ready(Err(expired(x, route, Fault::proxy(Kind::StreamTimeout))))
+    })
+    .await
+}
+
+/// The server has switched protocols: the client is told, and from there on both sides say what they like.
+async fn switch(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+    mut upstream: Upstream,
+) -> Result<After, Fault> {
+    let agreed = x.facts.websocket
+        && x.response
+            .values_of(Known::Upgrade)
+            .flat_map(hop::options)
+            .any(|name| name.eq_ignore_ascii_case(b"websocket"));
+    if !agreed || hop::strip(&mut x.response).is_err() {
+        return Err(bad_response(x, "the server switched to a protocol that nobody asked for"));
+    }
+    x.response.add(b"Connection", b"Upgrade");
+    x.response.add(b"Upgrade", b"websocket");
+    walk_back(x, listener, route);
+    x.notes.status = 101;
+    x.client.answered = true;
+    let mut out = Vec::new();
+    h1::response_head(&x.response, &mut out);
+    if let Some((block, range)) = upstream.surplus.take() {
+        upstream.conn.keep(&block[range]);
+    }
+    reply::write_all(session, x, &out).await?;
+    let account = Account::of(listener, route, &x.notes).owned();
+    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, account })))
+}
+
+/// What every response meets on its way back.
+fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route) {
+    if listener.forwarding.via {
+        forwarded::response_via(&mut x.response);
+    }
+    policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
+}
+
+/// How the body goes on to the client.
+fn outgoing_framing(arrived: Framing, client: Version) -> Framing {
+    match (arrived, client) {
+        (Framing::Unknown | Framing::UntilClose, Version::H10) => Framing::UntilClose,
+        (Framing::UntilClose, Version::H11) => Framing::Unknown,
+        (framing, _) => framing,
+    }
+}
+
+/// Whether the server's connection can take another request after this response.
+fn server_keeps_open(response: &Head) -> bool {
+    if response.framing() == Framing::UntilClose {
+        return false;
+    }
+    let wishes = hop::wishes(response);
+    match response.version() {
+        Version::H11 => !wishes.close,
+        Version::H10 => wishes.keep_alive && !wishes.close,
+    }
+}
+
+fn of_response(x: &mut Exchange, stop: Stop) -> Fault {
+    match stop {
+        Stop::Source(Kind::Malformed) => bad_response(x, "broken chunked coding"),
+        Stop::Source(_) | Stop::TooLarge => Fault::server(Kind::Truncated, Retry::Never),
+        Stop::Sink => GONE,
+    }
+}

@@ -1,0 +1,159 @@
+//! The request on its way to a server, until the head of the final response is here.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use base::{Fault, Kind, Retry};
+use http::ReadError;
+use net::stream::Peek;
+use wire::h1::{self, Asked};
+use wire::{Head, Known, Version, hop};
+
+use super::{GONE, Upstream, bad_response, bounded, is_over, of_client};
+use crate::exchange::Exchange;
+use crate::pool::{HostRule, Server};
+use crate::relay::Stop;
+use crate::session::Session;
+use crate::snapshot::{Arm, Route};
+
+/// Limits of what a server may send as a head.
+const RESPONSE_HEAD: h1::Limits = h1::Limits { head: 64 * 1024, line: 16 * 1024, fields: 200 };
+/// How much is read at once while a head is due. What comes behind a head is copied: a large body waits for its pipe.
+const FIRST_READ: usize = 16 * 1024;
+/// Interim responses beyond this many are an attack.
+const MOST_INTERIM: u32 = 32;
+
+/// Sends the request, as far as it is here, and waits for the head of the final response. The rest of the body follows
+/// as it comes.
+pub(super) async fn send(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    upstream: &mut Upstream,
+) -> Result<(), Fault> {
+    let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
+    let (mut begun, mut broken, mut interim) = (false, false, 0);
+    let sent_at = Instant::now();
+    // A client that was not told to go on yet does not stand still.
+    let sends = !x.upload.is_read() && !x.client.awaits_continue;
+    let gap = if sends { route.request_body } else { arm.timeouts.response };
+    session.timer.arm(sent_at, bounded(x, route, gap));
+    poll_fn(|cx| {
+        if !begun {
+            begun = true;
+            let mut out = session.worker.out();
+            h1::request_head(&x.request, &mut out);
+            if x.upload.begin_with_content(cx, &mut upstream.conn, &mut out, &x.prefix).is_err() {
+                broken = true;
+            }
+        }
+        if !broken && !x.upload.is_done() {
+            match x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn) {
+                Poll::Ready(Ok(())) => session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.response)),
+                // The server may have answered before it stopped listening: that answer is still read.
+                // What it did not take of the body is lost to the next request.
+                Poll::Ready(Err(Stop::Sink)) => {
+                    broken = true;
+                    x.client.keep_alive = false;
+                }
+                Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_client(x, stop))),
+                Poll::Pending if std::mem::take(&mut x.upload.moved) => {
+                    session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
+                }
+                Poll::Pending => {}
+            }
+        }
+        if let Poll::Ready(Err(_)) = x.to_client.poll_flush(cx, &mut session.client) {
+            return Poll::Ready(Err(GONE));
+        }
+        loop {
+            let mut block = session.worker.block(RESPONSE_HEAD.head + FIRST_READ);
+            let conn = &mut upstream.conn;
+            let read = conn.poll_response(cx, &mut block, FIRST_READ, asked, &RESPONSE_HEAD, &mut x.response);
+            let range = match read {
+                Poll::Ready(Ok(range)) => range,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(of_server(x, error))),
+                Poll::Pending => break,
+            };
+            if !is_interim(&x.response) {
+                x.notes.response = Some(sent_at.elapsed());
+                upstream.surplus = Some((block, range));
+                return Poll::Ready(Ok(()));
+            }
+            interim += 1;
+            if interim > MOST_INTERIM {
+                return Poll::Ready(Err(bad_response(x, "too many interim responses")));
+            }
+            upstream.conn.keep(&block[range]);
+            drop(block);
+            let awaited = x.client.awaits_continue;
+            pass_interim(session, x, cx)?;
+            if awaited && !x.client.awaits_continue {
+                session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
+            }
+        }
+        if x.upload.is_done() && is_client_gone(session, cx) {
+            return Poll::Ready(Err(GONE));
+        }
+        ready!(session.timer.poll_expired(cx));
+        Poll::Ready(Err(if is_over(x, route) {
+            Fault::proxy(Kind::TotalTimeout)
+        } else if broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue {
+            Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
+        } else {
+            Fault::client(Kind::BodyTimeout)
+        }))
+    })
+    .await
+}
+
+/// Makes Host what this server should see.
+pub(super) fn set_host(rule: &HostRule, server: &Server, request: &mut Head) {
+    let there = request.value_of(Known::Host).unwrap_or_default();
+    let wanted = match rule {
+        HostRule::Server => server.authority.as_bytes(),
+        HostRule::Name(name) => name.as_bytes(),
+        // HTTP/1.0 may come without, HTTP/1.1 must not go without.
+        HostRule::Client if there.is_empty() => server.authority.as_bytes(),
+        HostRule::Client => return,
+    };
+    if wanted != there {
+        let wanted = wanted.to_vec();
+        request.set(b"Host", &wanted);
+    }
+}
+
+fn is_interim(response: &Head) -> bool {
+    (100..200).contains(&response.status()) && response.status() != 101
+}
+
+/// Gives an interim response to the client, if it can understand one.
+fn pass_interim(session: &mut Session, x: &mut Exchange, cx: &mut Context<'_>) -> Result<(), Fault> {
+    if x.client.version == Version::H10 || (x.response.status() == 100 && !x.client.awaits_continue) {
+        return Ok(());
+    }
+    if x.response.status() == 100 {
+        x.client.awaits_continue = false;
+    }
+    if hop::strip(&mut x.response).is_err() {
+        return Err(bad_response(x, "Connection names a field that frames the message"));
+    }
+    x.notes.interim = true;
+    let mut out = session.worker.out();
+    h1::response_head(&x.response, &mut out);
+    x.to_client.push(cx, &mut session.client, &out).map_err(|_| GONE)
+}
+
+/// Whether the client has left while the server works: a reset is; a mere end of its sending is not.
+pub(super) fn is_client_gone(session: &Session, cx: &mut Context<'_>) -> bool {
+    session.client.stream().poll_peek(cx) == Poll::Ready(Peek::Broken)
+}
+
+fn of_server(x: &mut Exchange, error: ReadError) -> Fault {
+    match error {
+        ReadError::Reject(reject) => bad_response(x, reject.reason()),
+        ReadError::Ended | ReadError::Io(_) => Fault::server(Kind::Reset, Retry::Idempotent),
+    }
+}
