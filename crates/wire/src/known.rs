@@ -48,6 +48,8 @@ pub enum Known {
     XForwardedOther,
     /// `X-Real-IP`
     XRealIp,
+    /// `Content_Length`, `Transfer_Encoding`: names that frame the message to a reader who does not tell `_` from `-`
+    Misspelled,
 }
 
 impl Known {
@@ -78,7 +80,7 @@ impl Known {
             (_, b'x') => return of_x(name),
             _ => return Known::Other,
         };
-        if same { known } else { Known::Other }
+        if same { known } else { misspelled(name) }
     }
 
     /// The id's bit in a set of ids.
@@ -93,6 +95,13 @@ fn of_x(name: &[u8]) -> Known {
         length if length > 12 && is_spelled(&name[..12], b"x-forwarded-") => Known::XForwardedOther,
         _ => Known::Other,
     }
+}
+
+/// The id of a name that is like a known one in length and first letter, and yet another.
+#[cold]
+fn misspelled(name: &[u8]) -> Known {
+    let framing = is_spelled(name, b"content-length") || is_spelled(name, b"transfer-encoding");
+    if framing { Known::Misspelled } else { Known::Other }
 }
 
 /// Compares with a name of lower-case letters and hyphens. The length is known when this is compiled, so that it is a few
@@ -148,6 +157,8 @@ mod tests {
         assert_eq!(Known::of(b"X_Forwarded_For"), Known::XForwardedOther);
         assert_eq!(Known::of(b"x_real-ip"), Known::XRealIp);
         assert_eq!(Known::of(b"x-real-ip"), Known::XRealIp);
+        assert_eq!(Known::of(b"Transfer_Encoding"), Known::Misspelled);
+        assert_eq!(Known::of(b"content_length"), Known::Misspelled);
         assert_eq!(Known::of(b"hosts"), Known::Other);
         assert_eq!(Known::of(b"hose"), Known::Other);
         assert_eq!(Known::of(b""), Known::Other);

@@ -51,6 +51,7 @@ const UNKNOWN_CODING: Verdict = Refused("unknown transfer coding");
 const CODINGS: Verdict = Refused("more than one Transfer-Encoding");
 const BOTH: Verdict = Refused("both Transfer-Encoding and Content-Length");
 const CONNECT: Verdict = Refused("CONNECT without host and port");
+const MISSPELLED: Verdict = Refused("a framing field's name with `_`");
 const NO_BODY: Verdict = Refused("a body with a method that has none");
 const EMPTY_LINES: Verdict = Refused("empty lines before the request");
 
@@ -86,6 +87,8 @@ const REQUESTS: &[Row] = &[
     ("CL, TE in HTTP/1.0", b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n", BOTH),
 
     // Transfer-Encoding that one reader may take for chunked and another not.
+    ("TE: spelled with _", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n", MISSPELLED),
+    ("CL: spelled with _", b"POST / HTTP/1.1\r\nHost: a\r\ncontent_length: 5\r\n\r\n", MISSPELLED),
     ("TE: space before the colon", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n", NAME),
     ("TE: tab before the colon", b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\t: chunked\r\n\r\n", NAME),
     ("TE: space before the name", b"POST / HTTP/1.1\r\nHost: a\r\n Transfer-Encoding: chunked\r\n\r\n", NAME),
@@ -198,7 +201,7 @@ const REQUESTS: &[Row] = &[
 
     // Start lines.
     ("two spaces before the target", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
-    ("two spaces before the version", b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", VERSION),
+    ("two spaces before the version", b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
     ("a tab before the target", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
     ("a tab before the version", b"GET /\tHTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
     ("a space behind the version", b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", LINE_END),
@@ -213,6 +216,7 @@ const REQUESTS: &[Row] = &[
     ("LF between the words", b"GET /\nHTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
     ("another request in the target", b"GET /a HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n", LINE_END),
     ("HTTP/1.10", b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", LINE_END),
+    ("a space in the target", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
     ("HTTP/1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", VERSION),
     ("HTTP/01.1", b"GET / HTTP/01.1\r\nHost: a\r\n\r\n", VERSION),
     ("HTTP/1,1", b"GET / HTTP/1,1\r\nHost: a\r\n\r\n", VERSION),
@@ -220,10 +224,10 @@ const REQUESTS: &[Row] = &[
     ("HTTP/0.9", b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", VERSION),
     ("HTTP/2.0", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", VERSION),
     ("HTTP/ 1.1", b"GET / HTTP/ 1.1\r\nHost: a\r\n\r\n", VERSION),
-    ("http/1.1", b"GET / http/1.1\r\nHost: a\r\n\r\n", VERSION),
-    ("xHTTP/1.1", b"GET / xHTTP/1.1\r\nHost: a\r\n\r\n", VERSION),
-    ("RTSP/1.0", b"GET / RTSP/1.0\r\nHost: a\r\n\r\n", VERSION),
-    ("HTTPS/1.1", b"GET / HTTPS/1.1\r\nHost: a\r\n\r\n", VERSION),
+    ("http/1.1", b"GET / http/1.1\r\nHost: a\r\n\r\n", START_LINE),
+    ("xHTTP/1.1", b"GET / xHTTP/1.1\r\nHost: a\r\n\r\n", START_LINE),
+    ("RTSP/1.0", b"GET / RTSP/1.0\r\nHost: a\r\n\r\n", START_LINE),
+    ("HTTPS/1.1", b"GET / HTTPS/1.1\r\nHost: a\r\n\r\n", START_LINE),
     ("HTTP/2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VERSION),
     ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", START_LINE),
 
@@ -755,7 +759,7 @@ fn framing_that_carries_nothing_is_bounded() {
 
 #[test]
 fn forbidden_trailers_are_dropped() {
-    let body = b"0\r\nX-Sum: 1\r\nContent-Length: 5\r\nHost: b\r\ntransfer-encoding: chunked\r\nX_Forwarded_For: 1\r\nVia: x\r\n\r\n";
+    let body = b"0\r\nX-Sum: 1\r\nContent-Length: 5\r\nHost: b\r\ntransfer-encoding: chunked\r\nX_Forwarded_For: 1\r\nTransfer_Encoding: x\r\nVia: x\r\n\r\n";
     let trailers = invariants::decode(body, &[]).map(|decoded| decoded.map(|decoded| decoded.trailers));
     assert_eq!(trailers, Ok(Some(vec![("x-sum".to_owned(), b"1".to_vec())])));
 }

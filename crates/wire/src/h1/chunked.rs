@@ -204,7 +204,8 @@ pub fn may_trail(name: &[u8]) -> bool {
         "upgrade",
         "www-authenticate",
     ];
-    if matches!(Known::of(name), Known::XForwardedFor | Known::XForwardedOther | Known::XRealIp | Known::Via) {
+    use Known::{Misspelled, Via, XForwardedFor, XForwardedOther, XRealIp};
+    if matches!(Known::of(name), Misspelled | XForwardedFor | XForwardedOther | XRealIp | Via) {
         return false;
     }
     name.iter().all(|byte| is_token(*byte)) && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))

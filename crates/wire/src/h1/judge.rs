@@ -68,6 +68,9 @@ pub(super) fn refusal(error: httparse::Error) -> Reject {
 
 /// What a message's fields say of its body, once all that is ambiguous is refused (RFC 9112 section 6).
 pub(super) fn framing(head: &mut Head) -> Result<Option<Framing>, Reject> {
+    if head.has(Known::Misspelled) {
+        return Err(Reject::Malformed("a framing field's name with `_`"));
+    }
     if head.has(Known::TransferEncoding) {
         if head.has(Known::ContentLength) {
             return Err(Reject::Malformed("both Transfer-Encoding and Content-Length"));

@@ -29,6 +29,8 @@ pub fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progres
     let length = match tokens.parse_with_uninit_headers(bytes, index) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return judge::partial(bytes, limits),
+        // To the tokenizer whatever follows a second space is a version; a target with a space in it is none.
+        Err(httparse::Error::Version) if !names_version(bytes) => return Err(Reject::Malformed("invalid start line")),
         Err(error) => return Err(oversize(bytes, limits).unwrap_or_else(|| judge::refusal(error))),
     };
     let raw = &bytes[..length];
@@ -57,6 +59,12 @@ pub fn request(bytes: &[u8], limits: &Limits, head: &mut Head) -> Result<Progres
     }
     head.framed_by_fields(framing);
     Ok(Progress::Complete(skipped + length))
+}
+
+/// Whether the third word of the start line is some version of HTTP.
+fn names_version(bytes: &[u8]) -> bool {
+    let line = &bytes[..judge::line_length(bytes)];
+    line.splitn(3, |byte| *byte == b' ').nth(2).is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
 /// The limit that a head has broken, if it has: a better answer than what the tokenizer stumbled over.
