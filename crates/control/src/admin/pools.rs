@@ -189,7 +189,9 @@ fn state(server: &Server) -> &'static str {
     match () {
         () if server.is_drained() => "draining",
         () if server.weight() == 0 => "off",
-        () if server.is_down() => "down",
+        () if server.is_checked_down() => "down",
+        () if server.is_ejected() => "ejected",
+        () if server.is_paused() => "paused",
         () => "up",
     }
 }

@@ -65,15 +65,16 @@ enum Choice {
     Saturated,
 }
 
-/// Servers that are well and untried come first, then untried ones that are down: one of them may have come back, and the
-/// ones that were tried have just failed. With all of them tried, it is well ones again, then any.
+/// Servers that are well and untried come first, then untried ones that are paused or ejected: one of them may have come
+/// back, and the ones that were tried have just failed. With all of them tried, it is well ones again, then any. A server
+/// that active checks call down gets nothing.
 fn choose(worker: &Worker, pool: &Pool, tried: &[usize]) -> Choice {
     let untried = |server: &Server| !tried.contains(&server.slot);
     let tiers: [&dyn Fn(&Server) -> bool; 4] = [
         &|server| server.is_usable() && untried(server),
-        &|server| server.is_wanted() && untried(server),
+        &|server| may_be_back(server) && untried(server),
         &|server| server.is_usable(),
-        &|server| server.is_wanted(),
+        &|server| may_be_back(server),
     ];
     let first = if tried.is_empty() { &tiers[2..] } else { &tiers[..] };
     for tier in first {
@@ -93,6 +94,11 @@ fn choose(worker: &Worker, pool: &Pool, tried: &[usize]) -> Choice {
         }
     }
     Choice::None
+}
+
+/// Whether a server may be tried although something speaks against it.
+fn may_be_back(server: &Server) -> bool {
+    server.is_wanted() && !server.is_checked_down()
 }
 
 fn pick(worker: &Worker, pool: &Pool, tier: &dyn Fn(&Server) -> bool) -> Option<usize> {
@@ -153,13 +159,13 @@ async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
 
 /// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it.
 fn ask_for_room(worker: &Worker, pool: &Pool) {
-    for server in pool.servers.iter().filter(|server| !server.is_drained()) {
+    for server in pool.servers.iter().filter(|server| may_be_back(server)) {
         if let Some(lease) = server.lease(&pool.gate) {
             drop(pool.gate.give(Grant::Lease(lease)));
             return;
         }
     }
-    for server in pool.servers.iter().filter(|server| server.idle() > 0) {
+    for server in pool.servers.iter().filter(|server| may_be_back(server) && server.idle() > 0) {
         worker.fleet.tell_all(|_| Command::Relinquish(Arc::clone(server), Arc::clone(&pool.gate)));
     }
 }

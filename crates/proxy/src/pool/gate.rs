@@ -117,7 +117,8 @@ impl Gate {
     /// A connection to this server has closed: the first who waits for the server may open one. A server that is retired
     /// still serves those whose snapshot names it.
     pub(super) fn released(self: &Arc<Gate>, server: &Arc<Server>) {
-        while self.is_awaited(server) {
+        // Whoever waits would rather have another server than one that is down.
+        while !server.is_checked_down() && self.is_awaited(server) {
             let Some(lease) = server.lease(self) else { return };
             match self.give(Grant::Lease(lease)) {
                 // Whoever waited has left meanwhile. Giving the lease back in the usual way would lead here again.

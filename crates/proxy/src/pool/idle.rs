@@ -54,18 +54,18 @@ impl Idle {
             all.resize_with(slot + 1, Vec::new);
         }
         let parked = &mut all[slot];
-        if parked.len() < MOST && !lease.server().is_retired() {
+        if parked.len() < MOST && is_kept(lease.server()) {
             lease.server().parked();
             parked.push(Parked { conn, lease, until: now + keep });
         }
     }
 
-    /// Closes what was idle for too long, was closed by its server, or leads to one that is retired.
+    /// Closes what was idle for too long, was closed by its server, or leads to one that is retired or down.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut closed = Vec::new();
         for parked in self.by_slot.borrow_mut().iter_mut() {
             let keep =
-                |parked: &Parked| parked.until > now && !parked.lease.server().is_retired() && is_silent(&parked.conn);
+                |parked: &Parked| parked.until > now && is_kept(parked.lease.server()) && is_silent(&parked.conn);
             let mut at = 0;
             while at < parked.len() {
                 if keep(&parked[at]) {
@@ -79,6 +79,12 @@ impl Idle {
         // Dropping a lease may wake a waiter, which must find the table free.
         drop(closed);
     }
+}
+
+/// Whether idle connections to this server are of use: it is in the configuration, and active checks do not say that it is
+/// down.
+fn is_kept(server: &Server) -> bool {
+    !server.is_retired() && !server.is_checked_down()
 }
 
 /// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. Mostly the runtime knows

@@ -3,13 +3,14 @@
 mod gate;
 mod idle;
 mod server;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
-pub use server::{Lease, Server, ServerId};
+pub use server::{Lease, Server, ServerId, WHOLE};
 
 use crate::balance::Balance;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use net::Address;
 use observe::stats::RequestStats;
 
 use super::Gate;
+use super::standing::{Reason, Standing};
 
 /// The identity of a server: state is kept by it over reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,17 +31,16 @@ pub struct Server {
     pub slot: usize,
     /// Its requests.
     pub stats: RequestStats,
-    begin: Instant,
+    standing: Standing,
     weight: AtomicU32,
+    /// The part of its weight that it gets for now, in [`WHOLE`]s.
+    ramp: AtomicU32,
+    share: AtomicU64,
     max_connections: AtomicU32,
-    drained: AtomicBool,
     retired: AtomicBool,
     in_flight: AtomicU32,
     open: AtomicU32,
     idle: AtomicU32,
-    failures: AtomicU32,
-    /// Milliseconds after `begin` until which it is passed over; 0 if it is not.
-    down_until: AtomicU64,
 }
 
 /// A right to hold one connection to a server. Dropping it lets the next waiter have one.
@@ -53,12 +52,8 @@ pub struct Lease {
     quiet: bool,
 }
 
-/// How much finer than a weight a share is.
-const SHARE_BITS: u32 = 10;
-/// After a failed connect a server is passed over for this long; each further failure doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest time that failed connects alone keep a server out.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How much finer than a weight a share is: a weight of 1 is a share of this.
+pub const WHOLE: u32 = 1 << 10;
 
 impl Server {
     /// A server that nothing is known of.
@@ -68,16 +63,15 @@ impl Server {
             authority: authority.into(),
             slot,
             stats: RequestStats::new(workers),
-            begin: Instant::now(),
+            standing: Standing::new(),
             weight: AtomicU32::new(1),
+            ramp: AtomicU32::new(WHOLE),
+            share: AtomicU64::new(u64::from(WHOLE)),
             max_connections: AtomicU32::new(u32::MAX),
-            drained: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             open: AtomicU32::new(0),
             idle: AtomicU32::new(0),
-            failures: AtomicU32::new(0),
-            down_until: AtomicU64::new(0),
         }
     }
 
@@ -88,12 +82,31 @@ impl Server {
 
     /// Its weight as algorithms use it: finer, so that a server that has just come back can start with a part of it.
     pub fn share(&self) -> u64 {
-        u64::from(self.weight()) << SHARE_BITS
+        self.share.load(Ordering::Relaxed)
     }
 
-    /// Sets its share of the load.
+    /// Sets its share of the load. Only control does, so that what follows from it cannot be mixed up.
     pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Ordering::Relaxed);
+        self.standing.set(Reason::Weightless, weight == 0);
+        self.reckon();
+    }
+
+    /// The part of its weight that it gets for now, in [`WHOLE`]s.
+    pub fn ramp(&self) -> u32 {
+        self.ramp.load(Ordering::Relaxed)
+    }
+
+    /// Sets the part of its weight that it gets for now, in [`WHOLE`]s. Only control does.
+    pub fn set_ramp(&self, ramp: u32) {
+        self.ramp.store(ramp.min(WHOLE), Ordering::Relaxed);
+        self.reckon();
+    }
+
+    fn reckon(&self) {
+        let share = u64::from(self.weight()) * u64::from(self.ramp());
+        // A server that is wanted never has no share at all.
+        self.share.store(share.max(u64::from(self.weight().min(1))), Ordering::Relaxed);
     }
 
     /// Connections that the process may hold to it.
@@ -109,12 +122,12 @@ impl Server {
 
     /// Whether it finishes what it has and gets nothing new.
     pub fn is_drained(&self) -> bool {
-        self.drained.load(Ordering::Relaxed)
+        self.standing.has(Reason::Drained)
     }
 
     /// Starts or ends its draining.
     pub fn set_drained(&self, drained: bool) {
-        self.drained.store(drained, Ordering::Relaxed);
+        self.standing.set(Reason::Drained, drained);
     }
 
     /// Whether no configuration names it any more: idle connections to it are closed.
@@ -137,39 +150,55 @@ impl Server {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Whether failed connects keep it out for now.
-    pub fn is_down(&self) -> bool {
-        let until = self.down_until.load(Ordering::Relaxed);
-        until != 0 && until > self.millis()
-    }
-
-    /// Whether new requests may go to it, as long as others are there.
+    /// Whether new requests may go to it: it is wanted, and neither failed connects nor active checks nor its answers speak
+    /// against it. One relaxed load while nothing does.
     pub fn is_usable(&self) -> bool {
-        self.is_wanted() && !self.is_down()
+        self.standing.is_usable()
     }
 
     /// Whether the operator wants requests to go to it.
     pub fn is_wanted(&self) -> bool {
-        !self.is_drained() && self.weight() > 0
+        self.standing.is_wanted()
     }
 
-    /// A connect failed: it is passed over for a while, longer each time. Failures of connects that were under way when
-    /// it went out say nothing new.
+    /// Whether failed connects keep it out for now.
+    pub fn is_paused(&self) -> bool {
+        self.standing.is_paused()
+    }
+
+    /// Whether active checks say that it is down: then nothing new goes to it, even if no other is left.
+    pub fn is_checked_down(&self) -> bool {
+        self.standing.has(Reason::CheckedDown)
+    }
+
+    /// Notes what active checks say; answers whether that is new.
+    pub fn set_checked_down(&self, down: bool) -> bool {
+        self.standing.set(Reason::CheckedDown, down)
+    }
+
+    /// Whether it is out for a while, because it answered badly.
+    pub fn is_ejected(&self) -> bool {
+        self.standing.has(Reason::Ejected)
+    }
+
+    /// A connect failed: it is passed over for a while, longer each time.
     pub fn connect_failed(&self) {
-        if self.is_down() {
-            return;
-        }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).min(8);
-        let pause = FIRST_PAUSE.saturating_mul(1 << failures).min(LONGEST_PAUSE);
-        self.down_until.store(self.millis() + pause.as_millis() as u64, Ordering::Relaxed);
+        self.standing.connect_failed();
     }
 
     /// A connect succeeded: what failed before is forgotten.
     pub fn connect_succeeded(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.down_until.store(0, Ordering::Relaxed);
-        }
+        self.standing.connect_succeeded();
+    }
+
+    /// Connects that failed since the last one that succeeded.
+    pub fn connect_failures(&self) -> u32 {
+        self.standing.failures()
+    }
+
+    /// How often failed connects have kept it out.
+    pub fn pauses(&self) -> u64 {
+        self.standing.pauses()
     }
 
     /// Takes a lease for one more connection, unless the limit is reached.
@@ -206,10 +235,6 @@ impl Server {
 
     pub(crate) fn request_ended(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn millis(&self) -> u64 {
-        self.begin.elapsed().as_millis() as u64
     }
 }
 
@@ -257,11 +282,23 @@ mod tests {
     #[test]
     fn a_failed_connect_keeps_a_server_out_until_one_succeeds() {
         let server = server();
-        server.set_weight(1);
         assert!(server.is_usable());
         server.connect_failed();
         assert!(!server.is_usable());
         server.connect_succeeded();
         assert!(server.is_usable());
+    }
+    #[test]
+    fn a_share_is_the_weight_times_the_ramp() {
+        let server = server();
+        server.set_weight(3);
+        assert_eq!(server.share(), 3 * u64::from(WHOLE));
+        server.set_ramp(WHOLE / 4);
+        assert_eq!(server.share(), 3 * u64::from(WHOLE) / 4);
+        server.set_weight(0);
+        assert!(server.share() == 0 && !server.is_wanted());
+        server.set_weight(1);
+        server.set_ramp(0);
+        assert!(server.share() == 1 && server.is_usable());
     }
 }

