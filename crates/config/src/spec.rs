@@ -427,6 +427,8 @@ pub struct Pool {
     pub queue_length: u32,
     /// How long an idle connection to a server is kept.
     pub pooled_timeout: Duration,
+    /// Idle connections that the process keeps ready to each server.
+    pub warm: u32,
     /// The pool's level of what the nearest decides.
     pub timeouts: Timeouts,
     /// The pool's level of what the nearest decides.

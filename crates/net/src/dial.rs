@@ -21,3 +21,11 @@ pub async fn dial(address: &Address) -> io::Result<Stream> {
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
     }
 }
+
+/// Whether a connect failed for want of descriptors or ports of ours, which says nothing of the server.
+pub fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EADDRNOTAVAIL: i32 = 99;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL))
+}

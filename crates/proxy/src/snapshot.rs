@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The listeners, by their [`ListenerId`]; the slots of removed ones are empty.
     pub listeners: Vec<Option<Arc<Listener>>>,
+    /// The pools that keep connections ready.
+    pub warm: Vec<Arc<Pool>>,
 }
 
 /// The identity of a listener: its name, as a number that stays the same over reloads.

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::balance::Cursor;
 use crate::door;
 use crate::exchange::Exchange;
-use crate::pool::{Gate, Grant, Idle, Server};
+use crate::pool::{Gate, Grant, Idle, Server, Warm, warm};
 use crate::session::{self, Origin};
 use crate::snapshot::{ListenerId, Snapshot};
 
@@ -76,6 +76,7 @@ pub(crate) struct Worker {
     pub(crate) timers: Rc<Timers>,
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) idle: Idle,
+    pub(crate) warm: Warm,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
     #[expect(
@@ -113,7 +114,7 @@ const BLOCK: usize = 64 * 1024;
 /// Blocks and exchanges that a worker keeps for later.
 const KEPT_BLOCKS: usize = 8;
 const KEPT_EXCHANGES: usize = 256;
-/// How often a worker flushes its log and sweeps its idle connections.
+/// How often a worker flushes its log, opens connections that should be ready, and sweeps idle ones.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const FLUSHES_A_SWEEP: u32 = 10;
 
@@ -251,6 +252,7 @@ impl Worker {
             timers: Timers::new(),
             pipes: Rc::default(),
             idle: Idle::default(),
+            warm: Warm::default(),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),
@@ -280,6 +282,7 @@ impl Worker {
             Command::Apply(snapshot) => {
                 *self.snapshot.borrow_mut() = Rc::new(snapshot);
                 self.idle.sweep(Instant::now());
+                warm::keep_all(self);
                 // Sessions of listeners that are gone find out.
                 self.timers.wake_all();
             }
@@ -350,6 +353,7 @@ impl Worker {
             if number.is_multiple_of(FLUSHES_A_SWEEP) {
                 self.idle.sweep(Instant::now());
             }
+            warm::keep_all(&self);
         }
     }
 

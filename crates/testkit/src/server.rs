@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crate::absent::Refusing;
 use crate::message::{Broken, Reader, Request};
@@ -42,6 +43,9 @@ struct State {
     failures: Vec<String>,
     closed: bool,
 }
+
+/// How long a test looks for something that should not happen.
+const A_WHILE: Duration = Duration::from_millis(400);
 
 /// A plain response with this body.
 pub fn ok(body: impl AsRef<[u8]>) -> Vec<u8> {
@@ -150,6 +154,19 @@ impl Server {
     /// There are fewer.
     pub fn until_connections(&self, count: usize) {
         self.state.until("a connection", |state| (state.total >= count).then_some(()));
+    }
+
+    /// Waits until so many connections are open.
+    ///
+    /// # Panics
+    /// There are more or fewer.
+    pub fn until_open(&self, count: usize) {
+        self.state.until("the number of open connections", |state| (state.live.len() == count).then_some(()));
+    }
+
+    /// Looks for a while whether another connection is opened: whether there have been only so many.
+    pub fn opens_no_more_than(&self, count: usize) -> bool {
+        self.state.within(A_WHILE, |state| (state.total > count).then_some(())).is_none()
     }
 
     /// Waits until no connection is open.

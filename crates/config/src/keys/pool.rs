@@ -38,6 +38,12 @@ pub(crate) static POOL: Section = Section::new(
             "What the servers speak.",
         )
         .default("h1"),
+        Key::new(
+            "warm",
+            Type::Integer(0, 1024),
+            "Idle connections that the process keeps open to each server, from before the first request. They count in `max_connections`.",
+        )
+        .default("0"),
         Key::new("timeouts", Type::Section(&POOL_TIMEOUTS), "The pool's level of timeouts.").filled(),
         Key::new("retries", Type::Section(&RETRY), "The pool's level of retries."),
         Key::new("limits", Type::Section(&super::route::LIMITS), "The pool's level of limits."),
@@ -45,7 +51,6 @@ pub(crate) static POOL: Section = Section::new(
         Key::planned("outlier"),
         Key::planned("slow_start"),
         Key::planned("sticky"),
-        Key::planned("warm"),
         Key::planned("canary"),
         Key::planned("tls"),
         Key::planned("send_proxy"),

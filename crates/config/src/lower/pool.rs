@@ -56,6 +56,7 @@ impl<'a> Lower<'a, '_> {
         let map = item.value.map()?;
         let servers = self.servers(map);
         let pool = self.pool(map, &item.key, &item.span)?;
+        self.refuse_more_warm_than_open(map, pool.warm, &servers);
         Some(Pool { servers, ..pool })
     }
 
@@ -80,6 +81,7 @@ impl<'a> Lower<'a, '_> {
             },
             queue_length: queue?.small("length")?,
             pooled_timeout: pooled_timeout?,
+            warm: map.small("warm")?,
             timeouts: levels.timeouts,
             retries: levels.retries,
             limits: levels.limits,
@@ -168,6 +170,17 @@ impl<'a> Lower<'a, '_> {
                 None
             }
         }
+    }
+
+    fn refuse_more_warm_than_open(&mut self, pool: &Map, warm: u32, servers: &[Server]) {
+        let limited =
+            servers.iter().find_map(|server| Some((server, server.max_connections.filter(|most| *most < warm)?)));
+        let (Some(value), Some((server, most))) = (pool.get("warm"), limited) else { return };
+        let message = format!(
+            "`warm` of {} is {warm}, but server `{}` has `max_connections: {most}`, use at most {most}",
+            pool.label, server.name
+        );
+        self.note(value, message);
     }
 
     /// A server's identity is its name and address, so two of the same would share one state.

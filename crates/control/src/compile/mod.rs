@@ -53,5 +53,6 @@ pub fn compile(
         listeners[number] = Some(Arc::new(listener));
     }
     let queues = spec.pools.iter().map(|pool| pool.queue_length as usize).collect();
-    Compiled { snapshot: Snapshot { generation, listeners }, servers, pools, queues }
+    let warm = pools.iter().filter(|pool| pool.warm > 0).cloned().collect();
+    Compiled { snapshot: Snapshot { generation, listeners, warm }, servers, pools, queues }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::spec;
 use net::Address;
@@ -46,6 +47,8 @@ pub(super) fn pool(
             spec::PoolHost::Name(name) => HostRule::Name(name.as_str().into()),
         },
         pooled: pool.pooled_timeout,
+        warm: pool.warm,
+        connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
         gate,
         limited: pool.servers.iter().any(|server| server.max_connections.is_some()),
     }

@@ -1,7 +1,6 @@
 //! A connection to a server: which server, an idle one or a new one, and the wait for one where there is a limit.
 
 use std::future::{Future as _, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -9,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
-use net::dial::dial;
+use net::dial::{dial, is_shortage};
 use net::stream::Peek;
 
 use super::send::is_client_gone;
 use super::{GONE, Upstream, bounded, expired};
 use crate::balance;
 use crate::exchange::Exchange;
-use crate::pool::{Grant, Lease, Parked, Pool, Server};
+use crate::pool::{Grant, Lease, Parked, Pool, Server, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::worker::{Command, Worker};
@@ -44,6 +43,9 @@ pub(super) async fn checkout(
         Choice::None => Err(Fault::proxy(Kind::NoServer)),
         Choice::Idle(number, parked) => {
             x.notes.server = Some(number);
+            if pool.warm > 0 {
+                warm::keep(&session.worker, pool, parked.lease.server());
+            }
             Ok(Upstream::new(parked.conn, parked.lease, true))
         }
         Choice::Lease(number, lease) => {
@@ -212,12 +214,4 @@ async fn connect(
             Err(fault)
         }
     }
-}
-
-/// Whether a connect failed for want of descriptors or ports of ours, which says nothing of the server.
-fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    const EADDRNOTAVAIL: i32 = 99;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL))
 }

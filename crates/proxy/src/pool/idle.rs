@@ -46,6 +46,11 @@ impl Idle {
         self.by_slot.borrow().get(server.slot).is_some_and(|parked| !parked.is_empty())
     }
 
+    /// How many connections there are to this server.
+    pub(crate) fn count(&self, server: &Server) -> u32 {
+        self.by_slot.borrow().get(server.slot).map_or(0, |parked| parked.len() as u32)
+    }
+
     /// Keeps a connection.
     pub(crate) fn park(&self, conn: Conn, lease: Lease, now: Instant, keep: Duration) {
         let slot = lease.server().slot;
@@ -60,7 +65,7 @@ impl Idle {
         }
     }
 
-    /// Closes what was idle for too long, was closed by its server, or leads to one that is retired or down.
+    /// Closes what was idle for too long, was closed by its server, or leads to one that is retired, drained or down.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut closed = Vec::new();
         for parked in self.by_slot.borrow_mut().iter_mut() {
@@ -81,10 +86,10 @@ impl Idle {
     }
 }
 
-/// Whether idle connections to this server are of use: it is in the configuration, and active checks do not say that it is
-/// down.
+/// Whether idle connections to this server are of use: it is in the configuration and not drained, and active checks do not
+/// say that it is down.
 fn is_kept(server: &Server) -> bool {
-    !server.is_retired() && !server.is_checked_down()
+    !server.is_retired() && !server.is_drained() && !server.is_checked_down()
 }
 
 /// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. Mostly the runtime knows

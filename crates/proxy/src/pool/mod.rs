@@ -4,6 +4,7 @@ mod gate;
 mod idle;
 mod server;
 mod standing;
+pub(crate) mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use server::{Lease, Server, ServerId, WHOLE};
+pub(crate) use warm::Warm;
 
 use crate::balance::Balance;
 
@@ -29,6 +31,10 @@ pub struct Pool {
     pub host: HostRule,
     /// How long an idle connection is kept.
     pub pooled: Duration,
+    /// Idle connections that the process keeps ready to each server.
+    pub warm: u32,
+    /// How long opening one of those may take.
+    pub connect: Duration,
     /// Where requests wait for a server below its limit.
     pub gate: Arc<Gate>,
     /// Whether any server has a limit: else the gate is never looked at.

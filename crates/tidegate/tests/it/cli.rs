@@ -134,7 +134,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "udp",
         "url",
         "user",
-        "warm",
         "when",
     ] {
         assert!(!said.contains(planned), "{planned}");

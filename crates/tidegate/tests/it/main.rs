@@ -16,3 +16,4 @@ mod pools;
 mod reload;
 mod responses;
 mod routes;
+mod warm;

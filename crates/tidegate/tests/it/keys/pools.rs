@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.host"], host),
     (&["pools.*.protocol"], protocol),
     (&["pools.*.timeouts.pooled"], pooled),
+    (&["pools.*.warm"], warm),
 ];
 
 /// Names of servers are those of the log.
@@ -132,4 +133,11 @@ fn pooled() {
     assert_eq!(tidegate.client().get("/").text(), "app");
     server.until_idle();
     assert_eq!((server.connections(), tidegate.client().get("/").status), (1, 200));
+}
+
+/// Connections without a request.
+fn warm() {
+    let server = Server::named("app");
+    let _tidegate = before_pool(&server, "warm: 3");
+    server.until_open(3);
 }
