@@ -23,7 +23,7 @@ pub use matching::{
     ValueMatch,
 };
 pub use policy::{HeaderEdits, Headers, Part, Policy, PolicyKind, Rewrite, Selector, Template};
-pub use tuning::{Limits, Retries, RetryIf, Timeouts};
+pub use tuning::{Backoff, Limits, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

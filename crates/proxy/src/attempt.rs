@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::worker::Block;
 
+mod backoff;
 mod checkout;
 mod deliver;
 mod prefix;
@@ -29,7 +30,7 @@ pub(crate) use prefix::read_prefix;
 
 use checkout::checkout;
 use prefix::prefetch_what_is_here;
-use retry::{again, is_condition, may_repeat, wants_another};
+use retry::{Next, again, may_repeat, next};
 use send::{send, set_host};
 
 /// A server's connection with a request on it, and with its response's head read.
@@ -66,10 +67,10 @@ pub(crate) async fn attempt(
     let mut stale = false;
     loop {
         x.notes.tries = x.notes.tries.saturating_add(1);
-        let fault = match checkout(session, x, route, arm, &tried, stale).await {
+        let (fault, answer) = match checkout(session, x, route, arm, &tried, stale).await {
             Err(fault) => {
                 finish::unconnected(&session.worker, x, arm, fault);
-                fault
+                (fault, None)
             }
             Ok(mut upstream) => {
                 x.notes.reused = upstream.reused;
@@ -78,43 +79,63 @@ pub(crate) async fn attempt(
                 }
                 let sent = send(session, x, route, arm, &mut upstream).await;
                 match sent {
-                    Ok(()) if !wants_another(x, arm) => return Ok(upstream),
-                    Ok(()) => {
-                        finish::attempt(&session.worker, x, &upstream, None);
-                        Fault::server(Kind::BadStatus, Retry::Idempotent)
-                    }
+                    Ok(()) if !arm.retries.statuses.contains(&x.response.status()) => return Ok(upstream),
+                    Ok(()) => (Fault::server(Kind::BadStatus, Retry::Idempotent), Some(upstream)),
                     // The server closed an idle connection while the request was on its way: that is nobody's fault, and
                     // not a retry in the sense of the configuration.
                     Err(fault) if upstream.reused && !stale && fault.kind == Kind::Reset && may_repeat(x, fault) => {
                         stale = true;
                         x.notes.tries -= 1;
-                        again(x);
                         finish::attempt(&session.worker, x, &upstream, Some(fault));
+                        again(x);
                         continue;
                     }
                     Err(fault) => {
                         finish::attempt(&session.worker, x, &upstream, Some(fault));
-                        fault
+                        (fault, None)
                     }
                 }
             }
         };
-        let extra = u32::from(x.notes.tries) <= arm.retries.extra;
-        if !(extra && is_condition(arm, fault.kind) && may_repeat(x, fault)) {
-            return Err(fault);
+        let wait = match next(session, x, route, arm, fault) {
+            Next::Try(wait) => wait,
+            // A response that the configuration would rather not have is better than none.
+            Next::Stop => return answer.ok_or(fault),
+        };
+        if let Some(upstream) = answer {
+            finish::attempt(&session.worker, x, &upstream, None);
         }
         tried.extend(x.notes.server.and_then(|number| arm.pool.servers.get(number)).map(|server| server.slot));
         stale = false;
         again(x);
+        if !wait.is_zero() {
+            backoff::pause(session, x, route, wait).await?;
+        }
     }
+}
+
+/// What is left of the request's whole time, if that is limited.
+fn time_left(x: &Exchange, route: &Route) -> Option<Duration> {
+    route.total.map(|total| total.saturating_sub(x.notes.began.elapsed()))
 }
 
 /// A gap, unless the request's whole time ends earlier.
 fn bounded(x: &Exchange, route: &Route, gap: Duration) -> Duration {
-    match route.total {
+    time_left(x, route).map_or(gap, |left| gap.min(left))
+}
+
+/// A gap, unless the time of the try or of the request ends earlier.
+fn within_try(x: &Exchange, route: &Route, gap: Duration) -> Duration {
+    let gap = match x.notes.until {
         None => gap,
-        Some(total) => gap.min(total.saturating_sub(x.notes.began.elapsed())),
-    }
+        Some(until) => gap.min(until.saturating_duration_since(Instant::now())),
+    };
+    bounded(x, route, gap)
+}
+
+/// The time of a try runs from here.
+fn begin_try(x: &mut Exchange, arm: &Arm) {
+    x.notes.until = arm.timeouts.per_try.map(|most| Instant::now() + most);
 }
 
 /// What a wait that was [`bounded`] has ended with: this, unless it was the request's whole time that ended.

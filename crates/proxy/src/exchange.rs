@@ -91,6 +91,8 @@ pub(crate) struct Notes {
     pub(crate) reused: bool,
     /// An interim response has gone to the client.
     pub(crate) interim: bool,
+    /// When the try that is under way has to have its response's head.
+    pub(crate) until: Option<Instant>,
     pub(crate) cut: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) reason: &'static str,
@@ -437,6 +439,7 @@ impl Notes {
             tries: 0,
             reused: false,
             interim: false,
+            until: None,
             cut: false,
             fault: None,
             reason: "",

@@ -114,7 +114,6 @@ pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route,
 
 /// Tells a client that waits to send its body.
 pub(crate) async fn say_continue(session: &mut Session, x: &mut Exchange) -> Result<(), Fault> {
-    x.notes.interim = true;
     write_all(session, x, b"HTTP/1.1 100 Continue\r\n\r\n").await
 }
 

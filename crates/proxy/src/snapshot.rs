@@ -130,6 +130,8 @@ pub struct Timeouts {
     pub stream: Duration,
     /// While a tunnel is silent.
     pub tunnel: Duration,
+    /// From the choice of a server to its response's head.
+    pub per_try: Option<Duration>,
 }
 
 /// When a request is tried again.
@@ -145,6 +147,17 @@ pub struct Retries {
     pub timeout: bool,
     /// The server answered one of these.
     pub statuses: Box<[u16]>,
+    /// The wait before another try.
+    pub backoff: Option<Backoff>,
+}
+
+/// The wait before another try.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    /// The longest one before the second try; it doubles with every try.
+    pub base: Duration,
+    /// The longest one before any try.
+    pub max: Duration,
 }
 
 /// An answer that names another place.

@@ -1,6 +1,8 @@
 //! The keys of listeners.
 
-use super::pool::{CONNECT, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TUNNEL};
+use super::pool::{
+    BACKOFF_KEY, CONNECT, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TRY, TUNNEL,
+};
 use super::route::{DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::{Key, Preset, Section, Type, live, planned};
 
@@ -106,7 +108,7 @@ static LISTENER_TIMEOUTS: Section = Section::new(
         TOTAL,
         TUNNEL.default("1h"),
         Key::planned("tls_handshake"),
-        Key::planned("try"),
+        TRY,
         Key::planned("flow"),
     ],
 );
@@ -115,7 +117,7 @@ static LISTENER_RETRIES: Section = Section::new(
     "listener retries",
     "When a request is tried again, on another server if there is one: only idempotent methods unless nothing was sent, and \
      never after the first byte of a response.",
-    &[RETRIES[0].default("1"), RETRIES[1].default("connect"), Key::planned("budget")],
+    &[RETRIES[0].default("1"), RETRIES[1].default("connect"), BACKOFF_KEY, Key::planned("budget")],
 );
 
 static LISTENER_LIMITS: Section = Section::new(

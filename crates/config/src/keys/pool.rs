@@ -106,6 +106,12 @@ pub(super) const STREAM: Key = Key::new(
 );
 pub(super) const TOTAL: Key =
     Key::new("total", Type::Duration, "From a request's head to the end of its response. Absent means no limit.");
+pub(super) const TRY: Key = Key::new(
+    "try",
+    Type::Duration,
+    "From the choice of a server to the end of its response's head, the connect included: then the try has failed, as `connect` \
+     or as `timeout` of `retries.if`. It begins anew when a body that was still coming has come. Absent means no limit.",
+);
 pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");
 
 static POOL_TIMEOUTS: Section = Section::new(
@@ -120,7 +126,7 @@ static POOL_TIMEOUTS: Section = Section::new(
         TOTAL,
         TUNNEL.inherited("1h"),
         Key::new("pooled", Type::Duration, "How long an idle connection to a server is kept.").default("60s"),
-        Key::planned("try"),
+        TRY,
         Key::planned("flow"),
     ],
 );
@@ -137,7 +143,7 @@ pub(super) static TIMEOUTS: Section = Section::new(
         STREAM.inherited("60s"),
         TOTAL,
         TUNNEL.inherited("1h"),
-        Key::planned("try"),
+        TRY,
         Key::planned("flow"),
     ],
 );
@@ -152,9 +158,26 @@ pub(super) const RETRIES: [Key; 2] = [
     ),
 ];
 
+pub(super) const BACKOFF_KEY: Key = Key::new(
+    "backoff",
+    Type::Section(&BACKOFF),
+    "The wait before another try. Absent means none: the next server is asked at once.",
+);
+
+static BACKOFF: Section = Section::new(
+    "backoff",
+    "Before each further try, a time drawn at random between nothing and `base`, which doubles with every try, up to `max`. A \
+     wait that would end after `timeouts.total` is not begun. Text stands for `base`.",
+    &[
+        Key::new("base", Type::Duration, "The longest wait before the second try; `0s` is none.").required(),
+        Key::new("max", Type::Duration, "The longest wait before any try. Absent means ten times `base`."),
+    ],
+)
+.short("base");
+
 /// What pools, routes and sites may set.
 pub(super) static RETRY: Section = Section::new(
     "retries",
     "When a request is tried again. The nearest level wins, field by field: route, site, pool, listener.",
-    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), Key::planned("budget")],
+    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), BACKOFF_KEY, Key::planned("budget")],
 );

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Limits, Retries, RetryIf, Timeouts};
+use crate::spec::{Backoff, Limits, Retries, RetryIf, Timeouts};
 
 /// One level of all three.
 #[derive(Default)]
@@ -25,6 +25,7 @@ impl Lower<'_, '_> {
                 stream: self.time(map, "stream"),
                 total: self.time(map, "total"),
                 tunnel: self.time(map, "tunnel"),
+                per_try: self.time(map, "try"),
             },
             None => Timeouts::default(),
         };
@@ -32,6 +33,7 @@ impl Lower<'_, '_> {
             Some(map) => Retries {
                 extra: map.small("extra"),
                 conditions: map.has("if").then(|| self.conditions(map.list("if"))),
+                backoff: map.map("backoff").and_then(backoff),
             },
             None => Retries::default(),
         };
@@ -76,4 +78,9 @@ impl Lower<'_, '_> {
         }
         conditions
     }
+}
+
+fn backoff(map: &Map) -> Option<Backoff> {
+    let base = map.duration("base")?;
+    Some(Backoff { base, max: map.duration("max").unwrap_or(base.saturating_mul(10)) })
 }

@@ -19,6 +19,8 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// How long a tunnel (WebSocket) may be silent.
     pub tunnel: Option<Duration>,
+    /// From the choice of a server to the end of its response's head; absent everywhere is no limit.
+    pub per_try: Option<Duration>,
 }
 
 impl Timeouts {
@@ -31,6 +33,7 @@ impl Timeouts {
         stream: Some(Duration::from_secs(60)),
         total: None,
         tunnel: Some(Duration::from_secs(3600)),
+        per_try: None,
     };
 
     /// This level's fields, and the farther level's where this one is silent.
@@ -43,6 +46,7 @@ impl Timeouts {
             stream: self.stream.or(farther.stream),
             total: self.total.or(farther.total),
             tunnel: self.tunnel.or(farther.tunnel),
+            per_try: self.per_try.or(farther.per_try),
         }
     }
 }
@@ -54,17 +58,32 @@ pub struct Retries {
     pub extra: Option<u32>,
     /// What is worth another try.
     pub conditions: Option<Vec<RetryIf>>,
+    /// The wait before another try; absent everywhere is none.
+    pub backoff: Option<Backoff>,
+}
+
+/// The wait before another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest one before the second try; it doubles with every try.
+    pub base: Duration,
+    /// The longest one before any try.
+    pub max: Duration,
 }
 
 impl Retries {
     /// What holds where no level says otherwise: one extra try, on connect.
     pub fn standard() -> Self {
-        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]) }
+        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]), backoff: None }
     }
 
     /// This level's fields, and the farther level's where this one is silent.
     pub fn or(self, farther: &Self) -> Self {
-        Self { extra: self.extra.or(farther.extra), conditions: self.conditions.or_else(|| farther.conditions.clone()) }
+        Self {
+            extra: self.extra.or(farther.extra),
+            conditions: self.conditions.or_else(|| farther.conditions.clone()),
+            backoff: self.backoff.or(farther.backoff),
+        }
     }
 }
 

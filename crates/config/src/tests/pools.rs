@@ -49,7 +49,7 @@ fn queue_host_and_retries() {
     assert_eq!((pool.queue_length, pool.timeouts.queue), (5, Some(Duration::from_secs(2))));
     assert_eq!(pool.host, PoolHost::Name("x.example".to_owned()));
     let conditions = vec![RetryIf::Connect, RetryIf::Timeout, RetryIf::Status(503)];
-    assert_eq!(pool.retries, Retries { extra: Some(0), conditions: Some(conditions) });
+    assert_eq!(pool.retries, Retries { extra: Some(0), conditions: Some(conditions), ..Retries::default() });
     assert!(wrong_pool("{servers: 'h:1', retries: {if: [404]}}").contains("is no reason to retry"));
     assert!(wrong_pool("{servers: 'h:1', timeouts: {queue: 1s}}").contains("unknown key `queue`"));
     assert!(wrong_pool("{servers: 'h:1', timeouts: {connect: 0s}}").contains("`0s` would let nothing happen"));
@@ -62,6 +62,6 @@ fn the_nearest_wins_field_by_field() {
     let pool = Timeouts { total: second(2), connect: second(2), ..Timeouts::default() };
     let all = route.or(pool).or(Timeouts::DEFAULT);
     assert_eq!((all.total, all.connect, all.response), (second(1), second(2), second(60)));
-    let retries = Retries { extra: Some(2), conditions: None }.or(&Retries::standard());
-    assert_eq!(retries, Retries { extra: Some(2), conditions: Some(vec![RetryIf::Connect]) });
+    let retries = Retries { extra: Some(2), ..Retries::default() }.or(&Retries::standard());
+    assert_eq!(retries, Retries { extra: Some(2), conditions: Some(vec![RetryIf::Connect]), ..Retries::default() });
 }

@@ -7,7 +7,7 @@ use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::policy::Policy;
 use proxy::pool::Pool;
 use proxy::route::{Condition, HostPattern, Rule, Table};
-use proxy::snapshot::{Arm, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts};
+use proxy::snapshot::{Arm, Backoff, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts};
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
@@ -212,6 +212,7 @@ impl Flattener<'_> {
                 response: timeouts.response.unwrap_or(Duration::MAX),
                 stream: timeouts.stream.unwrap_or(Duration::MAX),
                 tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
+                per_try: timeouts.per_try,
             },
             retries: self::retries(&retries),
         }
@@ -237,6 +238,7 @@ fn retries(retries: &spec::Retries) -> Retries {
                 _ => None,
             })
             .collect(),
+        backoff: retries.backoff.map(|said| Backoff { base: said.base, max: said.max }),
     }
 }
 

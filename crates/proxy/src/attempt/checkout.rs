@@ -12,7 +12,7 @@ use net::dial::{dial, is_shortage};
 use net::stream::Peek;
 
 use super::send::is_client_gone;
-use super::{GONE, Upstream, bounded, expired};
+use super::{GONE, Upstream, begin_try, bounded, expired, within_try};
 use crate::balance;
 use crate::exchange::Exchange;
 use crate::pool::{Grant, Lease, Parked, Pool, Server, warm};
@@ -31,6 +31,7 @@ pub(super) async fn checkout(
     fresh: bool,
 ) -> Result<Upstream, Fault> {
     let pool = &arm.pool;
+    begin_try(x, arm);
     if fresh
         && let Some(server) = x.notes.server.and_then(|number| pool.servers.get(number))
         && let Some(lease) = server.lease(&pool.gate)
@@ -150,6 +151,7 @@ async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
             Err(fault) => break Err(fault),
         }
     };
+    begin_try(x, arm);
     x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
     let (lease, conn) = result?;
     x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
@@ -180,7 +182,7 @@ async fn connect(
     lease: Lease,
 ) -> Result<Upstream, Fault> {
     let began = Instant::now();
-    session.timer.arm(began, bounded(x, route, arm.timeouts.connect));
+    session.timer.arm(began, within_try(x, route, arm.timeouts.connect));
     let dialled = {
         let mut dialling = pin!(dial(&lease.server().id.address));
         poll_fn(|cx| {

@@ -10,7 +10,7 @@ use net::stream::Peek;
 use wire::h1::{self, Asked};
 use wire::{Head, Known, Version, hop};
 
-use super::{GONE, Upstream, bad_response, bounded, is_over, of_client};
+use super::{GONE, Upstream, bad_response, begin_try, bounded, is_over, of_client, within_try};
 use crate::exchange::Exchange;
 use crate::pool::{HostRule, Server};
 use crate::relay::Stop;
@@ -36,10 +36,10 @@ pub(super) async fn send(
     let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
     let (mut begun, mut broken, mut interim) = (false, false, 0);
     let sent_at = Instant::now();
-    // A client that was not told to go on yet does not stand still.
-    let sends = !x.upload.is_read() && !x.client.awaits_continue;
-    let gap = if sends { route.request_body } else { arm.timeouts.response };
-    session.timer.arm(sent_at, bounded(x, route, gap));
+    // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
+    let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
+    let gap = if sends { bounded(x, route, route.request_body) } else { within_try(x, route, arm.timeouts.response) };
+    session.timer.arm(sent_at, gap);
     poll_fn(|cx| {
         if !begun {
             begun = true;
@@ -51,7 +51,12 @@ pub(super) async fn send(
         }
         if !broken && !x.upload.is_done() {
             match x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn) {
-                Poll::Ready(Ok(())) => session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.response)),
+                Poll::Ready(Ok(())) => {
+                    if std::mem::take(&mut sends) {
+                        begin_try(x, arm);
+                    }
+                    session.timer.arm(Instant::now(), within_try(x, route, arm.timeouts.response));
+                }
                 // The server may have answered before it stopped listening: that answer is still read.
                 // What it did not take of the body is lost to the next request.
                 Poll::Ready(Err(Stop::Sink)) => {
@@ -60,7 +65,9 @@ pub(super) async fn send(
                 }
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_client(x, stop))),
                 Poll::Pending if std::mem::take(&mut x.upload.moved) => {
-                    session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
+                    let gap = route.request_body;
+                    let gap = if sends { bounded(x, route, gap) } else { within_try(x, route, gap) };
+                    session.timer.arm(Instant::now(), gap);
                 }
                 Poll::Pending => {}
             }
@@ -91,6 +98,7 @@ pub(super) async fn send(
             let awaited = x.client.awaits_continue;
             pass_interim(session, x, cx)?;
             if awaited && !x.client.awaits_continue {
+                sends = true;
                 session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
             }
         }

@@ -130,7 +130,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "tcp",
         "tls",
         "tls_handshake",
-        "try",
         "udp",
         "url",
         "user",

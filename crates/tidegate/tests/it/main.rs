@@ -4,6 +4,7 @@ mod support;
 
 mod admin;
 mod attacks;
+mod attempts;
 mod cli;
 mod config;
 mod drain;

@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.timeouts.response", "sites.*.timeouts.response", "pools.*.timeouts.response"], response),
     (&["listeners.*.timeouts.stream", "sites.*.timeouts.stream", "pools.*.timeouts.stream"], stream),
     (&["listeners.*.timeouts.total", "sites.*.timeouts.total", "pools.*.timeouts.total"], total),
+    (&["listeners.*.timeouts.try", "sites.*.timeouts.try", "pools.*.timeouts.try"], per_try),
     (&["listeners.*.timeouts.tunnel", "sites.*.timeouts.tunnel", "pools.*.timeouts.tunnel"], tunnel),
     (
         &[
@@ -35,6 +36,15 @@ pub(super) const CASES: &[Case] = &[
             "sites.*.retries.if",
         ],
         retries,
+    ),
+    (
+        &[
+            "listeners.*.retries.backoff",
+            "listeners.*.retries.backoff.base",
+            "listeners.*.retries.backoff.max",
+            "sites.*.retries.backoff",
+        ],
+        backoff,
     ),
     (
         &[
@@ -154,6 +164,14 @@ fn total() {
     assert_eq!(fate(&tidegate, "/a"), (504, "total_timeout".to_owned()));
 }
 
+fn per_try() {
+    for level in LEVELS {
+        let server = silent();
+        let tidegate = at(level, "timeouts: { try: 100ms, total: 3s }", server.address());
+        assert_eq!(fate(&tidegate, "/a"), (504, "response_timeout".to_owned()), "{level:?}");
+    }
+}
+
 fn tunnel() {
     for level in LEVELS {
         let server = Server::script(|peer| {
@@ -183,6 +201,19 @@ fn retries() {
         let response = tidegate.client().get("/a");
         assert_eq!((response.status, response.text().as_str()), (200, "third"), "{level:?}");
         assert_eq!(tidegate.log_of("/a")["tries"], 3, "{level:?}");
+    }
+}
+
+/// A wait that would end after the request's time is not begun: then there is no second try.
+fn backoff() {
+    for level in LEVELS {
+        for (backoff, tries) in [("1h", 1), ("{ base: 1h }", 1), ("{ base: 1h, max: 1ms }", 2)] {
+            let server = Server::script(|peer| drop(peer.request()));
+            let keys = format!("retries: {{ if: reset, backoff: {backoff} }}, timeouts: {{ total: 500ms }}");
+            let tidegate = at(level, &keys, server.address());
+            assert_eq!(fate(&tidegate, "/a"), (502, "reset".to_owned()), "{level:?}: {backoff}");
+            assert_eq!(tidegate.log_of("/a")["tries"], tries, "{level:?}: {backoff}");
+        }
     }
 }
 
