@@ -12,6 +12,7 @@ use crate::spec::{AccessLog, Admin, Bind, Dns, LogFormat, LogSink, PolicyId, Poo
 
 mod address;
 mod body;
+mod canary;
 mod ending;
 mod fields;
 mod levels;

@@ -14,10 +14,12 @@ use ipnet::IpNet;
 
 use crate::span::Span;
 
+mod canary;
 mod matching;
 mod policy;
 mod tuning;
 
+pub use canary::{Canary, Cohorts, Force};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
@@ -334,6 +336,8 @@ pub enum Ending {
     To(PoolId),
     /// Sends each request to one of several pools by chance; the shares total 100 %.
     Split(Vec<Portion>),
+    /// Sends each client to one of two versions of a service.
+    Canary(Canary),
     /// Answers with another place.
     Redirect(Redirect),
     /// Answers by itself.

@@ -4,6 +4,7 @@
 //! - [`plane`]: applies a configuration, all of it or nothing
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
+//! - [`canary`]: what moves the share of a candidate
 //! - [`sockets`]: the listening sockets of the process
 //! - [`discovery`]: names of servers to addresses
 //! - [`watch`]: files that have changed
@@ -12,6 +13,7 @@
 //! It runs on a thread of its own, so that nothing it does makes a request wait.
 
 pub mod admin;
+pub mod canary;
 pub mod compile;
 pub mod discovery;
 pub mod plane;

@@ -161,6 +161,7 @@ impl Plane {
     fn switch(&mut self, compiled: Compiled) {
         self.registry.commit(&compiled.servers);
         self.snapshot = Arc::new(compiled.snapshot);
+        self.registry.canaries.keep_those_of(&self.snapshot);
         let gates: Vec<Arc<Gate>> = compiled.pools.iter().map(|pool| Arc::clone(&pool.gate)).collect();
         for (gate, length) in gates.iter().zip(&compiled.queues) {
             gate.set_length(*length);

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use observe::stats::{ConnectionStats, RequestStats};
+use proxy::canary::State;
 use proxy::pool::{Gate, Server, ServerId};
 use proxy::seal::Seal;
 use proxy::snapshot::ListenerId;
+
+use crate::canary::{Canaries, Plan};
 
 /// Everything that is kept.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub struct Registry {
     pools: HashMap<String, (usize, Arc<Gate>)>,
     servers: HashMap<ServerId, Known>,
     routes: HashMap<(String, String), Arc<RequestStats>>,
+    /// The canaries.
+    pub canaries: Canaries,
     next_slot: usize,
     seal: Arc<Seal>,
 }
@@ -42,6 +47,7 @@ impl Registry {
             pools: HashMap::new(),
             servers: HashMap::new(),
             routes: HashMap::new(),
+            canaries: Canaries::default(),
             next_slot: 0,
             seal: Arc::new(random_seal()),
         }
@@ -85,6 +91,11 @@ impl Registry {
         let workers = self.workers;
         let key = (listener.to_owned(), route.to_owned());
         Arc::clone(self.routes.entry(key).or_insert_with(|| Arc::new(RequestStats::new(workers))))
+    }
+
+    /// What all share of a canary.
+    pub fn canary(&mut self, listener: &str, route: &str, plan: &Plan) -> Arc<State> {
+        self.canaries.state(listener, route, plan, self.workers)
     }
 
     /// A server's state. Nothing about it changes before [`Registry::commit`].

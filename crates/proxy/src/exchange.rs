@@ -17,6 +17,7 @@ use wire::head::{Method, Scheme};
 use wire::{Head, Known, Version, forwarded, hop, uri};
 
 use crate::attempt::{self, Tunnel};
+use crate::canary;
 use crate::finish::{self, Account};
 use crate::policy::{self, Climbs, View};
 use crate::relay::Pump;
@@ -99,6 +100,10 @@ pub(crate) struct Notes {
     /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
     pub(crate) arm: Option<usize>,
     pub(crate) server: Option<usize>,
+    /// The number that a canary's client should keep; absent if it has one.
+    pub(crate) cohort: Option<u32>,
+    /// The request has chosen a canary's version for itself.
+    pub(crate) forced: bool,
 }
 
 /// What becomes of the connection after an exchange.
@@ -145,6 +150,7 @@ async fn story<'a>(
     *route = find(session, x, listener).await?;
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(session, x, arms),
+        Ending::Canary(canary) => canary::choose(session, x, canary),
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
@@ -445,6 +451,8 @@ impl Notes {
             reason: "",
             arm: None,
             server: None,
+            cohort: None,
+            forced: false,
         }
     }
 }

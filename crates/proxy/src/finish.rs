@@ -11,6 +11,7 @@ use observe::stats::{Outcome, RequestStats};
 use wire::Known;
 
 use crate::attempt::Upstream;
+use crate::canary::{self, Variant};
 use crate::exchange::{Exchange, Notes};
 use crate::pool::Server;
 use crate::session::Session;
@@ -24,6 +25,8 @@ pub(crate) struct Account<'a> {
     stats: &'a Arc<RequestStats>,
     pool: Option<&'a Arc<str>>,
     server: Option<&'a Arc<Server>>,
+    /// The canary that compares this request with others, and the version that has served it.
+    canary: Option<(&'a Arc<canary::State>, Variant)>,
 }
 
 /// The same, for what outlives its snapshot.
@@ -33,13 +36,17 @@ pub(crate) struct Kept {
     stats: Arc<RequestStats>,
     pool: Option<Arc<str>>,
     server: Option<Arc<Server>>,
+    canary: Option<(Arc<canary::State>, Variant)>,
 }
 
 impl<'a> Account<'a> {
     /// The account of a request that took this route.
     pub(crate) fn of(listener: &'a Listener, route: &'a Route, notes: &Notes) -> Account<'a> {
-        let arm = match &route.ending {
-            Ending::Pools(arms) => notes.arm.and_then(|number| arms.get(number)),
+        let arm = notes.arm.and_then(|number| route.ending.arms().get(number));
+        let canary = match (&route.ending, notes.arm) {
+            (Ending::Canary(canary), Some(number)) if !notes.forced => {
+                Variant::ALL.get(number).map(|variant| (&canary.state, *variant))
+            }
             _ => None,
         };
         Account {
@@ -48,6 +55,7 @@ impl<'a> Account<'a> {
             stats: &route.stats,
             pool: arm.map(|arm| &arm.pool.name),
             server: arm.zip(notes.server).and_then(|(arm, number)| arm.pool.servers.get(number)),
+            canary,
         }
     }
 
@@ -58,6 +66,7 @@ impl<'a> Account<'a> {
             stats: Arc::clone(self.stats),
             pool: self.pool.cloned(),
             server: self.server.cloned(),
+            canary: self.canary.map(|(state, variant)| (Arc::clone(state), variant)),
         }
     }
 }
@@ -70,6 +79,7 @@ impl Kept {
             stats: &self.stats,
             pool: self.pool.as_ref(),
             server: self.server.as_ref(),
+            canary: self.canary.as_ref().map(|(state, variant)| (state, *variant)),
         }
     }
 }
@@ -90,6 +100,9 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         bytes_out: x.notes.bytes_out,
         total_us: micros(total),
     });
+    if let Some((state, variant)) = account.canary {
+        state.count(worker.id, variant, x.notes.status, x.notes.fault, micros(until_answered(&x.notes, total)));
+    }
     let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };
     sink.record(&Record {
@@ -127,6 +140,12 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
     });
+}
+
+/// What a request has waited for its server: without the time that its client took to send and to read.
+fn until_answered(notes: &Notes, total: Duration) -> Duration {
+    let waited = notes.queue.unwrap_or_default() + notes.connect.unwrap_or_default();
+    notes.response.map_or(total, |response| response + waited)
 }
 
 /// Counts one try at a server.

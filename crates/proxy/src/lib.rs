@@ -4,6 +4,7 @@
 //! - [`session`]: the life of one connection
 //! - [`exchange`]: the story of one request, top to bottom
 //! - [`route`]: host, path and predicates to one route
+//! - [`canary`]: which of two versions a request sees
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
@@ -18,6 +19,7 @@
 
 pub mod attempt;
 pub mod balance;
+pub mod canary;
 pub mod door;
 pub mod exchange;
 pub mod finish;

@@ -8,6 +8,7 @@ use base::{Fault, Kind, Side};
 use wire::head::Scheme;
 use wire::{Framing, Known, Version, h1};
 
+use crate::canary;
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account};
 use crate::policy;
@@ -154,6 +155,7 @@ pub(crate) fn write_response(session: &Session, x: &mut Exchange, keep: bool, ou
 
 /// Finishes an answer of ours: policies, framing, and what becomes of the connection.
 async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[u8]) -> After {
+    canary::tell(&route.ending, x);
     policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
     let unread = !x.upload.is_read();
     let keep = x.client.keep_alive && !unread && !session.is_leaving();

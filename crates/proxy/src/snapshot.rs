@@ -7,6 +7,7 @@ use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::Rules;
 use wire::h1::Limits;
 
+use crate::canary::Canary;
 use crate::policy::{Policy, Template};
 use crate::pool::Pool;
 use crate::route::Table;
@@ -94,6 +95,8 @@ pub struct Route {
 pub enum Ending {
     /// At one of these, drawn by its share. Most routes have one.
     Pools(Box<[Arm]>),
+    /// At one of two versions of a service.
+    Canary(Box<Canary>),
     /// At another place that the client is told.
     Redirect(Redirect),
     /// Here, with this answer.
@@ -102,6 +105,17 @@ pub enum Ending {
     Deny(Deny),
     /// Nowhere: no route matched.
     NoRoute,
+}
+
+impl Ending {
+    /// The pools that it may lead to.
+    pub fn arms(&self) -> &[Arm] {
+        match self {
+            Ending::Pools(arms) => arms,
+            Ending::Canary(canary) => &canary.arms,
+            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::NoRoute => &[],
+        }
+    }
 }
 
 /// One pool that a route may lead to, with what holds on the way there.
@@ -115,6 +129,13 @@ pub struct Arm {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retries: Retries,
+}
+
+impl Arm {
+    /// Whether any of its servers may be used now.
+    pub fn has_server(&self) -> bool {
+        self.pool.servers.iter().any(|server| server.is_usable())
+    }
 }
 
 /// How long things may take on the way to a server.

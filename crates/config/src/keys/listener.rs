@@ -3,7 +3,7 @@
 use super::pool::{
     BACKOFF_KEY, CONNECT, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TRY, TUNNEL,
 };
-use super::route::{DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
+use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::{Key, Preset, Section, Type, live, planned};
 
 pub(super) static LISTENER: Section = Section::new(
@@ -37,13 +37,13 @@ pub(super) static LISTENER: Section = Section::new(
         ROUTES,
         TO,
         SPLIT,
+        CANARY_KEY,
         REDIRECT_KEY,
         RESPOND_KEY,
         DENY_KEY,
         Key::new("timeouts", Type::Section(&LISTENER_TIMEOUTS), "The farthest level of timeouts.").filled(),
         Key::new("retries", Type::Section(&LISTENER_RETRIES), "The farthest level of retries.").filled(),
         Key::new("limits", Type::Section(&LISTENER_LIMITS), "The farthest level of limits.").filled(),
-        Key { own: true, ..Key::planned("canary") },
         Key { own: true, ..Key::planned("tls") },
         Key { own: true, ..Key::planned("egress") },
         Key { own: true, ..Key::planned("intercept") },

@@ -51,7 +51,6 @@ pub(crate) static POOL: Section = Section::new(
         Key::planned("outlier"),
         Key::planned("slow_start"),
         Key::planned("sticky"),
-        Key::planned("canary"),
         Key::planned("tls"),
         Key::planned("send_proxy"),
         Key::planned("coalesce"),

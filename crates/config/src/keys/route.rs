@@ -36,6 +36,13 @@ pub(super) const SPLIT: Key = Key::new(
 )
 .own();
 
+pub(super) const CANARY_KEY: Key = Key::new(
+    "canary",
+    Type::Section(&CANARY),
+    "Ending: sends a share of the clients to a new version, the candidate, and the others to the stable one.",
+)
+.own();
+
 pub(super) const REDIRECT_KEY: Key =
     Key::new("redirect", Type::Section(&REDIRECT), "Ending: answers with another place.").own();
 pub(super) const RESPOND_KEY: Key = Key::new("respond", Type::Section(&RESPOND), "Ending: answers by itself.").own();
@@ -43,13 +50,14 @@ pub(super) const DENY_KEY: Key = Key::new("deny", Type::Section(&DENY), "Ending:
 
 pub(super) static ROUTE: Section = Section::new(
     "route",
-    "A route has exactly one ending: `to`, `split`, `redirect`, `respond`, `deny` or nested `routes`.",
+    "A route has exactly one ending: `to`, `split`, `canary`, `redirect`, `respond`, `deny` or nested `routes`.",
     &[
         Key::new("name", Type::Text("name"), "Its name in logs and metrics.").own(),
         Key::new("match", Type::Section(&MATCH), "What it matches. Absent is everything.").own(),
         USE,
         TO,
         SPLIT,
+        CANARY_KEY,
         REDIRECT_KEY,
         RESPOND_KEY,
         DENY_KEY,
@@ -58,7 +66,6 @@ pub(super) static ROUTE: Section = Section::new(
         TIMEOUTS_KEY,
         RETRIES_KEY,
         LIMITS_KEY,
-        Key { own: true, ..Key::planned("canary") },
     ],
 );
 
@@ -78,13 +85,13 @@ pub(super) static SITE: Section = Section::new(
         ROUTES,
         TO,
         SPLIT,
+        CANARY_KEY,
         REDIRECT_KEY,
         RESPOND_KEY,
         DENY_KEY,
         TIMEOUTS_KEY,
         RETRIES_KEY,
         LIMITS_KEY,
-        Key::planned("canary"),
     ],
 );
 
@@ -107,6 +114,65 @@ static PORTION: Section = Section::new(
     &[
         Key::new("to", Type::Text("name of a pool, or HOST:PORT"), "Where to.").required(),
         Key::new("share", Type::Share, "How much of it.").required(),
+    ],
+);
+
+static CANARY: Section = Section::new(
+    "canary",
+    "A request goes to the candidate while its client's number, from 0 to 100, is below the share: who has seen the candidate \
+     keeps seeing it while the share grows. If the chosen side has no server that may be used, the other one serves.",
+    &[
+        Key::new("stable", Type::Text("name of a pool, or HOST:PORT"), "The version that is known to work.").required(),
+        Key::new("candidate", Type::Text("name of a pool, or HOST:PORT"), "The new version.").required(),
+        Key::new("share", Type::Share, "The candidate's share, held until somebody changes it."),
+        Key::new(
+            "sticky",
+            Type::Section(&COHORT),
+            "What gives a client its number. Absent draws one for each request.",
+        ),
+        Key::new(
+            "force",
+            Type::Section(&FORCE),
+            "Requests that choose for themselves. The comparison leaves them out.",
+        ),
+        Key::planned("steps"),
+        Key::planned("every"),
+        Key::planned("rollback_if"),
+    ],
+);
+
+static COHORT: Section = Section::new(
+    "cohort",
+    "What gives a client its number. A list is a hash of all of its selectors.",
+    &[
+        Key::new(
+            "by",
+            Type::List(&Type::Text("`cookie` or selector")),
+            "`cookie`: a signed session cookie, which servers never see. Or `client_ip`, `header.NAME`, `cookie.NAME` and the \
+             like: the same value is the same number in every process; a request that has none of them draws one.",
+        )
+        .required(),
+        Key::new(
+            "cookie",
+            Type::Text("name of a cookie"),
+            "The cookie's name, with `by: cookie`. Absent is one for this listener and route.",
+        ),
+    ],
+)
+.short("by");
+
+static FORCE: Section = Section::new(
+    "force",
+    "A request whose `by` has one of these values goes where they say, unless the canary was aborted.",
+    &[
+        Key::new(
+            "by",
+            Type::Text("selector"),
+            "What is compared: `header.NAME`, `cookie.NAME`, `query.NAME` and the like.",
+        )
+        .required(),
+        Key::new("candidate", Type::Text("text"), "The value that chooses the candidate."),
+        Key::new("stable", Type::Text("text"), "The value that chooses the stable version."),
     ],
 );
 

@@ -13,7 +13,7 @@ impl<'a> Lower<'a, '_> {
             [item] => *item,
             [] => {
                 let message = format!(
-                    "{} has no ending, give it one of `to`, `split`, `redirect`, `respond`, `deny` or `routes`",
+                    "{} has no ending, give it one of `to`, `split`, `canary`, `redirect`, `respond`, `deny` or `routes`",
                     owner.label
                 );
                 self.mistakes.note(&owner.span, message);
@@ -29,6 +29,7 @@ impl<'a> Lower<'a, '_> {
         match item.key.as_str() {
             "to" => self.destination(value).map(Ending::To),
             "split" => self.split(value).map(Ending::Split),
+            "canary" => self.canary(value.map()?).map(Ending::Canary),
             "redirect" => self.redirect(value.map()?, path).map(Ending::Redirect),
             "respond" => self.respond(value.map()?).map(Ending::Respond),
             "deny" => {
@@ -139,5 +140,5 @@ impl<'a> Lower<'a, '_> {
     }
 }
 
-/// Every ending, planned ones too: they are reported once and still end their route.
+/// Every ending.
 pub(super) const ENDINGS: [&str; 7] = ["to", "split", "canary", "redirect", "respond", "deny", "routes"];

@@ -74,17 +74,18 @@ impl Lower<'_, '_> {
 impl Lower<'_, '_> {
     /// A list of selectors without `${}`, as `by` takes it.
     pub(super) fn selectors(&mut self, value: &Value) -> Option<Vec<Selector>> {
-        let mut selectors = Vec::new();
-        for item in value.items() {
-            match selector(item.fixed()?) {
-                Ok(selector) => selectors.push(selector),
-                Err(why) => {
-                    self.note(item, why);
-                    return None;
-                }
+        value.items().iter().map(|item| self.selector(item)).collect()
+    }
+
+    /// One selector without `${}`.
+    pub(super) fn selector(&mut self, value: &Value) -> Option<Selector> {
+        match selector(value.fixed()?) {
+            Ok(selector) => Some(selector),
+            Err(why) => {
+                self.note(value, why);
+                None
             }
         }
-        Some(selectors)
     }
 }
 

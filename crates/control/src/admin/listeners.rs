@@ -58,7 +58,10 @@ fn route(route: &Route, recent: &mut Recent, now: Instant) -> Value {
 /// Where a route ends, in words.
 fn destination(ending: &Ending) -> String {
     match ending {
-        Ending::Pools(arms) => arms.iter().map(|arm| &*arm.pool.name).collect::<Vec<_>>().join(", "),
+        Ending::Pools(_) | Ending::Canary(_) => {
+            let pools = ending.arms().iter().map(|arm| &*arm.pool.name);
+            pools.collect::<Vec<_>>().join(", ")
+        }
         Ending::Redirect(redirect) => format!("redirect {}", redirect.status),
         Ending::Respond(respond) => format!("respond {}", respond.status),
         Ending::Deny(deny) => format!("deny {}", deny.status),

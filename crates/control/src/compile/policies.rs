@@ -34,7 +34,7 @@ pub(super) fn template(template: &spec::Template) -> Template {
     Template { parts: template.parts.iter().map(part).collect() }
 }
 
-fn selector(selector: &spec::Selector) -> Selector {
+pub(super) fn selector(selector: &spec::Selector) -> Selector {
     match selector {
         spec::Selector::ClientIp => Selector::ClientIp,
         spec::Selector::PeerIp => Selector::PeerIp,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
+use proxy::canary::{Canary, Cohorts, CookieRule, Force};
 use proxy::policy::Policy;
 use proxy::pool::Pool;
 use proxy::route::{Condition, HostPattern, Rule, Table};
@@ -12,6 +13,7 @@ use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
 use super::{matching, policies};
+use crate::canary::Plan;
 use crate::registry::Registry;
 
 /// What an outer level hands down to the routes inside it.
@@ -122,7 +124,7 @@ impl Flattener<'_> {
                 self.dead_end(&level, &name);
                 continue;
             }
-            let ending = self.ending(&route.ending, &level);
+            let ending = self.ending(&route.ending, &level, &name);
             self.push(&name, ending, &level);
         }
     }
@@ -160,7 +162,7 @@ impl Flattener<'_> {
         }
     }
 
-    fn ending(&self, ending: &Said, level: &Level) -> Ending {
+    fn ending(&mut self, ending: &Said, level: &Level, name: &str) -> Ending {
         match ending {
             Said::To(pool) => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
             Said::Split(portions) => {
@@ -171,6 +173,7 @@ impl Flattener<'_> {
                 };
                 Ending::Pools(portions.iter().map(arm).collect())
             }
+            Said::Canary(canary) => Ending::Canary(Box::new(self.canary(canary, level, name))),
             Said::Redirect(redirect) => Ending::Redirect(Redirect {
                 status: redirect.status,
                 to: match &redirect.target {
@@ -187,6 +190,36 @@ impl Flattener<'_> {
                 Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
             }
             Said::Routes(_) => Ending::NoRoute,
+        }
+    }
+
+    fn canary(&mut self, said: &spec::Canary, level: &Level, name: &str) -> Canary {
+        let listener = &self.listener.name;
+        let cohorts = match &said.cohorts {
+            spec::Cohorts::Chance => Cohorts::Chance,
+            spec::Cohorts::Cookie(cookie) => {
+                Cohorts::Cookie(CookieRule::new(listener, name, cookie.as_deref(), self.registry.seal()))
+            }
+            spec::Cohorts::Selectors(by) => Cohorts::Hash {
+                seed: format!("{listener}/{name}").into(),
+                by: by.iter().map(policies::selector).collect(),
+            },
+        };
+        let force = said.force.as_ref().map(|force| Force {
+            by: policies::selector(&force.by),
+            candidate: force.candidate.as_deref().map(Into::into),
+            stable: force.stable.as_deref().map(Into::into),
+        });
+        let plan = Plan {
+            stable: self.spec.pool(said.stable).name.clone(),
+            candidate: self.spec.pool(said.candidate).name.clone(),
+            share: said.share,
+        };
+        Canary {
+            arms: [self.arm(said.stable, 0, level), self.arm(said.candidate, 0, level)],
+            cohorts,
+            force,
+            state: self.registry.canary(listener, name, &plan),
         }
     }
 

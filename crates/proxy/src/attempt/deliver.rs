@@ -13,7 +13,7 @@ use crate::finish::Account;
 use crate::relay::{Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
-use crate::{finish, policy, reply};
+use crate::{canary, finish, policy, reply};
 
 /// Relays the response, and settles what becomes of both connections.
 pub(crate) async fn deliver(
@@ -149,6 +149,7 @@ fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route) {
     if listener.forwarding.via {
         forwarded::response_via(&mut x.response);
     }
+    canary::tell(&route.ending, x);
     policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
 }
 

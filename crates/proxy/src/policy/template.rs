@@ -87,7 +87,8 @@ impl Template {
 }
 
 impl Selector {
-    fn show(&self, view: &View<'_>, out: &mut Vec<u8>) {
+    /// Appends what the request has there.
+    pub(crate) fn show(&self, view: &View<'_>, out: &mut Vec<u8>) {
         let from = out.len();
         match self {
             Selector::ClientIp => out.extend_from_slice(view.client.to_string().as_bytes()),

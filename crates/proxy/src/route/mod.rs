@@ -34,6 +34,7 @@ mod urlencoded;
 pub use body::BodyCondition;
 pub use captures::Captures;
 pub use cookie::cookie;
+pub(crate) use cookie::{remove as remove_cookie, values as cookies};
 pub use facts::{Body, Facts, Kind};
 pub use json_path::{BadJsonPath, JsonPath, JsonStep};
 pub use rule::{Condition, HostPattern, PathPattern, Rule};

@@ -103,7 +103,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "budget",
         "cache",
         "caches",
-        "canary",
         "certificates",
         "client_cert",
         "coalesce",
@@ -344,7 +343,7 @@ fn reverse() -> String {
         ("    outlier: { consecutive_errors: 5, eject_for: 30s, max_ejected: 50% }\n", ""),
         ("    slow_start: 10s\n", ""),
         (", budget: 20%", ""),
-        ("canary: { stable: api, candidate: api-next, share: 10%, sticky: cookie }", "to: api"),
+        ("share: 10%, sticky: cookie", "share: 0%"),
     ] {
         assert!(text.contains(planned), "{planned}");
         text = text.replace(planned, instead);

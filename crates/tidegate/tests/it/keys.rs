@@ -4,6 +4,7 @@
 //! [`every_key_has_a_case`], and so does a case of a key that is gone. Levels share one description of their keys:
 //! the cases in [`levels`] and [`endings`] run at each level that has them.
 
+mod canary;
 mod endings;
 mod levels;
 mod listeners;
@@ -24,8 +25,16 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 7] =
-    [process::CASES, listeners::CASES, levels::CASES, endings::CASES, matching::CASES, policies::CASES, pools::CASES];
+const AREAS: [&[Case]; 8] = [
+    process::CASES,
+    listeners::CASES,
+    levels::CASES,
+    endings::CASES,
+    canary::CASES,
+    matching::CASES,
+    policies::CASES,
+    pools::CASES,
+];
 
 /// Cases that run at a time in each area: most of them only wait.
 const AT_ONCE: usize = 6;
@@ -59,6 +68,11 @@ fn levels() {
 #[test]
 fn endings() {
     show(endings::CASES);
+}
+
+#[test]
+fn canaries() {
+    show(canary::CASES);
 }
 
 #[test]

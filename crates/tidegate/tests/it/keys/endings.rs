@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Starts the program with these keys of a listener, of a site and of a route, one after the other.
-fn each(keys: &str, servers: &[(&str, &dyn Place)], pools: &str, check: impl Fn(&Tidegate)) {
+pub(super) fn each(keys: &str, servers: &[(&str, &dyn Place)], pools: &str, check: impl Fn(&Tidegate)) {
     for web in [
         format!("listeners: {{ web: {{ bind: 127.0.0.1:0, {keys} }} }}"),
         format!(

@@ -1,0 +1,3 @@
+//! Canaries, end to end: who sees which version, and who decides it when.
+
+mod cohorts;
