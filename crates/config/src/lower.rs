@@ -15,6 +15,7 @@ mod body;
 mod canary;
 mod ending;
 mod fields;
+mod health;
 mod levels;
 mod listener;
 mod matching;

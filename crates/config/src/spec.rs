@@ -15,11 +15,13 @@ use ipnet::IpNet;
 use crate::span::Span;
 
 mod canary;
+mod health;
 mod matching;
 mod policy;
 mod tuning;
 
 pub use canary::{Canary, Cohorts, Force};
+pub use health::{Health, HttpProbe, Probe};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
@@ -443,6 +445,8 @@ pub struct Pool {
     pub host: PoolHost,
     /// What servers speak.
     pub protocol: Protocol,
+    /// Active checks.
+    pub health: Option<Health>,
 }
 
 /// How a pool chooses among its servers.

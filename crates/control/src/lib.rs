@@ -7,6 +7,7 @@
 //! - [`canary`]: what moves the share of a candidate
 //! - [`sockets`]: the listening sockets of the process
 //! - [`discovery`]: names of servers to addresses
+//! - [`health`]: whether servers are well
 //! - [`watch`]: files that have changed
 //! - [`admin`]: the operator's address: status page, API, metrics
 //!
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod canary;
 pub mod compile;
 pub mod discovery;
+pub mod health;
 pub mod plane;
 pub mod process;
 pub mod registry;

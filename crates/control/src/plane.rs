@@ -13,6 +13,7 @@ use proxy::worker::{Command, Fleet};
 
 use crate::compile::{self, Compiled};
 use crate::discovery::Names;
+use crate::health::Health;
 use crate::registry::Registry;
 use crate::sockets::Sockets;
 
@@ -27,6 +28,8 @@ pub struct Plane {
     pub sockets: Sockets,
     /// What names mean for now.
     pub names: Names,
+    /// Whether the servers are well.
+    pub health: Health,
     /// The snapshot that the workers run by.
     pub snapshot: Arc<Snapshot>,
     /// The pools, by their order in the configuration.
@@ -52,6 +55,7 @@ impl Plane {
             fleet,
             sockets: Sockets::default(),
             names: Names::default(),
+            health: Health::default(),
             snapshot: Arc::default(),
             pools: Vec::new(),
             loaded: None,
@@ -166,6 +170,7 @@ impl Plane {
         for (gate, length) in gates.iter().zip(&compiled.queues) {
             gate.set_length(*length);
         }
+        self.health.watch(&compiled.care);
         self.pools = compiled.pools;
         self.fleet.tell_all(|_| Command::Apply(Arc::clone(&self.snapshot)));
         gates.iter().for_each(|gate| gate.stir());

@@ -17,6 +17,8 @@
 //! | `tidegate_server_bytes_total` | `pool`, `server`, `address`, `direction` |
 //! | `tidegate_server_faults_total` | `pool`, `server`, `address`, `side`, `code` |
 //! | `tidegate_server_in_flight`, `tidegate_server_connections`, `tidegate_server_up` | `pool`, `server`, `address` |
+//! | `tidegate_server_state` | `pool`, `server`, `address`, `state`: see [`Server::STATES`] |
+//! | `tidegate_server_transitions_total` | `pool`, `server`, `address`, `to` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
@@ -98,6 +100,10 @@ pub struct Server<'a> {
     pub connections: u64,
     /// Whether it may be chosen.
     pub up: bool,
+    /// What it is, one of [`Server::STATES`].
+    pub state: &'static str,
+    /// How often it came to be what.
+    pub transitions: &'a [(&'static str, u64)],
 }
 
 /// The media type of the page.
@@ -167,6 +173,22 @@ impl Scrape<'_> {
             "Whether the server may be chosen: 1 if so, else 0.",
             each(|server| f64::from(server.up)),
         );
+        let states = |server: &Server<'_>| {
+            Server::STATES.map(|state| (server.labels_and(("state", state)), f64::from(server.state == state)))
+        };
+        page.gauge(
+            "tidegate_server_state",
+            "What the server is: 1 for its state, 0 for all others.",
+            self.servers.iter().flat_map(states),
+        );
+        page.counter(
+            "tidegate_server_transitions_total",
+            "Times that the server came to be up or down by active checks.",
+            self.servers.iter().flat_map(|server| {
+                let one = |(to, count): &(&'static str, u64)| (server.labels_and(("to", to)), *count as f64);
+                server.transitions.iter().map(one)
+            }),
+        );
     }
 
     fn write_workers(&self, page: &mut Page) {
@@ -209,8 +231,15 @@ impl Scrape<'_> {
 }
 
 impl<'a> Server<'a> {
+    /// What a server may be: in use, out by active checks, by its answers or by failed connects, or out by the operator's will.
+    pub const STATES: [&'static str; 6] = ["up", "down", "ejected", "paused", "draining", "off"];
+
     fn labels(&self) -> [(&'static str, &'a str); 3] {
         [("pool", self.pool), ("server", self.server), ("address", self.address)]
+    }
+
+    fn labels_and(&self, one_more: (&'static str, &'a str)) -> Vec<Label> {
+        labels(&[self.labels().as_slice(), &[one_more]].concat())
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) static MATCH: Section = Section::new(
     ],
 );
 
-const VALUES: Type = Type::List(&Type::TextOr("text or ~regex", &VALUE));
+pub(super) const VALUES: Type = Type::List(&Type::TextOr("text or ~regex", &VALUE));
 
 static VALUE: Section = Section::new(
     "value",

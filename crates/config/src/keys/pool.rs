@@ -1,5 +1,6 @@
 //! The keys of pools, and of what the nearest level decides.
 
+use super::health::HEALTH;
 use super::{Key, Section, Type, live, planned};
 
 pub(crate) static POOL: Section = Section::new(
@@ -47,7 +48,7 @@ pub(crate) static POOL: Section = Section::new(
         Key::new("timeouts", Type::Section(&POOL_TIMEOUTS), "The pool's level of timeouts.").filled(),
         Key::new("retries", Type::Section(&RETRY), "The pool's level of retries."),
         Key::new("limits", Type::Section(&super::route::LIMITS), "The pool's level of limits."),
-        Key::planned("health"),
+        Key::new("health", Type::Section(&HEALTH), "Active checks of the servers; a word alone is the `probe`. Absent means none."),
         Key::planned("outlier"),
         Key::planned("slow_start"),
         Key::planned("sticky"),

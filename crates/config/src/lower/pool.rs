@@ -69,6 +69,7 @@ impl<'a> Lower<'a, '_> {
         }
         let pooled_timeout = map.map("timeouts").and_then(|times| self.time(times, "pooled"));
         let host = self.pool_host(map);
+        let health = map.map("health").and_then(|health| self.health(health));
         Some(Pool {
             name: name.to_owned(),
             span: span.clone(),
@@ -87,6 +88,7 @@ impl<'a> Lower<'a, '_> {
             limits: levels.limits,
             host: host?,
             protocol: Protocol::H1,
+            health,
         })
     }
 

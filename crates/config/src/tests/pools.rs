@@ -56,6 +56,28 @@ fn queue_host_and_retries() {
 }
 
 #[test]
+fn health_is_a_word_or_a_map() {
+    use crate::spec::Probe;
+    assert_eq!(pool("['h:1']").health, None);
+    assert_eq!(pool("{servers: 'h:1', health: off}").health, None);
+    let short = pool("{servers: 'h:1', health: tcp}").health.expect("checks");
+    assert_eq!((short.probe, short.rise, short.fall, short.jitter), (Probe::Tcp, 2, 3, 1000));
+    assert_eq!((short.every, short.fast), (Duration::from_secs(2), Duration::from_secs(2)));
+    let long =
+        pool("{servers: 'h:1', health: {probe: http, path: '/a?b', status: [200-299, 401], every: 1s, fast: 10ms}}");
+    let long = long.health.expect("checks");
+    assert_eq!((long.every, long.fast), (Duration::from_secs(1), Duration::from_millis(10)));
+    let Probe::Http(http) = long.probe else { panic!("a request") };
+    assert_eq!((http.path.as_str(), http.statuses), ("/a?b", vec![(200, 299), (401, 401)]));
+    let spec = ok("listeners: {a: {bind: ':1', to: p}}\ndefaults: {pool: {health: {probe: http, path: /up}}}\n\
+                   pools: {p: ['h:1'], q: {servers: 'h:1', health: {every: 5s}}, r: {servers: 'h:1', health: off}}");
+    let health = |number: usize| spec.pools[number].health.clone();
+    assert_eq!(health(0).map(|health| health.every), Some(Duration::from_secs(2)));
+    assert!(matches!(health(1), Some(crate::spec::Health { probe: Probe::Http(http), .. }) if http.path == "/up"));
+    assert_eq!(health(2), None);
+}
+
+#[test]
 fn the_nearest_wins_field_by_field() {
     let second = |n| Some(Duration::from_secs(n));
     let route = Timeouts { total: second(1), ..Timeouts::default() };

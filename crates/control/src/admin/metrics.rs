@@ -3,6 +3,7 @@
 use observe::metrics::{CONTENT_TYPE, Listener, Process, Route, Scrape, Server};
 
 use super::answer::Answer;
+use super::pools::state;
 use super::{Desk, listeners};
 
 /// Fills a scrape with the counters of what serves now.
@@ -29,7 +30,12 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     }
     let servers = plane.registry.servers();
     let addresses: Vec<String> = servers.iter().map(|server| server.id.address.to_string()).collect();
-    scrape.servers.extend(servers.iter().zip(&addresses).map(|(server, address)| Server {
+    let transitions: Vec<Vec<_>> = servers
+        .iter()
+        .map(|server| plane.health.ward(server).map(|ward| ward.transitions()).into_iter().flatten().collect())
+        .collect();
+    let known = servers.iter().zip(&addresses).zip(&transitions);
+    scrape.servers.extend(known.map(|((server, address), transitions)| Server {
         pool: &server.id.pool,
         server: &server.id.name,
         address,
@@ -37,6 +43,8 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         in_flight: u64::from(server.in_flight()),
         connections: u64::from(server.open()),
         up: server.is_usable(),
+        state: state(server),
+        transitions,
     }));
     Answer::new(200, CONTENT_TYPE, scrape.page())
 }

@@ -12,6 +12,8 @@ use super::Desk;
 use super::answer::Answer;
 use super::ask::Ask;
 use super::counters::Recent;
+use super::status::time;
+use crate::health::{Health, Ward};
 use crate::plane::Plane;
 
 /// `GET /api/pools`
@@ -19,7 +21,10 @@ pub(super) fn list(desk: &Desk) -> Answer {
     let plane = desk.process.plane.borrow();
     let (mut recent, now) = (desk.recent.borrow_mut(), Instant::now());
     recent.sweep(now);
-    Answer::json(200, &pools(&plane).map(|(said, pool)| show_pool(said, pool, &mut recent, now)).collect())
+    Answer::json(
+        200,
+        &pools(&plane).map(|(said, pool)| show_pool(said, pool, &plane.health, &mut recent, now)).collect(),
+    )
 }
 
 /// `GET /api/pools/NAME`
@@ -28,7 +33,7 @@ pub(super) fn show(desk: &Desk, name: &str) -> Result<Answer, Answer> {
     let (said, pool) = find(&plane, name)?;
     let (mut recent, now) = (desk.recent.borrow_mut(), Instant::now());
     recent.sweep(now);
-    Ok(Answer::json(200, &show_pool(said, pool, &mut recent, now)))
+    Ok(Answer::json(200, &show_pool(said, pool, &plane.health, &mut recent, now)))
 }
 
 /// `GET /api/pools/NAME/servers/SERVER`
@@ -39,7 +44,7 @@ pub(super) fn show_server(desk: &Desk, pool: &str, server: &str) -> Result<Answe
     let addresses = addresses(pool, said);
     let (mut recent, now) = (desk.recent.borrow_mut(), Instant::now());
     recent.sweep(now);
-    Ok(Answer::json(200, &server_of(said, &addresses, &mut recent, now)).with("ETag", tag(&addresses)))
+    Ok(Answer::json(200, &server_of(said, &addresses, &plane.health, &mut recent, now)).with("ETag", tag(&addresses)))
 }
 
 /// `PUT /api/pools/NAME/servers/SERVER`
@@ -150,8 +155,8 @@ fn addresses<'a>(pool: &'a Pool, said: &spec::Server) -> Vec<&'a Arc<Server>> {
     pool.servers.iter().filter(|server| *server.id.name == *said.name).collect()
 }
 
-fn show_pool(said: &spec::Pool, pool: &Pool, recent: &mut Recent, now: Instant) -> Value {
-    let servers = said.servers.iter().map(|server| server_of(server, &addresses(pool, server), recent, now));
+fn show_pool(said: &spec::Pool, pool: &Pool, health: &Health, recent: &mut Recent, now: Instant) -> Value {
+    let servers = said.servers.iter().map(|server| server_of(server, &addresses(pool, server), health, recent, now));
     json!({
         "name": said.name,
         "balance": match said.balance {
@@ -164,19 +169,28 @@ fn show_pool(said: &spec::Pool, pool: &Pool, recent: &mut Recent, now: Instant) 
     })
 }
 
-fn server_of(said: &spec::Server, addresses: &[&Arc<Server>], recent: &mut Recent, now: Instant) -> Value {
+fn server_of(
+    said: &spec::Server,
+    addresses: &[&Arc<Server>],
+    health: &Health,
+    recent: &mut Recent,
+    now: Instant,
+) -> Value {
     json!({
         "name": said.name,
         "weight": said.weight,
         "max_connections": said.max_connections,
-        "addresses": addresses.iter().map(|server| address(server, recent, now)).collect::<Value>(),
+        "addresses": addresses.iter().map(|server| address(server, health, recent, now)).collect::<Value>(),
     })
 }
 
-fn address(server: &Server, recent: &mut Recent, now: Instant) -> Value {
+fn address(server: &Server, health: &Health, recent: &mut Recent, now: Instant) -> Value {
     let mut shown = Map::new();
     shown.insert("address".into(), server.id.address.to_string().into());
+    let trouble = health.ward(server).and_then(Ward::trouble);
     shown.insert("state".into(), state(server).into());
+    shown.insert("since".into(), trouble.as_ref().map(|note| time(note.since)).into());
+    shown.insert("reason".into(), trouble.map(|note| note.why).into());
     shown.insert("weight".into(), server.weight().into());
     shown.insert("in_flight".into(), server.in_flight().into());
     shown.insert("connections".into(), server.open().into());
@@ -185,7 +199,7 @@ fn address(server: &Server, recent: &mut Recent, now: Instant) -> Value {
 }
 
 /// What a server is, the operator's word first.
-fn state(server: &Server) -> &'static str {
+pub(super) fn state(server: &Server) -> &'static str {
     match () {
         () if server.is_drained() => "draining",
         () if server.weight() == 0 => "off",

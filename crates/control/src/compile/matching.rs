@@ -87,7 +87,8 @@ fn value(test: &ValueMatch) -> Text {
     }
 }
 
-fn text(test: &TextMatch) -> Text {
+/// A test of a text, as it is run.
+pub(crate) fn text(test: &TextMatch) -> Text {
     let ignore_case = test.ignore_case;
     let one = |test: &TextTest| match test {
         TextTest::Exact(text) => Text::Exact { text: text.clone(), ignore_case },

@@ -14,6 +14,8 @@ use config::spec::Spec;
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
+pub(crate) use matching::text;
+
 use crate::discovery::Names;
 use crate::registry::Registry;
 
@@ -24,10 +26,21 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// Weight and limit of every server that it names.
     pub servers: HashMap<ServerId, (u32, Option<u32>)>,
+    /// How each pool's servers are watched.
+    pub care: Vec<Care>,
     /// The pools, by their order in the configuration.
     pub pools: Vec<Arc<proxy::pool::Pool>>,
     /// How many requests may wait for each of them.
     pub queues: Vec<usize>,
+}
+
+/// How a pool's servers are watched.
+#[derive(Debug)]
+pub struct Care {
+    /// The pool.
+    pub pool: Arc<proxy::pool::Pool>,
+    /// Active checks.
+    pub health: Option<config::spec::Health>,
 }
 
 /// Compiles a configuration.
@@ -54,5 +67,10 @@ pub fn compile(
     }
     let queues = spec.pools.iter().map(|pool| pool.queue_length as usize).collect();
     let warm = pools.iter().filter(|pool| pool.warm > 0).cloned().collect();
-    Compiled { snapshot: Snapshot { generation, listeners, warm }, servers, pools, queues }
+    let care = spec.pools.iter().zip(&pools).map(|(pool, compiled)| care(pool, compiled)).collect();
+    Compiled { snapshot: Snapshot { generation, listeners, warm }, servers, care, pools, queues }
+}
+
+fn care(pool: &config::spec::Pool, compiled: &Arc<proxy::pool::Pool>) -> Care {
+    Care { pool: Arc::clone(compiled), health: pool.health.clone() }
 }

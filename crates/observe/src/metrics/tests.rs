@@ -32,6 +32,8 @@ fn every_family_is_on_the_page_and_reads_back() {
             in_flight: 2,
             connections: 5,
             up: true,
+            state: "up",
+            transitions: &[("down", 3)],
         }],
         turns: turns.iter().collect(),
         spliced: 9,

@@ -51,7 +51,7 @@ impl Text {
     }
 
     /// Whether it holds for this occurrence.
-    pub(super) fn holds(&self, value: &[u8]) -> bool {
+    pub fn holds(&self, value: &[u8]) -> bool {
         match self {
             Text::Exact { text, ignore_case } => same(value, text.as_bytes(), *ignore_case),
             Text::Prefix { text, ignore_case } => {

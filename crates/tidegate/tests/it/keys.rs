@@ -6,6 +6,7 @@
 
 mod canary;
 mod endings;
+mod health;
 mod levels;
 mod listeners;
 mod matching;
@@ -25,7 +26,8 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 8] = [
+const AREAS: [&[Case]; 9] = [
+    health::CASES,
     process::CASES,
     listeners::CASES,
     levels::CASES,
@@ -48,6 +50,11 @@ fn every_key_has_a_case() {
     assert!(missing.is_empty(), "keys whose effect no case shows: {missing:#?}");
     let gone: Vec<_> = cases.iter().filter(|case| !keys.iter().any(|key| key == *case)).collect();
     assert!(gone.is_empty(), "cases of no key: {gone:#?}");
+}
+
+#[test]
+fn health() {
+    show(health::CASES);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod config;
 mod drain;
 mod examples;
 mod fields;
+mod health;
 mod http1;
 mod keys;
 mod limits;

@@ -1,0 +1,51 @@
+//! The keys by which a pool watches its servers.
+
+use super::matching::VALUES;
+use super::{Key, Section, Type, live, planned};
+
+pub(super) static HEALTH: Section = Section::new(
+    "health",
+    "Active checks. Servers start usable and are checked at once; the first check alone decides, after that it takes `rise` or \
+     `fall` of them in a row. Pools that check the same address in the same way share one check. A server that is down gets \
+     nothing new and keeps what it has; a drained one is checked on.",
+    &[
+        Key::new(
+            "probe",
+            Type::Word(&[
+                live("off"),
+                live("tcp"),
+                live("http"),
+                planned("grpc"),
+                planned("tls"),
+                planned("redis"),
+                planned("postgres"),
+                planned("mysql"),
+                planned("smtp"),
+            ]),
+            "What is asked: a connection, or a request by HTTP/1.1. `off` checks nothing, for a pool under \
+             `defaults` that do.",
+        )
+        .default("tcp"),
+        Key::new("path", Type::Text("path"), "`http`: what is asked for, with its query.").inherited("/"),
+        Key::new("method", Type::Text("method"), "`http`: the method.").inherited("GET"),
+        Key::new("host", Type::Text("name"), "`http`: the Host that is sent. Absent means the server's own address."),
+        Key::new("headers", Type::Named("header", &Type::Text("text")), "`http`: more header fields to send."),
+        Key::new(
+            "status",
+            Type::List(&Type::Text("status or range")),
+            "`http`: the statuses that are well, such as `[200-299, 401]`.",
+        )
+        .inherited("200-399"),
+        Key::new("body", VALUES, "`http`: the answer's body, of which the first 64 KiB are read; one of these must hold."),
+        Key::new("port", Type::Integer(1, 65_535), "Another port than the server's, for checks alone."),
+        Key::new("every", Type::Duration, "From the start of a check to the start of the next.").default("2s"),
+        Key::new("timeout", Type::Duration, "How long a check may take, the connection included.").default("1s"),
+        Key::new("rise", Type::Integer(1, 1000), "Checks in a row that bring a server up.").default("2"),
+        Key::new("fall", Type::Integer(1, 1000), "Checks in a row that bring a server down.").default("3"),
+        Key::new("fast", Type::Duration, "The same as `every`, while checks contradict what the server is taken for.")
+            .inherited("every"),
+        Key::new("jitter", Type::Share, "By up to this part a check comes earlier, so that checks do not march in step.")
+            .default("10%"),
+    ],
+)
+.short("probe");

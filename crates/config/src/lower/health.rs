@@ -1,0 +1,116 @@
+//! How a pool watches its servers.
+
+use super::{Lower, fields, name};
+use crate::shape::{Map, Value};
+use crate::spec::{Health, HttpProbe, Probe};
+
+impl Lower<'_, '_> {
+    /// A pool's `health`; nothing if it is off or faulty.
+    pub(super) fn health(&mut self, map: &Map) -> Option<Health> {
+        let probe = map.fixed("probe")?;
+        self.refuse_keys_of_other_probes(map, probe);
+        let every = self.time(map, "every");
+        let timeout = self.time(map, "timeout");
+        let fast = if map.has("fast") { self.time(map, "fast") } else { every };
+        let kind = match probe {
+            "http" => Probe::Http(self.http_probe(map)?),
+            "tcp" => Probe::Tcp,
+            _ => return None,
+        };
+        Some(Health {
+            probe: kind,
+            port: map.tiny("port"),
+            every: every?,
+            timeout: timeout?,
+            rise: map.small("rise")?,
+            fall: map.small("fall")?,
+            fast: fast?,
+            jitter: map.share("jitter")?,
+        })
+    }
+
+    fn refuse_keys_of_other_probes(&mut self, map: &Map, probe: &str) {
+        for (key, probes) in KEYS_OF_PROBES {
+            if let Some(item) = map.item(key).filter(|_| probe != "off" && !probes.contains(&probe)) {
+                let message = format!(
+                    "`{key}` of {} does nothing with `probe: {probe}`, it belongs to {}",
+                    map.label,
+                    probes.map(|probe| format!("`{probe}`")).join(" and "),
+                );
+                self.mistakes.note(&item.span, message);
+            }
+        }
+    }
+
+    fn http_probe(&mut self, map: &Map) -> Option<HttpProbe> {
+        let path = map.get("path").map_or_else(|| Some("/".to_owned()), |value| self.probe_path(value));
+        let method = map.get("method").map_or_else(|| Some("GET".to_owned()), |value| self.probe_method(map, value));
+        let host = map.get("host").and_then(|value| self.probe_host(map, value));
+        let mut headers = Vec::new();
+        for item in map.named("headers") {
+            if let (Some(name), Some(text)) = (self.free_field_name(&item.key, &item.span), item.value.fixed()) {
+                self.check_field_value(text, &item.value);
+                headers.push((name, text.to_owned()));
+            }
+        }
+        let statuses: Vec<_> = map.list("status").iter().filter_map(|value| self.statuses(value)).collect();
+        let body = self.texts(map.list("body"), "body").into_iter().map(|(text, _)| text).collect();
+        let statuses = if map.has("status") { statuses } else { vec![(200, 399)] };
+        Some(HttpProbe { path: path?, method: method?, host, headers, statuses, body })
+    }
+
+    fn probe_method(&mut self, map: &Map, value: &Value) -> Option<String> {
+        let text = value.fixed()?;
+        if !fields::is_token(text) {
+            self.note(value, format!("`method` of {}: `{text}` is no method", map.label));
+        }
+        Some(text.to_owned())
+    }
+
+    fn probe_path(&mut self, value: &Value) -> Option<String> {
+        let text = value.fixed()?;
+        let is_legal = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if !is_legal {
+            self.note(value, format!("`{text}` is no path, write it as it is sent, such as `/healthz?full=1`"));
+        }
+        is_legal.then(|| text.to_owned())
+    }
+
+    /// A host as it is sent, with or without a port.
+    fn probe_host(&mut self, map: &Map, value: &Value) -> Option<String> {
+        let text = value.fixed()?;
+        let bare = match text.rsplit_once(':') {
+            Some((host, port)) if !text.ends_with(']') && port.parse::<u16>().is_ok() => host,
+            _ => text,
+        };
+        match name::host(bare) {
+            Ok(_) => Some(text.to_ascii_lowercase()),
+            Err(why) => {
+                self.note(value, format!("`host` of {}: {why}", map.label));
+                None
+            }
+        }
+    }
+
+    /// `200` or `200-299`.
+    fn statuses(&mut self, value: &Value) -> Option<(u16, u16)> {
+        let text = value.fixed()?;
+        let status = |text: &str| text.parse::<u16>().ok().filter(|status| (200..600).contains(status));
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let range = status(from).zip(status(to)).filter(|(from, to)| from <= to);
+        if range.is_none() {
+            self.note(value, format!("`{text}` is no status from 200 to 599 and no range of them such as `200-299`"));
+        }
+        range
+    }
+}
+
+/// Keys that mean something to some probes alone.
+const KEYS_OF_PROBES: [(&str, [&str; 1]); 6] = [
+    ("path", ["http"]),
+    ("method", ["http"]),
+    ("host", ["http"]),
+    ("headers", ["http"]),
+    ("status", ["http"]),
+    ("body", ["http"]),
+];

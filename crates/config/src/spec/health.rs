@@ -1,0 +1,52 @@
+//! How a pool watches its servers.
+
+use std::time::Duration;
+
+use super::TextMatch;
+
+/// Active checks of a pool's servers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Health {
+    /// What is asked.
+    pub probe: Probe,
+    /// Another port than the server's.
+    pub port: Option<u16>,
+    /// From the start of a check to the start of the next.
+    pub every: Duration,
+    /// How long a check may take.
+    pub timeout: Duration,
+    /// Checks in a row that bring a server up; at least one.
+    pub rise: u32,
+    /// Checks in a row that bring a server down; at least one.
+    pub fall: u32,
+    /// `every`, while checks contradict what the server is taken for.
+    pub fast: Duration,
+    /// By up to this part a check comes earlier, in hundredths of a percent.
+    pub jitter: u32,
+}
+
+/// What a check asks a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// A connection.
+    Tcp,
+    /// A request.
+    Http(HttpProbe),
+}
+
+/// A request that a healthy server answers well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpProbe {
+    /// The path and query, with a leading slash.
+    pub path: String,
+    /// The method.
+    pub method: String,
+    /// The Host; absent is the server's own address.
+    pub host: Option<String>,
+    /// More fields, names in lower case; never a framing or hop-by-hop field.
+    pub headers: Vec<(String, String)>,
+    /// Statuses that are well, from and to; at least one range.
+    pub statuses: Vec<(u16, u16)>,
+    /// Tests of the body, of which one must hold; none if it may be anything.
+    pub body: Vec<TextMatch>,
+}

@@ -1,0 +1,69 @@
+//! Whether servers are well: active checks, and what control notes, logs and takes back of what workers see.
+//!
+//! - `judge`: from checks that pass and fail to a server that is up or down (sans-IO)
+//! - `talk`: what a check says and expects, one file a protocol (sans-IO)
+//! - `probe`: one check: a connection, a conversation, an end in time
+//! - `prober`: checks of one address, again and again, for every pool that asks for them
+//! - `ward`: one server with what is known of it: since when, and why
+//!
+//! Everything here runs on control's thread, each prober as a task of its own: a slow check delays no other. Workers see
+//! nothing but the standing of a server, which is atomic.
+
+mod judge;
+mod probe;
+mod prober;
+mod talk;
+mod ward;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use proxy::pool::Server;
+
+use crate::compile::Care;
+use prober::{Prober, Subject};
+pub use ward::{Note, Transition, Ward};
+
+/// The servers of the process and their checks, by identity: a reload keeps what it names again.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// By [`Server::slot`].
+    wards: HashMap<usize, Rc<Ward>>,
+    probers: HashMap<Subject, Prober>,
+}
+
+impl Health {
+    /// Watches the servers of these pools from now on, and no others. What is checked in the same way as before keeps its
+    /// verdict; what is new is checked at once.
+    pub fn watch(&mut self, pools: &[Care]) {
+        let mut wards = HashMap::new();
+        let mut wanted: HashMap<Subject, Vec<Rc<Ward>>> = HashMap::new();
+        for care in pools {
+            for server in &care.pool.servers {
+                let ward = self.wards.get(&server.slot).map(Rc::clone).unwrap_or_else(|| Ward::new(server, care));
+                if let Some(health) = &care.health {
+                    wanted.entry(Subject::of(server, health)).or_default().push(Rc::clone(&ward));
+                } else {
+                    ward.unchecked();
+                }
+                wards.insert(server.slot, ward);
+            }
+        }
+        self.wards = wards;
+        self.probers.retain(|subject, _| wanted.contains_key(subject));
+        for (subject, wards) in wanted {
+            match self.probers.get(&subject) {
+                Some(prober) => prober.serve(wards),
+                None => {
+                    let prober = Prober::start(&subject, wards);
+                    self.probers.insert(subject, prober);
+                }
+            }
+        }
+    }
+
+    /// What is known of a server.
+    pub fn ward(&self, server: &Server) -> Option<&Ward> {
+        self.wards.get(&server.slot).map(|ward| &**ward)
+    }
+}

@@ -1,0 +1,114 @@
+//! Checks of one address, again and again, for every pool that asks for them in the same way.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use config::spec;
+use net::Address;
+use proxy::pool::Server;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::judge::{Judge, Rules, Turn};
+use super::probe::{Failure, probe};
+use super::talk::Script;
+use super::ward::Ward;
+
+/// What is checked, and how: two pools that agree in all of it share the checks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Subject {
+    address: Address,
+    /// The name that the server is told it has.
+    host: Box<str>,
+    health: spec::Health,
+}
+
+/// Checks that run as long as this lives.
+#[derive(Debug)]
+pub(super) struct Prober {
+    state: Rc<State>,
+    task: AbortHandle,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whom the verdict is for.
+    wards: RefCell<Vec<Rc<Ward>>>,
+    /// Why the server is down, while it is.
+    down: RefCell<Option<String>>,
+}
+
+impl Subject {
+    /// How a server is checked.
+    pub(super) fn of(server: &Server, health: &spec::Health) -> Subject {
+        let address = match (&server.id.address, health.port) {
+            (Address::Tcp(address), Some(port)) => Address::Tcp((address.ip(), port).into()),
+            (address, _) => address.clone(),
+        };
+        let host = match &health.probe {
+            spec::Probe::Tcp => "",
+            spec::Probe::Http(http) => http.host.as_deref().unwrap_or(&server.authority),
+        };
+        Subject { address, host: host.into(), health: health.clone() }
+    }
+}
+
+impl Prober {
+    /// Checks at once, and from then on.
+    pub(super) fn start(subject: &Subject, wards: Vec<Rc<Ward>>) -> Prober {
+        wards.iter().for_each(|ward| ward.unchecked());
+        let state = Rc::new(State { wards: RefCell::new(wards), ..State::default() });
+        let task = tokio::task::spawn_local(check(subject.clone(), Rc::clone(&state)));
+        Prober { state, task: task.abort_handle() }
+    }
+
+    /// Tells these from now on.
+    pub(super) fn serve(&self, wards: Vec<Rc<Ward>>) {
+        for ward in &wards {
+            match &*self.state.down.borrow() {
+                Some(why) => ward.checked_down(why),
+                None => ward.unchecked(),
+            }
+        }
+        *self.state.wards.borrow_mut() = wards;
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn check(subject: Subject, state: Rc<State>) {
+    let script = Script::of(&subject.health.probe, &subject.host);
+    let mut judge = Judge::new(Rules::of(&subject.health));
+    let mut random = fastrand::Rng::new();
+    loop {
+        let began = Instant::now();
+        let failed = match probe(&subject.address, &script, subject.health.timeout).await {
+            Ok(()) => None,
+            // A shortage of ours says nothing of the server.
+            Err(Failure::Ours(why)) => {
+                observe::log::warn(format_args!("cannot check {}: {why}", subject.address));
+                sleep_until(began + judge.pause(random.f64())).await;
+                continue;
+            }
+            Err(Failure::Server(why)) => Some(why),
+        };
+        match judge.hear(failed.is_none()) {
+            Some(Turn::Down(checks)) => {
+                let why = format!("{} ×{checks}", failed.unwrap_or_default());
+                state.wards.borrow().iter().for_each(|ward| ward.checked_down(&why));
+                *state.down.borrow_mut() = Some(why);
+            }
+            Some(Turn::Up(checks)) => {
+                *state.down.borrow_mut() = None;
+                let why = if checks == 1 { "a check passed".to_owned() } else { format!("{checks} checks passed") };
+                state.wards.borrow().iter().for_each(|ward| ward.checked_up(&why));
+            }
+            Some(Turn::Proven) | None => {}
+        }
+        sleep_until(began + judge.pause(random.f64())).await;
+    }
+}

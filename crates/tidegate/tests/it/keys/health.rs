@@ -1,0 +1,136 @@
+//! The keys by which a pool watches its servers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use testkit::{PATIENCE, Peer, Server, Shared, ok};
+
+use super::Case;
+use crate::health::{answering, shown, until_state};
+use crate::support::before_pool;
+
+pub(super) const CASES: &[Case] = &[
+    (&["pools.*.health", "pools.*.health.probe"], probe),
+    (&["pools.*.health.path", "pools.*.health.method", "pools.*.health.host", "pools.*.health.headers"], request),
+    (&["pools.*.health.status"], status),
+    (&["pools.*.health.body"], body),
+    (&["pools.*.health.port"], port),
+    (&["pools.*.health.every"], every),
+    (&["pools.*.health.timeout"], timeout),
+    (&["pools.*.health.rise", "pools.*.health.fall"], rise_and_fall),
+    (&["pools.*.health.fast"], fast),
+    (&["pools.*.health.jitter"], jitter),
+];
+
+/// A server that answers 500 is down only for who asks it.
+fn probe() {
+    for (health, state) in [("health: { probe: http, every: 20ms }", "down"), ("health: http", "down")] {
+        let server = answering(500);
+        until_state(&before_pool(&server, health), 0, state);
+    }
+    let server = Server::script(Peer::hang);
+    let tidegate = before_pool(&server, "health: { probe: tcp, every: 20ms }");
+    server.until_connections(5);
+    assert_eq!(shown(&tidegate, "app", 0)["state"], "up");
+    let server = answering(500);
+    let tidegate = before_pool(&server, "health: off");
+    assert_eq!(tidegate.client().get("/").status, 500);
+    assert_eq!((server.connections(), shown(&tidegate, "app", 0)["state"].as_str()), (1, Some("up")));
+}
+
+fn request() {
+    let server = Server::named("app");
+    let said = "path: \"/ready?full=1\", method: OPTIONS, host: app.example, headers: { x-check: \"1\" }";
+    let _tidegate = before_pool(&server, &format!("health: {{ probe: http, {said} }}"));
+    let request = server.request();
+    assert_eq!((request.method.as_str(), request.target.as_str()), ("OPTIONS", "/ready?full=1"));
+    assert_eq!(request.fields.value("host"), Some("app.example"));
+    assert_eq!(request.fields.value("x-check"), Some("1"));
+    let server = Server::named("app");
+    let _tidegate = before_pool(&server, "health: http");
+    let request = server.request();
+    assert_eq!((request.method.as_str(), request.target.as_str()), ("GET", "/"));
+    assert_eq!(request.fields.value("host"), Some(server.address()));
+}
+
+fn status() {
+    for (status, state) in [("", "down"), ("status: [200-299, 401],", "up"), ("status: 200,", "down")] {
+        let server = answering(401);
+        let tidegate = before_pool(&server, &format!("health: {{ probe: http, {status} every: 20ms }}"));
+        server.until_connections(3);
+        until_state(&tidegate, 0, state);
+    }
+}
+
+fn body() {
+    for (body, state) in [("all: contains-nothing", "down"), ("all ready", "up"), ("~^all .*y$", "up")] {
+        let server = Server::named("all ready");
+        let tidegate = before_pool(&server, &format!("health: {{ probe: http, body: \"{body}\", every: 20ms }}"));
+        server.until_connections(3);
+        until_state(&tidegate, 0, state);
+    }
+}
+
+/// The server itself is well; its other port is not.
+fn port() {
+    let (server, other) = (Server::named("app"), answering(503));
+    let tidegate = before_pool(&server, &format!("health: {{ probe: http, port: {} }}", other.port()));
+    assert_eq!(until_state(&tidegate, 0, "down")["reason"], "status 503 ×1");
+    assert_eq!((server.connections(), other.requests().len()), (0, 1));
+}
+
+/// Twenty checks would take forty seconds.
+fn every() {
+    let server = Server::named("app");
+    let began = Instant::now();
+    let _tidegate = before_pool(&server, "health: { probe: http, every: 20ms }");
+    server.until_connections(20);
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
+
+fn timeout() {
+    let server = Server::script(Peer::hang);
+    let tidegate = before_pool(&server, "health: { probe: http, timeout: 50ms }");
+    assert_eq!(until_state(&tidegate, 0, "down")["reason"], "timeout after 50ms ×1");
+}
+
+/// A server that is well once, fails for a while, and is well again.
+fn ailing() -> Server {
+    let count = AtomicUsize::new(0);
+    Server::http(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        1..=20 => b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        _ => ok(""),
+    })
+}
+
+fn rise_and_fall() {
+    let server = ailing();
+    let tidegate = before_pool(&server, "health: { probe: http, every: 20ms, rise: 6, fall: 5 }");
+    tidegate.message("is down: status 503 ×5");
+    tidegate.message("is up: 6 checks passed");
+}
+
+/// At the pace of `every` the server would be down after twenty seconds.
+fn fast() {
+    let server = ailing();
+    let began = Instant::now();
+    let tidegate = before_pool(&server, "health: { probe: http, every: 1s, fast: 20ms, fall: 20 }");
+    tidegate.message("is down: status 503 ×20");
+    assert!(began.elapsed() < Duration::from_secs(15));
+}
+
+/// Now and then a check comes after less than half of the time.
+fn jitter() {
+    let at = std::sync::Arc::new(Shared::new(Vec::new()));
+    let server = {
+        let at = std::sync::Arc::clone(&at);
+        Server::http(move |_| {
+            at.with(|at| at.push(Instant::now()));
+            ok("")
+        })
+    };
+    let _tidegate = before_pool(&server, "health: { probe: http, every: 400ms, jitter: 100% }");
+    let early = |pair: &[Instant]| pair[1].duration_since(pair[0]) < Duration::from_millis(180);
+    let found = at.within(PATIENCE, |at| at.windows(2).any(early).then_some(()));
+    assert!(found.is_some(), "checks come in step");
+}
