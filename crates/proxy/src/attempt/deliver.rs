@@ -13,6 +13,7 @@ use crate::finish::Account;
 use crate::relay::{Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
+use crate::worker::{Out, Worker};
 use crate::{canary, finish, policy, reply};
 
 /// Relays the response, and settles what becomes of both connections.
@@ -56,6 +57,26 @@ pub(crate) async fn deliver(
     })
 }
 
+/// The head and what came of the body with it, in one write.
+fn encode_first(
+    session: &Session,
+    x: &mut Exchange,
+    upstream: &mut Upstream,
+    down: &mut Pump,
+    keep: bool,
+) -> Result<Out, Fault> {
+    let mut out = session.worker.out();
+    reply::write_response(session, x, keep, &mut out);
+    let surplus = upstream.surplus.take();
+    let bytes = surplus.as_ref().map_or(&[][..], |(block, range)| &block[range.clone()]);
+    // A body that is broken from the start has cost nothing yet: the client can still be told.
+    let used = down.encode(bytes, &mut out).map_err(|stop| of_response(x, stop))?;
+    if used < bytes.len() {
+        upstream.conn.keep(&bytes[used..]);
+    }
+    Ok(out)
+}
+
 async fn relay_response(
     session: &mut Session,
     x: &mut Exchange,
@@ -66,22 +87,13 @@ async fn relay_response(
     keep: bool,
 ) -> Result<(), Fault> {
     let mut broken = x.upload.is_done();
-    let mut begun = false;
+    let mut first = Some(encode_first(session, x, upstream, down, keep)?);
+    Worker::give_way().await;
     poll_fn(|cx| {
-        if !begun {
-            begun = true;
-            let mut out = session.worker.out();
-            reply::write_response(session, x, keep, &mut out);
-            let surplus = upstream.surplus.take();
-            let bytes = surplus.as_ref().map_or(&[][..], |(block, range)| &block[range.clone()]);
-            // A body that is broken from the start has cost nothing yet: the client can still be told.
-            let used = down.encode(bytes, &mut out).map_err(|stop| of_response(x, stop))?;
+        if let Some(first) = first.take() {
             x.client.answered = true;
             down.follow(std::mem::take(&mut x.to_client));
-            down.begin(cx, &mut session.client, &out).map_err(|stop| of_response(x, stop))?;
-            if used < bytes.len() {
-                upstream.conn.keep(&bytes[used..]);
-            }
+            down.begin(cx, &mut session.client, &first).map_err(|stop| of_response(x, stop))?;
             if !down.is_done() {
                 session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.stream));
             }

@@ -16,6 +16,7 @@ use crate::pool::{HostRule, Server};
 use crate::relay::Stop;
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
+use crate::worker::Worker;
 
 /// Limits of what a server may send as a head.
 const RESPONSE_HEAD: h1::Limits = h1::Limits { head: 64 * 1024, line: 16 * 1024, fields: 200 };
@@ -35,6 +36,7 @@ pub(super) async fn send(
 ) -> Result<(), Fault> {
     let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
     let (mut begun, mut broken, mut interim) = (false, false, 0);
+    Worker::give_way().await;
     let sent_at = Instant::now();
     // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;

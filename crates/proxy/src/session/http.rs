@@ -76,7 +76,7 @@ fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'
         Poll::Pending => match ready_to_stop(session, waiting, cx) {
             Poll::Ready(request) => request,
             Poll::Pending => {
-                worker.recycle(exchange);
+                worker.return_unused(exchange);
                 return Poll::Pending;
             }
         },

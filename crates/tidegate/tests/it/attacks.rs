@@ -223,7 +223,7 @@ fn request_lines_that_are_none_are_refused() {
         ("tab", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("no version", b"GET /\r\nHost: a\r\n\r\n", 400),
         ("space behind", b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", 400),
-        ("space in the target", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 505),
+        ("space in the target", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("no method", b" / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("method with a colon", b"GE:T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("no slash", b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
