@@ -70,6 +70,8 @@ pub enum Kind {
     Denied,
     /// The pool has no server that may be used.
     NoServer,
+    /// As many requests as `circuit_breaker.requests` allows are under way.
+    CircuitBreaker,
     /// The queue of the pool is full.
     QueueFull,
     /// Waited in the queue for too long.
@@ -124,7 +126,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 30] = [
+    pub const ALL: [Kind; 31] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -141,6 +143,7 @@ impl Kind {
         Kind::NoRoute,
         Kind::Denied,
         Kind::NoServer,
+        Kind::CircuitBreaker,
         Kind::QueueFull,
         Kind::QueueTimeout,
         Kind::Unresolved,
@@ -176,6 +179,7 @@ impl Kind {
             Kind::NoRoute => "no_route",
             Kind::Denied => "denied",
             Kind::NoServer => "no_server",
+            Kind::CircuitBreaker => "circuit_breaker",
             Kind::QueueFull => "queue_full",
             Kind::QueueTimeout => "queue_timeout",
             Kind::Unresolved => "unresolved",

@@ -431,6 +431,8 @@ pub struct Pool {
     /// How many requests may wait, in the process, for a server below its `max_connections`. How long is
     /// [`Timeouts::queue`].
     pub queue_length: u32,
+    /// How much may be under way.
+    pub breaker: Breaker,
     /// How long an idle connection to a server is kept.
     pub pooled_timeout: Duration,
     /// Idle connections that the process keeps ready to each server.
@@ -447,6 +449,17 @@ pub struct Pool {
     pub protocol: Protocol,
     /// Active checks.
     pub health: Option<Health>,
+}
+
+/// How much may be under way in a pool, in the process; absent is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Connections to all servers together.
+    pub connections: Option<u32>,
+    /// Requests, those that wait among them.
+    pub requests: Option<u32>,
+    /// Further tries.
+    pub retries: Option<u32>,
 }
 
 /// How a pool chooses among its servers.

@@ -167,8 +167,9 @@ impl Plane {
         self.snapshot = Arc::new(compiled.snapshot);
         self.registry.canaries.keep_those_of(&self.snapshot);
         let gates: Vec<Arc<Gate>> = compiled.pools.iter().map(|pool| Arc::clone(&pool.gate)).collect();
-        for (gate, length) in gates.iter().zip(&compiled.queues) {
+        for (gate, (length, connections)) in gates.iter().zip(&compiled.queues) {
             gate.set_length(*length);
+            gate.set_most_connections(*connections);
         }
         self.health.watch(&compiled.care);
         self.pools = compiled.pools;

@@ -121,6 +121,7 @@ fn typical() -> Record<'static> {
             response_us: Some(843),
             total_us: 912,
         },
+        limit: None,
         cut: false,
         fault: None,
         referer: Some(b"https://www.example.com/articles/index.html"),

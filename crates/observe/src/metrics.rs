@@ -19,6 +19,8 @@
 //! | `tidegate_server_in_flight`, `tidegate_server_connections`, `tidegate_server_up` | `pool`, `server`, `address` |
 //! | `tidegate_server_state` | `pool`, `server`, `address`, `state`: see [`Server::STATES`] |
 //! | `tidegate_server_transitions_total` | `pool`, `server`, `address`, `to` |
+//! | `tidegate_pool_waiting` | `pool` |
+//! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
@@ -47,6 +49,8 @@ pub struct Scrape<'a> {
     pub listeners: Vec<Listener<'a>>,
     /// The servers of every pool.
     pub servers: Vec<Server<'a>>,
+    /// The pools.
+    pub pools: Vec<Pool<'a>>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
@@ -106,6 +110,17 @@ pub struct Server<'a> {
     pub transitions: &'a [(&'static str, u64)],
 }
 
+/// One pool. No two entries may have the same name.
+#[derive(Clone, Debug)]
+pub struct Pool<'a> {
+    /// Its name.
+    pub pool: &'a str,
+    /// Requests that wait in its queue.
+    pub waiting: u64,
+    /// How often each of its limits was met.
+    pub met: Vec<(&'static str, u64)>,
+}
+
 /// The media type of the page.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -116,6 +131,7 @@ impl Scrape<'_> {
         self.write_routes(&mut page);
         self.write_listeners(&mut page);
         self.write_servers(&mut page);
+        self.write_pools(&mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);
         if let Some(process) = self.process {
@@ -188,6 +204,21 @@ impl Scrape<'_> {
                 let one = |(to, count): &(&'static str, u64)| (server.labels_and(("to", to)), *count as f64);
                 server.transitions.iter().map(one)
             }),
+        );
+    }
+
+    fn write_pools(&self, page: &mut Page) {
+        page.gauge(
+            "tidegate_pool_waiting",
+            "Requests that wait for a server of the pool.",
+            self.pools.iter().map(|pool| (labels(&[("pool", pool.pool)]), pool.waiting as f64)),
+        );
+        let met =
+            self.pools.iter().flat_map(|pool| pool.met.iter().map(move |(limit, count)| (pool.pool, limit, count)));
+        page.counter(
+            "tidegate_pool_limits_met_total",
+            "Times that a limit of the pool refused a request or a further try.",
+            met.map(|(pool, limit, count)| (labels(&[("pool", pool), ("limit", limit)]), *count as f64)),
         );
     }
 

@@ -30,7 +30,7 @@ pub(crate) use prefix::read_prefix;
 
 use checkout::checkout;
 use prefix::prefetch_what_is_here;
-use retry::{Next, again, may_repeat, next};
+use retry::{Next, again, count, may_repeat, next};
 use send::{send, set_host};
 
 /// A server's connection with a request on it, and with its response's head read.
@@ -62,7 +62,9 @@ pub(crate) async fn attempt(
     route: &Route,
     arm: &Arm,
 ) -> Result<Upstream, Fault> {
+    count(x, arm)?;
     prefetch_what_is_here(session, x)?;
+    let mut retrying = None;
     let mut tried = Vec::new();
     let mut stale = false;
     loop {
@@ -97,7 +99,7 @@ pub(crate) async fn attempt(
                 }
             }
         };
-        let wait = match next(session, x, route, arm, fault) {
+        let wait = match next(session, x, route, arm, fault, &mut retrying) {
             Next::Try(wait) => wait,
             // A response that the configuration would rather not have is better than none.
             Next::Stop => return answer.ok_or(fault),

@@ -20,6 +20,7 @@ use crate::attempt::{self, Tunnel};
 use crate::canary;
 use crate::finish::{self, Account};
 use crate::policy::{self, Climbs, View};
+use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::reply;
 use crate::route::{self, Body, Captures, Finding};
@@ -45,6 +46,8 @@ pub(crate) struct Exchange {
     pub(crate) notes: Notes,
     /// How the connection to the client goes on.
     pub(crate) client: ClientSide,
+    /// Its place among the requests of a pool that limits them.
+    pub(crate) entry: Option<Entry>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -97,6 +100,8 @@ pub(crate) struct Notes {
     pub(crate) cut: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) reason: &'static str,
+    /// The limit that it met last.
+    pub(crate) limit: Option<Limit>,
     /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
     pub(crate) arm: Option<usize>,
     pub(crate) server: Option<usize>,
@@ -388,6 +393,7 @@ impl Exchange {
         self.facts.websocket = false;
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
+        self.entry = None;
     }
 }
 
@@ -412,6 +418,7 @@ impl Default for Exchange {
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
+            entry: None,
         }
     }
 }
@@ -449,6 +456,7 @@ impl Notes {
             cut: false,
             fault: None,
             reason: "",
+            limit: None,
             arm: None,
             server: None,
             cohort: None,

@@ -13,7 +13,7 @@ use wire::Known;
 use crate::attempt::Upstream;
 use crate::canary::{self, Variant};
 use crate::exchange::{Exchange, Notes};
-use crate::pool::Server;
+use crate::pool::{Limit, Server};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::worker::Worker;
@@ -135,6 +135,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             response_us: x.notes.response.map(micros),
             total_us: micros(total),
         },
+        limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,
         fault: x.notes.fault,
         referer: x.request.value_of(Known::Referer),

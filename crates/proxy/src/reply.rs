@@ -31,7 +31,12 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::Version => 505,
         Kind::Loop => 508,
         Kind::Unresolved | Kind::Connect | Kind::Reset | Kind::BadResponse | Kind::Truncated | Kind::BadStatus => 502,
-        Kind::NoServer | Kind::QueueFull | Kind::QueueTimeout | Kind::Overload | Kind::Drained => 503,
+        Kind::NoServer
+        | Kind::CircuitBreaker
+        | Kind::QueueFull
+        | Kind::QueueTimeout
+        | Kind::Overload
+        | Kind::Drained => 503,
         Kind::ConnectTimeout | Kind::ResponseTimeout | Kind::StreamTimeout | Kind::TotalTimeout => 504,
         Kind::ClientGone => 0,
     }

@@ -170,6 +170,8 @@ pub struct Retries {
     pub statuses: Box<[u16]>,
     /// The wait before another try.
     pub backoff: Option<Backoff>,
+    /// Their share of the pool's requests, in hundredths of a percent.
+    pub budget: Option<u32>,
 }
 
 /// The wait before another try.

@@ -338,6 +338,10 @@ impl Worker {
             return;
         }
         let Some(parked) = self.idle.take(server) else { return };
+        if !server.is_wanted() {
+            // Nobody should get it: what its end leaves room for is better.
+            return drop(parked);
+        }
         if let Ok(detached) = parked.conn.into_stream().detach()
             && let Some(Grant::Connection(unwanted, lease)) = gate.give(Grant::Connection(detached, parked.lease))
             && let Ok(stream) = unwanted.attach()

@@ -27,6 +27,7 @@ pub(crate) static POOL: Section = Section::new(
         )
         .default("least_requests"),
         Key::new("queue", Type::Section(&QUEUE), "Who waits while every server is at its `max_connections`.").filled(),
+        Key::new("circuit_breaker", Type::Section(&CIRCUIT_BREAKER), "How much may be under way in this pool at a time."),
         Key::new(
             "host",
             Type::Text("client, server or a name"),
@@ -86,6 +87,28 @@ static QUEUE: Section = Section::new(
         Key::new("length", Type::Integer(0, 10_000_000), "How many may wait.").default("100"),
         Key::new("timeout", Type::Duration, "How long one may wait; the same as `timeouts.queue` of the pool.")
             .inherited("5s"),
+    ],
+);
+
+static CIRCUIT_BREAKER: Section = Section::new(
+    "circuit breaker",
+    "How much may be under way in this pool at a time, in the whole process. How many may wait is `queue.length`.",
+    &[
+        Key::new(
+            "connections",
+            Type::Integer(1, 10_000_000),
+            "Connections to all servers together, idle ones among them. Beyond it a request waits in the queue. Absent means no limit.",
+        ),
+        Key::new(
+            "requests",
+            Type::Integer(1, 10_000_000),
+            "Requests, those that wait among them. Beyond it the answer is 503 at once. Absent means no limit.",
+        ),
+        Key::new(
+            "retries",
+            Type::Integer(0, 10_000_000),
+            "Further tries. Beyond it there is none, and the last try's answer stands. Absent means no limit.",
+        ),
     ],
 );
 
@@ -164,6 +187,13 @@ pub(super) const BACKOFF_KEY: Key = Key::new(
     "The wait before another try. Absent means none: the next server is asked at once.",
 );
 
+pub(super) const BUDGET: Key = Key::new(
+    "budget",
+    Type::Share,
+    "The most further tries, as a share of the pool's requests in the last ten seconds, in the whole process; ten are allowed in \
+     any case. Beyond it the last try's answer stands. Absent means no limit.",
+);
+
 static BACKOFF: Section = Section::new(
     "backoff",
     "Before each further try, a time drawn at random between nothing and `base`, which doubles with every try, up to `max`. A \
@@ -179,5 +209,5 @@ static BACKOFF: Section = Section::new(
 pub(super) static RETRY: Section = Section::new(
     "retries",
     "When a request is tried again. The nearest level wins, field by field: route, site, pool, listener.",
-    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), BACKOFF_KEY, Key::planned("budget")],
+    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), BACKOFF_KEY, BUDGET],
 );

@@ -33,6 +33,7 @@ impl Lower<'_, '_> {
             Some(map) => Retries {
                 extra: map.small("extra"),
                 conditions: map.has("if").then(|| self.conditions(map.list("if"))),
+                budget: map.share("budget"),
                 backoff: map.map("backoff").and_then(backoff),
             },
             None => Retries::default(),

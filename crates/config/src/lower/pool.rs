@@ -6,7 +6,7 @@ use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
 use crate::span::Span;
-use crate::spec::{Balance, Pool, PoolHost, PoolId, Protocol, Server};
+use crate::spec::{Balance, Breaker, Pool, PoolHost, PoolId, Protocol, Server};
 
 impl<'a> Lower<'a, '_> {
     /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
@@ -80,6 +80,7 @@ impl<'a> Lower<'a, '_> {
                 "random" => Balance::Random,
                 _ => Balance::LeastRequests,
             },
+            breaker: map.map("circuit_breaker").map(breaker).unwrap_or_default(),
             queue_length: queue?.small("length")?,
             pooled_timeout: pooled_timeout?,
             warm: map.small("warm")?,
@@ -198,4 +199,8 @@ impl<'a> Lower<'a, '_> {
             }
         }
     }
+}
+
+fn breaker(map: &Map) -> Breaker {
+    Breaker { connections: map.small("connections"), requests: map.small("requests"), retries: map.small("retries") }
 }

@@ -60,6 +60,8 @@ pub struct Retries {
     pub conditions: Option<Vec<RetryIf>>,
     /// The wait before another try; absent everywhere is none.
     pub backoff: Option<Backoff>,
+    /// The most further tries, as a share of the pool's requests, in hundredths of a percent; absent everywhere is no limit.
+    pub budget: Option<u32>,
 }
 
 /// The wait before another try.
@@ -74,7 +76,7 @@ pub struct Backoff {
 impl Retries {
     /// What holds where no level says otherwise: one extra try, on connect.
     pub fn standard() -> Self {
-        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]), backoff: None }
+        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]), backoff: None, budget: None }
     }
 
     /// This level's fields, and the farther level's where this one is silent.
@@ -83,6 +85,7 @@ impl Retries {
             extra: self.extra.or(farther.extra),
             conditions: self.conditions.or_else(|| farther.conditions.clone()),
             backoff: self.backoff.or(farther.backoff),
+            budget: self.budget.or(farther.budget),
         }
     }
 }

@@ -27,7 +27,6 @@ fn the_reverse_proxy_lacks_only_what_is_planned() {
         [
             "`outlier` in pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:49:5)",
             "`slow_start` in pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:50:5)",
-            "`budget` in `retries` of pool `api` is planned and does not work yet in this version, remove it (reverse.yaml:52:58)",
         ]
     );
 }

@@ -1,6 +1,6 @@
 //! `GET /metrics`: what was counted, for Prometheus.
 
-use observe::metrics::{CONTENT_TYPE, Listener, Process, Route, Scrape, Server};
+use observe::metrics::{CONTENT_TYPE, Listener, Pool, Process, Route, Scrape, Server};
 
 use super::answer::Answer;
 use super::pools::state;
@@ -28,6 +28,11 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
             stats: &route.stats,
         }));
     }
+    scrape.pools.extend(plane.pools.iter().map(|pool| Pool {
+        pool: &pool.name,
+        waiting: pool.gate.waiting() as u64,
+        met: pool.gate.met.read().map(|(limit, count)| (limit.name(), count)).collect(),
+    }));
     let servers = plane.registry.servers();
     let addresses: Vec<String> = servers.iter().map(|server| server.id.address.to_string()).collect();
     let transitions: Vec<Vec<_>> = servers

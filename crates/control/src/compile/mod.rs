@@ -31,7 +31,7 @@ pub struct Compiled {
     /// The pools, by their order in the configuration.
     pub pools: Vec<Arc<proxy::pool::Pool>>,
     /// How many requests may wait for each of them.
-    pub queues: Vec<usize>,
+    pub queues: Vec<(usize, Option<u32>)>,
 }
 
 /// How a pool's servers are watched.
@@ -65,7 +65,7 @@ pub fn compile(
         let number = listener.id.0;
         listeners[number] = Some(Arc::new(listener));
     }
-    let queues = spec.pools.iter().map(|pool| pool.queue_length as usize).collect();
+    let queues = spec.pools.iter().map(|pool| (pool.queue_length as usize, pool.breaker.connections)).collect();
     let warm = pools.iter().filter(|pool| pool.warm > 0).cloned().collect();
     let care = spec.pools.iter().zip(&pools).map(|(pool, compiled)| care(pool, compiled)).collect();
     Compiled { snapshot: Snapshot { generation, listeners, warm }, servers, care, pools, queues }

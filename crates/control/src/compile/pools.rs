@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::spec;
 use net::Address;
 use proxy::balance::Balance;
-use proxy::pool::{HostRule, Pool, Server, ServerId};
+use proxy::pool::{Breaker, HostRule, Pool, Server, ServerId};
 
 use crate::discovery::Names;
 use crate::registry::Registry;
@@ -50,7 +50,9 @@ pub(super) fn pool(
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
         gate,
-        limited: pool.servers.iter().any(|server| server.max_connections.is_some()),
+        limited: pool.breaker.connections.is_some()
+            || pool.servers.iter().any(|server| server.max_connections.is_some()),
+        breaker: Breaker { requests: pool.breaker.requests, retries: pool.breaker.retries },
     }
 }
 

@@ -271,6 +271,7 @@ fn retries(retries: &spec::Retries) -> Retries {
                 _ => None,
             })
             .collect(),
+        budget: retries.budget,
         backoff: retries.backoff.map(|said| Backoff { base: said.base, max: said.max }),
     }
 }

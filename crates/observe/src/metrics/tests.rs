@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Listener, Process, Route, Scrape, Server};
+use super::{Listener, Pool, Process, Route, Scrape, Server};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -35,6 +35,7 @@ fn every_family_is_on_the_page_and_reads_back() {
             state: "up",
             transitions: &[("down", 3)],
         }],
+        pools: vec![Pool { pool: "api", waiting: 6, met: vec![("retry_budget", 8)] }],
         turns: turns.iter().collect(),
         spliced: 9,
         log_dropped: 7,
@@ -67,6 +68,8 @@ fn every_family_is_on_the_page_and_reads_back() {
         (&format!("tidegate_server_in_flight{{{server}}}"), 2.0),
         (&format!("tidegate_server_connections{{{server}}}"), 5.0),
         (&format!("tidegate_server_up{{{server}}}"), 1.0),
+        (r#"tidegate_pool_waiting{pool="api"}"#, 6.0),
+        (r#"tidegate_pool_limits_met_total{pool="api",limit="retry_budget"}"#, 8.0),
         (r#"tidegate_worker_longest_turn_seconds{worker="1"}"#, 0.003),
         (r#"tidegate_worker_slow_turns_total{worker="1"}"#, 1.0),
         ("tidegate_spliced_bytes_total", 9.0),

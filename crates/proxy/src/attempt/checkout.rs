@@ -106,7 +106,9 @@ fn may_be_back(server: &Server) -> bool {
 
 fn pick(worker: &Worker, pool: &Pool, tier: &dyn Fn(&Server) -> bool) -> Option<usize> {
     let has_room = |server: &Server| {
-        !pool.limited || worker.idle.has(server) || server.max_connections().is_none_or(|most| server.open() < most)
+        !pool.limited
+            || worker.idle.has(server)
+            || (server.max_connections().is_none_or(|most| server.open() < most) && pool.gate.has_room())
     };
     let allowed = |server: &Server| tier(server) && has_room(server);
     worker.with_cursor(pool.key, |cursor| {

@@ -1,11 +1,13 @@
-//! Whether a request is tried again: the configuration has to ask for it, it has to be safe, and there has to be time.
+//! Whether a request is tried again: the configuration has to ask for it, it has to be safe, and there has to be time, and the pool's
+//! limits have to leave room.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 
 use super::time_left;
 use crate::exchange::Exchange;
+use crate::pool::{Entry, Limit};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 
@@ -17,8 +19,31 @@ pub(super) enum Next {
     Stop,
 }
 
-/// Decides what follows a try that ended with this fault.
-pub(super) fn next(session: &Session, x: &Exchange, route: &Route, arm: &Arm, fault: Fault) -> Next {
+/// Counts the request among those of its pool, where that is asked for, and refuses it if there are too many.
+pub(super) fn count(x: &mut Exchange, arm: &Arm) -> Result<(), Fault> {
+    let gate = &arm.pool.gate;
+    if arm.retries.budget.is_some() {
+        gate.budget.request(x.notes.began);
+    }
+    if let Some(most) = arm.pool.breaker.requests {
+        x.entry = gate.requests.enter(most);
+        if x.entry.is_none() {
+            meet(x, arm, Limit::Requests);
+            return Err(Fault::proxy(Kind::CircuitBreaker));
+        }
+    }
+    Ok(())
+}
+
+/// Decides what follows a try that ended with this fault. A further try is counted for as long as `retrying` lives.
+pub(super) fn next(
+    session: &Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    fault: Fault,
+    retrying: &mut Option<Entry>,
+) -> Next {
     let retries = u32::from(x.notes.tries);
     if retries > arm.retries.extra || !is_condition(arm, fault.kind) || !may_repeat(x, fault) {
         return Next::Stop;
@@ -31,7 +56,32 @@ pub(super) fn next(session: &Session, x: &Exchange, route: &Route, arm: &Arm, fa
     if time_left(x, route).is_some_and(|left| left <= wait) {
         return Next::Stop;
     }
-    Next::Try(wait)
+    match afford(arm, retrying) {
+        Ok(()) => Next::Try(wait),
+        Err(limit) => {
+            meet(x, arm, limit);
+            Next::Stop
+        }
+    }
+}
+
+/// Whether the pool's limits leave room for one more try.
+fn afford(arm: &Arm, retrying: &mut Option<Entry>) -> Result<(), Limit> {
+    let gate = &arm.pool.gate;
+    if let Some(most) = arm.pool.breaker.retries
+        && retrying.is_none()
+    {
+        *retrying = Some(gate.retries.enter(most).ok_or(Limit::Retries)?);
+    }
+    match arm.retries.budget {
+        Some(share) if !gate.budget.retry(Instant::now(), share) => Err(Limit::RetryBudget),
+        _ => Ok(()),
+    }
+}
+
+fn meet(x: &mut Exchange, arm: &Arm, limit: Limit) {
+    x.notes.limit = Some(limit);
+    arm.pool.gate.met.count(limit);
 }
 
 /// Whether the configuration asks for another try on this.

@@ -6,20 +6,35 @@
 //! after it has queued: one of the two always sees the other.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use net::stream::Detached;
 
+use super::budget::Budget;
+use super::limit::Met;
+use super::tally::Tally;
 use super::{Lease, Server};
 
-/// The queue of one pool.
+/// What stands in front of one pool: its queue, and what bounds the load on it.
 #[derive(Debug)]
 pub struct Gate {
     waiting: AtomicUsize,
     length: AtomicUsize,
     queue: Mutex<VecDeque<Arc<Slot>>>,
+    /// Connections to all servers together, and how many there may be.
+    connections: AtomicU32,
+    most_connections: AtomicU32,
+    /// The retries that `retries.budget` allows.
+    pub budget: Budget,
+    /// Requests under way, in pools that limit them.
+    pub requests: Tally,
+    /// Further tries under way, in pools that limit them.
+    pub retries: Tally,
+    /// How often each limit was met.
+    pub met: Met,
 }
 
 /// What a waiter is given.
@@ -57,12 +72,44 @@ struct SlotState {
 impl Gate {
     /// A queue for this many requests.
     pub fn new(length: usize) -> Gate {
-        Gate { waiting: AtomicUsize::new(0), length: AtomicUsize::new(length), queue: Mutex::default() }
+        Gate {
+            waiting: AtomicUsize::new(0),
+            length: AtomicUsize::new(length),
+            queue: Mutex::default(),
+            connections: AtomicU32::new(0),
+            most_connections: AtomicU32::new(u32::MAX),
+            budget: Budget::new(Instant::now()),
+            requests: Tally::default(),
+            retries: Tally::default(),
+            met: Met::default(),
+        }
     }
 
     /// Sets how many may wait.
     pub fn set_length(&self, length: usize) {
         self.length.store(length, Ordering::Relaxed);
+    }
+
+    /// Sets how many connections the pool's servers may have together.
+    pub fn set_most_connections(&self, most: Option<u32>) {
+        self.most_connections.store(most.unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether the pool's servers may have one more connection.
+    pub fn has_room(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) < self.most_connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more connection, unless there are as many as there may be.
+    pub(super) fn open(&self) -> bool {
+        let most = self.most_connections.load(Ordering::Relaxed);
+        let below = |count: u32| (count < most).then_some(count + 1);
+        self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_ok()
+    }
+
+    /// Counts one connection less.
+    pub(super) fn close(&self) {
+        self.connections.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// How many wait.
@@ -115,16 +162,20 @@ impl Gate {
     }
 
     /// A connection to this server has closed: the first who waits for the server may open one. A server that is retired
-    /// still serves those whose snapshot names it.
+    /// still serves those whose snapshot names it; one that is drained gets nothing new.
     pub(super) fn released(self: &Arc<Gate>, server: &Arc<Server>) {
-        // Whoever waits would rather have another server than one that is down.
-        while !server.is_checked_down() && self.is_awaited(server) {
-            let Some(lease) = server.lease(self) else { return };
+        let gets_more = server.is_wanted() || server.is_retired();
+        while gets_more && self.is_awaited(server) {
+            let Some(lease) = server.lease(self) else { break };
             match self.give(Grant::Lease(lease)) {
                 // Whoever waited has left meanwhile. Giving the lease back in the usual way would lead here again.
                 Some(Grant::Lease(lease)) => lease.give_back(),
                 _ => return,
             }
+        }
+        // Where connections to all servers together are limited, the room that it leaves is one for any of them.
+        if self.waiting() > 0 && self.most_connections.load(Ordering::Relaxed) != u32::MAX {
+            drop(self.give(Grant::Again));
         }
     }
 

@@ -1,9 +1,12 @@
 //! Pools: servers, the connections kept to them, their limits and the queue in front of them.
 
+mod budget;
 mod gate;
 mod idle;
+mod limit;
 mod server;
 mod standing;
+mod tally;
 pub(crate) mod warm;
 
 use std::sync::Arc;
@@ -11,7 +14,9 @@ use std::time::Duration;
 
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
+pub use limit::{Limit, Met};
 pub use server::{Lease, Server, ServerId, WHOLE};
+pub use tally::Entry;
 pub(crate) use warm::Warm;
 
 use crate::balance::Balance;
@@ -37,8 +42,19 @@ pub struct Pool {
     pub connect: Duration,
     /// Where requests wait for a server below its limit.
     pub gate: Arc<Gate>,
-    /// Whether any server has a limit: else the gate is never looked at.
+    /// Whether connections are limited, to any server or to all: else nobody waits at the gate.
     pub limited: bool,
+    /// How much may be under way.
+    pub breaker: Breaker,
+}
+
+/// How much may be under way in a pool at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Breaker {
+    /// Requests, those that wait among them.
+    pub requests: Option<u32>,
+    /// Further tries.
+    pub retries: Option<u32>,
 }
 
 /// The Host that servers are sent.

@@ -201,7 +201,7 @@ impl Server {
         self.standing.pauses()
     }
 
-    /// Takes a lease for one more connection, unless the limit is reached.
+    /// Takes a lease for one more connection, unless its limit or the pool's is reached.
     pub fn lease(self: &Arc<Server>, gate: &Arc<Gate>) -> Option<Lease> {
         let most = self.max_connections.load(Ordering::Relaxed);
         let mut open = self.open.load(Ordering::SeqCst);
@@ -210,10 +210,15 @@ impl Server {
                 return None;
             }
             match self.open.compare_exchange_weak(open, open + 1, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return Some(Lease { server: Arc::clone(self), gate: Arc::clone(gate), quiet: false }),
+                Ok(_) => break,
                 Err(now) => open = now,
             }
         }
+        if !gate.open() {
+            self.open.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+        Some(Lease { server: Arc::clone(self), gate: Arc::clone(gate), quiet: false })
     }
 
     /// Idle connections to it, in all workers.
@@ -253,6 +258,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.server.open.fetch_sub(1, Ordering::SeqCst);
+        self.gate.close();
         if !self.quiet {
             self.gate.released(&self.server);
         }

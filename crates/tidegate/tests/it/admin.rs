@@ -13,13 +13,13 @@ use testkit::{Client, PATIENCE, Response, Server, Tidegate};
 use crate::support::start;
 
 /// An operator with one connection.
-struct Operator {
+pub(crate) struct Operator {
     client: Client,
     host: String,
 }
 
 impl Operator {
-    fn of(tidegate: &Tidegate) -> Operator {
+    pub(crate) fn of(tidegate: &Tidegate) -> Operator {
         let address = tidegate.ready()["admin"].as_str().expect("an admin address");
         let host = if address.starts_with("unix:") { "any.example" } else { address };
         Operator { client: Client::connect(address), host: host.to_owned() }
@@ -30,7 +30,7 @@ impl Operator {
     }
 
     /// Sends a JSON document; each field comes with its line end.
-    fn put(&mut self, target: &str, fields: &str, body: &str) -> Response {
+    pub(crate) fn put(&mut self, target: &str, fields: &str, body: &str) -> Response {
         self.ask("PUT", target, &format!("Content-Type: application/json\r\n{fields}"), body)
     }
 

@@ -100,7 +100,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "accept_proxy",
         "api_key",
         "basic_auth",
-        "budget",
         "cache",
         "caches",
         "certificates",

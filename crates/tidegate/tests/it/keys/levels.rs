@@ -46,6 +46,7 @@ pub(super) const CASES: &[Case] = &[
         ],
         backoff,
     ),
+    (&["listeners.*.retries.budget", "sites.*.retries.budget"], budget),
     (
         &[
             "sites.*.limits",
@@ -214,6 +215,20 @@ fn backoff() {
             assert_eq!(fate(&tidegate, "/a"), (502, "reset".to_owned()), "{level:?}: {backoff}");
             assert_eq!(tidegate.log_of("/a")["tries"], tries, "{level:?}: {backoff}");
         }
+    }
+}
+
+/// Without a share there are ten further tries in ten seconds.
+fn budget() {
+    for level in LEVELS {
+        let server = Server::http(|_| b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec());
+        let tidegate = at(level, "retries: { extra: 1, if: 503, budget: 0% }", server.address());
+        let mut client = tidegate.client();
+        for _ in 0..20 {
+            assert_eq!(client.get("/a").status, 503);
+        }
+        // A slow run may see a second window.
+        assert!((30..40).contains(&server.requests().len()), "{level:?}: {}", server.requests().len());
     }
 }
 

@@ -10,6 +10,15 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.servers.*.address"], address),
     (&["pools.*.servers.*.weight"], weight),
     (&["pools.*.servers.*.max_connections", "pools.*.queue.length"], limit_and_queue),
+    (
+        &[
+            "pools.*.circuit_breaker",
+            "pools.*.circuit_breaker.connections",
+            "pools.*.circuit_breaker.requests",
+            "pools.*.circuit_breaker.retries",
+        ],
+        circuit_breaker,
+    ),
     (&["pools.*.balance"], balance),
     (&["pools.*.host"], host),
     (&["pools.*.protocol"], protocol),
@@ -140,4 +149,25 @@ fn warm() {
     let server = Server::named("app");
     let _tidegate = before_pool(&server, "warm: 3");
     server.until_open(3);
+}
+
+/// The second request meets the limit, or the first one's second try does.
+fn circuit_breaker() {
+    let silent = Server::script(testkit::Peer::hang);
+    for (keys, fault) in [
+        ("circuit_breaker: { connections: 1 }, queue: { length: 0 }", "queue_full"),
+        ("circuit_breaker: { requests: 1 }", "circuit_breaker"),
+    ] {
+        let tidegate = before_pool(&silent, keys);
+        let mut first = tidegate.client();
+        let connections = silent.connections();
+        first.send(get("/first", ""));
+        silent.until_connections(connections + 1);
+        assert_eq!(fate(&tidegate, "/a"), (503, fault.to_owned()));
+    }
+    let closes = Server::script(|peer| drop(peer.request()));
+    let tidegate = before_pool(&closes, "circuit_breaker: { retries: 0 }, retries: { if: reset }");
+    assert_eq!(fate(&tidegate, "/a"), (502, "reset".to_owned()));
+    let line = tidegate.log_of("/a");
+    assert_eq!((&line["tries"], &line["limit"]), (&1.into(), &"retries".into()));
 }

@@ -1,0 +1,155 @@
+//! What a pool that fails, or is slow, is spared: the budget of retries and the circuit breaker.
+
+use std::thread;
+
+use testkit::{Client, Server, Signal, Tidegate, ok};
+
+use super::pair;
+use crate::admin::Operator;
+use crate::support::{ask, before_pool, config, get, start};
+
+/// A server that fails every request.
+fn fails() -> Server {
+    Server::http(|_| b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\nfail".to_vec())
+}
+
+fn flood(tidegate: &Tidegate, clients: usize, requests: usize) {
+    let address = tidegate.address("web");
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let mut client = Client::connect(&address);
+                for _ in 0..requests {
+                    let response = client.get("/flood");
+                    // The answer of the last try is the client's, whether or not there could have been another.
+                    assert_eq!((response.status, response.text().as_str()), (500, "fail"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_failures_is_not_multiplied() {
+    let (one, two) = (fails(), fails());
+    let text = "
+workers: 4
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@ONE, @TWO], retries: { extra: 3, if: 500, budget: 20% } } }
+";
+    let tidegate = start(text, &[("ONE", &one), ("TWO", &two)]);
+    flood(&tidegate, 8, 50);
+    let asked = one.requests().len() + two.requests().len();
+    // 400 requests, a fifth of them again, and ten; a slow run may see the ten of a second window.
+    assert!((440..=500).contains(&asked), "{asked}");
+    let line = tidegate.log_line("a request that was not tried again", |line| line["limit"] == "retry_budget");
+    assert_eq!(line["status"], 500);
+    assert!(tidegate.metric("tidegate_pool_limits_met_total", &["limit=\"retry_budget\""])[0] >= 300.0);
+}
+
+#[test]
+fn a_reload_does_not_fill_the_budget() {
+    let fails = fails();
+    let text = |name: &str| {
+        config(
+            &format!(
+                "listeners: {{ web: {{ bind: 127.0.0.1:0, routes: [{{ name: {name}, to: app }}] }} }}\npools: {{ app: {{ servers: [@APP], retries: {{ if: 500, budget: 0% }} }} }}\n"
+            ),
+            &[("APP", &fails)],
+        )
+    };
+    let tidegate = testkit::Start::of(crate::support::BINARY).text(&text("before"));
+    flood(&tidegate, 1, 20);
+    tidegate.reload(&text("after"));
+    flood(&tidegate, 1, 5);
+    // Twenty and five, and ten further tries; a slow run may see a second window.
+    assert!((35..45).contains(&fails.requests().len()), "{}", fails.requests().len());
+}
+
+#[test]
+fn connections_of_a_pool_are_shared_by_all_workers() {
+    let server = Server::named("app");
+    let text = "
+workers: 4
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@APP], circuit_breaker: { connections: 2 }, queue: { length: 100, timeout: 20s } } }
+";
+    let tidegate = start(text, &[("APP", &server)]);
+    let address = tidegate.address("web");
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let mut client = Client::connect(&address);
+                for _ in 0..20 {
+                    assert_eq!(client.get("/").status, 200);
+                }
+            });
+        }
+    });
+    assert!(server.most_open() <= 2, "{}", server.most_open());
+    assert_eq!(server.requests().len(), 240);
+}
+
+#[test]
+fn the_idle_connection_of_a_drained_server_makes_room_for_another() {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let tidegate = pair(&one, &two, "circuit_breaker: { connections: 1 }");
+    assert_eq!(ask(&tidegate, &get("/", "")).text(), "one");
+    let drained = Operator::of(&tidegate).put("/api/pools/app/servers/a", "", r#"{"drain": true}"#);
+    assert_eq!(drained.status, 200);
+    let mut client = tidegate.client();
+    assert_eq!(client.get("/").text(), "two");
+    assert_eq!(client.get("/").text(), "two");
+}
+
+#[test]
+fn a_request_counts_until_its_response_has_ended() {
+    let (go_on, waits) = {
+        let signal = Signal::new();
+        (signal.clone(), signal)
+    };
+    let server = Server::script(move |peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+            waits.wait();
+            peer.send("lf");
+        }
+    });
+    let tidegate = before_pool(&server, "circuit_breaker: { requests: 1 }");
+    let mut first = tidegate.client();
+    first.send(get("/first", ""));
+    server.until_connections(1);
+    let refused = ask(&tidegate, &get("/refused", ""));
+    assert_eq!(refused.status, 503);
+    let line = tidegate.log_of("/refused");
+    assert_eq!((&line["fault"], &line["limit"]), (&"circuit_breaker".into(), &"requests".into()));
+    assert_eq!(line.get("server"), None);
+    go_on.raise();
+    assert_eq!(first.response().text(), "half");
+    tidegate.log_of("/first");
+    assert_eq!(ask(&tidegate, &get("/then", "")).status, 200);
+}
+
+#[test]
+fn further_tries_at_a_time_are_limited() {
+    let let_go = Signal::new();
+    let waits = let_go.clone();
+    let closes = Server::script(|peer| drop(peer.request()));
+    let slow = Server::http(move |_| {
+        waits.wait();
+        ok("slow")
+    });
+    let tidegate = pair(&closes, &slow, "circuit_breaker: { retries: 1 }, retries: { extra: 1, if: reset }");
+    let mut first = tidegate.client();
+    first.send(get("/first", ""));
+    slow.until_connections(1);
+    // Whoever meets the first server now has no other try: the one further try is taken.
+    let mut others = [tidegate.client(), tidegate.client(), tidegate.client()];
+    for client in &mut others {
+        client.send(get("/other", ""));
+    }
+    let line = tidegate.log_line("the request without another try", |line| line["limit"] == "retries");
+    assert_eq!((&line["tries"], &line["fault"]), (&1.into(), &"reset".into()));
+    let_go.raise();
+    assert_eq!(first.response().text(), "slow");
+}
