@@ -22,6 +22,7 @@ mod load;
 mod lower;
 mod reference;
 mod schema;
+mod servers;
 mod set;
 mod shape;
 mod span;
@@ -34,6 +35,7 @@ pub use keys::{KeyPath, all_keys};
 pub use load::{LoadOptions, Loaded, load, load_text, load_text_with};
 pub use reference::reference;
 pub use schema::schema;
+pub use servers::load_servers;
 pub use span::{Span, Spanned};
 pub use spec::Spec;
 

@@ -32,18 +32,7 @@ mod text;
 /// The whole document; nothing if anything in it was reported.
 pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {
     let top = &shaped.top;
-    let mut lower = Lower {
-        top,
-        bare_pool: &shaped.bare_pool,
-        sources,
-        mistakes,
-        pool_ids: HashMap::new(),
-        literal_pools: HashMap::new(),
-        pools: Vec::new(),
-        policy_ids: HashMap::new(),
-        policies: Vec::new(),
-        binds: Vec::new(),
-    };
+    let mut lower = Lower::new(top, &shaped.bare_pool, sources, mistakes);
     lower.names();
     let pools = lower.pools();
     lower.named_policies();
@@ -72,6 +61,14 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     mistakes.0.is_empty().then_some(spec)
 }
 
+/// The servers of a document that is a list of them.
+pub(crate) fn listed_servers(list: &Map, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Vec<crate::spec::Server> {
+    let mut lower = Lower::new(list, list, sources, mistakes);
+    let servers = lower.servers(list);
+    lower.refuse_files(&servers);
+    servers
+}
+
 /// What is known on the way.
 struct Lower<'a, 'b> {
     top: &'a Map,
@@ -89,7 +86,22 @@ struct Lower<'a, 'b> {
     binds: Vec<(Bind, &'a str)>,
 }
 
-impl<'a> Lower<'a, '_> {
+impl<'a, 'b> Lower<'a, 'b> {
+    fn new(top: &'a Map, bare_pool: &'a Map, sources: &'a Sources<'b>, mistakes: &'a mut Mistakes) -> Lower<'a, 'b> {
+        Lower {
+            top,
+            bare_pool,
+            sources,
+            mistakes,
+            pool_ids: HashMap::new(),
+            literal_pools: HashMap::new(),
+            pools: Vec::new(),
+            policy_ids: HashMap::new(),
+            policies: Vec::new(),
+            binds: Vec::new(),
+        }
+    }
+
     /// Checks every name that others may refer to, and gives pools their ids.
     fn names(&mut self) {
         for key in ["listeners", "sites", "policies", "pools"] {

@@ -41,6 +41,20 @@ pub(crate) fn shape(root: &Node, sources: &Sources<'_>, mistakes: &mut Mistakes)
     Shaped { top, bare_pool }
 }
 
+/// Shapes a document that is a list of servers, as a pool that has nothing else.
+pub(crate) fn shape_servers(root: &Node, label: &str, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Map {
+    let mut shaper = Shaper { sources, mistakes };
+    let mut map = Map { span: root.span.clone(), label: label.to_owned(), items: Vec::new() };
+    if let Some(key) = POOL.key(SERVERS) {
+        let mut value = shaper.value(&key.ty, root, label);
+        shaper.fill_value(&key.ty, &mut value);
+        map.items.push(Item { key: SERVERS.to_owned(), span: root.span.clone(), value });
+    }
+    map
+}
+
+const SERVERS: &str = "servers";
+
 pub(crate) const TOP_LABEL: &str = "the configuration";
 
 struct Shaper<'a, 'b> {

@@ -494,7 +494,7 @@ pub enum Protocol {
 /// One server of a pool; its identity is name and address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its key in a map of servers, or its address as written.
+    /// Its key in a map of servers, or its address as written; of a server from SRV records the `host:port` that they say.
     pub name: String,
     /// Where it is.
     pub address: ServerAddress,
@@ -520,6 +520,26 @@ pub enum ServerAddress {
     },
     /// A Unix socket.
     Unix(PathBuf),
+    /// As many servers as the SRV records (RFC 2782) of this name (lower case) say.
+    Service(String),
+    /// As many servers as this file lists.
+    File(ServersFile),
+}
+
+/// A file of servers, which is read again when it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServersFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How messages name it.
+    pub name: String,
+}
+
+impl ServerAddress {
+    /// Whether it stands for a list of servers that somebody else keeps.
+    pub fn is_source(&self) -> bool {
+        matches!(self, ServerAddress::Service(_) | ServerAddress::File(_))
+    }
 }
 
 /// How the process ends on SIGTERM.

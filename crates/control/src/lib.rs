@@ -6,7 +6,7 @@
 //! - [`registry`]: what survives a reload, by identity
 //! - [`canary`]: what moves the share of a candidate
 //! - [`sockets`]: the listening sockets of the process
-//! - [`discovery`]: names of servers to addresses
+//! - [`discovery`]: where servers come from: names, services, files
 //! - [`health`]: whether servers are well
 //! - [`watch`]: files that have changed
 //! - [`admin`]: the operator's address: status page, API, metrics

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use config::spec::{LogFormat, LogSink};
+use config::spec::{LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
 use observe::access::{Format, Log, Target};
 use proxy::pool::{Gate, Pool};
@@ -12,7 +12,7 @@ use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
 
 use crate::compile::{self, Compiled};
-use crate::discovery::Names;
+use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::registry::Registry;
 use crate::sockets::Sockets;
@@ -26,8 +26,8 @@ pub struct Plane {
     pub registry: Registry,
     /// The listening sockets.
     pub sockets: Sockets,
-    /// What names mean for now.
-    pub names: Names,
+    /// What the sources of servers say for now.
+    pub discovery: Discovery,
     /// Whether the servers are well.
     pub health: Health,
     /// The snapshot that the workers run by.
@@ -36,6 +36,8 @@ pub struct Plane {
     pub pools: Vec<Arc<Pool>>,
     /// The configuration; absent before the first.
     pub loaded: Option<Loaded>,
+    /// What it means for now, if it has sources of servers.
+    expanded: Option<Spec>,
     /// When it was applied.
     pub applied: SystemTime,
     /// Reloads that were applied and refused, the first start not counted.
@@ -54,11 +56,12 @@ impl Plane {
             registry: Registry::new(fleet.len()),
             fleet,
             sockets: Sockets::default(),
-            names: Names::default(),
+            discovery: Discovery::default(),
             health: Health::default(),
             snapshot: Arc::default(),
             pools: Vec::new(),
             loaded: None,
+            expanded: None,
             applied: SystemTime::now(),
             reloads: (0, 0),
             most_connections,
@@ -67,11 +70,11 @@ impl Plane {
         }
     }
 
-    /// Applies a configuration whose names have been resolved. Nothing changes unless all of it can be done.
+    /// Applies a configuration whose sources of servers have been asked. Nothing changes unless all of it can be done.
     ///
     /// # Errors
     /// Everything that cannot be done, with its place.
-    pub fn apply(&mut self, loaded: Loaded, names: Names) -> Result<(), Mistakes> {
+    pub fn apply(&mut self, loaded: Loaded, discovery: Discovery) -> Result<(), Mistakes> {
         let spec = &loaded.spec;
         let mut mistakes = Vec::new();
         let planned = match self.sockets.plan(spec, self.fleet.len()) {
@@ -98,8 +101,10 @@ impl Plane {
 
         // From here on nothing can fail.
         let generation = self.snapshot.generation + 1;
-        let compiled = compile::compile(spec, &names, &mut self.registry, generation, self.most_connections);
-        self.names = names;
+        let expanded = discovery.expand(spec);
+        let in_force = expanded.as_ref().unwrap_or(spec);
+        let compiled = compile::compile(in_force, &discovery, &mut self.registry, generation, self.most_connections);
+        self.discovery = discovery;
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
         let id_of = |name: &str| snapshot.listeners.iter().flatten().find(|one| &*one.name == name).map(|one| one.id);
@@ -122,17 +127,26 @@ impl Plane {
             self.fleet.tell_all(|_| Command::Log(Some(log.sink())));
             self.log = Some((wanted, log));
         }
+        self.expanded = expanded;
         self.loaded = Some(loaded);
         self.applied = SystemTime::now();
         Ok(())
     }
 
-    /// Runs by other addresses of the same configuration.
-    pub fn readdress(&mut self, names: Names) {
+    /// The configuration in force, with the servers that its sources stand for now.
+    pub fn spec(&self) -> Option<&Spec> {
+        self.expanded.as_ref().or_else(|| Some(&self.loaded.as_ref()?.spec))
+    }
+
+    /// Runs by other servers of the same configuration.
+    pub fn readdress(&mut self, discovery: Discovery) {
         let Some(loaded) = &self.loaded else { return };
         let generation = self.snapshot.generation;
-        let compiled = compile::compile(&loaded.spec, &names, &mut self.registry, generation, self.most_connections);
-        self.names = names;
+        let expanded = discovery.expand(&loaded.spec);
+        let in_force = expanded.as_ref().unwrap_or(&loaded.spec);
+        let compiled = compile::compile(in_force, &discovery, &mut self.registry, generation, self.most_connections);
+        self.discovery = discovery;
+        self.expanded = expanded;
         self.switch(compiled);
     }
 
@@ -163,7 +177,7 @@ impl Plane {
     }
 
     fn switch(&mut self, compiled: Compiled) {
-        self.registry.commit(&compiled.servers);
+        self.registry.commit(&compiled.servers, Instant::now());
         self.snapshot = Arc::new(compiled.snapshot);
         self.registry.canaries.keep_those_of(&self.snapshot);
         let gates: Vec<Arc<Gate>> = compiled.pools.iter().map(|pool| Arc::clone(&pool.gate)).collect();

@@ -13,6 +13,7 @@ use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
+use crate::discovery::Look;
 use crate::plane::Plane;
 use crate::watch::Watch;
 
@@ -149,7 +150,7 @@ async fn live(options: Options) -> ExitCode {
         tokio::task::spawn_local(admin::serve(admin, Rc::clone(&process)));
     }
     tokio::task::spawn_local(Rc::clone(&process).watch_files());
-    tokio::task::spawn_local(Rc::clone(&process).watch_names());
+    tokio::task::spawn_local(Rc::clone(&process).watch_servers());
     tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
     tokio::task::spawn_local(Rc::clone(&process).rotate_on(rotate));
     process.end_on(terminate, interrupt).await
@@ -208,11 +209,11 @@ impl Process {
     }
 
     async fn apply(&self, loaded: Loaded) -> Result<(), Mistakes> {
-        let mut names = self.plane.borrow().names.clone();
-        names.refresh(&loaded.spec).await;
+        let mut discovery = self.plane.borrow().discovery.clone();
+        discovery.refresh(&loaded.spec, Look::Reload).await;
         let before = self.plane.borrow().loaded.as_ref().map(|loaded| loaded.spec.clone());
         warn_of_what_needs_a_restart(before.as_ref(), &loaded.spec);
-        self.plane.borrow_mut().apply(loaded, names)
+        self.plane.borrow_mut().apply(loaded, discovery)
     }
 
     /// Tells the log, and whoever waits for it, that we serve.
@@ -263,31 +264,31 @@ impl Process {
         }
     }
 
-    async fn watch_names(self: Rc<Process>) {
+    async fn watch_servers(self: Rc<Process>) {
         loop {
-            let (next, spec) = {
-                let plane = self.plane.borrow();
-                (plane.names.next(), plane.loaded.as_ref().map(|loaded| loaded.spec.clone()))
-            };
+            let next = self.plane.borrow().discovery.next();
             let now = Instant::now();
             let pause = next.map_or(Duration::from_secs(1), |next| next.saturating_duration_since(now));
-            // A reload may bring names that are older: look again soon.
+            // A reload may bring sources that are older: look again soon.
             tokio::time::sleep(pause.clamp(Duration::from_millis(100), Duration::from_secs(1))).await;
             if next.is_none_or(|next| next > Instant::now()) {
                 continue;
             }
-            let Some(spec) = spec else { continue };
-            let mut names = self.plane.borrow().names.clone();
-            let changed = names.refresh(&spec).await;
+            let asked = {
+                let plane = self.plane.borrow();
+                plane.loaded.as_ref().map(|loaded| (plane.discovery.clone(), loaded.spec.clone()))
+            };
+            let Some((mut discovery, spec)) = asked else { continue };
+            let changed = discovery.refresh(&spec, Look::Due).await;
             let _one_at_a_time = self.reloading.lock().await;
             let mut plane = self.plane.borrow_mut();
             if plane.loaded.as_ref().is_none_or(|loaded| loaded.spec != spec) {
                 continue;
             }
             if changed {
-                plane.readdress(names);
+                plane.readdress(discovery);
             } else {
-                plane.names = names;
+                plane.discovery = discovery;
             }
         }
     }

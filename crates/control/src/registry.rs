@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::canary::State;
@@ -36,7 +37,13 @@ struct Known {
     server: Arc<Server>,
     /// The weight that the configuration said last: a change of it takes back what the operator set by hand.
     weight: u32,
+    /// Since when nothing names it.
+    left: Option<Instant>,
 }
+
+/// How long a server that has left is known: resolvers take addresses away and give them back, and whoever comes back is
+/// as it was.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Registry {
     /// An empty registry for this many workers.
@@ -101,7 +108,8 @@ impl Registry {
     /// A server's state. Nothing about it changes before [`Registry::commit`].
     pub fn server(&mut self, id: &ServerId, authority: &str, weight: u32) -> Arc<Server> {
         // An address that a name has gained is treated as the operator treats that name.
-        let sibling = |known: &&Known| known.server.id.pool == id.pool && known.server.id.name == id.name;
+        let sibling =
+            |known: &&Known| known.left.is_none() && known.server.id.pool == id.pool && known.server.id.name == id.name;
         let (by_hand, drained) = self
             .servers
             .values()
@@ -113,13 +121,13 @@ impl Registry {
             server.set_weight(by_hand);
             server.set_drained(drained);
             *next_slot += 1;
-            Known { server: Arc::new(server), weight }
+            Known { server: Arc::new(server), weight, left: None }
         });
         Arc::clone(&known.server)
     }
 
-    /// Makes the servers what the new configuration says, and forgets those that it does not name.
-    pub fn commit(&mut self, named: &HashMap<ServerId, (u32, Option<u32>)>) {
+    /// Makes the servers what the new configuration says. Those that it does not name are retired, and forgotten later.
+    pub fn commit(&mut self, named: &HashMap<ServerId, (u32, Option<u32>)>, now: Instant) {
         self.servers.retain(|id, known| match named.get(id) {
             Some((weight, max_connections)) => {
                 if known.weight != *weight {
@@ -128,11 +136,12 @@ impl Registry {
                 }
                 known.server.set_max_connections(*max_connections);
                 known.server.set_retired(false);
+                known.left = None;
                 true
             }
             None => {
                 known.server.set_retired(true);
-                false
+                now.saturating_duration_since(*known.left.get_or_insert(now)) < REMEMBERED
             }
         });
     }
@@ -142,9 +151,10 @@ impl Registry {
         self.routes.retain(|(listener, route), _| keep(listener, route));
     }
 
-    /// All servers, in the order of their identities.
+    /// All servers that the configuration names, in the order of their identities.
     pub fn servers(&self) -> Vec<Arc<Server>> {
-        let mut servers: Vec<_> = self.servers.values().map(|known| Arc::clone(&known.server)).collect();
+        let named = self.servers.values().filter(|known| known.left.is_none());
+        let mut servers: Vec<_> = named.map(|known| Arc::clone(&known.server)).collect();
         servers.sort_by(|one, other| one.id.cmp(&other.id));
         servers
     }
@@ -173,14 +183,29 @@ mod tests {
 
     #[test]
     fn state_is_kept_by_identity() {
-        let mut registry = Registry::new(1);
+        let (mut registry, now) = (Registry::new(1), Instant::now());
         let first = registry.server(&id("a"), "a:1", 1);
         first.set_drained(true);
-        registry.commit(&HashMap::from([(id("a"), (1, None))]));
+        registry.commit(&HashMap::from([(id("a"), (1, None))]), now);
         let again = registry.server(&id("a"), "a:1", 1);
         assert!(Arc::ptr_eq(&first, &again) && again.is_drained());
-        registry.commit(&HashMap::new());
-        assert!(first.is_retired());
+    }
+
+    #[test]
+    fn a_server_that_returns_is_as_it_was_for_a_while() {
+        let (mut registry, now) = (Registry::new(1), Instant::now());
+        let named = HashMap::from([(id("a"), (1, None))]);
+        let first = registry.server(&id("a"), "a:1", 1);
+        registry.commit(&named, now);
+        registry.commit(&HashMap::new(), now);
+        assert!(first.is_retired() && registry.servers().is_empty());
+        let later = now + REMEMBERED - Duration::from_secs(1);
+        registry.commit(&HashMap::new(), later);
+        assert!(Arc::ptr_eq(&first, &registry.server(&id("a"), "a:1", 1)));
+        registry.commit(&named, later);
+        assert!(!first.is_retired() && registry.servers().len() == 1);
+        registry.commit(&HashMap::new(), later);
+        registry.commit(&HashMap::new(), later + REMEMBERED);
         assert_ne!(registry.server(&id("a"), "a:1", 1).slot, first.slot);
     }
 
@@ -189,9 +214,9 @@ mod tests {
         let mut registry = Registry::new(1);
         let server = registry.server(&id("a"), "a:1", 2);
         server.set_weight(9);
-        registry.commit(&HashMap::from([(id("a"), (2, None))]));
+        registry.commit(&HashMap::from([(id("a"), (2, None))]), Instant::now());
         assert_eq!(server.weight(), 9);
-        registry.commit(&HashMap::from([(id("a"), (3, None))]));
+        registry.commit(&HashMap::from([(id("a"), (3, None))]), Instant::now());
         assert_eq!(server.weight(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! Names to addresses, with their time to live: `/etc/hosts` first, then the name servers.
+//! Names to addresses and services to names, with their time to live: `/etc/hosts` first, then the name servers.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +8,7 @@ use std::time::Instant;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::RData;
 
 /// Asks name servers.
 #[derive(Clone)]
@@ -17,11 +18,24 @@ pub struct Resolver {
 
 /// What a name means for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The addresses, sorted: IPv4 if there are any, else IPv6.
-    pub addresses: Vec<IpAddr>,
-    /// How long they may be believed.
+pub struct Answer<T> {
+    /// What was found, sorted.
+    pub found: Vec<T>,
+    /// How long it may be believed.
     pub ttl: Duration,
+}
+
+/// One server of a service (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// Those with the lowest number come first; others are for when none of these can be reached.
+    pub priority: u16,
+    /// Its name, in lower case and without a final dot.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its share beside others of the same priority; with 0 a very small one.
+    pub weight: u16,
 }
 
 impl Resolver {
@@ -44,16 +58,38 @@ impl Resolver {
         Ok(Resolver { inner: builder.build().map_err(io::Error::other)? })
     }
 
-    /// Looks a name up.
+    /// Looks up the addresses of a name: those of IPv4 if there are any, else those of IPv6.
     ///
     /// # Errors
     /// There is no such name, or no server answered.
-    pub async fn lookup(&self, name: &str) -> io::Result<Answer> {
+    pub async fn addresses(&self, name: &str) -> io::Result<Answer<IpAddr>> {
         let found = self.inner.lookup_ip(name).await.map_err(io::Error::other)?;
         let mut addresses: Vec<IpAddr> = found.iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
-        Ok(Answer { addresses, ttl: found.valid_until().saturating_duration_since(Instant::now()) })
+        Ok(Answer { found: addresses, ttl: found.valid_until().saturating_duration_since(Instant::now()) })
+    }
+
+    /// Looks up the servers of a service. None at all is an answer too: a lone record whose target is the root says that the
+    /// service is decidedly not there.
+    ///
+    /// # Errors
+    /// There is no such name, or no server answered.
+    pub async fn services(&self, name: &str) -> io::Result<Answer<Target>> {
+        let found = self.inner.srv_lookup(name).await.map_err(io::Error::other)?;
+        let records = found.answers().iter().filter_map(|record| match &record.data {
+            RData::SRV(record) if !record.target.is_root() => Some(Target {
+                priority: record.priority,
+                host: record.target.to_lowercase().to_utf8().trim_end_matches('.').to_owned(),
+                port: record.port,
+                weight: record.weight,
+            }),
+            _ => None,
+        });
+        let mut targets: Vec<Target> = records.collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(Answer { found: targets, ttl: found.valid_until().saturating_duration_since(Instant::now()) })
     }
 }
 

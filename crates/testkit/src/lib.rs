@@ -23,7 +23,7 @@ pub mod wait;
 pub use absent::{Hanging, Refusing};
 pub use client::{Client, Ending};
 pub use message::{Broken, Fields, Framing, Request, Response};
-pub use names::Names;
+pub use names::{Names, Way};
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
 pub use wait::{PATIENCE, Shared, Signal};

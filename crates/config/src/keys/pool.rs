@@ -66,8 +66,9 @@ static SERVER: Section = Section::new(
     &[
         Key::new(
             "address",
-            Type::Text("HOST:PORT or unix:PATH"),
-            "Where it is. A name is resolved again when its TTL ends. A relative socket path is relative to the file.",
+            Type::Text("HOST:PORT, unix:PATH, srv:NAME or file:PATH"),
+            "Where it is. A name is resolved again when its TTL ends. `srv:` and `file:` stand for as many servers as SRV records or a \
+             file list; what else is said here holds for each of them. A relative path is relative to the file.",
         )
         .required(),
         Key::new("weight", Type::Integer(1, 65_535), "Its share of the load beside the others.").default("1"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::name;
-use crate::spec::{AdminBind, BindAddress, ServerAddress};
+use crate::spec::{AdminBind, BindAddress, ServerAddress, ServersFile};
 
 /// An address to listen on.
 pub(super) fn bind(text: &str) -> Result<BindAddress, String> {
@@ -57,10 +57,16 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     Err(format!("`{text}` begins with a name, use an IP address"))
 }
 
-/// A server's address; a relative socket path is in `dir`.
-pub(super) fn server(text: &str, dir: &Path) -> Result<ServerAddress, String> {
+/// A server's address, or a source of several. A relative path is in `dir`; the configuration's own file is `named_by`.
+pub(super) fn server(text: &str, dir: &Path, named_by: &str) -> Result<ServerAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(|path| ServerAddress::Unix(dir.join(path)));
+    }
+    if let Some(path) = text.strip_prefix("file:") {
+        return servers_file(path, dir, named_by).map(ServerAddress::File);
+    }
+    if let Some(name) = text.strip_prefix("srv:") {
+        return service(name).map(ServerAddress::Service);
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         let rest = rest.trim_end_matches('/');
@@ -74,6 +80,27 @@ pub(super) fn server(text: &str, dir: &Path) -> Result<ServerAddress, String> {
     let (host, port) = host_and_port(text)?;
     nonzero(port, text)?;
     Ok(ServerAddress::Name { host: name::host(host)?, port })
+}
+
+/// Messages name the file as seen from where the one that names it was named.
+fn servers_file(path: &str, dir: &Path, named_by: &str) -> Result<ServersFile, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("`file:` needs a path".to_owned());
+    }
+    let name = Path::new(named_by).parent().unwrap_or(Path::new("")).join(path);
+    Ok(ServersFile { path: dir.join(path), name: name.to_string_lossy().into_owned() })
+}
+
+fn service(name: &str) -> Result<String, String> {
+    if let Some((host, port)) = name.rsplit_once(':')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(format!("`srv:{name}` has a port, SRV records say the ports: `srv:{host}`"));
+    }
+    if name.starts_with('[') || name.is_empty() {
+        return Err(format!("`srv:{name}` is no name of a service, write it like `srv:_http._tcp.example.com`"));
+    }
+    name::host(name)
 }
 
 /// A network; an address alone is a network of one.

@@ -6,7 +6,7 @@ use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
 use crate::span::Span;
-use crate::spec::{Balance, Breaker, Pool, PoolHost, PoolId, Protocol, Server};
+use crate::spec::{Balance, Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress};
 
 impl<'a> Lower<'a, '_> {
     /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
@@ -46,6 +46,7 @@ impl<'a> Lower<'a, '_> {
         let mut pool = self.pool(self.bare_pool, text, &value.span)?;
         pool.implicit = true;
         pool.servers = vec![server];
+        self.check_files(&pool.servers);
         let id = PoolId(self.pool_ids.len() + self.pools.len());
         self.pools.push(pool);
         self.literal_pools.insert(text.to_owned(), id);
@@ -57,6 +58,7 @@ impl<'a> Lower<'a, '_> {
         let servers = self.servers(map);
         let pool = self.pool(map, &item.key, &item.span)?;
         self.refuse_more_warm_than_open(map, pool.warm, &servers);
+        self.check_files(&servers);
         Some(Pool { servers, ..pool })
     }
 
@@ -120,7 +122,7 @@ impl<'a> Lower<'a, '_> {
         }
     }
 
-    fn servers(&mut self, pool: &Map) -> Vec<Server> {
+    pub(super) fn servers(&mut self, pool: &Map) -> Vec<Server> {
         let Some(value) = pool.get("servers") else { return Vec::new() };
         let mut servers = Vec::new();
         match &value.data {
@@ -150,6 +152,10 @@ impl<'a> Lower<'a, '_> {
         let value = map.get("address")?;
         let mut server = self.server(value.fixed()?, value)?;
         if let Some(name) = name {
+            if server.address.is_source() {
+                let message = format!("`{name}` names one server, `{}` stands for several, write a list", server.name);
+                self.note(value, message);
+            }
             name.clone_into(&mut server.name);
         }
         server.weight = map.small("weight")?;
@@ -160,7 +166,7 @@ impl<'a> Lower<'a, '_> {
     /// A server of which only the address is known.
     fn server(&mut self, text: &str, value: &Value) -> Option<Server> {
         let dir = self.sources.dir_of(&value.span.file);
-        match address::server(text, dir) {
+        match address::server(text, dir, &value.span.file) {
             Ok(address) => Some(Server {
                 name: text.to_owned(),
                 address,
@@ -172,6 +178,27 @@ impl<'a> Lower<'a, '_> {
                 self.note(value, why);
                 None
             }
+        }
+    }
+
+    /// What is wrong in a file of servers is told among the mistakes of whoever names it.
+    fn check_files(&mut self, servers: &[Server]) {
+        for server in servers {
+            let ServerAddress::File(file) = &server.address else { continue };
+            if !file.path.is_file() {
+                let message = format!("there is no file `{}`", file.path.display());
+                self.mistakes.note(&server.span, message);
+                continue;
+            }
+            crate::servers::read(file, self.sources.env, self.mistakes);
+        }
+    }
+
+    /// A file of servers that names another could name itself.
+    pub(super) fn refuse_files(&mut self, servers: &[Server]) {
+        for server in servers.iter().filter(|server| matches!(server.address, ServerAddress::File(_))) {
+            let message = format!("`{}` stands in a file of servers, name it in the pool", server.name);
+            self.mistakes.note(&server.span, message);
         }
     }
 

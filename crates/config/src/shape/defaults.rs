@@ -88,7 +88,7 @@ impl Shaper<'_, '_> {
         map.items.push(Item { key: key.name.to_owned(), span, value });
     }
 
-    fn fill_value(&mut self, ty: &'static Type, value: &mut Value) {
+    pub(super) fn fill_value(&mut self, ty: &'static Type, value: &mut Value) {
         match (ty, &mut value.data) {
             (Type::Section(section) | Type::TextOr(_, section), Shape::Map(map)) => self.fill(section, map),
             (Type::Named(_, inner) | Type::ListOrNamed(inner), Shape::Map(map)) => {

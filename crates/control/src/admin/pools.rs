@@ -135,7 +135,7 @@ impl std::fmt::Display for Change {
 
 /// The pools, as configured and as they run; both are in the order of the configuration.
 fn pools(plane: &Plane) -> impl Iterator<Item = (&spec::Pool, &Arc<Pool>)> {
-    let said = plane.loaded.as_ref().map(|loaded| loaded.spec.pools.as_slice()).unwrap_or_default();
+    let said = plane.spec().map(|spec| spec.pools.as_slice()).unwrap_or_default();
     said.iter().zip(&plane.pools)
 }
 

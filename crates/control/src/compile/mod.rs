@@ -16,7 +16,7 @@ use proxy::snapshot::Snapshot;
 
 pub(crate) use matching::text;
 
-use crate::discovery::Names;
+use crate::discovery::Discovery;
 use crate::registry::Registry;
 
 /// A snapshot that is not in force yet, and what its servers should become when it is.
@@ -43,17 +43,17 @@ pub struct Care {
     pub health: Option<config::spec::Health>,
 }
 
-/// Compiles a configuration.
+/// Compiles a configuration whose servers each have a place of their own.
 pub fn compile(
     spec: &Spec,
-    names: &Names,
+    discovery: &Discovery,
     registry: &mut Registry,
     generation: u64,
     most_connections: usize,
 ) -> Compiled {
     let mut servers = HashMap::new();
     let pools: Vec<_> =
-        spec.pools.iter().map(|pool| Arc::new(pools::pool(pool, names, registry, &mut servers))).collect();
+        spec.pools.iter().map(|pool| Arc::new(pools::pool(pool, discovery, registry, &mut servers))).collect();
     let policies: Vec<_> = spec.policies.iter().map(|policy| Arc::new(policies::policy(&policy.kind))).collect();
     let compiled: Vec<_> = spec
         .listeners

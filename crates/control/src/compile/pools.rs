@@ -9,20 +9,20 @@ use net::Address;
 use proxy::balance::Balance;
 use proxy::pool::{Breaker, HostRule, Pool, Server, ServerId};
 
-use crate::discovery::Names;
+use crate::discovery::Discovery;
 use crate::registry::Registry;
 
 /// A pool with the servers that its names stand for now.
 pub(super) fn pool(
     pool: &spec::Pool,
-    names: &Names,
+    discovery: &Discovery,
     registry: &mut Registry,
     named: &mut HashMap<ServerId, (u32, Option<u32>)>,
 ) -> Pool {
     let name: Arc<str> = pool.name.as_str().into();
     let mut servers: Vec<Arc<Server>> = Vec::new();
     for server in &pool.servers {
-        for (address, authority) in addresses(&server.address, names) {
+        for (address, authority) in addresses(&server.address, discovery) {
             let id = ServerId { pool: Arc::clone(&name), name: server.name.as_str().into(), address };
             named.insert(id.clone(), (server.weight, server.max_connections));
             servers.push(registry.server(&id, &authority, server.weight));
@@ -56,14 +56,16 @@ pub(super) fn pool(
     }
 }
 
-fn addresses(address: &spec::ServerAddress, names: &Names) -> Vec<(Address, String)> {
+fn addresses(address: &spec::ServerAddress, discovery: &Discovery) -> Vec<(Address, String)> {
     match address {
         spec::ServerAddress::Ip(address) => vec![(Address::Tcp(*address), address.to_string())],
         spec::ServerAddress::Unix(path) => vec![(Address::Unix(path.clone()), "localhost".to_owned())],
-        spec::ServerAddress::Name { host, port } => names
+        spec::ServerAddress::Name { host, port } => discovery
             .addresses(host)
             .iter()
             .map(|ip| (Address::Tcp((*ip, *port).into()), format!("{host}:{port}")))
             .collect(),
+        // Discovery has put their servers in their place.
+        spec::ServerAddress::Service(_) | spec::ServerAddress::File(_) => Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ mod attempts;
 mod canary;
 mod cli;
 mod config;
+mod discovery;
 mod drain;
 mod examples;
 mod fields;
