@@ -236,11 +236,12 @@ impl Peer {
 
     fn end(self, failure: Option<String>) {
         let Peer { number, reader, state } = self;
+        drop(reader);
+        // The handle is the last: whoever sees the connection gone from here can be sure that it is closed.
         state.with(|state| {
             state.failures.extend(failure);
             state.live.retain(|(known, _)| *known != number);
         });
-        drop(reader);
     }
 
     /// Reads a request and notes it; none if the connection ends instead.
