@@ -6,6 +6,7 @@
 //! - [`client`]: sends exact bytes, reads exactly one response
 //! - [`server`]: a backend that follows a script
 //! - [`absent`]: addresses where no server answers
+//! - [`nginx`]: a real server
 //! - [`names`]: a name server with answers that can change
 //! - [`program`]: the program under test
 //!
@@ -15,6 +16,7 @@ pub mod absent;
 pub mod client;
 pub mod message;
 pub mod names;
+pub mod nginx;
 pub mod program;
 pub mod server;
 pub mod socket;
@@ -24,6 +26,7 @@ pub use absent::{Hanging, Refusing};
 pub use client::{Client, Ending};
 pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::{Names, Way};
+pub use nginx::Nginx;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
 pub use wait::{PATIENCE, Shared, Signal};

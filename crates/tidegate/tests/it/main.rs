@@ -11,6 +11,7 @@ mod config;
 mod discovery;
 mod drain;
 mod examples;
+mod failures;
 mod fields;
 mod health;
 mod http1;

@@ -1,6 +1,6 @@
 //! What all tests share: how the program is started in front of scripted servers.
 
-use testkit::{Client, Hanging, Refusing, Request, Response, Server, Start, Tidegate};
+use testkit::{Client, Hanging, Nginx, Refusing, Request, Response, Server, Start, Tidegate};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -89,6 +89,12 @@ pub(crate) fn assert_serves(client: &mut Client) {
 }
 
 impl Place for Server {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
+impl Place for Nginx {
     fn place(&self) -> &str {
         self.address()
     }
