@@ -3,6 +3,7 @@
 //! A [`Section`] is a map with fixed keys, a [`Key`] one of them. Planned keys are known by name only: using one is a mistake
 //! with its own words, and neither schema nor reference mention it.
 
+mod balance;
 mod health;
 mod listener;
 mod matching;

@@ -11,6 +11,7 @@ use crate::shape::{Item, Map, Shape, Shaped, Value};
 use crate::spec::{AccessLog, Admin, Bind, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Shutdown, SiteId, Spec};
 
 mod address;
+mod balance;
 mod body;
 mod canary;
 mod ending;

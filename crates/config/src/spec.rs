@@ -14,12 +14,14 @@ use ipnet::IpNet;
 
 use crate::span::Span;
 
+mod balance;
 mod canary;
 mod health;
 mod matching;
 mod policy;
 mod tuning;
 
+pub use balance::{Algorithm, Balance};
 pub use canary::{Canary, Cohorts, Force};
 pub use health::{Health, HttpProbe, Probe};
 pub use matching::{
@@ -460,17 +462,6 @@ pub struct Breaker {
     pub requests: Option<u32>,
     /// Further tries.
     pub retries: Option<u32>,
-}
-
-/// How a pool chooses among its servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn, by weight.
-    RoundRobin,
-    /// Fewest requests in flight for its weight.
-    LeastRequests,
-    /// The less busy of two drawn by weight.
-    Random,
 }
 
 /// The Host that a pool's servers see.

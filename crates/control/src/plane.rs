@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use config::spec::{LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
 use observe::access::{Format, Log, Target};
+use proxy::balance::Balance;
 use proxy::pool::{Gate, Pool};
 use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
@@ -148,6 +149,14 @@ impl Plane {
         self.discovery = discovery;
         self.expanded = expanded;
         self.switch(compiled);
+    }
+
+    /// Runs by other weights of the same configuration, where algorithms have prepared something for the old ones.
+    pub fn reweigh(&mut self) {
+        if self.pools.iter().any(|pool| matches!(pool.balance, Balance::Hash { .. })) {
+            let discovery = std::mem::take(&mut self.discovery);
+            self.readdress(discovery);
+        }
     }
 
     /// Opens the access log's file anew, for whoever has moved it away.

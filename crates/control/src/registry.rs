@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use config::spec::Algorithm;
 use observe::stats::{ConnectionStats, RequestStats};
+use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
 use proxy::pool::{Gate, Server, ServerId};
 use proxy::seal::Seal;
@@ -20,6 +23,8 @@ pub struct Registry {
     pools: HashMap<String, (usize, Arc<Gate>)>,
     servers: HashMap<ServerId, Known>,
     routes: HashMap<(String, String), Arc<RequestStats>>,
+    crowds: HashMap<String, Arc<AtomicU32>>,
+    tables: Vec<(Algorithm, Vec<Member>, Prepared)>,
     /// The canaries.
     pub canaries: Canaries,
     next_slot: usize,
@@ -54,6 +59,8 @@ impl Registry {
             pools: HashMap::new(),
             servers: HashMap::new(),
             routes: HashMap::new(),
+            crowds: HashMap::new(),
+            tables: Vec::new(),
             canaries: Canaries::default(),
             next_slot: 0,
             seal: Arc::new(random_seal()),
@@ -93,6 +100,35 @@ impl Registry {
         (*key, Arc::clone(gate))
     }
 
+    /// Where the requests in flight at all servers of a pool are counted.
+    pub fn crowd(&mut self, pool: &str) -> Arc<AtomicU32> {
+        Arc::clone(self.crowds.entry(pool.to_owned()).or_default())
+    }
+
+    /// What an algorithm has prepared for these members: made once for as long as anybody chooses by it.
+    pub fn prepared(
+        &mut self,
+        algorithm: Algorithm,
+        members: Vec<Member>,
+        make: impl FnOnce(&[Member]) -> Prepared,
+    ) -> Prepared {
+        let same = |table: &&(Algorithm, Vec<Member>, Prepared)| table.0 == algorithm && table.1 == members;
+        if let Some((_, _, prepared)) = self.tables.iter().find(same) {
+            return prepared.clone();
+        }
+        let prepared = make(&members);
+        self.tables.push((algorithm, members, prepared.clone()));
+        prepared
+    }
+
+    /// The weight that a server will have once a configuration that says this one is in force.
+    pub fn weight_to_be(&self, server: &Server, said: u32) -> u32 {
+        match self.servers.get(&server.id) {
+            Some(known) if known.weight == said => known.server.weight(),
+            _ => said,
+        }
+    }
+
     /// The counters of a listener's route.
     pub fn route(&mut self, listener: &str, route: &str) -> Arc<RequestStats> {
         let workers = self.workers;
@@ -128,6 +164,7 @@ impl Registry {
 
     /// Makes the servers what the new configuration says. Those that it does not name are retired, and forgotten later.
     pub fn commit(&mut self, named: &HashMap<ServerId, (u32, Option<u32>)>, now: Instant) {
+        self.tables.retain(|(_, _, prepared)| prepared.is_shared());
         self.servers.retain(|id, known| match named.get(id) {
             Some((weight, max_connections)) => {
                 if known.weight != *weight {

@@ -12,7 +12,7 @@ use http::Conn;
 
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
-use crate::pool::{Lease, Server};
+use crate::pool::{Counted, Lease, Server};
 use crate::relay::Stop;
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
@@ -53,7 +53,7 @@ pub(crate) struct Tunnel {
 }
 
 /// A lease whose server counts a request in flight for as long as this lives.
-struct Busy(Option<Lease>);
+struct Busy(Option<(Lease, Counted)>);
 
 /// Sends the request and waits for the head of its response, trying again where that is safe.
 pub(crate) async fn attempt(
@@ -168,14 +168,13 @@ fn bad_response(x: &mut Exchange, reason: &'static str) -> Fault {
 const GONE: Fault = Fault::client(Kind::ClientGone);
 
 impl Upstream {
-    fn new(conn: Conn, lease: Lease, reused: bool) -> Upstream {
-        lease.server().request_began();
-        Upstream { conn, busy: Busy(Some(lease)), reused, surplus: None }
+    fn new(conn: Conn, busy: Busy, reused: bool) -> Upstream {
+        Upstream { conn, busy, reused, surplus: None }
     }
 
     /// The server.
     pub(crate) fn server(&self) -> Option<&Arc<Server>> {
-        self.busy.0.as_ref().map(Lease::server)
+        self.busy.server()
     }
 
     /// The connection and the right to it, once the request is done.
@@ -186,9 +185,18 @@ impl Upstream {
 }
 
 impl Busy {
+    fn begin(lease: Lease) -> Busy {
+        let counted = lease.server().request_began();
+        Busy(Some((lease, counted)))
+    }
+
+    fn server(&self) -> Option<&Arc<Server>> {
+        self.0.as_ref().map(|(lease, _)| lease.server())
+    }
+
     fn finish(&mut self) -> Option<Lease> {
-        let lease = self.0.take()?;
-        lease.server().request_ended();
+        let (lease, counted) = self.0.take()?;
+        lease.server().request_ended(counted);
         Some(lease)
     }
 }

@@ -356,6 +356,7 @@ impl Facts {
             head,
             host: &self.host,
             path: &self.path,
+            query: self.query.as_deref(),
             captures: &self.captures,
             client: self.client,
             peer: self.peer.ip(),

@@ -1,5 +1,6 @@
 //! The keys of pools, and of what the nearest level decides.
 
+use super::balance::BALANCE_KEY;
 use super::health::HEALTH;
 use super::{Key, Section, Type, live, planned};
 
@@ -14,18 +15,7 @@ pub(crate) static POOL: Section = Section::new(
         )
         .required()
         .own(),
-        Key::new(
-            "balance",
-            Type::Word(&[
-                live("least_requests"),
-                live("round_robin"),
-                live("random"),
-                planned("least_connections"),
-                planned("maglev"),
-            ]),
-            "How to choose: fewest requests in flight for its weight, in turn by weight, or the less busy of two drawn by weight.",
-        )
-        .default("least_requests"),
+        BALANCE_KEY,
         Key::new("queue", Type::Section(&QUEUE), "Who waits while every server is at its `max_connections`.").filled(),
         Key::new("circuit_breaker", Type::Section(&CIRCUIT_BREAKER), "How much may be under way in this pool at a time."),
         Key::new(

@@ -6,7 +6,7 @@ use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
 use crate::span::Span;
-use crate::spec::{Balance, Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress};
+use crate::spec::{Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress};
 
 impl<'a> Lower<'a, '_> {
     /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
@@ -71,17 +71,14 @@ impl<'a> Lower<'a, '_> {
         }
         let pooled_timeout = map.map("timeouts").and_then(|times| self.time(times, "pooled"));
         let host = self.pool_host(map);
+        let balance = self.balance(map);
         let health = map.map("health").and_then(|health| self.health(health));
         Some(Pool {
             name: name.to_owned(),
             span: span.clone(),
             implicit: false,
             servers: Vec::new(),
-            balance: match map.fixed("balance")? {
-                "round_robin" => Balance::RoundRobin,
-                "random" => Balance::Random,
-                _ => Balance::LeastRequests,
-            },
+            balance: balance?,
             breaker: map.map("circuit_breaker").map(breaker).unwrap_or_default(),
             queue_length: queue?.small("length")?,
             pooled_timeout: pooled_timeout?,

@@ -128,6 +128,7 @@ fn selector(name: &str) -> Result<Selector, String> {
         "peer_ip" => return Ok(Selector::PeerIp),
         "host" => return Ok(Selector::Host),
         "path" => return Ok(Selector::Path),
+        "uri" => return Ok(Selector::Uri),
         "method" => return Ok(Selector::Method),
         "request_id" => return Ok(Selector::RequestId),
         _ => {}
@@ -146,6 +147,7 @@ fn selector(name: &str) -> Result<Selector, String> {
                 "peer_ip",
                 "host",
                 "path",
+                "uri",
                 "method",
                 "request_id",
                 "header.NAME",

@@ -86,6 +86,8 @@ pub enum Selector {
     Host,
     /// The normalized path.
     Path,
+    /// Path and query as the client asked for them, the path normalized.
+    Uri,
     /// The method.
     Method,
     /// The id of this request in the log.

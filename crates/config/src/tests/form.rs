@@ -115,10 +115,10 @@ pools:
     assert_eq!(spec.pools[1].timeouts.connect, Some(seconds(4)));
     assert_eq!((spec.pools[1].pooled_timeout, spec.pools[1].retries.extra), (seconds(9), Some(3)));
     assert_eq!(
-        (spec.pools[0].balance, spec.pools[1].balance),
-        (crate::spec::Balance::Random, crate::spec::Balance::RoundRobin)
+        (spec.pools[0].balance.algorithm, spec.pools[1].balance.algorithm),
+        (crate::spec::Algorithm::Random, crate::spec::Algorithm::RoundRobin)
     );
-    assert!(spec.pools[2].implicit && spec.pools[2].balance == crate::spec::Balance::Random);
+    assert!(spec.pools[2].implicit && spec.pools[2].balance.algorithm == crate::spec::Algorithm::Random);
     assert_eq!(spec.listeners[0].head.fields, 7);
     let Serves::Routes(routes) = &spec.listeners[0].serves else { panic!("routes") };
     assert_eq!((routes[0].timeouts.total, routes[0].timeouts.response), (Some(seconds(8)), Some(seconds(2))));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{mistake, ok};
-use crate::spec::{Balance, PoolHost, Retries, RetryIf, ServerAddress, Timeouts};
+use crate::spec::{Algorithm, PoolHost, Retries, RetryIf, ServerAddress, Timeouts};
 
 fn pool(text: &str) -> crate::spec::Pool {
     ok(&format!("listeners: {{a: {{bind: ':1', to: p}}}}\npools: {{p: {text}}}")).pools.remove(0)
@@ -22,7 +22,7 @@ fn servers_are_a_list_or_a_map_of_names() {
     assert_eq!(listed.servers[2].address, ServerAddress::Unix("/nowhere/s".into()));
     let named = pool("{servers: {a: 'h:1', b: {address: 'h:2'}}, balance: round_robin}");
     assert_eq!((named.servers[0].name.as_str(), named.servers[1].name.as_str()), ("a", "b"));
-    assert_eq!(named.balance, Balance::RoundRobin);
+    assert_eq!(named.balance.algorithm, Algorithm::RoundRobin);
     assert_eq!(listed.servers[0].span.to_string(), "t.yaml:2:13");
     for (text, wanted) in [
         ("[]", "is an empty list"),
@@ -33,7 +33,6 @@ fn servers_are_a_list_or_a_map_of_names() {
         ("['h:1', 'h:1']", "stands twice"),
         ("['1.2.3:1']", "is no IP address"),
         ("['h:99999']", "is no port"),
-        ("{servers: 'h:1', balance: maglev}", "`maglev` is planned"),
         ("{servers: 'h:1', protocol: h2}", "`h2` is planned"),
     ] {
         let said = wrong_pool(text);

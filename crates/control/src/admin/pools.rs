@@ -73,6 +73,9 @@ pub(super) fn change(desk: &Desk, pool: &str, server: &str, ask: &Ask<'_>) -> Re
         // Whoever waits for a server of this pool may find one now.
         found.gate.stir();
     }
+    if wanted.weight.is_some() {
+        desk.process.plane.borrow_mut().reweigh();
+    }
     show_server(desk, pool, server)
 }
 
@@ -159,11 +162,7 @@ fn show_pool(said: &spec::Pool, pool: &Pool, health: &Health, recent: &mut Recen
     let servers = said.servers.iter().map(|server| server_of(server, &addresses(pool, server), health, recent, now));
     json!({
         "name": said.name,
-        "balance": match said.balance {
-            spec::Balance::RoundRobin => "round_robin",
-            spec::Balance::LeastRequests => "least_requests",
-            spec::Balance::Random => "random",
-        },
+        "balance": said.balance.algorithm.word(),
         "queue": { "waiting": pool.gate.waiting(), "length": said.queue_length },
         "servers": servers.collect::<Value>(),
     })

@@ -2,6 +2,7 @@
 //!
 //! Nothing here touches a socket or a running server: [`plane`](crate::plane) commits what is compiled here.
 
+mod balance;
 mod matching;
 mod policies;
 mod pools;

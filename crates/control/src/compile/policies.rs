@@ -40,6 +40,7 @@ pub(super) fn selector(selector: &spec::Selector) -> Selector {
         spec::Selector::PeerIp => Selector::PeerIp,
         spec::Selector::Host => Selector::Host,
         spec::Selector::Path => Selector::Path,
+        spec::Selector::Uri => Selector::Uri,
         spec::Selector::Method => Selector::Method,
         spec::Selector::RequestId => Selector::RequestId,
         spec::Selector::Header(name) => Selector::Header(name.as_str().into()),

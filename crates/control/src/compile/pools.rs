@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use config::spec;
 use net::Address;
-use proxy::balance::Balance;
 use proxy::pool::{Breaker, HostRule, Pool, Server, ServerId};
 
+use super::balance;
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 
@@ -31,16 +31,17 @@ pub(super) fn pool(
     // One order for all workers and processes, whatever order a resolver answers in.
     servers.sort_by(|one, other| one.id.cmp(&other.id));
     servers.dedup_by(|one, other| one.id == other.id);
+    let weights: Vec<u32> = servers
+        .iter()
+        .map(|server| registry.weight_to_be(server, named.get(&server.id).map_or(1, |(weight, _)| *weight)))
+        .collect();
+    let balance = balance::balance(pool, &servers, &weights, registry);
     let (key, gate) = registry.pool(&pool.name);
     Pool {
         name,
         key,
         servers,
-        balance: match pool.balance {
-            spec::Balance::RoundRobin => Balance::RoundRobin,
-            spec::Balance::LeastRequests => Balance::LeastRequests,
-            spec::Balance::Random => Balance::Random,
-        },
+        balance,
         host: match &pool.host {
             spec::PoolHost::Client => HostRule::Client,
             spec::PoolHost::Server => HostRule::Server,

@@ -12,8 +12,8 @@ use net::dial::{dial, is_shortage};
 use net::stream::Peek;
 
 use super::send::is_client_gone;
-use super::{GONE, Upstream, begin_try, bounded, expired, within_try};
-use crate::balance;
+use super::{Busy, GONE, Upstream, begin_try, bounded, expired, within_try};
+use crate::balance::{self, Wish};
 use crate::exchange::Exchange;
 use crate::pool::{Grant, Lease, Parked, Pool, Server, warm};
 use crate::session::Session;
@@ -38,8 +38,12 @@ pub(super) async fn checkout(
     {
         return connect(session, x, route, arm, lease).await;
     }
-    let choice =
-        if pool.limited && pool.gate.waiting() > 0 { Choice::Saturated } else { choose(&session.worker, pool, tried) };
+    let wish = pool.balance.wish(|| x.facts.view(&x.request));
+    let choice = if pool.limited && pool.gate.waiting() > 0 {
+        Choice::Saturated
+    } else {
+        choose(&session.worker, pool, wish, tried)
+    };
     match choice {
         Choice::None => Err(Fault::proxy(Kind::NoServer)),
         Choice::Idle(number, parked) => {
@@ -47,13 +51,13 @@ pub(super) async fn checkout(
             if pool.warm > 0 {
                 warm::keep(&session.worker, pool, parked.lease.server());
             }
-            Ok(Upstream::new(parked.conn, parked.lease, true))
+            Ok(Upstream::new(parked.conn, Busy::begin(parked.lease), true))
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
             connect(session, x, route, arm, lease).await
         }
-        Choice::Saturated => queue(session, x, route, arm).await,
+        Choice::Saturated => queue(session, x, route, arm, wish).await,
     }
 }
 
@@ -71,7 +75,7 @@ enum Choice {
 /// Servers that are well and untried come first, then untried ones that are paused or ejected: one of them may have come
 /// back, and the ones that were tried have just failed. With all of them tried, it is well ones again, then any. A server
 /// that active checks call down gets nothing.
-fn choose(worker: &Worker, pool: &Pool, tried: &[usize]) -> Choice {
+fn choose(worker: &Worker, pool: &Pool, wish: Wish, tried: &[usize]) -> Choice {
     let untried = |server: &Server| !tried.contains(&server.slot);
     let tiers: [&dyn Fn(&Server) -> bool; 4] = [
         &|server| server.is_usable() && untried(server),
@@ -83,7 +87,7 @@ fn choose(worker: &Worker, pool: &Pool, tried: &[usize]) -> Choice {
     for tier in first {
         // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
         for _ in 0..pool.servers.len().max(1) {
-            let Some(number) = pick(worker, pool, tier) else { break };
+            let Some(number) = pick(worker, pool, wish, tier) else { break };
             let server = &pool.servers[number];
             if let Some(parked) = worker.idle.take(server) {
                 return Choice::Idle(number, parked);
@@ -104,7 +108,7 @@ fn may_be_back(server: &Server) -> bool {
     server.is_wanted() && !server.is_checked_down()
 }
 
-fn pick(worker: &Worker, pool: &Pool, tier: &dyn Fn(&Server) -> bool) -> Option<usize> {
+fn pick(worker: &Worker, pool: &Pool, wish: Wish, tier: &dyn Fn(&Server) -> bool) -> Option<usize> {
     let has_room = |server: &Server| {
         !pool.limited
             || worker.idle.has(server)
@@ -112,12 +116,18 @@ fn pick(worker: &Worker, pool: &Pool, tier: &dyn Fn(&Server) -> bool) -> Option<
     };
     let allowed = |server: &Server| tier(server) && has_room(server);
     worker.with_cursor(pool.key, |cursor| {
-        balance::pick(pool.balance, &pool.servers, cursor, &mut worker.random.borrow_mut(), allowed)
+        balance::pick(&pool.balance, &pool.servers, wish, cursor, &mut worker.random.borrow_mut(), allowed)
     })
 }
 
 /// Waits for a server below its limit, in the order of arrival across all workers.
-async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm) -> Result<Upstream, Fault> {
+async fn queue(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    wish: Wish,
+) -> Result<Upstream, Fault> {
     let pool = &arm.pool;
     let began = Instant::now();
     let patience = bounded(x, route, arm.timeouts.queue);
@@ -139,7 +149,7 @@ async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
         .await;
         drop(waiting);
         match granted {
-            Ok(Grant::Again) => match choose(&session.worker, pool, &[]) {
+            Ok(Grant::Again) => match choose(&session.worker, pool, wish, &[]) {
                 Choice::Saturated => {}
                 Choice::None => break Err(Fault::proxy(Kind::NoServer)),
                 Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
@@ -158,7 +168,7 @@ async fn queue(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
     let (lease, conn) = result?;
     x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
     match conn {
-        Some(conn) => Ok(Upstream::new(conn, lease, true)),
+        Some(conn) => Ok(Upstream::new(conn, Busy::begin(lease), true)),
         None => connect(session, x, route, arm, lease).await,
     }
 }
@@ -183,10 +193,13 @@ async fn connect(
     arm: &Arm,
     lease: Lease,
 ) -> Result<Upstream, Fault> {
+    let server = Arc::clone(lease.server());
+    // It counts from here: connects that hang are load, too.
+    let busy = Busy::begin(lease);
     let began = Instant::now();
     session.timer.arm(began, within_try(x, route, arm.timeouts.connect));
     let dialled = {
-        let mut dialling = pin!(dial(&lease.server().id.address));
+        let mut dialling = pin!(dial(&server.id.address));
         poll_fn(|cx| {
             if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(dialled));
@@ -200,11 +213,10 @@ async fn connect(
         .await
     };
     x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
-    let server = lease.server();
     match dialled {
         Ok(Ok(stream)) => {
             server.connect_succeeded();
-            Ok(Upstream::new(Conn::new(stream), lease, false))
+            Ok(Upstream::new(Conn::new(stream), busy, false))
         }
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
         Ok(Err(_)) => {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use base::{Fault, Kind, Retry};
+use base::{Fault, Kind, Retry, Side};
 use http::ReadError;
 use net::stream::Peek;
 use wire::h1::{self, Asked};
@@ -42,7 +42,7 @@ pub(super) async fn send(
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
     let gap = if sends { bounded(x, route, route.request_body) } else { within_try(x, route, arm.timeouts.response) };
     session.timer.arm(sent_at, gap);
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         if !begun {
             begun = true;
             let mut out = session.worker.out();
@@ -116,7 +116,13 @@ pub(super) async fn send(
             Fault::client(Kind::BodyTimeout)
         }))
     })
-    .await
+    .await;
+    // What a client did wrong says nothing of the server.
+    let is_telling = ended.is_ok() || ended.is_err_and(|fault| fault.side != Side::Client);
+    if let Some(server) = upstream.server().filter(|server| is_telling && server.is_latency_followed()) {
+        server.answered(sent_at.elapsed(), Instant::now());
+    }
+    ended
 }
 
 /// Makes Host what this server should see.

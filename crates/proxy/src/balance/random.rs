@@ -1,8 +1,8 @@
-//! Power of two choices (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 1996): two servers are
-//! drawn by weight, and the one with fewer requests in flight is taken.
+//! Random: each server is as likely as its weight says, whatever it is doing. HAProxy's `random(1)`.
 
 use std::sync::Arc;
 
+use super::draw;
 use crate::pool::Server;
 
 pub(super) fn pick(
@@ -10,51 +10,40 @@ pub(super) fn pick(
     random: &mut fastrand::Rng,
     allowed: impl Fn(&Server) -> bool,
 ) -> Option<usize> {
-    let total: u64 = servers.iter().filter(|server| allowed(server)).map(|server| server.share()).sum();
-    if total == 0 {
-        return servers.iter().position(|server| allowed(server));
-    }
-    let mut draw = || {
-        let mut at = random.u64(0..total);
-        servers.iter().position(|server| {
-            if !allowed(server) {
-                return false;
-            }
-            let share = server.share();
-            if at < share {
-                return true;
-            }
-            at -= share;
-            false
-        })
-    };
-    let (first, second) = (draw()?, draw()?);
-    let busier = servers[second].in_flight() < servers[first].in_flight();
-    Some(if busier { second } else { first })
+    draw::one(servers, draw::total(servers, &allowed), random, &allowed)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::balance::fixture::servers;
 
-    #[test]
-    fn draws_follow_weights() {
-        let servers = servers(&[1, 3]);
-        let mut random = fastrand::Rng::with_seed(7);
-        let hits = (0..100_000).filter(|_| pick(&servers, &mut random, |_| true) == Some(1)).count();
-        assert!((74_000..76_000).contains(&hits), "{hits}");
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
 
-    #[test]
-    fn the_less_busy_of_two_is_taken() {
-        let servers = servers(&[1, 1]);
-        for _ in 0..10 {
-            servers[0].request_began();
+        /// Within one percentage point of the weights, among those that are allowed.
+        #[test]
+        fn draws_follow_weights(
+            weights in prop::collection::vec(1..100_u32, 1..8), banned in any::<u8>(), seed in any::<u64>(),
+        ) {
+            const DRAWS: u32 = 100_000;
+            let servers = servers(&weights);
+            let allowed = |number: usize| banned & (1 << number) == 0;
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut hits = vec![0_u32; servers.len()];
+            for _ in 0..DRAWS {
+                match pick(&servers, &mut random, |server| allowed(server.slot)) {
+                    Some(number) => hits[number] += 1,
+                    None => prop_assert!((0..servers.len()).all(|number| !allowed(number))),
+                }
+            }
+            let total: u32 = (0..servers.len()).filter(|number| allowed(*number)).map(|number| weights[number]).sum();
+            for (number, hits) in hits.iter().enumerate() {
+                let wanted = if allowed(number) { f64::from(weights[number]) / f64::from(total) } else { 0.0 };
+                prop_assert!((f64::from(*hits) / f64::from(DRAWS) - wanted).abs() < 0.01, "{number}: {hits}");
+            }
         }
-        let mut random = fastrand::Rng::with_seed(7);
-        let hits = (0..10_000).filter(|_| pick(&servers, &mut random, |_| true) == Some(1)).count();
-        // Only if both draws are the busy one is it taken: one time in four.
-        assert!((7_300..7_700).contains(&hits), "{hits}");
     }
 }

@@ -64,6 +64,8 @@ pub(super) fn pick(servers: &[Arc<Server>], cursor: &mut Cursor, allowed: impl F
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::balance::fixture::servers;
 
@@ -76,6 +78,28 @@ mod tests {
             assert_eq!(picks.iter().filter(|pick| **pick == 0).count(), 5);
             assert_eq!(picks.iter().filter(|pick| **pick == 1).count(), 1);
             assert!(picks.windows(5).all(|run| run.iter().any(|pick| *pick != 0)), "{picks:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the weights, wherever a worker starts, and whoever is out: over each cycle everybody is picked as often as
+        /// their weight says.
+        #[test]
+        fn any_weights_are_exact_over_every_cycle(
+            weights in prop::collection::vec(1..30_u32, 1..8), worker in 0..9_usize, banned in any::<u8>(),
+        ) {
+            let servers = servers(&weights);
+            let allowed = |number: usize| banned & (1 << number) == 0;
+            let wanted: Vec<u32> = (0..weights.len()).map(|number| if allowed(number) { weights[number] } else { 0 }).collect();
+            let mut cursor = Cursor::of(worker);
+            for _ in 0..3 {
+                let mut counts = vec![0; weights.len()];
+                for _ in 0..wanted.iter().sum() {
+                    let number = pick(&servers, &mut cursor, |server| allowed(server.slot)).expect("a server");
+                    counts[number] += 1;
+                }
+                prop_assert_eq!(&counts, &wanted);
+            }
         }
     }
 

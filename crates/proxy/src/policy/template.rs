@@ -1,5 +1,6 @@
 //! Text with places to fill in from the live request: the one grammar of `${…}`, `*` and `$1`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use base::ids::RequestId;
@@ -38,6 +39,8 @@ pub enum Selector {
     Host,
     /// The path in its normal form, before any rewriting.
     Path,
+    /// Path and query as the client asked for them, the path in its normal form.
+    Uri,
     /// The method.
     Method,
     /// The request's id in the log.
@@ -59,6 +62,8 @@ pub struct View<'a> {
     pub host: &'a [u8],
     /// The path that was matched.
     pub path: &'a [u8],
+    /// The query that the client sent.
+    pub query: Option<&'a [u8]>,
     /// What the path's pattern left over.
     pub captures: &'a Captures,
     /// The client.
@@ -87,24 +92,29 @@ impl Template {
 }
 
 impl Selector {
+    /// What it is in this request; nothing if it is not there.
+    pub(crate) fn find<'a>(&'a self, view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+        Some(match self {
+            Selector::ClientIp => Cow::Owned(view.client.to_string().into_bytes()),
+            Selector::PeerIp => Cow::Owned(view.peer.to_string().into_bytes()),
+            Selector::Host => Cow::Borrowed(view.host),
+            Selector::Path => Cow::Borrowed(view.path),
+            Selector::Uri => match view.query {
+                None => Cow::Borrowed(view.path),
+                Some(query) => Cow::Owned([view.path, b"?", query].concat()),
+            },
+            Selector::Method => Cow::Borrowed(view.head.method_text()),
+            Selector::RequestId => Cow::Owned(view.id.hex().to_vec()),
+            Selector::Header(name) => Cow::Borrowed(view.head.value(name.as_bytes())?),
+            Selector::Cookie(name) => Cow::Borrowed(crate::route::cookie(view.head, name.as_bytes())?),
+            Selector::Query(name) => crate::route::query(view.head, name.as_bytes())?,
+        })
+    }
+
     /// Appends what the request has there.
     pub(crate) fn show(&self, view: &View<'_>, out: &mut Vec<u8>) {
         let from = out.len();
-        match self {
-            Selector::ClientIp => out.extend_from_slice(view.client.to_string().as_bytes()),
-            Selector::PeerIp => out.extend_from_slice(view.peer.to_string().as_bytes()),
-            Selector::Host => out.extend_from_slice(view.host),
-            Selector::Path => out.extend_from_slice(view.path),
-            Selector::Method => out.extend_from_slice(view.head.method_text()),
-            Selector::RequestId => out.extend_from_slice(&view.id.hex()),
-            Selector::Header(name) => out.extend_from_slice(view.head.value(name.as_bytes()).unwrap_or_default()),
-            Selector::Cookie(name) => {
-                out.extend_from_slice(crate::route::cookie(view.head, name.as_bytes()).unwrap_or_default());
-            }
-            Selector::Query(name) => {
-                out.extend_from_slice(&crate::route::query(view.head, name.as_bytes()).unwrap_or_default());
-            }
-        }
+        out.extend_from_slice(&self.find(view).unwrap_or_default());
         if out[from..].iter().any(u8::is_ascii_control) {
             let kept: Vec<u8> = out[from..].iter().copied().filter(|byte| !byte.is_ascii_control()).collect();
             out.truncate(from);

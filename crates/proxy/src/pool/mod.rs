@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use limit::{Limit, Met};
+pub(crate) use server::Counted;
 pub use server::{Lease, Server, ServerId, WHOLE};
 pub use tally::Entry;
 pub(crate) use warm::Warm;

@@ -1,13 +1,15 @@
 //! One server: what it is, and what all workers know of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use net::Address;
 use observe::stats::RequestStats;
 
 use super::Gate;
 use super::standing::{Reason, Standing};
+use crate::balance::Latency;
 
 /// The identity of a server: state is kept by it over reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +43,9 @@ pub struct Server {
     in_flight: AtomicU32,
     open: AtomicU32,
     idle: AtomicU32,
+    latency: Latency,
+    /// Requests in flight at all servers of its pool; there once an algorithm has asked for it.
+    crowd: OnceLock<Arc<AtomicU32>>,
 }
 
 /// A right to hold one connection to a server. Dropping it lets the next waiter have one.
@@ -54,6 +59,11 @@ pub struct Lease {
 
 /// How much finer than a weight a share is: a weight of 1 is a share of this.
 pub const WHOLE: u32 = 1 << 10;
+
+/// Whether a request in flight was counted for its pool, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Counted(bool);
 
 impl Server {
     /// A server that nothing is known of.
@@ -72,6 +82,8 @@ impl Server {
             in_flight: AtomicU32::new(0),
             open: AtomicU32::new(0),
             idle: AtomicU32::new(0),
+            latency: Latency::default(),
+            crowd: OnceLock::new(),
         }
     }
 
@@ -148,6 +160,37 @@ impl Server {
     /// Connections to it, busy and idle.
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections to it that carry a request or are being opened.
+    pub fn busy(&self) -> u32 {
+        self.open().saturating_sub(self.idle.load(Ordering::Relaxed))
+    }
+
+    /// Begins to keep an average of its latency.
+    pub fn follow_latency(&self) {
+        self.latency.follow();
+    }
+
+    /// Whether [`Server::answered`] has anything to do.
+    pub(crate) fn is_latency_followed(&self) -> bool {
+        self.latency.is_followed()
+    }
+
+    /// It has taken this long for an answer, or has failed to give one.
+    pub(crate) fn answered(&self, took: Duration, now: Instant) {
+        self.latency.observe(took, now);
+    }
+
+    /// The latency that is expected of it, in microseconds; 0 if nothing is known.
+    pub(crate) fn expected_latency(&self, now: Option<Instant>) -> f64 {
+        self.latency.expected(now)
+    }
+
+    /// Counts its requests for the pool, too, from now on.
+    pub fn count_for(&self, crowd: &Arc<AtomicU32>) {
+        // A pool keeps its count for as long as it has its name, so there never is another one.
+        let _ = self.crowd.set(Arc::clone(crowd));
     }
 
     /// Whether new requests may go to it: it is wanted, and neither failed connects nor active checks nor its answers speak
@@ -234,12 +277,20 @@ impl Server {
         self.idle.fetch_sub(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn request_began(&self) {
+    pub(crate) fn request_began(&self) -> Counted {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let crowd = self.crowd.get();
+        if let Some(crowd) = crowd {
+            crowd.fetch_add(1, Ordering::Relaxed);
+        }
+        Counted(crowd.is_some())
     }
 
-    pub(crate) fn request_ended(&self) {
+    pub(crate) fn request_ended(&self, counted: Counted) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(crowd) = self.crowd.get().filter(|_| counted.0) {
+            crowd.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

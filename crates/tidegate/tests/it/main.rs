@@ -5,6 +5,7 @@ mod support;
 mod admin;
 mod attacks;
 mod attempts;
+mod balance;
 mod canary;
 mod cli;
 mod config;

@@ -1,6 +1,8 @@
 //! The keys of pools and servers, but for those of the levels.
 
-use testkit::{Folder, Server, Signal, Start, ok};
+use std::sync::Arc;
+
+use testkit::{Folder, Server, Shared, Signal, Start, ok};
 
 use super::{Case, assert_refused, fate};
 use crate::support::{BINARY, before_pool, config, get, seen, start};
@@ -19,7 +21,9 @@ pub(super) const CASES: &[Case] = &[
         ],
         circuit_breaker,
     ),
-    (&["pools.*.balance"], balance),
+    (&["pools.*.balance", "pools.*.balance.algorithm"], balance),
+    (&["pools.*.balance.hash"], hash),
+    (&["pools.*.balance.balance_factor"], balance_factor),
     (&["pools.*.host"], host),
     (&["pools.*.protocol"], protocol),
     (&["pools.*.timeouts.pooled"], pooled),
@@ -82,11 +86,22 @@ pools: { app: { servers: [{ address: @APP, max_connections: 1 }], queue: { lengt
     assert_eq!(fate(&tidegate, "/a"), (503, "queue_full".to_owned()));
 }
 
-/// One of two servers is busy. Who only counts turns does not care; who looks at all prefers the other; who looks at two
-/// draws finds the busy one twice, one time in four.
+/// One of two servers is busy. Who only counts turns or asks the dice does not care; who looks at all prefers the other;
+/// who looks at two draws finds the busy one twice, one time in four; who hashes or takes the first stays with it.
 fn balance() {
     const REQUESTS: usize = 200;
-    for (balance, busy) in [("round_robin", 100..=100), ("least_requests", 0..=0), ("random", 1..=99)] {
+    for (balance, busy) in [
+        ("round_robin", 100..=100),
+        ("least_requests", 0..=0),
+        ("least_connections", 0..=0),
+        ("peak_ewma", 0..=0),
+        ("random", 60..=140),
+        ("power_of_two", 15..=85),
+        ("first", 200..=200),
+        ("source", 200..=200),
+        ("maglev", 200..=200),
+        ("{ algorithm: ring_hash }", 200..=200),
+    ] {
         let is_held = Signal::new();
         let server = || {
             let is_held = is_held.clone();
@@ -117,6 +132,56 @@ fn balance() {
         let (holder, other) = if holds(&one) { (one, two) } else { (two, one) };
         let counts = (holder.requests().len() - 1, other.requests().len());
         assert!(busy.contains(&counts.0) && counts.0 + counts.1 == REQUESTS, "{balance}: {counts:?}");
+    }
+}
+
+/// The server that answered each of these requests.
+fn chosen(tidegate: &testkit::Tidegate, requests: impl Iterator<Item = String>) -> Vec<String> {
+    let mut client = tidegate.client();
+    requests.map(|request| client.ask(request).text()).collect()
+}
+
+/// One client, many keys: without the key all would go to one server.
+fn hash() {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@ONE, @TWO], balance: { algorithm: maglev, hash: [header.x-user, query.user] } } }
+";
+    let tidegate = start(text, &[("ONE", &one), ("TWO", &two)]);
+    let by_header = chosen(&tidegate, (0..40).map(|user| get("/", &format!("X-User: {user}\r\n"))));
+    let by_query = chosen(&tidegate, (0..40).map(|user| get(&format!("/?user={user}"), "")));
+    assert!(by_header.iter().any(|name| name == "one") && by_header.iter().any(|name| name == "two"));
+    assert_eq!(by_header, by_query);
+    let by_client = chosen(&tidegate, (0..40).map(|page| get(&format!("/{page}"), "")));
+    assert!(by_client.iter().all(|name| *name == by_client[0]));
+}
+
+/// All requests have one hash, and none of them ends.
+fn balance_factor() {
+    for algorithm in ["maglev", "ring_hash"] {
+        let placed = Arc::new(Shared::new(0));
+        let server = || {
+            let placed = Arc::clone(&placed);
+            Server::script(move |peer| {
+                peer.request();
+                placed.with(|count| *count += 1);
+                peer.hang();
+            })
+        };
+        let (one, two) = (server(), server());
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {{ servers: [@ONE, @TWO], \
+             balance: {{ algorithm: {algorithm}, balance_factor: 125 }} }} }}\n"
+        );
+        let tidegate = start(&text, &[("ONE", &one), ("TWO", &two)]);
+        let mut clients: Vec<_> = (0..8).map(|_| tidegate.client()).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(get("/", ""));
+            placed.until("a request at a server", |count| (*count > number).then_some(()));
+        }
+        let counts = [one.requests().len(), two.requests().len()];
+        assert!(counts == [3, 5] || counts == [5, 3], "{algorithm}: {counts:?}");
     }
 }
 
