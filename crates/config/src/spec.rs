@@ -29,7 +29,7 @@ pub use matching::{
     ValueMatch,
 };
 pub use policy::{HeaderEdits, Headers, Part, Policy, PolicyKind, Rewrite, Selector, Template};
-pub use tuning::{Backoff, Limits, Retries, RetryIf, Timeouts};
+pub use tuning::{Backoff, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -294,6 +294,8 @@ pub struct Site {
     /// Its routes; an ending of its own is one route without a match.
     pub routes: Vec<Route>,
     /// The site's level of what the nearest decides.
+    pub priority: Option<Priority>,
+    /// The site's level of what the nearest decides.
     pub timeouts: Timeouts,
     /// The site's level of what the nearest decides.
     pub retries: Retries,
@@ -325,6 +327,8 @@ pub struct Route {
     pub uses: Vec<PolicyId>,
     /// What it does.
     pub ending: Ending,
+    /// The route's level of what the nearest decides.
+    pub priority: Option<Priority>,
     /// The route's level of what the nearest decides.
     pub timeouts: Timeouts,
     /// The route's level of what the nearest decides.

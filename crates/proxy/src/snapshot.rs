@@ -9,7 +9,7 @@ use wire::h1::Limits;
 
 use crate::canary::Canary;
 use crate::policy::{Policy, Template};
-use crate::pool::Pool;
+use crate::pool::{Pool, Priority};
 use crate::route::Table;
 
 /// Everything a worker needs to serve.
@@ -86,6 +86,8 @@ pub struct Route {
     pub request_body: Duration,
     /// From head to the end of the response.
     pub total: Option<Duration>,
+    /// Who is served first of those that wait for a server.
+    pub priority: Priority,
     /// Its requests.
     pub stats: Arc<RequestStats>,
 }

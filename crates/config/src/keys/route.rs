@@ -63,6 +63,7 @@ pub(super) static ROUTE: Section = Section::new(
         DENY_KEY,
         // Not `ROUTES`: a constant may not be part of the static that it refers to.
         Key::new("routes", Type::List(&ONE_ROUTE), ROUTES_DOC).own(),
+        PRIORITY,
         TIMEOUTS_KEY,
         RETRIES_KEY,
         LIMITS_KEY,
@@ -89,12 +90,20 @@ pub(super) static SITE: Section = Section::new(
         REDIRECT_KEY,
         RESPOND_KEY,
         DENY_KEY,
+        PRIORITY,
         TIMEOUTS_KEY,
         RETRIES_KEY,
         LIMITS_KEY,
     ],
 );
 
+const PRIORITY: Key = Key::new(
+    "priority",
+    Type::Word(&[live("high"), live("normal"), live("low")]),
+    "Who is served first of those that wait in a pool's queue. Whoever has waited a second longer goes before the next class, and \
+     a full queue refuses its last.",
+)
+.inherited("normal");
 const TIMEOUTS_KEY: Key = Key::new("timeouts", Type::Section(&TIMEOUTS), "This level of timeouts.");
 const RETRIES_KEY: Key = Key::new("retries", Type::Section(&RETRY), "This level of retries.");
 const LIMITS_KEY: Key = Key::new("limits", Type::Section(&LIMITS), "This level of limits.");

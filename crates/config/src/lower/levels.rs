@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Backoff, Limits, Retries, RetryIf, Timeouts};
+use crate::spec::{Backoff, Limits, Priority, Retries, RetryIf, Timeouts};
 
-/// One level of all three.
+/// One level of them all.
 #[derive(Default)]
 pub(super) struct Levels {
+    pub(super) priority: Option<Priority>,
     pub(super) timeouts: Timeouts,
     pub(super) retries: Retries,
     pub(super) limits: Limits,
@@ -39,7 +40,12 @@ impl Lower<'_, '_> {
             None => Retries::default(),
         };
         let limits = Limits { request_body: owner.map("limits").and_then(|map| map.size("request_body")) };
-        Levels { timeouts, retries, limits }
+        let priority = owner.fixed("priority").map(|word| match word {
+            "high" => Priority::High,
+            "low" => Priority::Low,
+            _ => Priority::Normal,
+        });
+        Levels { priority, timeouts, retries, limits }
     }
 
     /// A timeout, which is never zero.

@@ -21,7 +21,7 @@ impl<'a> Lower<'a, '_> {
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         let uses = self.uses(map, Needs::default());
         let serves = self.serves(item, map, sites);
-        let Levels { timeouts, retries, limits } = self.levels(map);
+        let Levels { timeouts, retries, limits, .. } = self.levels(map);
         let times = map.map("timeouts");
         let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
         let keep_alive_timeout = times.and_then(|times| self.time(times, "keep_alive"));

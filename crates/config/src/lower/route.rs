@@ -32,9 +32,9 @@ impl<'a> Lower<'a, '_> {
     /// A listener's or site's own ending as its only route.
     pub(super) fn only_route(&mut self, owner: &'a Map) -> Option<Route> {
         let ending = self.ending(owner, Needs::default())?;
-        let Levels { timeouts, retries, limits } = Levels::default();
+        let Levels { priority, timeouts, retries, limits } = Levels::default();
         let span = owner.span.clone();
-        Some(Route { name: None, span, matches: None, uses: Vec::new(), ending, timeouts, retries, limits })
+        Some(Route { name: None, span, matches: None, uses: Vec::new(), ending, priority, timeouts, retries, limits })
     }
 
     /// A listener's or site's routes; nothing if there are none to be had.
@@ -51,14 +51,14 @@ impl<'a> Lower<'a, '_> {
         let own = matches.as_ref().map(matching::captures).unwrap_or_default();
         let path = if own.star || own.groups > 0 { own } else { outer };
         let uses = self.uses(map, path);
-        let Levels { timeouts, retries, limits } = self.levels(map);
+        let Levels { priority, timeouts, retries, limits } = self.levels(map);
         let ending = self.ending(map, path)?;
         // A faulty `match` must not look like one that matches everything.
         if map.has("match") && matches.is_none() {
             return None;
         }
         let name = map.fixed("name").map(str::to_owned);
-        Some(Route { name, span: map.span.clone(), matches, uses, ending, timeouts, retries, limits })
+        Some(Route { name, span: map.span.clone(), matches, uses, ending, priority, timeouts, retries, limits })
     }
 
     fn route_name(&mut self, map: &'a Map, seen: &mut std::collections::HashMap<&'a str, u32>) {

@@ -19,9 +19,18 @@ impl<'a> Lower<'a, '_> {
         let hosts = self.site_hosts(map);
         let uses = self.uses(map, Needs::default());
         let routes = self.own_routes(map);
-        let Levels { timeouts, retries, limits } = self.levels(map);
-        let site =
-            Site { name: item.key.clone(), span: item.span.clone(), hosts, uses, routes, timeouts, retries, limits };
+        let Levels { priority, timeouts, retries, limits } = self.levels(map);
+        let site = Site {
+            name: item.key.clone(),
+            span: item.span.clone(),
+            hosts,
+            uses,
+            routes,
+            priority,
+            timeouts,
+            retries,
+            limits,
+        };
         Some((site, self.site_listeners(map)))
     }
 

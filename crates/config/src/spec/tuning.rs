@@ -103,6 +103,18 @@ pub enum RetryIf {
     Status(u16),
 }
 
+/// Who is served first of those that wait in a pool's queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// Where no level says otherwise.
+    #[default]
+    Normal,
+    /// After the others.
+    Low,
+}
+
 /// How much is accepted once a route is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
 use proxy::policy::Policy;
-use proxy::pool::Pool;
+use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
 use proxy::snapshot::{Arm, Backoff, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts};
 use wire::forwarded::{Client, Format, Rules};
@@ -22,6 +22,7 @@ struct Level {
     conditions: Vec<Condition>,
     policies: Vec<Arc<Policy>>,
     // Routes and sites only: the pool stands between them and the listener.
+    priority: Option<spec::Priority>,
     timeouts: spec::Timeouts,
     retries: spec::Retries,
     limits: spec::Limits,
@@ -50,6 +51,7 @@ pub(super) fn listener(
     let top = Level {
         conditions: Vec::new(),
         policies: flat.policies_of(&listener.uses),
+        priority: None,
         timeouts: spec::Timeouts::default(),
         retries: spec::Retries::default(),
         limits: spec::Limits::default(),
@@ -99,6 +101,7 @@ impl Flattener<'_> {
             let level = Level {
                 conditions: host.map(|host| Condition::Host(vec![host])).into_iter().collect(),
                 policies: [&top.policies[..], &self.policies_of(&site.uses)].concat(),
+                priority: site.priority,
                 timeouts: site.timeouts.or(top.timeouts),
                 retries: site.retries.clone().or(&top.retries),
                 limits: site.limits.or(top.limits),
@@ -113,6 +116,7 @@ impl Flattener<'_> {
             let mut level = Level {
                 conditions: outer.conditions.clone(),
                 policies: [&outer.policies[..], &self.policies_of(&route.uses)].concat(),
+                priority: route.priority.or(outer.priority),
                 timeouts: route.timeouts.or(outer.timeouts),
                 retries: route.retries.clone().or(&outer.retries),
                 limits: route.limits.or(outer.limits),
@@ -158,6 +162,11 @@ impl Flattener<'_> {
             max_request_body: limits.request_body.unwrap_or(u64::MAX),
             request_body: timeouts.request_body.unwrap_or(Duration::MAX),
             total: timeouts.total,
+            priority: match level.priority.unwrap_or_default() {
+                spec::Priority::High => Priority::High,
+                spec::Priority::Normal => Priority::Normal,
+                spec::Priority::Low => Priority::Low,
+            },
             stats: self.registry.route(&self.listener.name, name),
         }
     }

@@ -15,7 +15,7 @@ use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired, within_try};
 use crate::balance::{self, Wish};
 use crate::exchange::Exchange;
-use crate::pool::{Grant, Lease, Parked, Pool, Server, warm};
+use crate::pool::{Grant, Lease, Parked, Place, Pool, Server, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::worker::{Command, Worker};
@@ -120,7 +120,7 @@ fn pick(worker: &Worker, pool: &Pool, wish: Wish, tier: &dyn Fn(&Server) -> bool
     })
 }
 
-/// Waits for a server below its limit, in the order of arrival across all workers.
+/// Waits for a server below its limit, in the order of priority and arrival across all workers.
 async fn queue(
     session: &mut Session,
     x: &mut Exchange,
@@ -131,9 +131,11 @@ async fn queue(
     let pool = &arm.pool;
     let began = Instant::now();
     let patience = bounded(x, route, arm.timeouts.queue);
+    // Whoever has to queue again keeps its place.
+    let place = Place::new(began, route.priority, patience);
     let result = loop {
         let accepts = pool.servers.iter().map(|server| server.slot).collect();
-        let Some(waiting) = pool.gate.queue(accepts) else { break Err(Fault::proxy(Kind::QueueFull)) };
+        let Some(waiting) = pool.gate.queue(accepts, place) else { break Err(Fault::proxy(Kind::QueueFull)) };
         ask_for_room(&session.worker, pool);
         session.timer.arm(began, patience);
         let granted = poll_fn(|cx| {
@@ -160,6 +162,7 @@ async fn queue(
                 let attached = detached.attach().map_err(|_| Fault::proxy(Kind::Overload))?;
                 break Ok((lease, Some(Conn::new(attached))));
             }
+            Ok(Grant::Displaced) => break Err(Fault::proxy(Kind::QueueFull)),
             Err(fault) => break Err(fault),
         }
     };

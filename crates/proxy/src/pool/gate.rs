@@ -1,5 +1,5 @@
 //! The queue in front of a pool whose servers have limits. It is the process's, so that `max_connections: 1` means one
-//! connection whatever the number of workers, and waiters are served in the order in which they came.
+//! connection whatever the number of workers, and waiters are served in the order of their [`Place`]s.
 //!
 //! A waiter asks for any server of the pool. It is given a lease to open a connection with, or an idle connection that
 //! another worker held. Whoever frees something looks here afterwards, and whoever waits looks for something free
@@ -15,6 +15,7 @@ use net::stream::Detached;
 
 use super::budget::Budget;
 use super::limit::Met;
+use super::place::Place;
 use super::tally::Tally;
 use super::{Lease, Server};
 
@@ -46,6 +47,8 @@ pub enum Grant {
     Connection(Detached, Lease),
     /// The pool has changed: look again.
     Again,
+    /// The queue was full, and somebody has come who goes first: leave.
+    Displaced,
 }
 
 /// A place in the queue. Dropping it gives up the place, and passes on what came too late.
@@ -59,6 +62,7 @@ pub struct Waiting {
 struct Slot {
     /// The servers that the waiter may go to: those of its own snapshot, by [`Server::slot`].
     accepts: Box<[usize]>,
+    place: Place,
     state: Mutex<SlotState>,
 }
 
@@ -117,38 +121,37 @@ impl Gate {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Queues for one of these servers, unless the queue is full.
-    pub fn queue(self: &Arc<Gate>, accepts: Box<[usize]>) -> Option<Waiting> {
-        let slot = Arc::new(Slot { accepts, state: Mutex::default() });
+    /// Queues for one of these servers, unless the queue is full of those who go first.
+    pub fn queue(self: &Arc<Gate>, accepts: Box<[usize]>, place: Place) -> Option<Waiting> {
+        let slot = Arc::new(Slot { accepts, place, state: Mutex::default() });
         let mut queue = lock(&self.queue);
+        let mut last = None;
         if queue.len() >= self.length.load(Ordering::Relaxed) {
-            return None;
+            if !queue.back().is_some_and(|last| place.is_before(&last.place)) {
+                return None;
+            }
+            last = queue.pop_back();
         }
-        queue.push_back(Arc::clone(&slot));
+        let behind = queue.partition_point(|other| !place.is_before(&other.place));
+        queue.insert(behind, Arc::clone(&slot));
         self.waiting.store(queue.len(), Ordering::SeqCst);
         drop(queue);
+        if let Some(last) = last {
+            last.grant(Grant::Displaced);
+        }
         Some(Waiting { gate: Arc::clone(self), slot })
     }
 
     /// Gives something to the first who waits for such a thing; comes back with it if nobody does.
-    pub fn give(&self, grant: Grant) -> Option<Grant> {
+    pub fn give(&self, mut grant: Grant) -> Option<Grant> {
+        let now = Instant::now();
         loop {
             let mut queue = lock(&self.queue);
-            let first = queue.iter().position(|slot| slot.takes(&grant)).and_then(|first| queue.remove(first));
+            let first = queue.iter().position(|slot| slot.takes(&grant, now)).and_then(|first| queue.remove(first));
             let Some(slot) = first else { return Some(grant) };
             self.waiting.store(queue.len(), Ordering::SeqCst);
             drop(queue);
-            let mut state = lock(&slot.state);
-            if state.given_up {
-                continue;
-            }
-            state.grant = Some(grant);
-            let waker = state.waker.take();
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-            return None;
+            grant = slot.grant(grant)?;
         }
     }
 
@@ -180,16 +183,35 @@ impl Gate {
     }
 
     fn is_awaited(&self, server: &Server) -> bool {
-        self.waiting() > 0 && lock(&self.queue).iter().any(|slot| slot.accepts.contains(&server.slot))
+        let now = Instant::now();
+        let awaits = |slot: &Arc<Slot>| !slot.place.is_over(now) && slot.accepts.contains(&server.slot);
+        self.waiting() > 0 && lock(&self.queue).iter().any(awaits)
     }
 }
 
 impl Slot {
-    fn takes(&self, grant: &Grant) -> bool {
+    fn takes(&self, grant: &Grant, now: Instant) -> bool {
         match grant {
-            Grant::Lease(lease) | Grant::Connection(_, lease) => self.accepts.contains(&lease.server().slot),
-            Grant::Again => true,
+            Grant::Lease(lease) | Grant::Connection(_, lease) => {
+                self.accepts.contains(&lease.server().slot) && !self.place.is_over(now)
+            }
+            Grant::Again | Grant::Displaced => !self.place.is_over(now),
         }
+    }
+
+    /// Gives it this; comes back with it if it has left.
+    fn grant(&self, grant: Grant) -> Option<Grant> {
+        let mut state = lock(&self.state);
+        if state.given_up {
+            return Some(grant);
+        }
+        state.grant = Some(grant);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        None
     }
 }
 
@@ -220,8 +242,10 @@ impl Drop for Waiting {
         queue.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
         self.gate.waiting.store(queue.len(), Ordering::SeqCst);
         drop(queue);
-        if let Some(late) = late {
-            drop(self.gate.give(late));
+        match late {
+            // That was for this one alone.
+            None | Some(Grant::Displaced) => {}
+            Some(late) => drop(self.gate.give(late)),
         }
     }
 }
@@ -229,4 +253,87 @@ impl Drop for Waiting {
 /// A panic in another thread cannot leave these small states half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use net::Address;
+
+    use super::super::{Priority, ServerId};
+    use super::*;
+
+    fn server() -> Arc<Server> {
+        let address = Address::Tcp(([127, 0, 0, 1], 1).into());
+        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address }, "s:1", 0, 1))
+    }
+
+    fn place(priority: Priority, patience: Duration) -> Place {
+        Place::new(Instant::now(), priority, patience)
+    }
+
+    fn granted(waiting: &Waiting) -> Option<Grant> {
+        match waiting.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(grant) => Some(grant),
+            Poll::Pending => None,
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_highest_class_is_served_first_and_then_the_first_that_came() {
+        let (gate, server) = (Arc::new(Gate::new(10)), server());
+        let classes = [Priority::Low, Priority::Normal, Priority::High, Priority::High];
+        let waiting = classes.map(|class| gate.queue([0].into(), place(class, LONG)).expect("a place"));
+        // What ends would be given on.
+        let mut kept = Vec::new();
+        for number in [2, 3, 1, 0] {
+            let lease = server.lease(&gate).expect("a lease");
+            assert!(gate.give(Grant::Lease(lease)).is_none());
+            for (other, waiting) in waiting.iter().enumerate() {
+                let grant = granted(waiting);
+                assert_eq!(grant.is_some(), other == number, "{number} before {other}");
+                kept.push(grant);
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_its_last() {
+        let gate = Arc::new(Gate::new(2));
+        let first = gate.queue([0].into(), place(Priority::Normal, LONG)).expect("a place");
+        let low = gate.queue([0].into(), place(Priority::Low, LONG)).expect("a place");
+        assert!(gate.queue([0].into(), place(Priority::Low, LONG)).is_none());
+        let high = gate.queue([0].into(), place(Priority::High, LONG)).expect("a place");
+        assert!(matches!(granted(&low), Some(Grant::Displaced)));
+        assert!(granted(&first).is_none() && granted(&high).is_none());
+        assert_eq!(gate.waiting(), 2);
+    }
+
+    #[test]
+    fn whose_time_is_over_is_passed_over() {
+        let (gate, server) = (Arc::new(Gate::new(10)), server());
+        let late = gate.queue([0].into(), place(Priority::High, Duration::ZERO)).expect("a place");
+        let lease = server.lease(&gate).expect("a lease");
+        assert!(gate.give(Grant::Lease(lease)).is_some());
+        let in_time = gate.queue([0].into(), place(Priority::Low, LONG)).expect("a place");
+        drop(server.lease(&gate));
+        assert!(granted(&late).is_none());
+        assert!(matches!(granted(&in_time), Some(Grant::Lease(_))));
+    }
+
+    #[test]
+    fn room_in_a_limited_pool_is_one_for_any_server() {
+        let (gate, leaving) = (Arc::new(Gate::new(10)), server());
+        gate.set_most_connections(Some(1));
+        let lease = leaving.lease(&gate).expect("a lease");
+        assert!(leaving.lease(&gate).is_none());
+        // This one's snapshot does not know the server any more.
+        let waiting = gate.queue([7].into(), place(Priority::Normal, LONG)).expect("a place");
+        leaving.set_retired(true);
+        drop(lease);
+        assert!(matches!(granted(&waiting), Some(Grant::Again)));
+    }
 }

@@ -1,6 +1,8 @@
 //! What all tests share: how the program is started in front of scripted servers.
 
-use testkit::{Client, Hanging, Nginx, Refusing, Request, Response, Server, Start, Tidegate};
+use std::time::Instant;
+
+use testkit::{Client, Hanging, Nginx, PATIENCE, Refusing, Request, Response, Server, Start, Tidegate};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -81,6 +83,14 @@ pub(crate) fn ask(tidegate: &Tidegate, request: &str) -> Response {
 pub(crate) fn seen(tidegate: &Tidegate, server: &Server, request: &str) -> Request {
     assert_eq!(ask(tidegate, request).status, 200, "{request}");
     server.request()
+}
+
+/// Waits until so many requests wait in the queue of the pool `app`.
+pub(crate) fn until_waiting(tidegate: &Tidegate, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while tidegate.metric("tidegate_pool_waiting", &["pool=\"app\""]) != [count as f64] {
+        assert!(Instant::now() < deadline, "{count} should wait");
+    }
 }
 
 /// Whether a connection still serves: the next request on it is answered.

@@ -1,9 +1,9 @@
 //! Timeouts, retries and limits, at each level that has them: listener, site, route and pool.
 
-use testkit::{Broken, Hanging, Server, Tidegate, ok};
+use testkit::{Broken, Hanging, Server, Signal, Tidegate, ok};
 
 use super::{Case, fate, fault};
-use crate::support::{get, post, start};
+use crate::support::{get, post, start, until_waiting};
 
 pub(super) const CASES: &[Case] = &[
     (
@@ -47,6 +47,7 @@ pub(super) const CASES: &[Case] = &[
         backoff,
     ),
     (&["listeners.*.retries.budget", "sites.*.retries.budget"], budget),
+    (&["listeners.*.routes.*.priority", "sites.*.priority"], priority),
     (
         &[
             "sites.*.limits",
@@ -215,6 +216,46 @@ fn backoff() {
             assert_eq!(fate(&tidegate, "/a"), (502, "reset".to_owned()), "{level:?}: {backoff}");
             assert_eq!(tidegate.log_of("/a")["tries"], tries, "{level:?}: {backoff}");
         }
+    }
+}
+
+/// The last that came is the first that is served, for it is of a higher class; so it is that the first waits, too.
+fn priority() {
+    for level in [Level::Route, Level::Site] {
+        let go_on = Signal::new();
+        let waits = go_on.clone();
+        let server = Server::http(move |request| {
+            if request.target == "/held" {
+                waits.wait();
+            }
+            ok("")
+        });
+        let one = |priority: &str| format!("{{ match: {{ path: /{priority} }}, to: app, priority: {priority} }}");
+        let routes = format!("routes: [{}, {}, {{ to: app }}]", one("high"), one("low"));
+        let web = match level {
+            Level::Site => "listeners: { web: { bind: 127.0.0.1:0 } }
+sites:
+  some: { hosts: [high], listeners: web, to: app, priority: high }
+  others: { hosts: default, listeners: web, to: app, priority: low }"
+                .to_owned(),
+            _ => format!("listeners: {{ web: {{ bind: 127.0.0.1:0, {routes} }} }}"),
+        };
+        let text = format!("{web}\npools: {{ app: {{ servers: [{{ address: '@APP', max_connections: 1 }}] }} }}\n");
+        let tidegate = start(&text, &[("APP", &server)]);
+        let mut held = tidegate.client();
+        held.send(get("/held", ""));
+        server.until_connections(1);
+        let mut clients = Vec::new();
+        for (number, target) in ["low", "high"].into_iter().enumerate() {
+            let mut client = tidegate.client();
+            client.send(format!("GET /{target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+            until_waiting(&tidegate, number + 1);
+            clients.push(client);
+        }
+        go_on.raise();
+        clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+        let order: Vec<String> = server.requests().into_iter().map(|request| request.target).collect();
+        assert_eq!(order, ["/held", "/high", "/low"], "{level:?}");
     }
 }
 
