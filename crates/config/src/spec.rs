@@ -23,7 +23,7 @@ mod tuning;
 
 pub use balance::{Algorithm, Balance};
 pub use canary::{Canary, Cohorts, Force};
-pub use health::{Health, HttpProbe, Probe};
+pub use health::{Health, HttpProbe, Outlier, Probe};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
@@ -455,6 +455,10 @@ pub struct Pool {
     pub protocol: Protocol,
     /// Active checks.
     pub health: Option<Health>,
+    /// What ejects a server.
+    pub outlier: Option<Outlier>,
+    /// How long a server that comes back gets less than its share.
+    pub slow_start: Option<Duration>,
 }
 
 /// How much may be under way in a pool, in the process; absent is no limit.

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::discovery::Look;
+use crate::health::LOOK_EVERY;
 use crate::plane::Plane;
 use crate::watch::Watch;
 
@@ -150,6 +151,7 @@ async fn live(options: Options) -> ExitCode {
         tokio::task::spawn_local(admin::serve(admin, Rc::clone(&process)));
     }
     tokio::task::spawn_local(Rc::clone(&process).watch_files());
+    tokio::task::spawn_local(Rc::clone(&process).watch_standing());
     tokio::task::spawn_local(Rc::clone(&process).watch_servers());
     tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
     tokio::task::spawn_local(Rc::clone(&process).rotate_on(rotate));
@@ -290,6 +292,13 @@ impl Process {
             } else {
                 plane.discovery = discovery;
             }
+        }
+    }
+
+    async fn watch_standing(self: Rc<Process>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.plane.borrow().health.look();
         }
     }
 

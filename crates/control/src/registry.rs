@@ -9,7 +9,7 @@ use config::spec::Algorithm;
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
-use proxy::pool::{Gate, Server, ServerId};
+use proxy::pool::{Ejections, Gate, Server, ServerId};
 use proxy::seal::Seal;
 use proxy::snapshot::ListenerId;
 
@@ -21,6 +21,7 @@ pub struct Registry {
     workers: usize,
     listeners: HashMap<String, Kept>,
     pools: HashMap<String, (usize, Arc<Gate>)>,
+    ejections: HashMap<Arc<str>, Arc<Ejections>>,
     servers: HashMap<ServerId, Known>,
     routes: HashMap<(String, String), Arc<RequestStats>>,
     crowds: HashMap<String, Arc<AtomicU32>>,
@@ -57,6 +58,7 @@ impl Registry {
             workers,
             listeners: HashMap::new(),
             pools: HashMap::new(),
+            ejections: HashMap::new(),
             servers: HashMap::new(),
             routes: HashMap::new(),
             crowds: HashMap::new(),
@@ -152,8 +154,9 @@ impl Registry {
             .find(sibling)
             .map_or((weight, false), |known| (known.server.weight(), known.server.is_drained()));
         let (workers, next_slot) = (self.workers, &mut self.next_slot);
+        let ejections = self.ejections.entry(Arc::clone(&id.pool)).or_default();
         let known = self.servers.entry(id.clone()).or_insert_with(|| {
-            let server = Server::new(id.clone(), authority, *next_slot, workers);
+            let server = Server::new(id.clone(), authority, *next_slot, workers).among(ejections);
             server.set_weight(by_hand);
             server.set_drained(drained);
             *next_slot += 1;

@@ -199,7 +199,7 @@ impl Scrape<'_> {
         );
         page.counter(
             "tidegate_server_transitions_total",
-            "Times that the server came to be up or down by active checks.",
+            "Times that the server came to be up or down by active checks, ejected or returned by its answers, or paused.",
             self.servers.iter().flat_map(|server| {
                 let one = |(to, count): &(&'static str, u64)| (server.labels_and(("to", to)), *count as f64);
                 server.transitions.iter().map(one)

@@ -49,3 +49,32 @@ pub(super) static HEALTH: Section = Section::new(
     ],
 )
 .short("probe");
+
+pub(super) static OUTLIER: Section = Section::new(
+    "outlier",
+    "Servers are judged by how requests go. A 5xx other than 501 and 505 is an error, and so is a connect, a reset, a time-out or a \
+     broken answer of the server; a retry counts like a first try. One that is out is used only if no other is left.",
+    &[
+        Key::new(
+            "consecutive_errors",
+            Type::Integer(0, 1_000_000),
+            "Errors in a row, over all workers, that eject a server at once; 0 lets none.",
+        )
+        .default("5"),
+        Key::new(
+            "eject_for",
+            Type::Duration,
+            "How long the first ejection lasts; the second lasts twice as long, and so on. One is forgiven for each such time \
+             without another.",
+        )
+        .default("30s"),
+        Key::new("eject_for_max", Type::Duration, "The longest that one lasts.").default("5m"),
+        Key::new(
+            "max_ejected",
+            Type::Share,
+            "The part of a pool that may be out at a time, rounded down; at least one server, and never all.",
+        )
+        .default("50%"),
+    ],
+)
+.short("consecutive_errors");

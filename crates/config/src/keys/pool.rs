@@ -1,7 +1,7 @@
 //! The keys of pools, and of what the nearest level decides.
 
 use super::balance::BALANCE_KEY;
-use super::health::HEALTH;
+use super::health::{HEALTH, OUTLIER};
 use super::{Key, Section, Type, live, planned};
 
 pub(crate) static POOL: Section = Section::new(
@@ -40,8 +40,17 @@ pub(crate) static POOL: Section = Section::new(
         Key::new("retries", Type::Section(&RETRY), "The pool's level of retries."),
         Key::new("limits", Type::Section(&super::route::LIMITS), "The pool's level of limits."),
         Key::new("health", Type::Section(&HEALTH), "Active checks of the servers; a word alone is the `probe`. Absent means none."),
-        Key::planned("outlier"),
-        Key::planned("slow_start"),
+        Key::new(
+            "outlier",
+            Type::Section(&OUTLIER),
+            "Servers that answer badly are out for a while; a number alone is `consecutive_errors`. Absent means none are.",
+        ),
+        Key::new(
+            "slow_start",
+            Type::Duration,
+            "A server that comes back, or joins a running process, gets a tenth of its weight at first and all of it after this \
+             time. Absent means at once.",
+        ),
         Key::planned("sticky"),
         Key::planned("tls"),
         Key::planned("send_proxy"),

@@ -2,7 +2,7 @@
 
 use super::{Lower, fields, name};
 use crate::shape::{Map, Value};
-use crate::spec::{Health, HttpProbe, Probe};
+use crate::spec::{Health, HttpProbe, Outlier, Probe};
 
 impl Lower<'_, '_> {
     /// A pool's `health`; nothing if it is off or faulty.
@@ -26,6 +26,22 @@ impl Lower<'_, '_> {
             fall: map.small("fall")?,
             fast: fast?,
             jitter: map.share("jitter")?,
+        })
+    }
+
+    /// A pool's `outlier`.
+    pub(super) fn outlier(&mut self, map: &Map) -> Option<Outlier> {
+        let (eject_for, eject_for_max) = (self.time(map, "eject_for"), self.time(map, "eject_for_max"));
+        if let (Some(first), Some(most), Some(value)) = (eject_for, eject_for_max, map.get("eject_for_max"))
+            && most < first
+        {
+            self.note(value, format!("`eject_for_max` of {} is shorter than `eject_for`, make it longer", map.label));
+        }
+        Some(Outlier {
+            consecutive_errors: map.small("consecutive_errors")?,
+            eject_for: eject_for?,
+            eject_for_max: eject_for_max?,
+            max_ejected: map.share("max_ejected")?,
         })
     }
 

@@ -72,6 +72,7 @@ impl<'a> Lower<'a, '_> {
         let pooled_timeout = map.map("timeouts").and_then(|times| self.time(times, "pooled"));
         let host = self.pool_host(map);
         let balance = self.balance(map);
+        let outlier = map.map("outlier").and_then(|outlier| self.outlier(outlier));
         let health = map.map("health").and_then(|health| self.health(health));
         Some(Pool {
             name: name.to_owned(),
@@ -89,6 +90,8 @@ impl<'a> Lower<'a, '_> {
             host: host?,
             protocol: Protocol::H1,
             health,
+            outlier,
+            slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },
         })
     }
 

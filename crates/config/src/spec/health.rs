@@ -50,3 +50,16 @@ pub struct HttpProbe {
     /// Tests of the body, of which one must hold; none if it may be anything.
     pub body: Vec<TextMatch>,
 }
+
+/// What ejects a server from its pool, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlier {
+    /// Errors in a row that do; 0 if none do.
+    pub consecutive_errors: u32,
+    /// How long the first ejection lasts.
+    pub eject_for: Duration,
+    /// The longest that one lasts.
+    pub eject_for_max: Duration,
+    /// The part of a pool that may be out, in hundredths of a percent.
+    pub max_ejected: u32,
+}

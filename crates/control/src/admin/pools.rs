@@ -70,6 +70,8 @@ pub(super) fn change(desk: &Desk, pool: &str, server: &str, ask: &Ask<'_>) -> Re
                 address.id.address, ask.peer
             ));
         }
+        // One that comes back may have to start slowly.
+        plane.health.look();
         // Whoever waits for a server of this pool may find one now.
         found.gate.stir();
     }

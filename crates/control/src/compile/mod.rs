@@ -10,6 +10,7 @@ mod routes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::spec::Spec;
 use proxy::pool::ServerId;
@@ -42,6 +43,10 @@ pub struct Care {
     pub pool: Arc<proxy::pool::Pool>,
     /// Active checks.
     pub health: Option<config::spec::Health>,
+    /// What ejects a server, and for how long.
+    pub outlier: Option<config::spec::Outlier>,
+    /// How long a server that comes back gets less than its share.
+    pub slow_start: Option<Duration>,
 }
 
 /// Compiles a configuration whose servers each have a place of their own.
@@ -73,5 +78,10 @@ pub fn compile(
 }
 
 fn care(pool: &config::spec::Pool, compiled: &Arc<proxy::pool::Pool>) -> Care {
-    Care { pool: Arc::clone(compiled), health: pool.health.clone() }
+    Care {
+        pool: Arc::clone(compiled),
+        health: pool.health.clone(),
+        outlier: pool.outlier.clone(),
+        slow_start: pool.slow_start,
+    }
 }

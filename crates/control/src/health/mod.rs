@@ -17,7 +17,9 @@ mod ward;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
+use proxy::balance::outlier::most_ejected;
 use proxy::pool::Server;
 
 use crate::compile::Care;
@@ -32,15 +34,29 @@ pub struct Health {
     probers: HashMap<Subject, Prober>,
 }
 
+/// How often control looks at what workers have noticed.
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 impl Health {
     /// Watches the servers of these pools from now on, and no others. What is checked in the same way as before keeps its
     /// verdict; what is new is checked at once.
     pub fn watch(&mut self, pools: &[Care]) {
+        let now = Instant::now();
+        let begins = self.wards.is_empty();
         let mut wards = HashMap::new();
         let mut wanted: HashMap<Subject, Vec<Rc<Ward>>> = HashMap::new();
         for care in pools {
+            if let (Some(server), Some(outlier)) = (care.pool.servers.first(), &care.outlier) {
+                server.ejections().set_most(most_ejected(care.pool.servers.len(), outlier.max_ejected));
+            }
             for server in &care.pool.servers {
-                let ward = self.wards.get(&server.slot).map(Rc::clone).unwrap_or_else(|| Ward::new(server, care));
+                let known = self.wards.remove(&server.slot);
+                let is_new = known.is_none();
+                let ward = known.unwrap_or_else(|| Ward::new(server, care));
+                ward.adopt(care);
+                if is_new && !begins {
+                    ward.joined(now);
+                }
                 if let Some(health) = &care.health {
                     wanted.entry(Subject::of(server, health)).or_default().push(Rc::clone(&ward));
                 } else {
@@ -49,6 +65,7 @@ impl Health {
                 wards.insert(server.slot, ward);
             }
         }
+        self.wards.values().for_each(|gone| gone.release());
         self.wards = wards;
         self.probers.retain(|subject, _| wanted.contains_key(subject));
         for (subject, wards) in wanted {
@@ -60,6 +77,12 @@ impl Health {
                 }
             }
         }
+    }
+
+    /// Looks at what workers and operators have done to servers since, and at what time has brought.
+    pub fn look(&self) {
+        let now = Instant::now();
+        self.wards.values().for_each(|ward| ward.look(now));
     }
 
     /// What is known of a server.

@@ -10,11 +10,13 @@ mod least_connections;
 mod least_requests;
 mod maglev;
 mod member;
+pub mod outlier;
 mod peak_ewma;
 mod power_of_two;
 mod random;
 mod ring_hash;
 mod round_robin;
+pub mod slow_start;
 mod source;
 mod table;
 

@@ -1,6 +1,7 @@
 //! Pools: servers, the connections kept to them, their limits and the queue in front of them.
 
 mod budget;
+mod conduct;
 mod gate;
 mod idle;
 mod limit;
@@ -13,6 +14,7 @@ pub(crate) mod warm;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use conduct::{Ejections, Errors};
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use limit::{Limit, Met};

@@ -8,8 +8,10 @@ use net::Address;
 use observe::stats::RequestStats;
 
 use super::Gate;
+use super::conduct::{Conduct, Ejections, Errors};
 use super::standing::{Reason, Standing};
 use crate::balance::Latency;
+use crate::balance::outlier::Verdict;
 
 /// The identity of a server: state is kept by it over reloads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,6 +36,7 @@ pub struct Server {
     /// Its requests.
     pub stats: RequestStats,
     standing: Standing,
+    conduct: Conduct,
     weight: AtomicU32,
     /// The part of its weight that it gets for now, in [`WHOLE`]s.
     ramp: AtomicU32,
@@ -74,6 +77,7 @@ impl Server {
             slot,
             stats: RequestStats::new(workers),
             standing: Standing::new(),
+            conduct: Conduct::default(),
             weight: AtomicU32::new(1),
             ramp: AtomicU32::new(WHOLE),
             share: AtomicU64::new(u64::from(WHOLE)),
@@ -85,6 +89,12 @@ impl Server {
             latency: Latency::default(),
             crowd: OnceLock::new(),
         }
+    }
+
+    /// With the count of ejections that it shares with the other servers of its pool.
+    #[must_use]
+    pub fn among(self, ejections: &Arc<Ejections>) -> Server {
+        Server { conduct: Conduct::new(Arc::clone(ejections)), ..self }
     }
 
     /// Its share of the load beside the others; 0 gets none.
@@ -144,12 +154,12 @@ impl Server {
 
     /// Whether no configuration names it any more: idle connections to it are closed.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
+        self.retired.load(Ordering::SeqCst)
     }
 
     /// Notes whether any configuration names it.
     pub fn set_retired(&self, retired: bool) {
-        self.retired.store(retired, Ordering::Relaxed);
+        self.retired.store(retired, Ordering::SeqCst);
     }
 
     /// Requests that it is working on.
@@ -222,6 +232,52 @@ impl Server {
     /// Whether it is out for a while, because it answered badly.
     pub fn is_ejected(&self) -> bool {
         self.standing.has(Reason::Ejected)
+    }
+
+    /// Sets how many errors in a row eject it at once; 0 lets none.
+    pub fn set_most_errors(&self, most: u32) {
+        self.conduct.set_limit(most);
+    }
+
+    /// Errors in a row, the last of which may have ejected it.
+    pub fn errors(&self) -> Errors {
+        self.conduct.errors(self.standing.millis())
+    }
+
+    /// How many servers of its pool are ejected, and may be.
+    pub fn ejections(&self) -> &Ejections {
+        self.conduct.ejections()
+    }
+
+    /// Hears how a try went. A server with too many errors in a row is out from here on, if its pool can spare it.
+    pub(crate) fn hear(&self, verdict: Verdict) {
+        if self.conduct.hear(verdict, || self.standing.millis()) {
+            self.eject();
+        }
+    }
+
+    /// Ejects it, if its pool can spare it; answers whether it did.
+    pub fn eject(&self) -> bool {
+        if self.is_ejected() || !self.conduct.ejections().take() {
+            return false;
+        }
+        if !self.standing.set(Reason::Ejected, true) {
+            self.conduct.ejections().give_back();
+            return false;
+        }
+        // Whoever retires a server pardons it afterwards: one of the two sees the other.
+        if self.is_retired() {
+            self.pardon();
+        }
+        true
+    }
+
+    /// Ends its ejection.
+    pub fn pardon(&self) {
+        self.conduct.forget();
+        if self.standing.set(Reason::Ejected, false) {
+            self.conduct.ejections().give_back();
+        }
     }
 
     /// A connect failed: it is passed over for a while, longer each time.
@@ -345,6 +401,36 @@ mod tests {
         server.connect_succeeded();
         assert!(server.is_usable());
     }
+    #[test]
+    fn errors_in_a_row_eject_as_long_as_the_pool_can_spare_it() {
+        let ejections = Arc::new(Ejections::default());
+        ejections.set_most(1);
+        let make = || {
+            let server = Arc::into_inner(server()).expect("the only one").among(&ejections);
+            server.set_most_errors(3);
+            server
+        };
+        let (one, two) = (make(), make());
+        let bad = Verdict::Bad(crate::balance::outlier::Misdeed::Status(502));
+        for verdict in [bad, bad, Verdict::Good, bad, bad, Verdict::Nothing] {
+            one.hear(verdict);
+        }
+        assert!(one.is_usable());
+        one.hear(bad);
+        assert!(one.is_ejected() && !one.is_usable() && one.is_wanted() && one.errors().count == 3);
+        (0..5).for_each(|_| two.hear(bad));
+        assert!(!two.is_ejected() && ejections.now() == 1);
+        one.pardon();
+        one.pardon();
+        assert!(one.is_usable() && ejections.now() == 0);
+        two.hear(bad);
+        assert!(two.is_ejected() && ejections.now() == 1);
+        two.set_retired(true);
+        two.pardon();
+        (0..5).for_each(|_| two.hear(bad));
+        assert!(!two.is_ejected() && ejections.now() == 0);
+    }
+
     #[test]
     fn a_share_is_the_weight_times_the_ramp() {
         let server = server();

@@ -78,11 +78,8 @@ impl Standing {
     /// Says or takes back a reason; answers whether that changed anything.
     pub(super) fn set(&self, reason: Reason, holds: bool) -> bool {
         let bit = reason as u64;
-        let before = if holds {
-            self.word.fetch_or(bit, Ordering::Relaxed)
-        } else {
-            self.word.fetch_and(!bit, Ordering::Relaxed)
-        };
+        let before =
+            if holds { self.word.fetch_or(bit, Ordering::SeqCst) } else { self.word.fetch_and(!bit, Ordering::SeqCst) };
         (before & bit != 0) != holds
     }
 

@@ -1,6 +1,8 @@
 //! Health of servers: what is checked, what becomes of a server that fails, and how it comes back.
 
 mod active;
+mod outlier;
+mod slow_start;
 
 use std::thread;
 use std::time::{Duration, Instant};

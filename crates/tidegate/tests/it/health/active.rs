@@ -102,7 +102,7 @@ fn a_server_that_goes_down_keeps_what_it_has() {
             while let Some(request) = peer.request() {
                 match request.target.as_str() {
                     "/check" if sick.load(Ordering::SeqCst) => {
-                        peer.send(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+                        peer.send(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
                     }
                     "/held" => {
                         held.raise();

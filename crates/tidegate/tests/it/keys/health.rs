@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use testkit::{PATIENCE, Peer, Server, Shared, ok};
+use testkit::{PATIENCE, Peer, Server, Shared, Tidegate, ok};
 
 use super::Case;
 use crate::health::{answering, shown, until_state};
-use crate::support::before_pool;
+use crate::support::{before_pool, get, start};
 
 pub(super) const CASES: &[Case] = &[
     (&["pools.*.health", "pools.*.health.probe"], probe),
@@ -20,6 +20,9 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.health.rise", "pools.*.health.fall"], rise_and_fall),
     (&["pools.*.health.fast"], fast),
     (&["pools.*.health.jitter"], jitter),
+    (&["pools.*.outlier", "pools.*.outlier.consecutive_errors", "pools.*.outlier.max_ejected"], consecutive_errors),
+    (&["pools.*.outlier.eject_for", "pools.*.outlier.eject_for_max"], eject_for),
+    (&["pools.*.slow_start"], slow_start),
 ];
 
 /// A server that answers 500 is down only for who asks it.
@@ -133,4 +136,62 @@ fn jitter() {
     let early = |pair: &[Instant]| pair[1].duration_since(pair[0]) < Duration::from_millis(180);
     let found = at.within(PATIENCE, |at| at.windows(2).any(early).then_some(()));
     assert!(found.is_some(), "checks come in step");
+}
+
+/// Three servers that fail, in turn.
+fn failing(outlier: &str) -> ([Server; 3], Tidegate) {
+    let servers = [answering(500), answering(500), answering(500)];
+    let text = format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
+         pools: {{ app: {{ servers: {{ a: @A, b: @B, c: @C }}, balance: round_robin, retries: {{ extra: 0 }}, {outlier} }} }}\n"
+    );
+    let tidegate = start(&text, &[("A", &servers[0]), ("B", &servers[1]), ("C", &servers[2])]);
+    (servers, tidegate)
+}
+
+fn ask_all(tidegate: &Tidegate, requests: usize) {
+    let mut client = tidegate.client();
+    (0..requests).for_each(|_| assert_eq!(client.ask(get("/", "")).status, 500));
+}
+
+fn consecutive_errors() {
+    for (outlier, ejected) in [
+        ("", [false; 3]),
+        ("outlier: 0", [false; 3]),
+        ("outlier: 3", [true, false, false]),
+        ("outlier: { consecutive_errors: 3, max_ejected: 100% }", [true, true, false]),
+    ] {
+        let (_servers, tidegate) = failing(outlier);
+        ask_all(&tidegate, 9);
+        for (number, ejected) in ejected.into_iter().enumerate() {
+            until_state(&tidegate, number, if ejected { "ejected" } else { "up" });
+        }
+    }
+}
+
+fn eject_for() {
+    let (_servers, tidegate) = failing("outlier: { consecutive_errors: 1, eject_for: 150ms, eject_for_max: 200ms }");
+    let began = Instant::now();
+    while !tidegate.messages().contains("is ejected for 200ms") {
+        ask_all(&tidegate, 1);
+        assert!(began.elapsed() < PATIENCE, "no second ejection");
+    }
+    tidegate.message("is ejected for 150ms");
+}
+
+/// A server that joins gets a tenth of the other's share.
+fn slow_start() {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let text = |servers: &str| {
+        let text = format!(
+            "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
+             pools: {{ app: {{ servers: [{servers}], balance: round_robin, slow_start: 1h }} }}\n"
+        );
+        crate::support::config(&text, &[("ONE", &one), ("TWO", &two)])
+    };
+    let tidegate = testkit::Start::of(crate::support::BINARY).text(&text("@ONE"));
+    assert_eq!(tidegate.reload(&text("@ONE, @TWO")), testkit::Reloaded::Yes);
+    let mut client = tidegate.client();
+    (0..110).for_each(|_| drop(client.get("/")));
+    assert!((9..=12).contains(&two.requests().len()), "{}", two.requests().len());
 }
