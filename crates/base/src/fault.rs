@@ -94,6 +94,8 @@ pub enum Kind {
     BadStatus,
     /// A body stood still for too long while it was relayed.
     StreamTimeout,
+    /// A tunnel was silent for too long.
+    TunnelTimeout,
     /// The request took longer than `timeouts.total`.
     TotalTimeout,
     /// We are out of descriptors, memory or workers.
@@ -126,7 +128,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 31] = [
+    pub const ALL: [Kind; 32] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -155,6 +157,7 @@ impl Kind {
         Kind::Truncated,
         Kind::BadStatus,
         Kind::StreamTimeout,
+        Kind::TunnelTimeout,
         Kind::TotalTimeout,
         Kind::Overload,
         Kind::Drained,
@@ -191,6 +194,7 @@ impl Kind {
             Kind::Truncated => "truncated",
             Kind::BadStatus => "bad_status",
             Kind::StreamTimeout => "stream_timeout",
+            Kind::TunnelTimeout => "tunnel_timeout",
             Kind::TotalTimeout => "total_timeout",
             Kind::Overload => "overload",
             Kind::Drained => "drained",

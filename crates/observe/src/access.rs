@@ -38,6 +38,7 @@
 //! | `cut` | `true` if the response ended before it was complete |
 //! | `fault` | what went wrong, a short stable code |
 //! | `side` | on whose side: `client`, `server`, `proxy` |
+//! | `reason` | more about the fault in words, the same as in the answer's body |
 //!
 //! Text is UTF-8. Control characters and bytes that are not UTF-8 are written as `\u00XX`, the latter by the byte's value,
 //! so that every line is valid JSON; a reader cannot tell such a byte from the character of that number.
@@ -116,6 +117,8 @@ pub struct Record<'a> {
     pub cut: bool,
     /// What went wrong.
     pub fault: Option<Fault>,
+    /// More about what went wrong; empty if there is no more to say.
+    pub reason: &'a str,
     /// The request's `Referer`, which only the combined format shows.
     pub referer: Option<&'a [u8]>,
     /// The request's `User-Agent`, which only the combined format shows.

@@ -27,6 +27,10 @@ use crate::route::{self, Body, Captures, Finding};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
 
+mod hops;
+
+use hops::{Hops, NoNumber};
+
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -162,6 +166,9 @@ async fn story<'a>(
         Ending::NoRoute => return Err(Fault::client(Kind::NoRoute)),
     };
     limit_body(x, route)?;
+    if ends_here(x)? {
+        return Ok(reply::last_hop(session, x, route).await);
+    }
     prepare(session, x, listener, route)?;
     let upstream = attempt::attempt(session, x, route, arm).await?;
     attempt::deliver(session, x, listener, route, arm, upstream).await
@@ -302,6 +309,14 @@ fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
     }
     x.upload.limit = limit;
     Ok(())
+}
+
+/// Whether the request has said that it may go no farther than here.
+fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
+    hops::count(&mut x.request).map(|hops| hops == Hops::EndsHere).map_err(|NoNumber| {
+        x.notes.reason = "Max-Forwards is no number";
+        Fault::client(Kind::Malformed)
+    })
 }
 
 /// Makes the head what the next hop should see.

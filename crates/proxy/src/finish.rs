@@ -139,6 +139,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,
         fault: x.notes.fault,
+        reason: x.notes.reason,
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
     });

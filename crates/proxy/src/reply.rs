@@ -5,7 +5,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Side};
-use wire::head::Scheme;
+use wire::head::{Method, Scheme};
 use wire::{Framing, Known, Version, h1};
 
 use crate::canary;
@@ -38,7 +38,7 @@ pub fn status_of(kind: Kind) -> u16 {
         | Kind::Overload
         | Kind::Drained => 503,
         Kind::ConnectTimeout | Kind::ResponseTimeout | Kind::StreamTimeout | Kind::TotalTimeout => 504,
-        Kind::ClientGone => 0,
+        Kind::ClientGone | Kind::TunnelTimeout => 0,
     }
 }
 
@@ -104,6 +104,14 @@ pub(crate) async fn respond(session: &mut Session, x: &mut Exchange, route: &Rou
         x.response.add(name.as_bytes(), value.as_bytes());
     }
     answer(session, x, route, &respond.body).await
+}
+
+/// Answers an OPTIONS or TRACE request that goes no farther than here (RFC 9110 section 7.6.2). We do not send requests back:
+/// they may hold what only their sender should see.
+pub(crate) async fn last_hop(session: &mut Session, x: &mut Exchange, route: &Route) -> After {
+    x.response.start_response(if x.request.method() == Method::Options { 200 } else { 405 });
+    x.response.add(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    answer(session, x, route, b"").await
 }
 
 /// Refuses.

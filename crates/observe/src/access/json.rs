@@ -40,6 +40,7 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     if let Some(fault) = record.fault {
         text(b",\"fault\":\"", fault.code().as_bytes(), out);
         text(b",\"side\":\"", crate::side_name(fault.side).as_bytes(), out);
+        maybe_text(b",\"reason\":\"", some(record.reason.as_bytes()), out);
     }
     out.extend_from_slice(b"}\n");
 }

@@ -34,6 +34,7 @@ fn a_full_json_line() {
         limit: Some("retry_budget"),
         cut: true,
         fault: Some(Fault::server(Kind::Truncated, Retry::Never)),
+        reason: "",
         ..plain(1)
     };
     let expected = concat!(
@@ -60,12 +61,13 @@ fn what_is_not_there_is_left_out() {
         pool: None,
         bytes_out: 0,
         fault: Some(Fault::client(Kind::HeadTimeout)),
+        reason: "the head did not arrive in time",
         ..plain(2)
     };
     let expected = concat!(
         r#"{"time":"2026-11-23T12:00:00.123Z","id":"00000000000000ab00000002","listener":"web","#,
         r#""client":"203.0.113.9","peer":"10.0.0.1:40000","version":"1.0","tries":0,"bytes_in":0,"bytes_out":0,"#,
-        r#""total_us":900,"fault":"head_timeout","side":"client"}"#,
+        r#""total_us":900,"fault":"head_timeout","side":"client","reason":"the head did not arrive in time"}"#,
     );
     assert_eq!(json_line(&record), format!("{expected}\n"));
     assert_eq!(combined_line(&record), "203.0.113.9 - - [23/Nov/2026:12:00:00 +0000] \"-\" - - \"-\" \"-\"\n");
@@ -349,6 +351,7 @@ fn plain(sequence: u64) -> Record<'static> {
         limit: None,
         cut: false,
         fault: None,
+        reason: "",
         referer: None,
         user_agent: None,
     }

@@ -59,7 +59,7 @@ pub(crate) async fn tunnel(
         if std::mem::take(&mut up.moved) | std::mem::take(&mut down.moved) {
             timer.arm(Instant::now(), idle);
         }
-        timer.poll_expired(cx).map(|()| Some(Fault::proxy(Kind::StreamTimeout)))
+        timer.poll_expired(cx).map(|()| Some(Fault::proxy(Kind::TunnelTimeout)))
     })
     .await;
     Ended { bytes_in: up.content, bytes_out: down.content, fault }

@@ -184,3 +184,37 @@ fn the_path_that_was_matched_is_the_path_that_is_forwarded() {
         }
     }
 }
+
+/// RFC 9110 section 7.6.2.
+#[test]
+fn a_request_goes_no_farther_than_it_says() {
+    let server = Server::named("app");
+    let tidegate = before(&server);
+    let of = |method: &str, hops: &str| format!("{method} /hops HTTP/1.1\r\nHost: a\r\nMax-Forwards: {hops}\r\n\r\n");
+    for (method, status) in [("OPTIONS", 200), ("TRACE", 405)] {
+        let mut client = tidegate.client();
+        let response = client.ask(of(method, "0"));
+        assert_eq!((response.status, response.body.len()), (status, 0), "{method}");
+        assert!(response.fields.value("allow").is_some_and(|allow| allow.contains("OPTIONS")), "{method}");
+        assert!(server.requests().is_empty(), "{method}");
+        // The connection goes on.
+        assert_eq!(client.ask(of(method, "x")).status, 400, "{method}");
+    }
+    for method in ["OPTIONS", "TRACE", "GET"] {
+        let request = seen(&tidegate, &server, &of(method, "7"));
+        assert_eq!(request.fields.value("max-forwards"), Some(if method == "GET" { "7" } else { "6" }), "{method}");
+    }
+}
+
+#[test]
+fn the_log_says_why_a_request_was_refused() {
+    let server = Server::named("app");
+    let tidegate = before(&server);
+    let response = ask(&tidegate, &get("/a/%00", ""));
+    assert_eq!(response.status, 400);
+    let line = tidegate.log_line("the refused request", |line| line["fault"] == "malformed");
+    let reason = line["reason"].as_str().expect("a reason");
+    assert!(!reason.is_empty() && response.text().contains(reason), "{line}: {}", response.text());
+    assert_eq!(ask(&tidegate, &get("/fine", "")).status, 200);
+    assert!(tidegate.log_of("/fine")["reason"].is_null());
+}

@@ -452,7 +452,7 @@ fn a_silent_tunnel_is_closed_in_time() {
     client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert_eq!(client.head().status, 101);
     assert_eq!(client.ending(), Ending::Bytes(b"hello".to_vec()));
-    assert_eq!(tidegate.log_of("/ws")["fault"], "stream_timeout");
+    assert_eq!(tidegate.log_of("/ws")["fault"], "tunnel_timeout");
     server.until_idle();
 }
 

@@ -186,7 +186,7 @@ fn tunnel() {
         client.send(get("/a", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
         assert_eq!(client.head().status, 101);
         assert_ne!(client.ending(), testkit::Ending::Open, "{level:?}");
-        assert_eq!(fault(&tidegate, "/a"), "stream_timeout", "{level:?}");
+        assert_eq!(fault(&tidegate, "/a"), "tunnel_timeout", "{level:?}");
     }
 }
 
