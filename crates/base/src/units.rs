@@ -143,6 +143,11 @@ impl Share {
     /// The whole.
     pub const WHOLE: u32 = 10_000;
 
+    /// So many hundredths of a percent, and no more than the whole.
+    pub fn of(hundredths: u32) -> Share {
+        Share(hundredths.min(Self::WHOLE))
+    }
+
     /// In hundredths of a percent.
     pub fn hundredths(self) -> u32 {
         self.0

@@ -142,6 +142,8 @@ pub(crate) enum Type {
     Bool,
     /// A whole number in a range.
     Integer(u64, u64),
+    /// A number with at most two decimals, in a range of whole numbers.
+    Decimal(u32, u32),
     /// A time.
     Duration,
     /// A number of bytes.

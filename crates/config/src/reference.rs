@@ -53,6 +53,7 @@ fn type_name(ty: &Type) -> String {
         Type::PathTemplate => "path or URL with `*`, `$1`".to_owned(),
         Type::Bool => "`true` or `false`".to_owned(),
         Type::Integer(least, most) => format!("{least} to {most}"),
+        Type::Decimal(least, most) => format!("{least} to {most}, decimals allowed"),
         Type::Duration => "duration".to_owned(),
         Type::Size => "size".to_owned(),
         Type::Share => "percentage".to_owned(),

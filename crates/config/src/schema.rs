@@ -71,6 +71,7 @@ fn value(ty: &'static Type) -> Value {
         Type::Text(_) | Type::Template | Type::PathTemplate => json!({ "type": ["string", "number", "boolean"] }),
         Type::Bool => or_source(json!({ "type": "boolean" })),
         Type::Integer(least, most) => or_source(json!({ "type": "integer", "minimum": least, "maximum": most })),
+        Type::Decimal(least, most) => or_source(json!({ "type": "number", "minimum": least, "maximum": most })),
         Type::Duration => or_source(json!({ "type": "string", "pattern": r"^([0-9]+(us|ms|s|m|h|d))+$" })),
         Type::Size => or_source(json!({ "type": "string", "pattern": r"^[0-9]+(B|[KMGT]i?B)$" })),
         Type::Share => or_source(json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,2})?%$" })),

@@ -22,7 +22,7 @@ mod policy;
 mod tuning;
 
 pub use balance::{Algorithm, Balance};
-pub use canary::{Canary, Cohorts, Force};
+pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use health::{Health, HttpProbe, Outlier, Probe};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,

@@ -153,6 +153,7 @@ async fn live(options: Options) -> ExitCode {
     tokio::task::spawn_local(Rc::clone(&process).watch_files());
     tokio::task::spawn_local(Rc::clone(&process).watch_standing());
     tokio::task::spawn_local(Rc::clone(&process).watch_servers());
+    tokio::task::spawn_local(Rc::clone(&process).drive_canaries());
     tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
     tokio::task::spawn_local(Rc::clone(&process).rotate_on(rotate));
     process.end_on(terminate, interrupt).await
@@ -299,6 +300,14 @@ impl Process {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             self.plane.borrow().health.look();
+        }
+    }
+
+    async fn drive_canaries(self: Rc<Process>) {
+        loop {
+            let pause = self.plane.borrow().registry.canaries.pause();
+            tokio::time::sleep(pause).await;
+            self.plane.borrow_mut().registry.canaries.tick(Instant::now());
         }
     }
 

@@ -21,6 +21,12 @@
 //! | `tidegate_server_transitions_total` | `pool`, `server`, `address`, `to` |
 //! | `tidegate_pool_waiting` | `pool` |
 //! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests` |
+//! | `tidegate_canary_share` | `listener`, `route` |
+//! | `tidegate_canary_state` | `listener`, `route`, `state` |
+//! | `tidegate_canary_changes_total` | `listener`, `route`, `state`, `cause` |
+//! | `tidegate_canary_requests_total` | `listener`, `route`, `version`, `code_class` |
+//! | `tidegate_canary_response_seconds` (histogram) | `listener`, `route`, `version` |
+//! | `tidegate_canary_diverted_total` | `listener`, `route`, `version` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
@@ -28,6 +34,7 @@
 //! | `tidegate_config_reloads_total` | `result`: `ok`, `failed` |
 //! | `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` | |
 
+mod canaries;
 mod page;
 mod process;
 mod requests;
@@ -38,6 +45,7 @@ use crate::stats::{ConnectionStats, Connections, RequestStats, TurnMeter};
 use page::{Label, Page, labels};
 use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 
+pub use canaries::{Canary, Version};
 pub use process::Process;
 
 /// Everything that one scrape shows.
@@ -51,6 +59,8 @@ pub struct Scrape<'a> {
     pub servers: Vec<Server<'a>>,
     /// The pools.
     pub pools: Vec<Pool<'a>>,
+    /// The canaries.
+    pub canaries: Vec<Canary<'a>>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
@@ -132,6 +142,7 @@ impl Scrape<'_> {
         self.write_listeners(&mut page);
         self.write_servers(&mut page);
         self.write_pools(&mut page);
+        canaries::write(&self.canaries, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);
         if let Some(process) = self.process {

@@ -133,7 +133,20 @@ static CANARY: Section = Section::new(
     &[
         Key::new("stable", Type::Text("name of a pool, or HOST:PORT"), "The version that is known to work.").required(),
         Key::new("candidate", Type::Text("name of a pool, or HOST:PORT"), "The new version.").required(),
-        Key::new("share", Type::Share, "The candidate's share, held until somebody changes it."),
+        Key::new("share", Type::Share, "The candidate's share, held until somebody changes it. Or:"),
+        Key::new(
+            "steps",
+            Type::List(&Type::Share),
+            "The candidate's shares, one after the other, each for `every` at least. They grow, and end with 100%. The next one \
+             comes only if the candidate had `min_requests` and does as well as `rollback_if` wants; after the last one it is \
+             promoted.",
+        ),
+        Key::new("every", Type::Duration, "How long a step takes, and over what time the versions are compared."),
+        Key::new(
+            "rollback_if",
+            Type::Section(&ROLLBACK_IF),
+            "When the candidate loses its share: looked at every second, and more often if `every` is short.",
+        ),
         Key::new(
             "sticky",
             Type::Section(&COHORT),
@@ -144,9 +157,32 @@ static CANARY: Section = Section::new(
             Type::Section(&FORCE),
             "Requests that choose for themselves. The comparison leaves them out.",
         ),
-        Key::planned("steps"),
-        Key::planned("every"),
-        Key::planned("rollback_if"),
+    ],
+);
+
+static ROLLBACK_IF: Section = Section::new(
+    "rollback conditions",
+    "Each is a bound for the candidate beside the stable version over the same time, and counts as broken only if chance explains it \
+     in less than one of a thousand cases.",
+    &[
+        Key::new(
+            "error_points",
+            Type::Share,
+            "The candidate's share of errors, 5xx and responses that broke off, is larger than the stable version's by this many \
+             percentage points.",
+        ),
+        Key::new(
+            "p99_ratio",
+            Type::Decimal(1, 1000),
+            "More than 1% of the candidate's requests wait for their response longer than this many times what 99% of the stable \
+             version's wait, and by 1ms at least.",
+        ),
+        Key::new(
+            "min_requests",
+            Type::Integer(1, 1_000_000_000),
+            "Requests of the candidate without which nothing is judged.",
+        )
+        .default("50"),
     ],
 );
 

@@ -64,6 +64,7 @@ fn inner_section(ty: &'static Type, place: String) -> Option<(&'static Section, 
         | Type::Duration
         | Type::Size
         | Type::Share
+        | Type::Decimal(..)
         | Type::Word(_) => None,
     }
 }

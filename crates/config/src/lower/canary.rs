@@ -1,9 +1,11 @@
 //! Canaries.
 
+use base::units::Share;
+
 use super::Lower;
 use super::fields::is_token;
 use crate::shape::Map;
-use crate::spec::{Canary, Cohorts, Force};
+use crate::spec::{Canary, Cohorts, Course, Force, Guard};
 
 impl<'a> Lower<'a, '_> {
     pub(super) fn canary(&mut self, map: &'a Map) -> Option<Canary> {
@@ -15,17 +17,67 @@ impl<'a> Lower<'a, '_> {
         {
             self.note(value, format!("`stable` and `candidate` of {} are the same pool", map.label));
         }
-        if !map.has("share") && !map.has("steps") {
-            self.mistakes
-                .note(&map.span, format!("{} never sends anything to the candidate, give it `share`", map.label));
-        }
+        let course = self.course(map);
         let cohorts = match map.map("sticky") {
             Some(sticky) => self.cohorts(sticky),
             None if map.has("sticky") => None,
             None => Some(Cohorts::Chance),
         };
         let force = map.map("force").and_then(|force| self.force(force));
-        Some(Canary { stable: stable?, candidate: candidate?, share: map.share("share")?, cohorts: cohorts?, force })
+        Some(Canary { stable: stable?, candidate: candidate?, course: course?, cohorts: cohorts?, force })
+    }
+
+    /// A share that is held, or one that drives itself.
+    fn course(&mut self, map: &Map) -> Option<Course> {
+        if map.has("share") {
+            for key in ["steps", "every", "rollback_if"] {
+                if let Some(value) = map.get(key) {
+                    self.note(
+                        value,
+                        format!("`{key}` of {} is for a share that drives itself, remove it or `share`", map.label),
+                    );
+                }
+            }
+            return map.share("share").map(Course::Held);
+        }
+        if !map.has("steps") {
+            let message = format!("{} never sends anything to the candidate, give it `share` or `steps`", map.label);
+            self.mistakes.note(&map.span, message);
+            return None;
+        }
+        for key in ["every", "rollback_if"] {
+            if !map.has(key) {
+                self.mistakes.note(&map.span, format!("`steps` of {} need `{key}`", map.label));
+            }
+        }
+        let steps = self.steps(map);
+        let every = self.time(map, "every");
+        let guard = map.map("rollback_if").and_then(|guard| self.guard(guard));
+        Some(Course::Steps { steps: steps?, every: every?, guard: guard? })
+    }
+
+    fn steps(&mut self, map: &Map) -> Option<Vec<u32>> {
+        let written = map.get("steps")?;
+        let shares: Vec<u32> = written.items().iter().map(|step| step.share()).collect::<Option<_>>()?;
+        let whole = Share::WHOLE;
+        if shares.first() == Some(&0) || !shares.is_sorted_by(|one, next| one < next) {
+            self.note(written, format!("`steps` of {} must grow, from more than 0%", map.label));
+        } else if shares.last() != Some(&whole) {
+            self.note(written, format!("`steps` of {} must end with 100%, where the candidate is promoted", map.label));
+        }
+        Some(shares)
+    }
+
+    fn guard(&mut self, map: &Map) -> Option<Guard> {
+        if !map.has("error_points") && !map.has("p99_ratio") {
+            self.mistakes
+                .note(&map.span, format!("{} bounds nothing, give it `error_points` or `p99_ratio`", map.label));
+        }
+        Some(Guard {
+            error_points: map.share("error_points"),
+            p99_ratio: map.decimal("p99_ratio"),
+            min_requests: map.integer("min_requests")?,
+        })
     }
 
     fn cohorts(&mut self, map: &Map) -> Option<Cohorts> {

@@ -50,6 +50,7 @@ fn meaning(ty: &Type, text: &str, shown: &str) -> Result<Meaning, String> {
             _ => Err(format!("`{shown}` is neither `true` nor `false`")),
         },
         Type::Integer(least, most) => integer(text, shown, *least, *most).map(Meaning::Integer),
+        Type::Decimal(least, most) => decimal(text, shown, *least, *most).map(Meaning::Decimal),
         Type::Duration => parse_duration(text).map(Meaning::Duration).map_err(hide),
         Type::Size => text.parse::<Size>().map(|size| Meaning::Size(size.0)).map_err(hide),
         Type::Share => text.parse::<Share>().map(|share| Meaning::Share(share.hundredths())).map_err(hide),
@@ -67,6 +68,23 @@ fn integer(text: &str, shown: &str, least: u64, most: u64) -> Result<u64, String
     match number {
         Some(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(format!("`{shown}` is no whole number from {least} to {most}")),
+    }
+}
+
+/// Hundredths, read without the detour by a floating point number.
+fn decimal(text: &str, shown: &str, least: u32, most: u32) -> Result<u32, String> {
+    let hundredths = || {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > 2 || (whole.len() > 1 && whole.starts_with('0')) {
+            return None;
+        }
+        let part = part.parse::<u32>().ok()? * if part.len() == 1 { 10 } else { 1 };
+        whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part)
+    };
+    match hundredths() {
+        Some(number) if (least * 100..=most * 100).contains(&number) => Ok(number),
+        _ => Err(format!("`{shown}` is no number from {least} to {most} with at most two decimals")),
     }
 }
 
@@ -90,6 +108,7 @@ fn noun(ty: &Type) -> &'static str {
     match ty {
         Type::Bool => "`true` or `false`",
         Type::Integer(..) => "a whole number",
+        Type::Decimal(..) => "a number",
         Type::Duration => "a duration such as `30s`",
         Type::Size => "a size such as `64KiB`",
         Type::Share => "a share such as `10%`",

@@ -31,6 +31,8 @@ pub(crate) enum Meaning {
     Template,
     Bool(bool),
     Integer(u64),
+    /// Hundredths.
+    Decimal(u32),
     Duration(Duration),
     Size(u64),
     /// Hundredths of a percent.
@@ -139,6 +141,14 @@ impl Map {
         self.get(key)?.integer()
     }
 
+    /// Hundredths of a number with decimals.
+    pub(crate) fn decimal(&self, key: &str) -> Option<u32> {
+        match self.get(key)?.meaning()? {
+            Meaning::Decimal(value) => Some(*value),
+            _ => None,
+        }
+    }
+
     /// An integer whose range in the table of keys fits 32 bits.
     pub(crate) fn small(&self, key: &str) -> Option<u32> {
         self.integer(key).and_then(|value| u32::try_from(value).ok())
@@ -164,14 +174,18 @@ impl Map {
     }
 
     pub(crate) fn share(&self, key: &str) -> Option<u32> {
-        match self.get(key)?.meaning()? {
-            Meaning::Share(value) => Some(*value),
-            _ => None,
-        }
+        self.get(key)?.share()
     }
 }
 
 impl Value {
+    pub(crate) fn share(&self) -> Option<u32> {
+        match self.meaning()? {
+            Meaning::Share(value) => Some(*value),
+            _ => None,
+        }
+    }
+
     pub(crate) fn integer(&self) -> Option<u64> {
         match self.meaning()? {
             Meaning::Integer(value) => Some(*value),

@@ -1,10 +1,13 @@
 //! `GET /metrics`: what was counted, for Prometheus.
 
-use observe::metrics::{CONTENT_TYPE, Listener, Pool, Process, Route, Scrape, Server};
+use base::units::Share;
+use observe::metrics::{CONTENT_TYPE, Canary, Listener, Pool, Process, Route, Scrape, Server, Version};
+use proxy::canary::Variant;
 
 use super::answer::Answer;
 use super::pools::state;
 use super::{Desk, listeners};
+use crate::canary::{Kept, Phase};
 
 /// Fills a scrape with the counters of what serves now.
 pub(super) fn metrics(desk: &Desk) -> Answer {
@@ -51,5 +54,23 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         state: state(server),
         transitions,
     }));
+    scrape.canaries.extend(plane.registry.canaries.iter().map(canary));
     Answer::new(200, CONTENT_TYPE, scrape.page())
+}
+
+fn canary(kept: &Kept) -> Canary<'_> {
+    let machine = &kept.machine;
+    let phase = machine.phase();
+    Canary {
+        listener: &kept.listener,
+        route: &kept.route,
+        share: f64::from(machine.share().unwrap_or(0)) / f64::from(Share::WHOLE),
+        states: Phase::ALL.iter().map(|one| (one.name(), *one == phase)).collect(),
+        changes: machine.changes().map(|(phase, cause, count)| (phase.name(), cause.name(), count)).collect(),
+        versions: Variant::ALL.map(|variant| Version {
+            name: variant.name(),
+            stats: kept.state.stats(variant),
+            diverted: kept.state.diverted(variant),
+        }),
+    }
 }

@@ -6,7 +6,7 @@
 //! - `guard`: refuses what a stranger's web page could have sent
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
-//! - `status`, `config`, `listeners`, `pools`, `metrics`: one room for each noun
+//! - `status`, `config`, `listeners`, `pools`, `canaries`, `metrics`: one room for each noun
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
 //!
@@ -15,6 +15,7 @@
 
 mod answer;
 mod ask;
+mod canaries;
 mod config;
 mod counters;
 mod guard;
@@ -135,6 +136,9 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Listeners => Ok(listeners::list(desk)),
         Place::Pools => Ok(pools::list(desk)),
         Place::Pool { pool } => pools::show(desk, &pool),
+        Place::Canaries => Ok(canaries::list(desk)),
+        Place::Canary { listener, route } if put => canaries::change(desk, &listener, &route, ask),
+        Place::Canary { listener, route } => canaries::show(desk, &listener, &route),
         Place::Server { pool, server } if put => pools::change(desk, &pool, &server, ask),
         Place::Server { pool, server } => pools::show_server(desk, &pool, &server),
     };

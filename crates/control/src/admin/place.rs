@@ -20,6 +20,10 @@ pub(super) enum Place {
     Config,
     /// `/api/listeners`
     Listeners,
+    /// `/api/canaries`
+    Canaries,
+    /// `/api/canaries/LISTENER/ROUTE`
+    Canary { listener: String, route: String },
     /// `/api/pools`
     Pools,
     /// `/api/pools/NAME`
@@ -45,6 +49,10 @@ impl Place {
             [b"", b"api", b"status"] => Place::Status,
             [b"", b"api", b"config"] => Place::Config,
             [b"", b"api", b"listeners"] => Place::Listeners,
+            [b"", b"api", b"canaries"] => Place::Canaries,
+            [b"", b"api", b"canaries", listener, route] => {
+                Place::Canary { listener: decode(listener)?, route: decode(route)? }
+            }
             [b"", b"api", b"pools"] => Place::Pools,
             [b"", b"api", b"pools", pool] => Place::Pool { pool: decode(pool)? },
             [b"", b"api", b"pools", pool, b"servers", server] => {
@@ -62,7 +70,7 @@ impl Place {
     /// # Errors
     /// The refusal, which names the methods that the place takes.
     pub(super) fn check(&self, method: Method) -> Result<(), Answer> {
-        let changes = matches!(self, Place::Config | Place::Server { .. });
+        let changes = matches!(self, Place::Config | Place::Server { .. } | Place::Canary { .. });
         match method {
             Method::Get | Method::Head => Ok(()),
             Method::Put if changes => Ok(()),

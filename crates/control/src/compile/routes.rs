@@ -222,7 +222,7 @@ impl Flattener<'_> {
         let plan = Plan {
             stable: self.spec.pool(said.stable).name.clone(),
             candidate: self.spec.pool(said.candidate).name.clone(),
-            share: said.share,
+            course: said.course.clone(),
         };
         Canary {
             arms: [self.arm(said.stable, 0, level), self.arm(said.candidate, 0, level)],

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Listener, Pool, Process, Route, Scrape, Server};
+use super::{Canary, Listener, Pool, Process, Route, Scrape, Server, Version};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -36,6 +36,14 @@ fn every_family_is_on_the_page_and_reads_back() {
             transitions: &[("down", 3)],
         }],
         pools: vec![Pool { pool: "api", waiting: 6, met: vec![("retry_budget", 8)] }],
+        canaries: vec![Canary {
+            listener: "web",
+            route: "api",
+            share: 0.25,
+            states: vec![("running", true), ("held", false)],
+            changes: vec![("running", "step", 2)],
+            versions: ["stable", "candidate"].map(|name| Version { name, stats: &requests, diverted: 3 }),
+        }],
         turns: turns.iter().collect(),
         spliced: 9,
         log_dropped: 7,
@@ -58,6 +66,13 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_request_seconds_count{listener="web",route="api"}"#, 2.0),
         (r#"tidegate_request_bytes_total{listener="web",route="api",direction="out"}"#, 20.0),
         (r#"tidegate_faults_total{listener="web",route="api",side="proxy",code="no_server"}"#, 1.0),
+        (r#"tidegate_canary_share{listener="web",route="api"}"#, 0.25),
+        (r#"tidegate_canary_state{listener="web",route="api",state="running"}"#, 1.0),
+        (r#"tidegate_canary_state{listener="web",route="api",state="held"}"#, 0.0),
+        (r#"tidegate_canary_changes_total{listener="web",route="api",state="running",cause="step"}"#, 2.0),
+        (r#"tidegate_canary_requests_total{listener="web",route="api",version="stable",code_class="5xx"}"#, 1.0),
+        (r#"tidegate_canary_response_seconds_count{listener="web",route="api",version="candidate"}"#, 2.0),
+        (r#"tidegate_canary_diverted_total{listener="web",route="api",version="candidate"}"#, 3.0),
         (r#"tidegate_connections{listener="web",worker="1"}"#, 1.0),
         (r#"tidegate_connections_total{listener="web",worker="0"}"#, 0.0),
         (r#"tidegate_connections_refused_total{listener="web",worker="1"}"#, 0.0),

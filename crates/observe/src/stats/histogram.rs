@@ -83,6 +83,11 @@ impl Histogram {
         Some(1 << LAST_BITS)
     }
 
+    /// How many were certainly longer than this: those in buckets above its own.
+    pub fn beyond(&self, us: u64) -> u64 {
+        self.counts[bucket_of(us) + 1..].iter().sum()
+    }
+
     /// Pairs of an upper bound in microseconds and how many did not exceed it, one an octave from 2⁸ (256 µs) to 2²⁶
     /// (67 s): exact, since they are bounds of our buckets.
     pub fn octaves(&self) -> impl Iterator<Item = (u64, u64)> {
@@ -162,6 +167,12 @@ mod tests {
         assert_eq!(upper_bound(BUCKETS - 1), None);
         assert_eq!(upper_bound(BUCKETS - 2), Some(1 << LAST_BITS));
         assert_eq!((bucket_of(0), bucket_of(u64::MAX)), (0, BUCKETS - 1));
+    }
+
+    #[test]
+    fn what_is_beyond_is_in_buckets_above() {
+        let histogram = of(&[10, 100, 1_000, 10_000, u64::MAX]);
+        assert_eq!([0, 16, 100, 1_000, 50_000, u64::MAX].map(|us| histogram.beyond(us)), [4, 4, 3, 2, 1, 0]);
     }
 
     #[test]

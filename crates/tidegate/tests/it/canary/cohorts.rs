@@ -112,4 +112,6 @@ fn a_side_without_a_server_leaves_the_request_to_the_other() {
     // The first request finds out, and stays on its side; those behind it are served by the other.
     assert_eq!(client.get("/").status, 502);
     assert_eq!(client.get("/").text(), "stable");
+    let said = "candidate `c` has no server that may be used, stable `s` has served ";
+    tidegate.message(&format!("canary `all` of listener `web`: {said}"));
 }

@@ -1,6 +1,8 @@
 //! Canaries: who sees which version, by every key that decides it.
 
-use testkit::{Response, Server, Tidegate};
+use std::time::{Duration, Instant};
+
+use testkit::{PATIENCE, Response, Server, Tidegate};
 
 use super::Case;
 use crate::support::{Place, get, start};
@@ -17,6 +19,10 @@ pub(super) const CASES: &[Case] = &[
         ],
         share,
     ),
+    (&["listeners.*.canary.steps", "listeners.*.canary.every"], steps),
+    (&["listeners.*.canary.rollback_if", "listeners.*.canary.rollback_if.error_points"], error_points),
+    (&["listeners.*.canary.rollback_if.p99_ratio"], p99_ratio),
+    (&["listeners.*.canary.rollback_if.min_requests"], min_requests),
     (&["listeners.*.canary.sticky", "listeners.*.canary.sticky.by"], sticky),
     (&["listeners.*.canary.sticky.cookie"], cookie),
     (
@@ -56,6 +62,62 @@ fn share() {
         let news = (0..100).filter(|_| client.get("/").text() == "candidate").count();
         assert!((1..100).contains(&news), "{news}");
     });
+}
+
+/// A canary whose candidate answers so; requests go on until the log says `wanted`.
+fn until(canary: &str, candidate: impl Fn() -> Vec<u8> + Send + Sync + 'static, wanted: &str) -> String {
+    let (stable, candidate) = (Server::named("stable"), Server::http(move |_| candidate()));
+    let text = format!(
+        "listeners: {{ web: {{ bind: 127.0.0.1:0, canary: {{ stable: s, candidate: c, {canary} }} }} }}
+pools: {{ s: [@STABLE], c: [@CANDIDATE] }}
+"
+    );
+    let tidegate = start(&text, &[("STABLE", &stable), ("CANDIDATE", &candidate)]);
+    let (mut client, deadline) = (tidegate.client(), Instant::now() + PATIENCE);
+    while !tidegate.messages().contains(wanted) {
+        assert!(Instant::now() < deadline, "{wanted}: {}", tidegate.messages());
+        client.get("/");
+    }
+    tidegate.messages()
+}
+
+fn failing() -> Vec<u8> {
+    b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n".to_vec()
+}
+
+fn steps() {
+    let began = Instant::now();
+    let canary = "steps: [30%, 60%, 100%], every: 300ms, rollback_if: { error_points: 50%, min_requests: 5 }";
+    let said = until(canary, || testkit::ok("new"), "promoted at 100%");
+    assert!(began.elapsed() >= Duration::from_millis(900));
+    for step in
+        ["running at 30%: new", "running at 60%: candidate 0 errors of ", "running at 100%: candidate 0 errors of "]
+    {
+        assert!(said.contains(step), "{step}: {said}");
+    }
+}
+
+fn error_points() {
+    let steps = "steps: [50%, 100%], every: 500ms";
+    let strict = format!("{steps}, rollback_if: {{ error_points: 10%, min_requests: 5 }}");
+    until(&strict, failing, "rolled back at 0%: candidate failed 100.00% of ");
+    let patient = format!("{steps}, rollback_if: {{ error_points: 100%, min_requests: 5 }}");
+    until(&patient, failing, "promoted at 100%");
+}
+
+fn p99_ratio() {
+    let slow = || {
+        std::thread::sleep(Duration::from_millis(20));
+        testkit::ok("slow")
+    };
+    let steps = "steps: [50%, 100%], every: 500ms";
+    until(&format!("{steps}, rollback_if: {{ p99_ratio: 1.5, min_requests: 5 }}"), slow, "rolled back at 0%: ");
+    until(&format!("{steps}, rollback_if: {{ p99_ratio: 1000, min_requests: 5 }}"), slow, "promoted at 100%");
+}
+
+fn min_requests() {
+    let canary = "steps: [50%, 100%], every: 300ms, rollback_if: { error_points: 10%, min_requests: 1000000 }";
+    until(canary, failing, "stays at 50%: too few requests of the candidate: ");
 }
 
 fn sticky() {
