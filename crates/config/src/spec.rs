@@ -437,6 +437,8 @@ pub struct Pool {
     /// How many requests may wait, in the process, for a server below its `max_connections`. How long is
     /// [`Timeouts::queue`].
     pub queue_length: u32,
+    /// Between which numbers the requests under way are limited by how long servers take, if they are.
+    pub concurrency: Option<Bounds>,
     /// How much may be under way.
     pub breaker: Breaker,
     /// How long an idle connection to a server is kept.
@@ -459,6 +461,15 @@ pub struct Pool {
     pub outlier: Option<Outlier>,
     /// How long a server that comes back gets less than its share.
     pub slow_start: Option<Duration>,
+}
+
+/// Between which numbers a limit is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The smallest.
+    pub min: u32,
+    /// The largest.
+    pub max: u32,
 }
 
 /// How much may be under way in a pool, in the process; absent is no limit.

@@ -34,7 +34,7 @@
 //! | `connect_us` | microseconds until a new connection was there |
 //! | `response_us` | microseconds from sending the request to the complete response head |
 //! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
-//! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests` |
+//! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests`, `concurrency` |
 //! | `cut` | `true` if the response ended before it was complete |
 //! | `fault` | what went wrong, a short stable code |
 //! | `side` | on whose side: `client`, `server`, `proxy` |

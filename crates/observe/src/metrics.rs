@@ -20,13 +20,14 @@
 //! | `tidegate_server_state` | `pool`, `server`, `address`, `state`: see [`Server::STATES`] |
 //! | `tidegate_server_transitions_total` | `pool`, `server`, `address`, `to` |
 //! | `tidegate_pool_waiting` | `pool` |
-//! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests` |
 //! | `tidegate_canary_share` | `listener`, `route` |
 //! | `tidegate_canary_state` | `listener`, `route`, `state` |
 //! | `tidegate_canary_changes_total` | `listener`, `route`, `state`, `cause` |
 //! | `tidegate_canary_requests_total` | `listener`, `route`, `version`, `code_class` |
 //! | `tidegate_canary_response_seconds` (histogram) | `listener`, `route`, `version` |
 //! | `tidegate_canary_diverted_total` | `listener`, `route`, `version` |
+//! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests`, `concurrency` |
+//! | `tidegate_pool_concurrency`, `tidegate_pool_concurrency_limit` | `pool`, where it has `concurrency` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
@@ -127,6 +128,8 @@ pub struct Pool<'a> {
     pub pool: &'a str,
     /// Requests that wait in its queue.
     pub waiting: u64,
+    /// Requests under way and the limit of them, if it finds one.
+    pub concurrency: Option<(u64, u64)>,
     /// How often each of its limits was met.
     pub met: Vec<(&'static str, u64)>,
 }
@@ -223,6 +226,22 @@ impl Scrape<'_> {
             "tidegate_pool_waiting",
             "Requests that wait for a server of the pool.",
             self.pools.iter().map(|pool| (labels(&[("pool", pool.pool)]), pool.waiting as f64)),
+        );
+        let adaptive = |which: fn((u64, u64)) -> u64| {
+            let of = move |pool: &Pool<'_>| {
+                pool.concurrency.map(|both| (labels(&[("pool", pool.pool)]), which(both) as f64))
+            };
+            self.pools.iter().filter_map(of)
+        };
+        page.gauge(
+            "tidegate_pool_concurrency",
+            "Requests under way in a pool that finds its limit of them.",
+            adaptive(|(under_way, _)| under_way),
+        );
+        page.gauge(
+            "tidegate_pool_concurrency_limit",
+            "How many requests the pool takes at a time for now.",
+            adaptive(|(_, limit)| limit),
         );
         let met =
             self.pools.iter().flat_map(|pool| pool.met.iter().map(move |(limit, count)| (pool.pool, limit, count)));

@@ -52,6 +52,8 @@ pub(crate) struct Exchange {
     pub(crate) client: ClientSide,
     /// Its place among the requests of a pool that limits them.
     pub(crate) entry: Option<Entry>,
+    /// Its place among the requests of a pool that finds its limit.
+    pub(crate) permit: Option<Entry>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -410,6 +412,7 @@ impl Exchange {
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
         self.entry = None;
+        self.permit = None;
     }
 }
 
@@ -435,6 +438,7 @@ impl Default for Exchange {
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
             entry: None,
+            permit: None,
         }
     }
 }

@@ -17,6 +17,11 @@ pub(crate) static POOL: Section = Section::new(
         .own(),
         BALANCE_KEY,
         Key::new("queue", Type::Section(&QUEUE), "Who waits while every server is at its `max_connections`.").filled(),
+        Key::new(
+            "concurrency",
+            Type::Section(&CONCURRENCY),
+            "A limit of the requests under way that is found by watching how long servers take. Beyond it the answer is 503.",
+        ),
         Key::new("circuit_breaker", Type::Section(&CIRCUIT_BREAKER), "How much may be under way in this pool at a time."),
         Key::new(
             "host",
@@ -89,6 +94,17 @@ static QUEUE: Section = Section::new(
             .inherited("5s"),
     ],
 );
+
+static CONCURRENCY: Section = Section::new(
+    "concurrency",
+    "While responses take no longer than without load the limit grows, and it shrinks as they take longer. Text stands for `limit`.",
+    &[
+        Key::new("limit", Type::Word(&[live("adaptive")]), "How the limit is found.").required(),
+        Key::new("min", Type::Integer(1, 1_000_000), "The smallest limit.").default("3"),
+        Key::new("max", Type::Integer(1, 1_000_000), "The largest limit.").default("1000"),
+    ],
+)
+.short("limit");
 
 static CIRCUIT_BREAKER: Section = Section::new(
     "circuit breaker",

@@ -6,7 +6,7 @@ use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
 use crate::span::Span;
-use crate::spec::{Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress};
+use crate::spec::{Bounds, Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress};
 
 impl<'a> Lower<'a, '_> {
     /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
@@ -80,6 +80,7 @@ impl<'a> Lower<'a, '_> {
             implicit: false,
             servers: Vec::new(),
             balance: balance?,
+            concurrency: map.map("concurrency").and_then(|map| self.bounds(map)),
             breaker: map.map("circuit_breaker").map(breaker).unwrap_or_default(),
             queue_length: queue?.small("length")?,
             pooled_timeout: pooled_timeout?,
@@ -93,6 +94,15 @@ impl<'a> Lower<'a, '_> {
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },
         })
+    }
+
+    fn bounds(&mut self, map: &Map) -> Option<Bounds> {
+        let bounds = Bounds { min: map.small("min")?, max: map.small("max")? };
+        if bounds.max < bounds.min {
+            let message = format!("`max` of {} is {} and below its `min`: {}", map.label, bounds.max, bounds.min);
+            self.mistakes.note(&map.span, message);
+        }
+        Some(bounds)
     }
 
     fn pool_host(&mut self, map: &Map) -> Option<PoolHost> {

@@ -34,6 +34,10 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     scrape.pools.extend(plane.pools.iter().map(|pool| Pool {
         pool: &pool.name,
         waiting: pool.gate.waiting() as u64,
+        concurrency: pool.concurrency.map(|bounds| {
+            let limit = &pool.gate.concurrency;
+            (u64::from(limit.under_way()), u64::from(limit.limit(bounds)))
+        }),
         met: pool.gate.met.read().map(|(limit, count)| (limit.name(), count)).collect(),
     }));
     let servers = plane.registry.servers();

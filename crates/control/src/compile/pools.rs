@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::spec;
 use net::Address;
-use proxy::pool::{Breaker, HostRule, Pool, Server, ServerId};
+use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId};
 
 use super::balance;
 use crate::discovery::Discovery;
@@ -53,6 +53,7 @@ pub(super) fn pool(
         gate,
         limited: pool.breaker.connections.is_some()
             || pool.servers.iter().any(|server| server.max_connections.is_some()),
+        concurrency: pool.concurrency.map(|said| Bounds { min: said.min, max: said.max }),
         breaker: Breaker { requests: pool.breaker.requests, retries: pool.breaker.retries },
     }
 }

@@ -32,6 +32,13 @@ pub(super) fn count(x: &mut Exchange, arm: &Arm) -> Result<(), Fault> {
             return Err(Fault::proxy(Kind::CircuitBreaker));
         }
     }
+    if let Some(bounds) = arm.pool.concurrency {
+        x.permit = gate.concurrency.enter(bounds);
+        if x.permit.is_none() {
+            meet(x, arm, Limit::Concurrency);
+            return Err(Fault::proxy(Kind::CircuitBreaker));
+        }
+    }
     Ok(())
 }
 

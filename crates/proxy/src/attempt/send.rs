@@ -87,7 +87,11 @@ pub(super) async fn send(
                 Poll::Pending => break,
             };
             if !is_interim(&x.response) {
-                x.notes.response = Some(sent_at.elapsed());
+                let took = sent_at.elapsed();
+                x.notes.response = Some(took);
+                if let Some(bounds) = arm.pool.concurrency {
+                    arm.pool.gate.concurrency.sample(sent_at + took, took, bounds);
+                }
                 upstream.surplus = Some((block, range));
                 return Poll::Ready(Ok(()));
             }

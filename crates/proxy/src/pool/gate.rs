@@ -14,6 +14,7 @@ use std::time::Instant;
 use net::stream::Detached;
 
 use super::budget::Budget;
+use super::concurrency::Concurrency;
 use super::limit::Met;
 use super::place::Place;
 use super::tally::Tally;
@@ -34,6 +35,8 @@ pub struct Gate {
     pub requests: Tally,
     /// Further tries under way, in pools that limit them.
     pub retries: Tally,
+    /// Requests under way, in pools that find their limit.
+    pub concurrency: Concurrency,
     /// How often each limit was met.
     pub met: Met,
 }
@@ -85,6 +88,7 @@ impl Gate {
             budget: Budget::new(Instant::now()),
             requests: Tally::default(),
             retries: Tally::default(),
+            concurrency: Concurrency::new(Instant::now()),
             met: Met::default(),
         }
     }

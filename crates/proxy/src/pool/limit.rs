@@ -11,6 +11,8 @@ pub enum Limit {
     Retries,
     /// `circuit_breaker.requests`: it was refused.
     Requests,
+    /// `concurrency`: it was refused.
+    Concurrency,
 }
 
 /// How often each limit was met.
@@ -19,7 +21,7 @@ pub struct Met([AtomicU64; Limit::ALL.len()]);
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 3] = [Limit::RetryBudget, Limit::Retries, Limit::Requests];
+    pub const ALL: [Limit; 4] = [Limit::RetryBudget, Limit::Retries, Limit::Requests, Limit::Concurrency];
 
     /// Its name in the log and in metrics.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Limit {
             Limit::RetryBudget => "retry_budget",
             Limit::Retries => "retries",
             Limit::Requests => "requests",
+            Limit::Concurrency => "concurrency",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Pools: servers, the connections kept to them, their limits and the queue in front of them.
 
 mod budget;
+mod concurrency;
 mod conduct;
 mod gate;
 mod idle;
@@ -14,6 +15,7 @@ pub(crate) mod warm;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use concurrency::{Bounds, Concurrency};
 pub use conduct::{Ejections, Errors};
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
@@ -51,6 +53,8 @@ pub struct Pool {
     pub limited: bool,
     /// How much may be under way.
     pub breaker: Breaker,
+    /// Between which numbers the requests under way are limited by how long servers take, if they are.
+    pub concurrency: Option<Bounds>,
 }
 
 /// How much may be under way in a pool at a time.

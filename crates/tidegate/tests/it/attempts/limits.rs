@@ -1,8 +1,11 @@
 //! What a pool that fails, or is slow, is spared: the budget of retries and the circuit breaker.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use testkit::{Client, Server, Signal, Tidegate, ok};
+use testkit::{Client, PATIENCE, Server, Signal, Tidegate, ok};
 
 use super::pair;
 use crate::admin::Operator;
@@ -152,4 +155,37 @@ fn further_tries_at_a_time_are_limited() {
     assert_eq!((&line["tries"], &line["fault"]), (&1.into(), &"reset".into()));
     let_go.raise();
     assert_eq!(first.response().text(), "slow");
+}
+
+/// A server that does one request at a time, each in ten milliseconds.
+#[test]
+fn a_pool_takes_no_more_at_a_time_than_it_can_do() {
+    let turn = Mutex::new(());
+    let server = Server::http(move |_| {
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        thread::sleep(Duration::from_millis(10));
+        ok("")
+    });
+    let tidegate = before_pool(&server, "concurrency: { limit: adaptive, min: 1 }");
+    let limit = || tidegate.metric("tidegate_pool_concurrency_limit", &["pool=\"app\""])[0];
+    let (address, deadline, enough) = (tidegate.address("web"), Instant::now() + PATIENCE, AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client = Client::connect(&address);
+                while !enough.load(Ordering::Relaxed) {
+                    match client.get("/").status {
+                        200 => {}
+                        503 => thread::sleep(Duration::from_millis(10)),
+                        other => panic!("{other}"),
+                    }
+                }
+            });
+        }
+        while limit() > 6.0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+        }
+        enough.store(true, Ordering::Relaxed);
+    });
+    assert!(Instant::now() < deadline, "{}", limit());
 }

@@ -21,6 +21,10 @@ pub(super) const CASES: &[Case] = &[
         ],
         circuit_breaker,
     ),
+    (
+        &["pools.*.concurrency", "pools.*.concurrency.limit", "pools.*.concurrency.min", "pools.*.concurrency.max"],
+        concurrency,
+    ),
     (&["pools.*.balance", "pools.*.balance.algorithm"], balance),
     (&["pools.*.balance.hash"], hash),
     (&["pools.*.balance.balance_factor"], balance_factor),
@@ -235,4 +239,19 @@ fn circuit_breaker() {
     assert_eq!(fate(&tidegate, "/a"), (502, "reset".to_owned()));
     let line = tidegate.log_of("/a");
     assert_eq!((&line["tries"], &line["limit"]), (&1.into(), &"retries".into()));
+}
+
+/// It begins with twenty at a time, between the bounds.
+fn concurrency() {
+    let silent = Server::script(testkit::Peer::hang);
+    for (keys, limit) in [("{ limit: adaptive, max: 3 }", 3), ("adaptive", 20), ("{ limit: adaptive, min: 22 }", 22)] {
+        let tidegate = before_pool(&silent, &format!("concurrency: {keys}"));
+        assert_eq!(tidegate.metric("tidegate_pool_concurrency_limit", &["pool=\"app\""]), [f64::from(limit)]);
+        let connections = silent.connections();
+        let mut clients: Vec<_> = (0..limit).map(|_| tidegate.client()).collect();
+        clients.iter_mut().for_each(|client| client.send(get("/held", "")));
+        silent.until_connections(connections + clients.len());
+        assert_eq!(fate(&tidegate, "/a"), (503, "circuit_breaker".to_owned()), "{keys}");
+        assert_eq!(tidegate.log_of("/a")["limit"], "concurrency");
+    }
 }
