@@ -125,6 +125,59 @@ fn access_lines_go_where_they_should_in_the_form_they_should() {
     assert!(line.ends_with("] \"GET /a?b=c HTTP/1.1\" 200 5 \"http://r/\" \"say \\\"hi\\\"\"\n"), "{line}");
 }
 
+/// Four workers and three listeners write into one file: every line is whole, and none is missing.
+#[test]
+fn listeners_and_workers_share_one_log_file() {
+    const EACH: usize = 200;
+    let folder = Folder::new();
+    let log = folder.path().join("access.log");
+    let text = format!(
+        "workers: 4\naccess_log: '{}'\nlisteners:\n  a: {{ bind: 127.0.0.1:0, respond: 200 }}\n  b: {{ bind: 127.0.0.1:0, respond: 200 }}\n  c: {{ bind: 127.0.0.1:0, respond: 200 }}\n",
+        log.display()
+    );
+    let mut tidegate = start(&text, &[]);
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c", "a", "b", "c"] {
+            let address = tidegate.address(name);
+            scope.spawn(move || {
+                let mut client = testkit::Client::connect(&address);
+                let padding = "x".repeat(500);
+                assert!((0..EACH).all(|number| client.get(&format!("/{name}/{number}/{padding}")).status == 200));
+            });
+        }
+    });
+    tidegate.terminate();
+    assert_eq!(tidegate.wait().code(), Some(0));
+    let written = fs::read_to_string(&log).expect("a log");
+    let lines: Vec<serde_json::Value> =
+        written.lines().map(|line| serde_json::from_str(line).expect("a whole line of JSON")).collect();
+    for name in ["a", "b", "c"] {
+        let own = lines.iter().filter(|line| line["listener"] == name);
+        let own = own.filter(|line| line["path"].as_str().is_some_and(|path| path.starts_with(&format!("/{name}/"))));
+        assert_eq!(own.count(), 2 * EACH, "{name}");
+    }
+    assert_eq!(lines.len(), 6 * EACH);
+}
+
+#[test]
+fn a_port_alone_is_bound_in_both_families() {
+    let text =
+        "workers: 3\nlisteners: { web: { bind: \":0\", respond: 200 }, six: { bind: \"[::1]:0\", respond: 201 } }\n";
+    let tidegate = start(text, &[]);
+    let port = |listener| tidegate.address(listener).rsplit(':').next().expect("a port").to_owned();
+    for host in ["127.0.0.1", "127.0.0.9", "[::1]"] {
+        // Every worker has its own socket: some connection would meet one that is missing.
+        for _ in 0..12 {
+            let mut client = testkit::Client::connect(&format!("{host}:{}", port("web")));
+            assert_eq!(client.get("/").status, 200, "{host}");
+        }
+    }
+    let mut client = testkit::Client::connect(&format!("[::1]:{}", port("six")));
+    assert_eq!(client.get("/six").status, 201);
+    assert_eq!(tidegate.log_of("/six")["client"], "::1");
+    assert!(testkit::Client::try_connect(&format!("127.0.0.1:{}", port("six"))).is_none());
+}
+
 #[test]
 fn no_access_lines_where_none_are_wanted() {
     let mut tidegate = start("access_log: off\nlisteners: { web: { bind: 127.0.0.1:0, respond: 200 } }\n", &[]);

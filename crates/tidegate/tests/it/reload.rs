@@ -198,6 +198,9 @@ fn no_request_fails_while_everything_is_reloaded() {
     assert!(asked > 60, "only {asked} requests in 60 reloads");
     assert!(servers.iter().all(|server| server.connections() > 0));
     assert_eq!(tidegate.metric("tidegate_config_generation", &[]), [61.0]);
+    // Nothing of it has held up a worker for long; that every worker has worked shows that somebody measured.
+    let longest = tidegate.metric("tidegate_worker_longest_turn_seconds", &[]);
+    assert!(longest.len() == 2 && longest.iter().all(|turn| (0.000_001..2.0).contains(turn)), "{longest:?}");
 }
 
 #[test]

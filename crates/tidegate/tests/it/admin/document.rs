@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testkit::{PATIENCE, Server, Start, Tidegate};
 
 use super::{Operator, error, json, tag};
+use crate::reload::under_load;
 use crate::support::{BINARY, config, start};
 
 const TARGET: &str = "/api/config";
@@ -176,4 +177,28 @@ fn a_large_document_fits() {
     assert_eq!(operator.put(TARGET, "If-Match: *\r\n", &document).status, 200);
     assert_eq!(body_of(&tidegate, "/old").len(), 1_500_000);
     assert_eq!(operator.get("/api/config").body.iter().filter(|byte| **byte == b'x').count() / 1_500_000, 1);
+}
+
+/// The listener stays, everything behind it changes each time, and nobody notices.
+#[test]
+fn no_request_fails_while_documents_are_put_in_force() {
+    const CHANGES: usize = 40;
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let tidegate = start(TEXT, &[("APP", &one)]);
+    let mut operator = Operator::of(&tidegate);
+    let document = json(&operator.get(TARGET));
+    let asked = under_load(&tidegate, || {
+        for number in 0..CHANGES {
+            let mut document = document.clone();
+            let server = if number % 2 == 0 { &two } else { &one };
+            document["pools"]["app"]["servers"] = json!([server.address()]);
+            document["listeners"]["web"]["routes"][0]["respond"]["body"] = json!(format!("body {number}"));
+            let put = operator.put(TARGET, "If-Match: *\r\n", &document.to_string());
+            assert_eq!(put.status, 200, "{}", put.text());
+        }
+    });
+    assert!(asked > CHANGES, "only {asked} requests in {CHANGES} changes");
+    assert!(two.connections() > 0);
+    assert_eq!(body_of(&tidegate, "/old"), format!("body {}", CHANGES - 1));
+    assert_eq!(tidegate.metric("tidegate_config_generation", &[]), [CHANGES as f64 + 1.0]);
 }
