@@ -281,3 +281,19 @@ fn a_name_with_addresses_of_ipv6_alone_is_reached_there() {
     let tidegate = before(&folder, &names, 1, &format!("['six.example:{}']", server.port()));
     assert_eq!(tidegate.client().get("/").text(), "six");
 }
+
+#[test]
+fn servers_that_come_are_kept_warm_and_those_that_leave_are_not() {
+    let (folder, names) = (Folder::new(), Names::start(&[HOME], 1));
+    let (old, new) = (Server::named("old"), Server::named("new"));
+    let say = |server: &Server| names.set_services("_http._tcp.x.example", &[(0, 1, server.port(), "a.example")]);
+    say(&old);
+    let tidegate = before(&folder, &names, 2, "['srv:_http._tcp.x.example'], warm: 3");
+    old.until_open(3);
+    say(&new);
+    new.until_open(3);
+    old.until_idle();
+    assert!(old.opens_no_more_than(3) && new.opens_no_more_than(3));
+    assert_eq!(tidegate.client().get("/first").text(), "new");
+    assert_eq!(tidegate.log_of("/first")["reused"], true);
+}

@@ -139,3 +139,28 @@ pools: { app: { servers: [{ address: @APP, max_connections: 2 }], warm: 2, queue
     }
     assert!(server.most_open() <= 2, "{}", server.most_open());
 }
+
+/// Connections that bring a request are those of the checks.
+#[test]
+fn a_server_that_is_down_keeps_none_and_has_them_again_afterwards() {
+    let well = Signal::new();
+    let is_well = well.clone();
+    let server = Server::http(move |_| {
+        let status = if is_well.is_raised() { "200 OK" } else { "503 Not Yet" };
+        format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
+    });
+    let checks = "health: { probe: http, path: /, every: 100ms, fast: 100ms, fall: 1, rise: 1 }";
+    let tidegate = warm(&server, 2, &format!("warm: 4, {checks}"));
+    tidegate.message("is down");
+    server.until_idle();
+    let (before, checked) = (server.connections(), server.requests().len());
+    server.until_connections(before + 5);
+    // A check that is under way has not brought its request yet.
+    let (after, asked) = (server.connections() - before, server.requests().len() - checked);
+    assert!(after <= asked + 1, "{after} connections for {asked} checks");
+    well.raise();
+    tidegate.message("is up");
+    server.until_open(4);
+    assert_eq!(tidegate.client().get("/up").status, 200);
+    assert_eq!(tidegate.log_of("/up")["reused"], true);
+}
