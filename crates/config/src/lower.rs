@@ -27,6 +27,7 @@ mod pool;
 mod reach;
 mod route;
 mod site;
+mod sticky;
 mod template;
 mod text;
 
@@ -43,7 +44,9 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     lower.refuse_shared_binds(admin.as_ref());
     let dns = lower.dns();
     let access_log = lower.access_log();
+    let secret = lower.secret();
     let spec = Spec {
+        secret,
         workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
         splice: top.boolean("splice").unwrap_or(true),
         access_log,

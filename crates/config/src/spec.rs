@@ -19,6 +19,7 @@ mod canary;
 mod health;
 mod matching;
 mod policy;
+mod sticky;
 mod tuning;
 
 pub use balance::{Algorithm, Balance};
@@ -29,11 +30,14 @@ pub use matching::{
     ValueMatch,
 };
 pub use policy::{HeaderEdits, Headers, Part, Policy, PolicyKind, Rewrite, Selector, Template};
+pub use sticky::{Secret, Sticky};
 pub use tuning::{Backoff, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
+    /// What is signed with; absent draws one at the start.
+    pub secret: Option<Secret>,
     /// How many workers; absent means one for each CPU of the quota.
     pub workers: Option<usize>,
     /// Whether large bodies between plain connections go through pipes inside the kernel (`splice(2)`).
@@ -434,6 +438,8 @@ pub struct Pool {
     pub servers: Vec<Server>,
     /// How to choose.
     pub balance: Balance,
+    /// How clients stay with their server; absent is not at all.
+    pub sticky: Option<Sticky>,
     /// How many requests may wait, in the process, for a server below its `max_connections`. How long is
     /// [`Timeouts::queue`].
     pub queue_length: u32,

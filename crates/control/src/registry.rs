@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use config::spec::Algorithm;
+use config::spec::{Algorithm, Secret};
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
 use proxy::pool::{Ejections, Gate, Server, ServerId};
 use proxy::seal::Seal;
 use proxy::snapshot::ListenerId;
+use proxy::sticky::Table;
 
 use crate::canary::{Canaries, Plan};
 
@@ -28,8 +29,12 @@ pub struct Registry {
     tables: Vec<(Algorithm, Vec<Member>, Prepared)>,
     /// The canaries.
     pub canaries: Canaries,
+    stuck: HashMap<String, Arc<Table>>,
     next_slot: usize,
     seal: Arc<Seal>,
+    /// The secret that the configuration says, and what was drawn for the time that it says none.
+    secret: Option<Secret>,
+    drawn: Arc<Seal>,
 }
 
 #[derive(Debug)]
@@ -54,6 +59,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 impl Registry {
     /// An empty registry for this many workers.
     pub fn new(workers: usize) -> Registry {
+        let drawn = Arc::new(random_seal());
         Registry {
             workers,
             listeners: HashMap::new(),
@@ -65,7 +71,10 @@ impl Registry {
             tables: Vec::new(),
             canaries: Canaries::default(),
             next_slot: 0,
-            seal: Arc::new(random_seal()),
+            stuck: HashMap::new(),
+            seal: Arc::clone(&drawn),
+            secret: None,
+            drawn,
         }
     }
 
@@ -74,7 +83,30 @@ impl Registry {
         self.workers
     }
 
-    /// The seal of what clients keep for us: drawn at the start, and the same over reloads.
+    /// From now on what clients keep for us is sealed with this secret, or with the one that was drawn at the start.
+    pub fn set_secret(&mut self, secret: Option<&Secret>) {
+        if self.secret.as_ref() != secret {
+            self.secret = secret.cloned();
+            self.seal =
+                secret.map_or_else(|| Arc::clone(&self.drawn), |secret| Arc::new(Seal::new(secret.0.as_bytes())));
+        }
+    }
+
+    /// The table of a pool's clients, for this many of them.
+    pub fn stuck(&mut self, pool: &str, most: usize) -> Arc<Table> {
+        let known = self.stuck.get(pool);
+        if let Some(table) = known.filter(|table| table.most() == most) {
+            return Arc::clone(table);
+        }
+        let table = Arc::new(Table::new(most));
+        if let Some(known) = known {
+            table.adopt(known, Instant::now());
+        }
+        self.stuck.insert(pool.to_owned(), Arc::clone(&table));
+        table
+    }
+
+    /// The seal of what clients keep for us: the same over reloads.
     pub fn seal(&self) -> Arc<Seal> {
         Arc::clone(&self.seal)
     }

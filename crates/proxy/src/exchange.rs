@@ -26,6 +26,7 @@ use crate::reply;
 use crate::route::{self, Body, Captures, Finding};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
+use crate::sticky::Stuck;
 
 mod hops;
 
@@ -110,6 +111,8 @@ pub(crate) struct Notes {
     pub(crate) limit: Option<Limit>,
     /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
     pub(crate) arm: Option<usize>,
+    /// The server that the client stays with.
+    pub(crate) stuck: Option<Stuck>,
     pub(crate) server: Option<usize>,
     /// The number that a canary's client should keep; absent if it has one.
     pub(crate) cohort: Option<u32>,
@@ -478,6 +481,7 @@ impl Notes {
             reason: "",
             limit: None,
             arm: None,
+            stuck: None,
             server: None,
             cohort: None,
             forced: false,

@@ -8,6 +8,7 @@
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
+//! - [`sticky`]: clients that stay with their server
 //! - [`pool`]: servers, idle connections, limits and the queue
 //! - [`relay`]: bodies, trailers and tunnels
 //! - [`reply`]: answers of our own; the one table from faults to statuses
@@ -31,4 +32,5 @@ pub mod route;
 pub mod seal;
 pub mod session;
 pub mod snapshot;
+pub mod sticky;
 pub mod worker;

@@ -43,3 +43,35 @@ static BALANCE: Section = Section::new(
     ],
 )
 .short("algorithm");
+
+pub(super) static STICKY: Section = Section::new(
+    "sticky",
+    "What stands for `by` may stand alone. A client leaves its server only if that one is out; one that is drained keeps its \
+     clients.",
+    &[
+        Key::new(
+            "by",
+            Type::List(&Type::Text("`cookie` or selector")),
+            "`cookie`: a cookie of ours, which servers never see. Or `client_ip`, `header.NAME`, `cookie.NAME` and the like: the \
+             first that a request has is looked up in a table of the process.",
+        )
+        .required(),
+        Key::new(
+            "cookie",
+            Type::Text("name of a cookie"),
+            "The cookie's name, with `by: cookie`. Absent is one for this pool.",
+        ),
+        Key::new(
+            "for",
+            Type::Duration,
+            "With `by: cookie` how long clients keep it, from when it was set; absent is until the browser ends. Otherwise how long \
+             a client is remembered after its last request; absent is 30m.",
+        ),
+        Key::new(
+            "max",
+            Type::Integer(1, 10_000_000),
+            "How many clients the table remembers; absent is 100000. When it is full the oldest are forgotten.",
+        ),
+    ],
+)
+.short("by");

@@ -1,6 +1,6 @@
 //! The keys of pools, and of what the nearest level decides.
 
-use super::balance::BALANCE_KEY;
+use super::balance::{BALANCE_KEY, STICKY};
 use super::health::{HEALTH, OUTLIER};
 use super::{Key, Section, Type, live, planned};
 
@@ -56,7 +56,7 @@ pub(crate) static POOL: Section = Section::new(
             "A server that comes back, or joins a running process, gets a tenth of its weight at first and all of it after this \
              time. Absent means at once.",
         ),
-        Key::planned("sticky"),
+        Key::new("sticky", Type::Section(&STICKY), "How clients stay with the server that they were sent to."),
         Key::planned("tls"),
         Key::planned("send_proxy"),
         Key::planned("coalesce"),

@@ -29,6 +29,12 @@ pub(crate) static TOP: Section = Section::new(
             Type::Text("folder"),
             "The folder for files that are written. Relative to the file that names it.",
         ),
+        Key::new(
+            "secret",
+            Type::Text("${file.PATH} or ${env.NAME}"),
+            "What cookies of ours are signed with, 16 bytes or more, from a file or the environment. Absent draws one at the start: \
+             then cookies end with the process, and other nodes do not know them.",
+        ),
         Key::new("access_log", Type::Section(&ACCESS_LOG), "One line for each request.").filled(),
         Key::new(
             "admin",

@@ -72,6 +72,7 @@ impl<'a> Lower<'a, '_> {
         let pooled_timeout = map.map("timeouts").and_then(|times| self.time(times, "pooled"));
         let host = self.pool_host(map);
         let balance = self.balance(map);
+        let sticky = map.map("sticky").and_then(|sticky| self.sticky(sticky));
         let outlier = map.map("outlier").and_then(|outlier| self.outlier(outlier));
         let health = map.map("health").and_then(|health| self.health(health));
         Some(Pool {
@@ -81,6 +82,7 @@ impl<'a> Lower<'a, '_> {
             servers: Vec::new(),
             balance: balance?,
             concurrency: map.map("concurrency").and_then(|map| self.bounds(map)),
+            sticky,
             breaker: map.map("circuit_breaker").map(breaker).unwrap_or_default(),
             queue_length: queue?.small("length")?,
             pooled_timeout: pooled_timeout?,

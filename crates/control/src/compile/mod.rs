@@ -57,6 +57,7 @@ pub fn compile(
     generation: u64,
     most_connections: usize,
 ) -> Compiled {
+    registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
     let pools: Vec<_> =
         spec.pools.iter().map(|pool| Arc::new(pools::pool(pool, discovery, registry, &mut servers))).collect();

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use config::spec;
 use net::Address;
+use proxy::balance::Key;
 use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId};
+use proxy::sticky::{Cookie, Known, Sticky};
 
-use super::balance;
+use super::{balance, policies};
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 
@@ -36,12 +38,14 @@ pub(super) fn pool(
         .map(|server| registry.weight_to_be(server, named.get(&server.id).map_or(1, |(weight, _)| *weight)))
         .collect();
     let balance = balance::balance(pool, &servers, &weights, registry);
+    let sticky = pool.sticky.as_ref().map(|said| sticky(said, &pool.name, &servers, registry));
     let (key, gate) = registry.pool(&pool.name);
     Pool {
         name,
         key,
         servers,
         balance,
+        sticky,
         host: match &pool.host {
             spec::PoolHost::Client => HostRule::Client,
             spec::PoolHost::Server => HostRule::Server,
@@ -55,6 +59,18 @@ pub(super) fn pool(
             || pool.servers.iter().any(|server| server.max_connections.is_some()),
         concurrency: pool.concurrency.map(|said| Bounds { min: said.min, max: said.max }),
         breaker: Breaker { requests: pool.breaker.requests, retries: pool.breaker.retries },
+    }
+}
+
+fn sticky(said: &spec::Sticky, pool: &str, servers: &[Arc<Server>], registry: &mut Registry) -> Sticky {
+    match said {
+        spec::Sticky::Cookie { name, lasts } => {
+            Sticky::Cookie(Cookie::new(pool, servers, name.as_deref(), *lasts, &registry.seal()))
+        }
+        spec::Sticky::Table { by, lasts, most } => {
+            let key = Key(by.iter().map(policies::selector).collect());
+            Sticky::Table(Known::new(servers, key, registry.stuck(pool, *most), *lasts))
+        }
     }
 }
 

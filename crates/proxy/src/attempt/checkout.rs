@@ -18,6 +18,7 @@ use crate::exchange::Exchange;
 use crate::pool::{Grant, Lease, Parked, Place, Pool, Server, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
+use crate::sticky;
 use crate::worker::{Command, Worker};
 
 /// Finds a server that was not tried yet, if there is one, and gets a connection to it. `fresh` asks for a new connection
@@ -38,11 +39,13 @@ pub(super) async fn checkout(
     {
         return connect(session, x, route, arm, lease).await;
     }
+    // Another try goes to another server, whoever the client belongs to.
+    let own = sticky::own(x, pool).filter(|_| tried.is_empty());
     let wish = pool.balance.wish(|| x.facts.view(&x.request));
     let choice = if pool.limited && pool.gate.waiting() > 0 {
         Choice::Saturated
     } else {
-        choose(&session.worker, pool, wish, tried)
+        choose(&session.worker, pool, wish, own, tried)
     };
     match choice {
         Choice::None => Err(Fault::proxy(Kind::NoServer)),
@@ -57,7 +60,7 @@ pub(super) async fn checkout(
             x.notes.server = Some(number);
             connect(session, x, route, arm, lease).await
         }
-        Choice::Saturated => queue(session, x, route, arm, wish).await,
+        Choice::Saturated => queue(session, x, route, arm, wish, own).await,
     }
 }
 
@@ -75,7 +78,10 @@ enum Choice {
 /// Servers that are well and untried come first, then untried ones that are paused or ejected: one of them may have come
 /// back, and the ones that were tried have just failed. With all of them tried, it is well ones again, then any. A server
 /// that active checks call down gets nothing.
-fn choose(worker: &Worker, pool: &Pool, wish: Wish, tried: &[usize]) -> Choice {
+fn choose(worker: &Worker, pool: &Pool, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
+    if let Some(number) = still(pool, own) {
+        return take(worker, pool, number).unwrap_or(Choice::Saturated);
+    }
     let untried = |server: &Server| !tried.contains(&server.slot);
     let tiers: [&dyn Fn(&Server) -> bool; 4] = [
         &|server| server.is_usable() && untried(server),
@@ -88,12 +94,8 @@ fn choose(worker: &Worker, pool: &Pool, wish: Wish, tried: &[usize]) -> Choice {
         // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
         for _ in 0..pool.servers.len().max(1) {
             let Some(number) = pick(worker, pool, wish, tier) else { break };
-            let server = &pool.servers[number];
-            if let Some(parked) = worker.idle.take(server) {
-                return Choice::Idle(number, parked);
-            }
-            if let Some(lease) = server.lease(&pool.gate) {
-                return Choice::Lease(number, lease);
+            if let Some(choice) = take(worker, pool, number) {
+                return choice;
             }
         }
         if pool.servers.iter().any(|server| tier(server)) {
@@ -101,6 +103,20 @@ fn choose(worker: &Worker, pool: &Pool, wish: Wish, tried: &[usize]) -> Choice {
         }
     }
     Choice::None
+}
+
+/// The client's own server, if it may still be used.
+fn still(pool: &Pool, own: Option<usize>) -> Option<usize> {
+    own.filter(|number| pool.servers[*number].is_usable_for_its_own())
+}
+
+/// A connection to this server, or the right to open one.
+fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
+    let server = &pool.servers[number];
+    if let Some(parked) = worker.idle.take(server) {
+        return Some(Choice::Idle(number, parked));
+    }
+    server.lease(&pool.gate).map(|lease| Choice::Lease(number, lease))
 }
 
 /// Whether a server may be tried although something speaks against it.
@@ -127,6 +143,7 @@ async fn queue(
     route: &Route,
     arm: &Arm,
     wish: Wish,
+    own: Option<usize>,
 ) -> Result<Upstream, Fault> {
     let pool = &arm.pool;
     let began = Instant::now();
@@ -134,9 +151,14 @@ async fn queue(
     // Whoever has to queue again keeps its place.
     let place = Place::new(began, route.priority, patience);
     let result = loop {
-        let accepts = pool.servers.iter().map(|server| server.slot).collect();
-        let Some(waiting) = pool.gate.queue(accepts, place) else { break Err(Fault::proxy(Kind::QueueFull)) };
-        ask_for_room(&session.worker, pool);
+        // Whoever belongs to a server waits for it.
+        let accepts = match still(pool, own) {
+            Some(number) => &pool.servers[number..=number],
+            None => &pool.servers[..],
+        };
+        let slots = accepts.iter().map(|server| server.slot).collect();
+        let Some(waiting) = pool.gate.queue(slots, place) else { break Err(Fault::proxy(Kind::QueueFull)) };
+        ask_for_room(&session.worker, pool, accepts, still(pool, own).is_some());
         session.timer.arm(began, patience);
         let granted = poll_fn(|cx| {
             if let Poll::Ready(grant) = waiting.poll(cx) {
@@ -151,7 +173,7 @@ async fn queue(
         .await;
         drop(waiting);
         match granted {
-            Ok(Grant::Again) => match choose(&session.worker, pool, wish, &[]) {
+            Ok(Grant::Again) => match choose(&session.worker, pool, wish, own, &[]) {
                 Choice::Saturated => {}
                 Choice::None => break Err(Fault::proxy(Kind::NoServer)),
                 Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
@@ -177,14 +199,15 @@ async fn queue(
 }
 
 /// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it.
-fn ask_for_room(worker: &Worker, pool: &Pool) {
-    for server in pool.servers.iter().filter(|server| may_be_back(server)) {
+fn ask_for_room(worker: &Worker, pool: &Pool, accepts: &[Arc<Server>], is_own: bool) {
+    let fits = |server: &&Arc<Server>| if is_own { server.is_usable_for_its_own() } else { may_be_back(server) };
+    for server in accepts.iter().filter(fits) {
         if let Some(lease) = server.lease(&pool.gate) {
             drop(pool.gate.give(Grant::Lease(lease)));
             return;
         }
     }
-    for server in pool.servers.iter().filter(|server| may_be_back(server) && server.idle() > 0) {
+    for server in accepts.iter().filter(fits).filter(|server| server.idle() > 0) {
         worker.fleet.tell_all(|_| Command::Relinquish(Arc::clone(server), Arc::clone(&pool.gate)));
     }
 }

@@ -10,11 +10,12 @@ use wire::{Framing, Head, Known, Version, forwarded, h1, hop};
 use super::{GONE, Tunnel, Upstream, bad_response, bounded, expired};
 use crate::exchange::{After, Exchange};
 use crate::finish::Account;
+use crate::pool::Pool;
 use crate::relay::{Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
 use crate::worker::{Out, Worker};
-use crate::{canary, finish, policy, reply};
+use crate::{canary, finish, policy, reply, sticky};
 
 /// Relays the response, and settles what becomes of both connections.
 pub(crate) async fn deliver(
@@ -36,7 +37,7 @@ pub(crate) async fn deliver(
     let outgoing = outgoing_framing(arrived, x.client.version);
     let mut down = Pump::new(http::BodyReader::new(arrived), outgoing, listener.splice);
     x.response.set_framing(outgoing);
-    walk_back(x, listener, route);
+    walk_back(x, listener, route, &arm.pool);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
@@ -143,7 +144,7 @@ async fn switch(
     }
     x.response.add(b"Connection", b"Upgrade");
     x.response.add(b"Upgrade", b"websocket");
-    walk_back(x, listener, route);
+    walk_back(x, listener, route, &arm.pool);
     x.notes.status = 101;
     x.client.answered = true;
     let mut out = Vec::new();
@@ -157,11 +158,12 @@ async fn switch(
 }
 
 /// What every response meets on its way back.
-fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route) {
+fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route, pool: &Pool) {
     if listener.forwarding.via {
         forwarded::response_via(&mut x.response);
     }
     canary::tell(&route.ending, x);
+    sticky::tell(x, pool);
     policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
 }
 

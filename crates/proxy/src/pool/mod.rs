@@ -27,6 +27,7 @@ pub use tally::Entry;
 pub(crate) use warm::Warm;
 
 use crate::balance::Balance;
+use crate::sticky::Sticky;
 
 /// A group of servers that do the same work.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Pool {
     pub servers: Vec<Arc<Server>>,
     /// How one is chosen.
     pub balance: Balance,
+    /// How clients stay with their server.
+    pub sticky: Option<Sticky>,
     /// The Host that servers are sent.
     pub host: HostRule,
     /// How long an idle connection is kept.

@@ -9,7 +9,7 @@ use observe::stats::RequestStats;
 
 use super::Gate;
 use super::conduct::{Conduct, Ejections, Errors};
-use super::standing::{Reason, Standing};
+use super::standing::{Reason, Standing, UNWANTED};
 use crate::balance::Latency;
 use crate::balance::outlier::Verdict;
 
@@ -207,6 +207,11 @@ impl Server {
     /// against it. One relaxed load while nothing does.
     pub fn is_usable(&self) -> bool {
         self.standing.is_usable()
+    }
+
+    /// Whether requests of clients that stay with it may go to it: as [`Server::is_usable`], but they may while it is drained.
+    pub(crate) fn is_usable_for_its_own(&self) -> bool {
+        self.standing.is_usable_but_for(UNWANTED)
     }
 
     /// Whether the operator wants requests to go to it.

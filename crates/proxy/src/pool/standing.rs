@@ -40,7 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Bits of the word that are reasons.
 const REASONS: u64 = 0xff;
 const PAUSE_SHIFT: u32 = 8;
-const UNWANTED: u64 = Reason::Drained as u64 | Reason::Weightless as u64;
+/// What operators say to let a server run empty.
+pub(super) const UNWANTED: u64 = Reason::Drained as u64 | Reason::Weightless as u64;
 
 impl Standing {
     /// A server with which nothing is wrong.
@@ -56,6 +57,12 @@ impl Standing {
     /// Whether nothing speaks against it.
     pub(super) fn is_usable(&self) -> bool {
         let word = self.word.load(Ordering::Relaxed);
+        word == 0 || (word & REASONS == 0 && !self.pauses_still(word))
+    }
+
+    /// Whether nothing else than these reasons speaks against it.
+    pub(super) fn is_usable_but_for(&self, reasons: u64) -> bool {
+        let word = self.word.load(Ordering::Relaxed) & !reasons;
         word == 0 || (word & REASONS == 0 && !self.pauses_still(word))
     }
 

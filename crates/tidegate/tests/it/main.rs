@@ -22,4 +22,5 @@ mod pools;
 mod reload;
 mod responses;
 mod routes;
+mod sticky;
 mod warm;

@@ -27,6 +27,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     (&["pools.*.balance", "pools.*.balance.algorithm"], balance),
     (&["pools.*.balance.hash"], hash),
+    (&["pools.*.sticky", "pools.*.sticky.by"], sticky),
+    (&["pools.*.sticky.cookie", "pools.*.sticky.for"], sticky_cookie),
+    (&["pools.*.sticky.max"], sticky_max),
+    (&["secret"], secret),
     (&["pools.*.balance.balance_factor"], balance_factor),
     (&["pools.*.host"], host),
     (&["pools.*.protocol"], protocol),
@@ -159,6 +163,62 @@ pools: { app: { servers: [@ONE, @TWO], balance: { algorithm: maglev, hash: [head
     assert_eq!(by_header, by_query);
     let by_client = chosen(&tidegate, (0..40).map(|page| get(&format!("/{page}"), "")));
     assert!(by_client.iter().all(|name| *name == by_client[0]));
+}
+
+/// Two servers in turn; each of these clients asks twice.
+fn each_asks_twice(sticky: &str, clients: usize) -> Vec<(String, String)> {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let text = format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
+         pools: {{ app: {{ servers: [@ONE, @TWO], balance: round_robin, sticky: {sticky} }} }}\n"
+    );
+    let tidegate = start(&text, &[("ONE", &one), ("TWO", &two)]);
+    let requests = || (0..clients).map(|number| get("/", &format!("X-Client: {number}\r\n")));
+    let first = chosen(&tidegate, requests());
+    // The turn goes on by one, so that nobody meets the same server by the turn alone.
+    chosen(&tidegate, [get("/", "")].into_iter());
+    first.into_iter().zip(chosen(&tidegate, requests())).collect()
+}
+
+fn sticky() {
+    assert!(each_asks_twice("header.x-client", 20).iter().all(|(first, second)| first == second));
+    assert!(each_asks_twice("{ by: [header.x-client] }", 20).iter().all(|(first, second)| first == second));
+    assert!(each_asks_twice("header.x-nobody", 20).iter().any(|(first, second)| first != second));
+}
+
+/// A table of one place remembers one client.
+fn sticky_max() {
+    let moved = each_asks_twice("{ by: header.x-client, max: 1 }", 20);
+    assert!(moved.iter().any(|(first, second)| first != second));
+}
+
+fn sticky_cookie() {
+    let server = Server::named("app");
+    let tidegate = before_pool(&server, "sticky: { by: cookie, cookie: ours, for: 90s }");
+    let response = tidegate.client().get("/");
+    let cookie = response.fields.value("set-cookie").expect("a cookie");
+    assert!(
+        cookie.starts_with("ours=") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=90"),
+        "{cookie}"
+    );
+}
+
+/// With it the cookie of a server is the same in every process.
+fn secret() {
+    let server = Server::named("app");
+    let folder = Folder::new();
+    folder.write("secret", "long enough to be a secret");
+    let cookie = |line: &str| {
+        let text = format!(
+            "{line}listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {{ servers: [@APP], sticky: cookie }} }}\n"
+        );
+        let file = folder.write("tidegate.yaml", &config(&text, &[("APP", &server)]));
+        let response = Start::of(BINARY).file(&file).client().get("/");
+        response.fields.value("set-cookie").expect("a cookie").to_owned()
+    };
+    const SECRET: &str = "secret: ${file.secret}\n";
+    assert_eq!(cookie(SECRET), cookie(SECRET));
+    assert_ne!(cookie(SECRET), cookie(""));
 }
 
 /// All requests have one hash, and none of them ends.
