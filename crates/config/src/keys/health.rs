@@ -1,7 +1,7 @@
 //! The keys by which a pool watches its servers.
 
 use super::matching::VALUES;
-use super::{Key, Section, Type, live, planned};
+use super::{Key, Section, Type, live};
 
 pub(super) static HEALTH: Section = Section::new(
     "health",
@@ -15,20 +15,26 @@ pub(super) static HEALTH: Section = Section::new(
                 live("off"),
                 live("tcp"),
                 live("http"),
-                planned("grpc"),
-                planned("tls"),
-                planned("redis"),
-                planned("postgres"),
-                planned("mysql"),
-                planned("smtp"),
+                live("grpc"),
+                live("tls"),
+                live("redis"),
+                live("postgres"),
+                live("mysql"),
+                live("smtp"),
             ]),
-            "What is asked: a connection, or a request by HTTP/1.1. `off` checks nothing, for a pool under \
-             `defaults` that do.",
+            "What is asked: a connection; a request by HTTP/1.1; `grpc.health.v1` over HTTP/2 without TLS; a ServerHello of TLS; `PING` of \
+             Redis; the greeting of PostgreSQL, MySQL (a login by the user `tidegate`, who need not exist) or a mail server. \
+             `off` checks nothing, for a pool under `defaults` that do.",
         )
         .default("tcp"),
         Key::new("path", Type::Text("path"), "`http`: what is asked for, with its query.").inherited("/"),
         Key::new("method", Type::Text("method"), "`http`: the method.").inherited("GET"),
-        Key::new("host", Type::Text("name"), "`http`: the Host that is sent. Absent means the server's own address."),
+        Key::new(
+            "host",
+            Type::Text("name"),
+            "`http`, `grpc`: the Host that is sent; `tls`: the name that is asked for. Absent means the server's own address.",
+        ),
+        Key::new("service", Type::Text("name"), "`grpc`: the service that is asked about. Absent means the server as a whole."),
         Key::new("headers", Type::Named("header", &Type::Text("text")), "`http`: more header fields to send."),
         Key::new(
             "status",

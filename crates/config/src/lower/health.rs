@@ -14,7 +14,16 @@ impl Lower<'_, '_> {
         let fast = if map.has("fast") { self.time(map, "fast") } else { every };
         let kind = match probe {
             "http" => Probe::Http(self.http_probe(map)?),
+            "grpc" => Probe::Grpc {
+                host: map.get("host").and_then(|value| self.probe_host(map, value)),
+                service: map.get("service").map_or(Some(String::new()), |value| self.service(map, value))?,
+            },
+            "tls" => Probe::Tls { host: map.get("host").and_then(|value| self.probe_host(map, value)) },
             "tcp" => Probe::Tcp,
+            "redis" => Probe::Redis,
+            "postgres" => Probe::Postgres,
+            "mysql" => Probe::Mysql,
+            "smtp" => Probe::Smtp,
             _ => return None,
         };
         Some(Health {
@@ -51,7 +60,7 @@ impl Lower<'_, '_> {
                 let message = format!(
                     "`{key}` of {} does nothing with `probe: {probe}`, it belongs to {}",
                     map.label,
-                    probes.map(|probe| format!("`{probe}`")).join(" and "),
+                    probes.iter().map(|probe| format!("`{probe}`")).collect::<Vec<_>>().join(" and "),
                 );
                 self.mistakes.note(&item.span, message);
             }
@@ -108,6 +117,15 @@ impl Lower<'_, '_> {
         }
     }
 
+    fn service(&mut self, map: &Map, value: &Value) -> Option<String> {
+        let text = value.fixed()?;
+        let is_legal = text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_legal {
+            self.note(value, format!("`service` of {}: `{text}` is no name of a service", map.label));
+        }
+        is_legal.then(|| text.to_owned())
+    }
+
     /// `200` or `200-299`.
     fn statuses(&mut self, value: &Value) -> Option<(u16, u16)> {
         let text = value.fixed()?;
@@ -122,11 +140,12 @@ impl Lower<'_, '_> {
 }
 
 /// Keys that mean something to some probes alone.
-const KEYS_OF_PROBES: [(&str, [&str; 1]); 6] = [
-    ("path", ["http"]),
-    ("method", ["http"]),
-    ("host", ["http"]),
-    ("headers", ["http"]),
-    ("status", ["http"]),
-    ("body", ["http"]),
+const KEYS_OF_PROBES: [(&str, &[&str]); 7] = [
+    ("path", &["http"]),
+    ("method", &["http"]),
+    ("host", &["http", "grpc", "tls"]),
+    ("headers", &["http"]),
+    ("status", &["http"]),
+    ("body", &["http"]),
+    ("service", &["grpc"]),
 ];

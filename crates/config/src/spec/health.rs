@@ -32,6 +32,26 @@ pub enum Probe {
     Tcp,
     /// A request.
     Http(HttpProbe),
+    /// `grpc.health.v1` by HTTP/2 with prior knowledge.
+    Grpc {
+        /// The authority; absent is the server's own address.
+        host: Option<String>,
+        /// The service that is asked about; empty is the whole server.
+        service: String,
+    },
+    /// The beginning of a TLS handshake.
+    Tls {
+        /// The name that is asked for; absent is the server's own, if its address has one.
+        host: Option<String>,
+    },
+    /// `PING`
+    Redis,
+    /// A StartupMessage.
+    Postgres,
+    /// A login.
+    Mysql,
+    /// `EHLO`
+    Smtp,
 }
 
 /// A request that a healthy server answers well.

@@ -46,11 +46,19 @@ impl Subject {
             (address, _) => address.clone(),
         };
         let host = match &health.probe {
-            spec::Probe::Tcp => "",
             spec::Probe::Http(http) => http.host.as_deref().unwrap_or(&server.authority),
+            spec::Probe::Grpc { host, .. } => host.as_deref().unwrap_or(&server.authority),
+            spec::Probe::Tls { host } => name_of(host.as_deref().unwrap_or(&server.authority)),
+            _ => "",
         };
         Subject { address, host: host.into(), health: health.clone() }
     }
+}
+
+/// The name in an authority; nothing for an IP address, which TLS has no place for (RFC 6066 section 3).
+fn name_of(authority: &str) -> &str {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() { "" } else { host }
 }
 
 impl Prober {

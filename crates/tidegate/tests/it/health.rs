@@ -2,6 +2,8 @@
 
 mod active;
 mod outlier;
+mod probes;
+mod real;
 mod slow_start;
 
 use std::thread;

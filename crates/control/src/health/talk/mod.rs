@@ -1,8 +1,16 @@
 //! What a check says and what it expects, without a socket: bytes in, bytes out, and in the end an outcome.
+//!
+//! A conversation takes what it has understood out of what was heard, so that it can be given bytes in any portions.
 
+mod grpc;
 mod http;
+mod mysql;
+mod postgres;
+mod redis;
+mod smtp;
+mod tls;
 
-use config::spec;
+use config::spec::Probe;
 
 /// What is said in each check of one address; none where a connection is all that is asked for.
 #[derive(Debug)]
@@ -11,6 +19,18 @@ pub(super) enum Script {
     Connect,
     /// A request by HTTP/1.1.
     Http(http::Script),
+    /// A call by gRPC, made already.
+    Grpc(Vec<u8>),
+    /// A ClientHello, made already.
+    Tls(Vec<u8>),
+    /// `PING`
+    Redis,
+    /// A StartupMessage.
+    Postgres,
+    /// A login that is not meant to succeed.
+    Mysql,
+    /// `EHLO`
+    Smtp,
 }
 
 /// One conversation.
@@ -18,6 +38,18 @@ pub(super) enum Script {
 pub(super) enum Talk<'a> {
     /// A request by HTTP/1.1.
     Http(http::Talk<'a>),
+    /// A call by gRPC.
+    Grpc(grpc::Talk<'a>),
+    /// The beginning of a TLS handshake.
+    Tls(&'a [u8]),
+    /// With Redis.
+    Redis,
+    /// With PostgreSQL.
+    Postgres,
+    /// With MySQL or MariaDB.
+    Mysql(mysql::Talk),
+    /// With a mail server.
+    Smtp(smtp::Talk),
 }
 
 /// How far a conversation has come.
@@ -31,10 +63,16 @@ pub(super) enum Step {
 
 impl Script {
     /// What a probe says to a server that is called `host`.
-    pub(super) fn of(probe: &spec::Probe, host: &str) -> Script {
+    pub(super) fn of(probe: &Probe, host: &str) -> Script {
         match probe {
-            spec::Probe::Tcp => Script::Connect,
-            spec::Probe::Http(said) => Script::Http(http::Script::of(said, host)),
+            Probe::Tcp => Script::Connect,
+            Probe::Http(said) => Script::Http(http::Script::of(said, host)),
+            Probe::Grpc { service, .. } => Script::Grpc(grpc::call(host, service)),
+            Probe::Tls { .. } => Script::Tls(tls::client_hello(host)),
+            Probe::Redis => Script::Redis,
+            Probe::Postgres => Script::Postgres,
+            Probe::Mysql => Script::Mysql,
+            Probe::Smtp => Script::Smtp,
         }
     }
 
@@ -43,6 +81,12 @@ impl Script {
         Some(match self {
             Script::Connect => return None,
             Script::Http(script) => Talk::Http(http::Talk::new(script)),
+            Script::Grpc(call) => Talk::Grpc(grpc::Talk::new(call)),
+            Script::Tls(hello) => Talk::Tls(hello),
+            Script::Redis => Talk::Redis,
+            Script::Postgres => Talk::Postgres,
+            Script::Mysql => Talk::Mysql(mysql::Talk::Greeting),
+            Script::Smtp => Talk::Smtp(smtp::Talk::Banner),
         })
     }
 }
@@ -52,16 +96,27 @@ impl Talk<'_> {
     pub(super) const MOST: usize = 64 * 1024;
 
     /// What is said first.
-    pub(super) fn open(&mut self, said: &mut Vec<u8>) {
+    pub(super) fn open(&self, said: &mut Vec<u8>) {
         match self {
             Talk::Http(talk) => talk.open(said),
+            Talk::Grpc(talk) => talk.open(said),
+            Talk::Tls(hello) => said.extend_from_slice(hello),
+            Talk::Redis => said.extend_from_slice(redis::PING),
+            Talk::Postgres => said.extend_from_slice(postgres::STARTUP),
+            Talk::Mysql(_) | Talk::Smtp(_) => {}
         }
     }
 
     /// Hears what has come, takes what it has understood out of it, and says what follows.
-    pub(super) fn hear(&mut self, heard: &mut Vec<u8>, _said: &mut Vec<u8>) -> Step {
+    pub(super) fn hear(&mut self, heard: &mut Vec<u8>, said: &mut Vec<u8>) -> Step {
         match self {
             Talk::Http(talk) => talk.hear(heard),
+            Talk::Grpc(talk) => talk.hear(heard, said),
+            Talk::Tls(_) => tls::hear(heard),
+            Talk::Redis => redis::hear(heard),
+            Talk::Postgres => postgres::hear(heard, said),
+            Talk::Mysql(talk) => talk.hear(heard, said),
+            Talk::Smtp(talk) => talk.hear(heard, said),
         }
     }
 
@@ -69,9 +124,74 @@ impl Talk<'_> {
     pub(super) fn ended(&mut self) -> Result<(), String> {
         match self {
             Talk::Http(talk) => talk.ended(),
+            _ => Err(CLOSED.to_owned()),
         }
     }
 }
 
 /// What is said of a server that closes before it has answered.
 const CLOSED: &str = "connection closed";
+
+/// A failure.
+fn failed(why: impl Into<String>) -> Step {
+    Step::Done(Err(why.into()))
+}
+
+/// What a server has said, short enough for a log.
+fn quoted(text: &[u8]) -> String {
+    const MOST: usize = 80;
+    String::from_utf8_lossy(text).trim().chars().take(MOST).collect()
+}
+
+#[cfg(test)]
+mod fixture {
+    use super::{Step, Talk};
+
+    /// Gives an answer whole and byte by byte, which must come to the same, and says to what; with all that was said.
+    pub(super) fn converse<'a>(begin: impl Fn() -> Talk<'a>, answer: &[u8]) -> (Result<(), String>, Vec<u8>) {
+        let (mut whole, mut said) = (begin(), Vec::new());
+        whole.open(&mut said);
+        let at_once = match whole.hear(&mut answer.to_vec(), &mut said) {
+            Step::Done(outcome) => outcome,
+            Step::More => whole.ended(),
+        };
+        let (mut talk, mut heard, mut piecemeal) = (begin(), Vec::new(), Vec::new());
+        talk.open(&mut piecemeal);
+        let mut outcome = None;
+        for byte in answer {
+            heard.push(*byte);
+            if let Step::Done(done) = talk.hear(&mut heard, &mut piecemeal) {
+                outcome = Some(done);
+                break;
+            }
+        }
+        assert_eq!(outcome.unwrap_or_else(|| talk.ended()), at_once);
+        assert_eq!(piecemeal, said);
+        (at_once, said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a server says, a conversation neither panics nor depends on the portions.
+        #[test]
+        fn any_answer_is_survived(answer in prop::collection::vec(any::<u8>(), 0..200), kind in 0..6) {
+            let call = grpc::call("a", "b");
+            let begin = || match kind {
+                0 => Talk::Grpc(grpc::Talk::new(&call)),
+                1 => Talk::Tls(&call),
+                2 => Talk::Redis,
+                3 => Talk::Postgres,
+                4 => Talk::Mysql(mysql::Talk::Greeting),
+                _ => Talk::Smtp(smtp::Talk::Banner),
+            };
+            // The fixture compares.
+            let _ = fixture::converse(begin, &answer);
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.health", "pools.*.health.probe"], probe),
     (&["pools.*.health.path", "pools.*.health.method", "pools.*.health.host", "pools.*.health.headers"], request),
     (&["pools.*.health.status"], status),
+    (&["pools.*.health.service"], service),
     (&["pools.*.health.body"], body),
     (&["pools.*.health.port"], port),
     (&["pools.*.health.every"], every),
@@ -54,6 +55,21 @@ fn request() {
     let request = server.request();
     assert_eq!((request.method.as_str(), request.target.as_str()), ("GET", "/"));
     assert_eq!(request.fields.value("host"), Some(server.address()));
+}
+
+/// A server that says that it serves, and that hears which service it was asked about.
+fn service() {
+    let heard = std::sync::Arc::new(Shared::new(Vec::new()));
+    let server = {
+        let heard = std::sync::Arc::clone(&heard);
+        Server::script(move |peer| {
+            let said = peer.rest().unwrap_or_default();
+            heard.with(|heard| heard.push(said));
+        })
+    };
+    let _tidegate = before_pool(&server, "health: { probe: grpc, service: shop.Cart, timeout: 50ms, every: 100ms }");
+    let asked = heard.within(PATIENCE, |heard| heard.iter().any(|said| said.ends_with(b"\x09shop.Cart")).then_some(()));
+    assert!(asked.is_some(), "nobody asked about the service");
 }
 
 fn status() {
@@ -170,10 +186,17 @@ fn consecutive_errors() {
 }
 
 fn eject_for() {
-    let (_servers, tidegate) = failing("outlier: { consecutive_errors: 1, eject_for: 150ms, eject_for_max: 200ms }");
+    let (sick, well) = (answering(500), Server::named("well"));
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@SICK, @WELL], outlier: { consecutive_errors: 1, eject_for: 150ms, eject_for_max: 200ms } } }
+";
+    let tidegate = start(text, &[("SICK", &sick), ("WELL", &well)]);
+    let mut client = tidegate.client();
     let began = Instant::now();
     while !tidegate.messages().contains("is ejected for 200ms") {
-        ask_all(&tidegate, 1);
+        client.get("/");
         assert!(began.elapsed() < PATIENCE, "no second ejection");
     }
     tidegate.message("is ejected for 150ms");
