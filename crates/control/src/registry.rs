@@ -223,6 +223,15 @@ impl Registry {
         self.routes.retain(|(listener, route), _| keep(listener, route));
     }
 
+    /// The servers of a pool that the configuration does not name any more and that still have connections.
+    pub fn leaving(&self, pool: &str) -> impl Iterator<Item = &Server> {
+        let left = self.servers.values().filter(|known| known.left.is_some());
+        let mut leaving: Vec<_> = left.map(|known| &*known.server).filter(|server| server.open() > 0).collect();
+        leaving.retain(|server| *server.id.pool == *pool);
+        leaving.sort_by(|one, other| one.id.cmp(&other.id));
+        leaving.into_iter()
+    }
+
     /// All servers that the configuration names, in the order of their identities.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         let named = self.servers.values().filter(|known| known.left.is_none());

@@ -21,10 +21,7 @@ pub(super) fn list(desk: &Desk) -> Answer {
     let plane = desk.process.plane.borrow();
     let (mut recent, now) = (desk.recent.borrow_mut(), Instant::now());
     recent.sweep(now);
-    Answer::json(
-        200,
-        &pools(&plane).map(|(said, pool)| show_pool(said, pool, &plane.health, &mut recent, now)).collect(),
-    )
+    Answer::json(200, &pools(&plane).map(|(said, pool)| show_pool(said, pool, &plane, &mut recent, now)).collect())
 }
 
 /// `GET /api/pools/NAME`
@@ -33,7 +30,7 @@ pub(super) fn show(desk: &Desk, name: &str) -> Result<Answer, Answer> {
     let (said, pool) = find(&plane, name)?;
     let (mut recent, now) = (desk.recent.borrow_mut(), Instant::now());
     recent.sweep(now);
-    Ok(Answer::json(200, &show_pool(said, pool, &plane.health, &mut recent, now)))
+    Ok(Answer::json(200, &show_pool(said, pool, &plane, &mut recent, now)))
 }
 
 /// `GET /api/pools/NAME/servers/SERVER`
@@ -160,13 +157,26 @@ fn addresses<'a>(pool: &'a Pool, said: &spec::Server) -> Vec<&'a Arc<Server>> {
     pool.servers.iter().filter(|server| *server.id.name == *said.name).collect()
 }
 
-fn show_pool(said: &spec::Pool, pool: &Pool, health: &Health, recent: &mut Recent, now: Instant) -> Value {
+fn show_pool(said: &spec::Pool, pool: &Pool, plane: &Plane, recent: &mut Recent, now: Instant) -> Value {
+    let health = &plane.health;
     let servers = said.servers.iter().map(|server| server_of(server, &addresses(pool, server), health, recent, now));
+    let leaving = plane.registry.leaving(&said.name);
     json!({
         "name": said.name,
         "balance": said.balance.algorithm.word(),
         "queue": { "waiting": pool.gate.waiting(), "length": said.queue_length },
         "servers": servers.collect::<Value>(),
+        "leaving": leaving.map(leaving_server).collect::<Value>(),
+    })
+}
+
+/// A server that the configuration does not name any more, and that still has something to end.
+fn leaving_server(server: &Server) -> Value {
+    json!({
+        "name": &*server.id.name,
+        "address": server.id.address.to_string(),
+        "in_flight": server.in_flight(),
+        "connections": server.open(),
     })
 }
 

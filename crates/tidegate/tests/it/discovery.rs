@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
+use serde_json::Value;
 use testkit::{Client, Folder, Names, PATIENCE, Server, Signal, Start, Tidegate, Way, failure_of, ok};
 
 use crate::support::{BINARY, config, get};
@@ -56,6 +57,12 @@ fn leaves(tidegate: &Tidegate, old: (Server, Signal), change: impl FnOnce(), bac
     until_answered_by(&mut client, "new");
     // The connection that was idle is closed, the other is not.
     old.until_open(1);
+    let leaving = |count: usize| {
+        let page: Value = serde_json::from_str(&tidegate.admin("/api/pools/app").text()).expect("JSON");
+        assert_eq!(page["leaving"].as_array().map(Vec::len), Some(count), "{page}");
+        page["leaving"][0]["in_flight"].clone()
+    };
+    assert_eq!(leaving(1), 1);
     let before = old.requests().len();
     assert!((0..10).all(|_| client.get("/").text() == "new"));
     assert_eq!(old.requests().len(), before);
@@ -63,6 +70,7 @@ fn leaves(tidegate: &Tidegate, old: (Server, Signal), change: impl FnOnce(), bac
     assert_eq!(slow.exactly(5), b"56789");
     old.until_idle();
     assert_eq!(slow.get("/").text(), "new");
+    leaving(0);
     back();
     until_answered_by(&mut client, "old");
 }
