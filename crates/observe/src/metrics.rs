@@ -28,6 +28,7 @@
 //! | `tidegate_canary_diverted_total` | `listener`, `route`, `version` |
 //! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests`, `concurrency` |
 //! | `tidegate_pool_concurrency`, `tidegate_pool_concurrency_limit` | `pool`, where it has `concurrency` |
+//! | `tidegate_source_up` | `source` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
@@ -62,6 +63,8 @@ pub struct Scrape<'a> {
     pub pools: Vec<Pool<'a>>,
     /// The canaries.
     pub canaries: Vec<Canary<'a>>,
+    /// The sources of servers, by their names, and whether they have answered when they were asked last.
+    pub sources: Vec<(&'a str, bool)>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
@@ -276,6 +279,11 @@ impl Scrape<'_> {
             "tidegate_log_dropped_total",
             "Access log lines that were lost, because the disk was behind or failed.",
             [(Vec::new(), self.log_dropped as f64)],
+        );
+        page.gauge(
+            "tidegate_source_up",
+            "1 if a source of servers has answered when it was asked last; if not, its last servers are kept.",
+            self.sources.iter().map(|(source, up)| (labels(&[("source", source)]), f64::from(u8::from(*up)))),
         );
         page.gauge(
             "tidegate_config_generation",

@@ -40,6 +40,8 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         }),
         met: pool.gate.met.read().map(|(limit, count)| (limit.name(), count)).collect(),
     }));
+    let sources = plane.discovery.sources();
+    scrape.sources.extend(sources.iter().map(|(source, up)| (source.as_str(), *up)));
     let servers = plane.registry.servers();
     let addresses: Vec<String> = servers.iter().map(|server| server.id.address.to_string()).collect();
     let transitions: Vec<Vec<_>> = servers

@@ -72,6 +72,16 @@ impl Discovery {
         Some(spec)
     }
 
+    /// Every source as the configuration writes it, and whether it has answered when it was asked last, in order.
+    pub fn sources(&self) -> Vec<(String, bool)> {
+        let files = self.files.states().map(|(path, up)| (format!("file:{path}"), up));
+        let services = self.services.states().map(|(name, up)| (format!("srv:{name}"), up));
+        let names = self.names.states().map(|(name, up)| (name.to_owned(), up));
+        let mut sources: Vec<_> = files.chain(services).chain(names).collect();
+        sources.sort_unstable();
+        sources
+    }
+
     /// When the first of the sources must be asked again.
     pub fn next(&self) -> Option<Instant> {
         [self.files.next(), self.services.next(), self.names.next()].into_iter().flatten().min()

@@ -37,6 +37,11 @@ impl<T: PartialEq> Table<T> {
         self.known.get(name).and_then(|known| known.found.as_deref()).unwrap_or_default()
     }
 
+    /// Every source, and whether it has answered when it was asked last.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.known.iter().map(|(name, known)| (name.as_str(), known.failure.is_none()))
+    }
+
     /// When the first of them must be asked again.
     pub(super) fn next(&self) -> Option<Instant> {
         self.known.values().map(|known| known.until).min()

@@ -81,7 +81,9 @@ async fn open(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
             server.connect_succeeded();
             let is_first = worker.warm.ended(server.slot, Course::Steady);
             if server.is_wanted() && !worker.is_draining() {
-                worker.idle.park(Conn::new(stream), lease, now, pool.pooled);
+                // Those that were opened together do not all age out together.
+                let sooner = worker.random.borrow_mut().f64() / 8.0;
+                worker.idle.park(Conn::new(stream), lease, now, pool.pooled.mul_f64(1.0 - sooner));
                 worker.relinquish(&server, &pool.gate);
             }
             is_first

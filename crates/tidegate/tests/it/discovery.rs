@@ -234,11 +234,13 @@ fn a_name_server_that_fails_leaves_everything_as_it_was() {
         names.until_asked_for_services(services + 2);
         names.until_asked(addresses + 2);
         assert_eq!(tidegate.client().get("/").text(), "app");
+        assert_eq!(tidegate.metric("tidegate_source_up", &["source=\"b.example\""]), [0.0]);
     }
     tidegate.message(&format!("`{service}` cannot be resolved, its last servers are kept"));
     tidegate.message("`b.example` cannot be resolved, its last servers are kept");
     names.set_way(Way::Plainly);
     tidegate.message(&format!("`{service}` answers again, with the servers that it had"));
+    assert_eq!(tidegate.metric("tidegate_source_up", &[&format!("source=\"srv:{service}\"")]), [1.0]);
 }
 
 /// A file that changes twice tells the time: it is looked at once a second.
