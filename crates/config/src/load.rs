@@ -9,7 +9,7 @@ use crate::diagnostics::{Mistake, Mistakes};
 use crate::interpolate::Sources;
 use crate::shape::{Map, shape};
 use crate::span::Span;
-use crate::spec::{Ending, PolicyId, PoolId, Route, Serves, Spec};
+use crate::spec::{Ending, PolicyId, PolicyKind, PoolId, Route, Serves, Spec};
 use crate::tree::{Data, Node, parse};
 use crate::{include, lower, set};
 
@@ -116,6 +116,11 @@ fn warnings(spec: &Spec) -> Vec<Mistake> {
     for site in &spec.sites {
         used.policies.extend(&site.uses);
         used.routes(&site.routes);
+    }
+    for policy in &used.policies {
+        if let Some(PolicyKind::Mirror(mirror)) = spec.policies.get(policy.0).map(|policy| &policy.kind) {
+            used.pools.insert(mirror.to);
+        }
     }
     let pools = spec.pools.iter().enumerate().filter(|(n, _)| !used.pools.contains(&PoolId(*n)));
     let pools = pools.map(|(_, pool)| Mistake::new(pool.span.clone(), format!("pool `{}` is never used", pool.name)));

@@ -29,7 +29,7 @@ pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
 };
-pub use policy::{HeaderEdits, Headers, Part, Policy, PolicyKind, Rewrite, Selector, Template};
+pub use policy::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template};
 pub use sticky::{Secret, Sticky};
 pub use tuning::{Backoff, Limits, Priority, Retries, RetryIf, Timeouts};
 

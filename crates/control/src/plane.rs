@@ -189,6 +189,7 @@ impl Plane {
         self.registry.commit(&compiled.servers, Instant::now());
         self.snapshot = Arc::new(compiled.snapshot);
         self.registry.canaries.keep_those_of(&self.snapshot);
+        self.registry.keep_mirrors_of(&self.snapshot);
         let gates: Vec<Arc<Gate>> = compiled.pools.iter().map(|pool| Arc::clone(&pool.gate)).collect();
         for (gate, (length, connections)) in gates.iter().zip(&compiled.queues) {
             gate.set_length(*length);

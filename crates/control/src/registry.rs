@@ -1,6 +1,6 @@
 //! What survives a reload, by identity and never by index: numbers of listeners, state of servers, queues, counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -9,9 +9,11 @@ use config::spec::{Algorithm, Secret};
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
+use proxy::mirror::Report;
+use proxy::policy::Policy;
 use proxy::pool::{Ejections, Gate, Server, ServerId};
 use proxy::seal::Seal;
-use proxy::snapshot::ListenerId;
+use proxy::snapshot::{ListenerId, Snapshot};
 use proxy::sticky::Table;
 
 use crate::canary::{Canaries, Plan};
@@ -30,6 +32,7 @@ pub struct Registry {
     /// The canaries.
     pub canaries: Canaries,
     stuck: HashMap<String, Arc<Table>>,
+    mirrors: BTreeMap<String, Arc<Report>>,
     next_slot: usize,
     seal: Arc<Seal>,
     /// The secret that the configuration says, and what was drawn for the time that it says none.
@@ -70,6 +73,7 @@ impl Registry {
             crowds: HashMap::new(),
             tables: Vec::new(),
             canaries: Canaries::default(),
+            mirrors: BTreeMap::new(),
             next_slot: 0,
             stuck: HashMap::new(),
             seal: Arc::clone(&drawn),
@@ -173,6 +177,23 @@ impl Registry {
     /// What all share of a canary.
     pub fn canary(&mut self, listener: &str, route: &str, plan: &Plan) -> Arc<State> {
         self.canaries.state(listener, route, plan, self.workers)
+    }
+
+    /// What is known of a mirror's copies.
+    pub fn mirror(&mut self, name: &str) -> Arc<Report> {
+        Arc::clone(self.mirrors.entry(name.to_owned()).or_insert_with(|| Arc::new(Report::new(name))))
+    }
+
+    /// The reports of all mirrors, by name.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Arc<Report>> {
+        self.mirrors.values()
+    }
+
+    /// Forgets the mirrors that are not in force any more.
+    pub fn keep_mirrors_of(&mut self, snapshot: &Snapshot) {
+        let routes = || snapshot.listeners.iter().flatten().flat_map(|listener| &listener.routes);
+        let is_of = |policy: &Policy, report: &Arc<Report>| matches!(policy, Policy::Mirror(mirror) if Arc::ptr_eq(&mirror.report, report));
+        self.mirrors.retain(|_, report| routes().any(|route| route.policies.iter().any(|one| is_of(one, report))));
     }
 
     /// A server's state. Nothing about it changes before [`Registry::commit`].

@@ -2,7 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -28,6 +28,17 @@ pub enum Detached {
 }
 
 impl Stream {
+    /// A stream on which nothing ever comes, and its other end, which must live as long: the client of a request that no
+    /// client has sent.
+    ///
+    /// # Errors
+    /// There are no descriptors.
+    pub fn silent() -> io::Result<(Stream, OwnedFd)> {
+        let (here, there) = std::os::unix::net::UnixStream::pair()?;
+        here.set_nonblocking(true)?;
+        Ok((Stream::Unix(UnixStream::from_std(here)?), there.into()))
+    }
+
     /// Reads what is there, without waiting for more. Zero bytes are the end of the stream.
     ///
     /// # Errors

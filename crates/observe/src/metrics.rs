@@ -29,6 +29,10 @@
 //! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests`, `concurrency` |
 //! | `tidegate_pool_concurrency`, `tidegate_pool_concurrency_limit` | `pool`, where it has `concurrency` |
 //! | `tidegate_source_up` | `source` |
+//! | `tidegate_mirror_copies_total` | `mirror`, `result`: `sent`, `too_large`, `too_many`, `unfinished`, `no_room` |
+//! | `tidegate_mirror_pairs_total` | `mirror`, `real`, `shadow` |
+//! | `tidegate_mirror_response_seconds` (histogram) | `mirror`, `of`: `real`, `shadow` |
+//! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_log_dropped_total` | |
@@ -37,6 +41,7 @@
 //! | `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` | |
 
 mod canaries;
+mod mirrors;
 mod page;
 mod process;
 mod requests;
@@ -48,6 +53,7 @@ use page::{Label, Page, labels};
 use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 
 pub use canaries::{Canary, Version};
+pub use mirrors::Mirror;
 pub use process::Process;
 
 /// Everything that one scrape shows.
@@ -65,6 +71,8 @@ pub struct Scrape<'a> {
     pub canaries: Vec<Canary<'a>>,
     /// The sources of servers, by their names, and whether they have answered when they were asked last.
     pub sources: Vec<(&'a str, bool)>,
+    /// The mirrors.
+    pub mirrors: Vec<Mirror<'a>>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
@@ -149,6 +157,7 @@ impl Scrape<'_> {
         self.write_servers(&mut page);
         self.write_pools(&mut page);
         canaries::write(&self.canaries, &mut page);
+        mirrors::write(&self.mirrors, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);
         if let Some(process) = self.process {

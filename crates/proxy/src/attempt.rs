@@ -21,11 +21,13 @@ use crate::worker::Block;
 mod backoff;
 mod checkout;
 mod deliver;
+mod discard;
 mod prefix;
 mod retry;
 mod send;
 
 pub(crate) use deliver::deliver;
+pub(crate) use discard::discard;
 pub(crate) use prefix::read_prefix;
 
 use checkout::checkout;

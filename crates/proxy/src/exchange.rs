@@ -19,6 +19,7 @@ use wire::{Head, Known, Version, forwarded, hop, uri};
 use crate::attempt::{self, Tunnel};
 use crate::canary;
 use crate::finish::{self, Account};
+use crate::mirror::{self, Copies};
 use crate::policy::{self, Climbs, View};
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
@@ -55,6 +56,8 @@ pub(crate) struct Exchange {
     pub(crate) entry: Option<Entry>,
     /// Its place among the requests of a pool that finds its limit.
     pub(crate) permit: Option<Entry>,
+    /// Where copies of it go once it has been answered.
+    pub(crate) copies: Option<Box<Copies>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -151,6 +154,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
         let account = Account::of(&pinned, route, &x.notes);
         finish::record(&session.worker, x, &account);
     }
+    mirror::release(session, x);
     after
 }
 
@@ -175,6 +179,7 @@ async fn story<'a>(
         return Ok(reply::last_hop(session, x, route).await);
     }
     prepare(session, x, listener, route)?;
+    mirror::begin(session, x, route);
     let upstream = attempt::attempt(session, x, route, arm).await?;
     attempt::deliver(session, x, listener, route, arm, upstream).await
 }
@@ -370,6 +375,20 @@ impl Deref for Pinned {
 }
 
 impl Facts {
+    /// What a copy of the request has in common with it.
+    pub(crate) fn copy(&self) -> Facts {
+        Facts {
+            id: self.id,
+            peer: self.peer,
+            client: self.client,
+            host: self.host.clone(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            captures: Captures::default(),
+            websocket: false,
+        }
+    }
+
     /// What templates may show of it.
     pub(crate) fn view<'a>(&'a self, head: &'a Head) -> View<'a> {
         View {
@@ -416,6 +435,7 @@ impl Exchange {
         self.client = ClientSide::default();
         self.entry = None;
         self.permit = None;
+        self.copies = None;
     }
 }
 
@@ -442,6 +462,7 @@ impl Default for Exchange {
             client: ClientSide::default(),
             entry: None,
             permit: None,
+            copies: None,
         }
     }
 }

@@ -145,6 +145,11 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
     });
 }
 
+/// The same of a request that has ended, in microseconds.
+pub(crate) fn until_answered_us(notes: &Notes) -> u64 {
+    micros(until_answered(notes, notes.ended.saturating_duration_since(notes.began)))
+}
+
 /// What a request has waited for its server: without the time that its client took to send and to read.
 fn until_answered(notes: &Notes, total: Duration) -> Duration {
     let waited = notes.queue.unwrap_or_default() + notes.connect.unwrap_or_default();

@@ -9,6 +9,7 @@
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
 //! - [`sticky`]: clients that stay with their server
+//! - [`mirror`]: copies of requests whose answers nobody sees
 //! - [`pool`]: servers, idle connections, limits and the queue
 //! - [`relay`]: bodies, trailers and tunnels
 //! - [`reply`]: answers of our own; the one table from faults to statuses
@@ -24,6 +25,7 @@ pub mod canary;
 pub mod door;
 pub mod exchange;
 pub mod finish;
+pub mod mirror;
 pub mod policy;
 pub mod pool;
 pub mod relay;

@@ -8,6 +8,7 @@ pub(super) static POLICY: Section = Section::new(
     &[
         Key::new("headers", Type::Section(&HEADERS), "Edits header fields."),
         Key::new("rewrite", Type::Section(&REWRITE), "Changes what the server is asked for."),
+        Key::new("mirror", Type::Section(&MIRROR), "Sends copies to servers whose answers nobody sees."),
         Key::planned("api_key"),
         Key::planned("basic_auth"),
         Key::planned("cache"),
@@ -16,7 +17,6 @@ pub(super) static POLICY: Section = Section::new(
         Key::planned("cors"),
         Key::planned("forward_auth"),
         Key::planned("jwt"),
-        Key::planned("mirror"),
         Key::planned("rate_limit"),
     ],
 )
@@ -54,3 +54,23 @@ static REWRITE: Section = Section::new(
     )
     .required()],
 );
+
+static MIRROR: Section = Section::new(
+    "mirror",
+    "A copy is what the servers of the route are sent, with its body, and goes out when the request has been answered: it can \
+     neither hold it up nor change it. Copies that are dropped are counted. Text stands for `to`.",
+    &[
+        Key::new("to", Type::Text("name of a pool, or HOST:PORT"), "Where copies go. The pool's `host` decides what Host they have.")
+            .required(),
+        Key::new("share", Type::Share, "How many requests are copied.").default("100%"),
+        Key::new("limit", Type::Size, "Bytes of a body; a request with a longer one is not copied.").default("1MiB"),
+        Key::new(
+            "at_once",
+            Type::Integer(1, 65_535),
+            "Copies that the process holds at a time, those of requests under way included; beyond that none is made.",
+        )
+        .default("64"),
+        Key::new("timeout", Type::Duration, "How long a copy may take in all.").default("10s"),
+    ],
+)
+.short("to");

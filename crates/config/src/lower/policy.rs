@@ -5,7 +5,7 @@ use super::{Lower, template};
 use crate::diagnostics::did_you_mean;
 use crate::keys::{TOP, Type};
 use crate::shape::{Map, Shape, Value};
-use crate::spec::{HeaderEdits, Headers, Part, Policy, PolicyId, PolicyKind, Rewrite, Template};
+use crate::spec::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyId, PolicyKind, Rewrite, Template};
 
 impl<'a> Lower<'a, '_> {
     pub(super) fn named_policies(&mut self) {
@@ -70,11 +70,24 @@ impl<'a> Lower<'a, '_> {
                 let (rewrite, needs) = self.rewrite(item.value.map()?)?;
                 (PolicyKind::Rewrite(rewrite), needs)
             }
+            item if item.key == "mirror" => (PolicyKind::Mirror(self.mirror(item.value.map()?)?), Needs::default()),
             _ => return None,
         };
         let id = PolicyId(self.policies.len());
         self.policies.push((Policy { name, span: map.span.clone(), kind }, needs));
         Some(id)
+    }
+
+    fn mirror(&mut self, map: &Map) -> Option<Mirror> {
+        let to = self.destination(map.get("to")?);
+        let timeout = self.time(map, "timeout");
+        Some(Mirror {
+            to: to?,
+            share: map.share("share")?,
+            limit: map.size("limit")?,
+            at_once: map.small("at_once")?,
+            timeout: timeout?,
+        })
     }
 
     fn headers(&mut self, map: &Map) -> Headers {

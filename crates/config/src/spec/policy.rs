@@ -1,5 +1,8 @@
 //! What happens to a request and its response on the way.
 
+use std::time::Duration;
+
+use super::PoolId;
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -21,6 +24,8 @@ pub enum PolicyKind {
     Headers(Headers),
     /// Changes what the server is asked for.
     Rewrite(Rewrite),
+    /// Sends copies to servers whose answers nobody sees.
+    Mirror(Mirror),
 }
 
 /// Edits of header fields.
@@ -51,6 +56,21 @@ pub struct HeaderEdits {
 pub struct Rewrite {
     /// The new path; the query is kept unless the template has a `?`.
     pub path: Template,
+}
+
+/// Copies of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where they go.
+    pub to: PoolId,
+    /// How many requests are copied, in hundredths of a percent.
+    pub share: u32,
+    /// Bytes of a body; a request with a longer one is not copied.
+    pub limit: u64,
+    /// Copies that the process holds at a time.
+    pub at_once: u32,
+    /// How long a copy may take in all.
+    pub timeout: Duration,
 }
 
 /// Text with places to fill in.

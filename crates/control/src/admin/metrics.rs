@@ -1,8 +1,9 @@
 //! `GET /metrics`: what was counted, for Prometheus.
 
 use base::units::Share;
-use observe::metrics::{CONTENT_TYPE, Canary, Listener, Pool, Process, Route, Scrape, Server, Version};
+use observe::metrics::{CONTENT_TYPE, Canary, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
 use proxy::canary::Variant;
+use proxy::mirror::{Dropped, Report};
 
 use super::answer::Answer;
 use super::pools::state;
@@ -60,6 +61,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         state: state(server),
         transitions,
     }));
+    scrape.mirrors.extend(plane.registry.mirrors().map(|report| mirror(report)));
     scrape.canaries.extend(plane.registry.canaries.iter().map(canary));
     Answer::new(200, CONTENT_TYPE, scrape.page())
 }
@@ -78,5 +80,17 @@ fn canary(kept: &Kept) -> Canary<'_> {
             stats: kept.state.stats(variant),
             diverted: kept.state.diverted(variant),
         }),
+    }
+}
+
+fn mirror(report: &Report) -> Mirror<'_> {
+    let compared = report.compared();
+    let dropped = Dropped::ALL.iter().map(|why| (why.name(), report.dropped_for(*why)));
+    Mirror {
+        mirror: &report.name,
+        copies: [("sent", report.sent())].into_iter().chain(dropped).collect(),
+        pairs: compared.pairs,
+        latencies: [("real", compared.real), ("shadow", compared.shadow)],
+        differences: [("slower", compared.slower), ("faster", compared.faster)],
     }
 }

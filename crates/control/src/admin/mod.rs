@@ -6,7 +6,7 @@
 //! - `guard`: refuses what a stranger's web page could have sent
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
-//! - `status`, `config`, `listeners`, `pools`, `canaries`, `metrics`: one room for each noun
+//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `metrics`: one room for each noun
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
 //!
@@ -21,6 +21,7 @@ mod counters;
 mod guard;
 mod listeners;
 mod metrics;
+mod mirrors;
 mod page;
 mod place;
 mod pools;
@@ -137,6 +138,7 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Pools => Ok(pools::list(desk)),
         Place::Pool { pool } => pools::show(desk, &pool),
         Place::Canaries => Ok(canaries::list(desk)),
+        Place::Mirrors => Ok(mirrors::list(desk)),
         Place::Canary { listener, route } if put => canaries::change(desk, &listener, &route, ask),
         Place::Canary { listener, route } => canaries::show(desk, &listener, &route),
         Place::Server { pool, server } if put => pools::change(desk, &pool, &server, ask),

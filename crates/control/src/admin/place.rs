@@ -24,6 +24,8 @@ pub(super) enum Place {
     Canaries,
     /// `/api/canaries/LISTENER/ROUTE`
     Canary { listener: String, route: String },
+    /// `/api/mirrors`
+    Mirrors,
     /// `/api/pools`
     Pools,
     /// `/api/pools/NAME`
@@ -53,6 +55,7 @@ impl Place {
             [b"", b"api", b"canaries", listener, route] => {
                 Place::Canary { listener: decode(listener)?, route: decode(route)? }
             }
+            [b"", b"api", b"mirrors"] => Place::Mirrors,
             [b"", b"api", b"pools"] => Place::Pools,
             [b"", b"api", b"pools", pool] => Place::Pool { pool: decode(pool)? },
             [b"", b"api", b"pools", pool, b"servers", server] => {

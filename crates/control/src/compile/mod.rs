@@ -61,7 +61,8 @@ pub fn compile(
     let mut servers = HashMap::new();
     let pools: Vec<_> =
         spec.pools.iter().map(|pool| Arc::new(pools::pool(pool, discovery, registry, &mut servers))).collect();
-    let policies: Vec<_> = spec.policies.iter().map(|policy| Arc::new(policies::policy(&policy.kind))).collect();
+    let policies: Vec<_> =
+        spec.policies.iter().map(|policy| Arc::new(policies::policy(spec, policy, &pools, registry))).collect();
     let compiled: Vec<_> = spec
         .listeners
         .iter()

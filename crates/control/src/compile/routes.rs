@@ -243,25 +243,31 @@ impl Flattener<'_> {
 
     fn arm(&self, id: spec::PoolId, up_to: u32, level: &Level) -> Arm {
         let pool = self.spec.pool(id);
-        let timeouts = level.timeouts.or(pool.timeouts).or(self.listener.timeouts).or(spec::Timeouts::DEFAULT);
-        let retries = level.retries.clone().or(&pool.retries).or(&self.listener.retries).or(&spec::Retries::standard());
-        Arm {
-            pool: Arc::clone(&self.pools[id.0]),
-            up_to,
-            timeouts: Timeouts {
-                connect: timeouts.connect.unwrap_or(Duration::MAX),
-                queue: timeouts.queue.unwrap_or(Duration::MAX),
-                response: timeouts.response.unwrap_or(Duration::MAX),
-                stream: timeouts.stream.unwrap_or(Duration::MAX),
-                tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
-                per_try: timeouts.per_try,
-            },
-            retries: self::retries(&retries),
-        }
+        let timeouts = level.timeouts.or(pool.timeouts).or(self.listener.timeouts);
+        let retries = level.retries.clone().or(&pool.retries).or(&self.listener.retries);
+        arm(&self.pools[id.0], up_to, timeouts, &retries)
     }
 
     fn policies_of(&self, uses: &[spec::PolicyId]) -> Vec<Arc<Policy>> {
         uses.iter().map(|id| Arc::clone(&self.policies[id.0])).collect()
+    }
+}
+
+/// The way to a pool by what was said on all levels; the rest is as it is by default.
+pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retries: &spec::Retries) -> Arm {
+    let timeouts = timeouts.or(spec::Timeouts::DEFAULT);
+    Arm {
+        pool: Arc::clone(pool),
+        up_to,
+        timeouts: Timeouts {
+            connect: timeouts.connect.unwrap_or(Duration::MAX),
+            queue: timeouts.queue.unwrap_or(Duration::MAX),
+            response: timeouts.response.unwrap_or(Duration::MAX),
+            stream: timeouts.stream.unwrap_or(Duration::MAX),
+            tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
+            per_try: timeouts.per_try,
+        },
+        retries: self::retries(&retries.clone().or(&spec::Retries::standard())),
     }
 }
 

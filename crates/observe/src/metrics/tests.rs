@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Canary, Listener, Pool, Process, Route, Scrape, Server, Version};
+use super::{Canary, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -45,6 +45,13 @@ fn every_family_is_on_the_page_and_reads_back() {
         }],
         pools: vec![Pool { pool: "api", waiting: 6, concurrency: Some((2, 30)), met: vec![("retry_budget", 8)] }],
         sources: vec![("srv:_http._tcp.a.example", true), ("file:/etc/servers.yaml", false)],
+        mirrors: vec![Mirror {
+            mirror: "shadow",
+            copies: vec![("sent", 1), ("too_many", 4)],
+            pairs: std::array::from_fn(|real| std::array::from_fn(|shadow| u64::from(real == 2 && shadow == 5))),
+            latencies: ["real", "shadow"].map(|of| (of, requests.read().latency)),
+            differences: ["slower", "faster"].map(|than| (than, requests.read().latency)),
+        }],
         turns: turns.iter().collect(),
         spliced: 9,
         log_dropped: 7,
@@ -75,6 +82,10 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_canary_changes_total{listener="web",route="api",state="running",cause="step"}"#, 2.0),
         (r#"tidegate_canary_requests_total{listener="web",route="api",version="stable",code_class="5xx"}"#, 1.0),
         (r#"tidegate_canary_response_seconds_count{listener="web",route="api",version="candidate"}"#, 2.0),
+        (r#"tidegate_mirror_copies_total{mirror="shadow",result="too_many"}"#, 4.0),
+        (r#"tidegate_mirror_pairs_total{mirror="shadow",real="2xx",shadow="5xx"}"#, 1.0),
+        (r#"tidegate_mirror_response_seconds_count{mirror="shadow",of="real"}"#, 2.0),
+        (r#"tidegate_mirror_difference_seconds_count{mirror="shadow",copy="faster"}"#, 2.0),
         (r#"tidegate_canary_diverted_total{listener="web",route="api",version="candidate"}"#, 3.0),
         (r#"tidegate_connections{listener="web",worker="1"}"#, 1.0),
         (r#"tidegate_connections_total{listener="web",worker="0"}"#, 0.0),

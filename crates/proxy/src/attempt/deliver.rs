@@ -177,7 +177,7 @@ fn outgoing_framing(arrived: Framing, client: Version) -> Framing {
 }
 
 /// Whether the server's connection can take another request after this response.
-fn server_keeps_open(response: &Head) -> bool {
+pub(super) fn server_keeps_open(response: &Head) -> bool {
     if response.framing() == Framing::UntilClose {
         return false;
     }

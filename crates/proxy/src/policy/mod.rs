@@ -15,6 +15,7 @@ pub use template::{Part, Selector, Template, View};
 use wire::Head;
 
 use crate::exchange::Facts;
+use crate::mirror::Mirror;
 
 /// A policy.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum Policy {
     Headers(Headers),
     /// Changes what the server is asked for.
     Rewrite(Rewrite),
+    /// Sends a copy elsewhere, once the request is what servers will see.
+    Mirror(Arc<Mirror>),
 }
 
 /// Walks the policies in their order, before the request goes on.
@@ -34,6 +37,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
         match &**policy {
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
+            Policy::Mirror(_) => {}
         }
     }
     Ok(())
@@ -44,7 +48,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
     for policy in policies.iter().rev() {
         match &**policy {
             Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
-            Policy::Rewrite(_) => {}
+            Policy::Rewrite(_) | Policy::Mirror(_) => {}
         }
     }
 }

@@ -30,7 +30,21 @@ pub(crate) struct Pump {
     pub(crate) limit: u64,
     /// Something has moved since the caller looked last.
     pub(crate) moved: bool,
+    /// The content that goes through, for somebody else who wants it, too.
+    copy: Option<Box<Copied>>,
 }
+
+/// A copy of content, up to a length.
+#[derive(Debug)]
+struct Copied {
+    bytes: Vec<u8>,
+    most: usize,
+    overflown: bool,
+}
+
+/// Content was longer than a copy of it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
 
 /// Why a body stopped on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +80,20 @@ impl Pump {
             content: 0,
             limit: u64::MAX,
             moved: false,
+            copy: None,
         }
+    }
+
+    /// Keeps a copy of all content that is still to come, unless it is longer than this. It goes through no pipe then.
+    pub(crate) fn copy_up_to(&mut self, most: usize) {
+        self.splice = false;
+        self.copy = Some(Box::new(Copied { bytes: Vec::new(), most, overflown: false }));
+    }
+
+    /// The copy, if one was wanted.
+    pub(crate) fn copied(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
+        let copied = *self.copy.take()?;
+        Some(if copied.overflown { Err(TooLong) } else { Ok(copied.bytes) })
     }
 
     /// Whether the whole body was read.
@@ -188,6 +215,9 @@ impl Pump {
             let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             self.reader.passed(used as u64);
             self.count(used as u64)?;
+            if let Some(copy) = &mut self.copy {
+                copy.take(&bytes[..used]);
+            }
             self.end_if_read(&mut Vec::new());
             self.backlog.push(cx, to, &bytes[..used]).map_err(|_| Stop::Sink)?;
             return Ok(used);
@@ -200,11 +230,14 @@ impl Pump {
 
     /// Appends the body's part of `bytes` in its framing; answers how many bytes that was.
     pub(crate) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
-        let (writer, mut count) = (self.writer, 0);
+        let (writer, copy, mut count) = (self.writer, &mut self.copy, 0);
         let used = self
             .reader
             .take(bytes, |content| {
                 count += content.len() as u64;
+                if let Some(copy) = copy {
+                    copy.take(content);
+                }
                 writer.content(content, out);
             })
             .map_err(|_| MALFORMED)?;
@@ -273,6 +306,17 @@ impl Pump {
                 return Poll::Pending;
             }
             self.moved = true;
+        }
+    }
+}
+
+impl Copied {
+    fn take(&mut self, content: &[u8]) {
+        if self.bytes.len() + content.len() > self.most {
+            (self.overflown, self.bytes) = (true, Vec::new());
+        }
+        if !self.overflown {
+            self.bytes.extend_from_slice(content);
         }
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct Session {
     /// The listener as the last exchange knew it: it outlives its removal from the configuration.
     pub(crate) listener: Arc<Listener>,
     pub(crate) timer: Timer,
-    pub(crate) counted: Counted,
+    /// Absent if the client is nobody.
+    pub(crate) counted: Option<Counted>,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -52,13 +53,25 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
         origin,
         listener: Arc::clone(listener),
         timer: worker.timers.timer(),
-        counted: Counted::of(worker, &listener.connections),
+        counted: Some(Counted::of(worker, &listener.connections)),
         worker: Rc::clone(worker),
     };
     tokio::task::spawn_local(http::serve(session));
 }
 
 impl Session {
+    /// A session for a request that no client has sent. It counts for no listener.
+    pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
+        Session {
+            client: ::http::Conn::new(silent),
+            origin: Origin { listener: listener.id, peer: None, port: 0 },
+            listener: Arc::clone(listener),
+            timer: worker.timers.timer(),
+            counted: None,
+            worker: Rc::clone(worker),
+        }
+    }
+
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     pub(crate) fn is_leaving(&self) -> bool {
         self.worker.is_draining() || self.worker.pin().listener(self.origin.listener).is_none()

@@ -10,6 +10,7 @@ mod health;
 mod levels;
 mod listeners;
 mod matching;
+mod mirror;
 mod policies;
 mod pools;
 mod process;
@@ -26,7 +27,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 9] = [
+const AREAS: [&[Case]; 10] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -35,6 +36,7 @@ const AREAS: [&[Case]; 9] = [
     canary::CASES,
     matching::CASES,
     policies::CASES,
+    mirror::CASES,
     pools::CASES,
 ];
 
@@ -85,6 +87,11 @@ fn canaries() {
 #[test]
 fn matching() {
     show(matching::CASES);
+}
+
+#[test]
+fn mirrors() {
+    show(mirror::CASES);
 }
 
 #[test]

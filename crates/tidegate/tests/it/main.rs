@@ -18,6 +18,7 @@ mod health;
 mod http1;
 mod keys;
 mod limits;
+mod mirror;
 mod pools;
 mod reload;
 mod responses;
