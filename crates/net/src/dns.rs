@@ -71,14 +71,14 @@ impl Resolver {
     }
 
     /// Looks up the servers of a service. None at all is an answer too: a lone record whose target is the root says that the
-    /// service is decidedly not there.
+    /// service is decidedly not there. A record with port 0 names no place and is passed over.
     ///
     /// # Errors
     /// There is no such name, or no server answered.
     pub async fn services(&self, name: &str) -> io::Result<Answer<Target>> {
         let found = self.inner.srv_lookup(name).await.map_err(io::Error::other)?;
         let records = found.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(record) if !record.target.is_root() => Some(Target {
+            RData::SRV(record) if !record.target.is_root() && record.port > 0 => Some(Target {
                 priority: record.priority,
                 host: record.target.to_lowercase().to_utf8().trim_end_matches('.').to_owned(),
                 port: record.port,

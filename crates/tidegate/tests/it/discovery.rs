@@ -196,7 +196,8 @@ fn records_of_a_service_say_weights() {
     let (folder, names) = (Folder::new(), Names::start(&[HOME], 60));
     let (one, two) = (Server::named("one"), Server::named("two"));
     let service = "_http._tcp.x.example";
-    names.set_services(service, &[(1, 3, one.port(), "a.example"), (1, 1, two.port(), "a.example")]);
+    let records = [(1, 3, one.port(), "a.example"), (1, 1, two.port(), "a.example"), (1, 9, 0, "a.example")];
+    names.set_services(service, &records);
     let tidegate = before(&folder, &names, 1, &format!("['srv:{service}'], balance: round_robin"));
     let mut client = tidegate.client();
     for _ in 0..8 {
