@@ -13,7 +13,7 @@ use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
-use crate::discovery::Look;
+use crate::discovery::{Look, Wanted};
 use crate::health::LOOK_EVERY;
 use crate::plane::Plane;
 use crate::watch::Watch;
@@ -213,7 +213,7 @@ impl Process {
 
     async fn apply(&self, loaded: Loaded) -> Result<(), Mistakes> {
         let mut discovery = self.plane.borrow().discovery.clone();
-        discovery.refresh(&loaded.spec, Look::Reload).await;
+        discovery.refresh(&Wanted::of(&loaded.spec), Look::Reload).await;
         let before = self.plane.borrow().loaded.as_ref().map(|loaded| loaded.spec.clone());
         warn_of_what_needs_a_restart(before.as_ref(), &loaded.spec);
         self.plane.borrow_mut().apply(loaded, discovery)
@@ -277,15 +277,16 @@ impl Process {
             if next.is_none_or(|next| next > Instant::now()) {
                 continue;
             }
-            let asked = {
+            let (mut discovery, wanted, generation) = {
                 let plane = self.plane.borrow();
-                plane.loaded.as_ref().map(|loaded| (plane.discovery.clone(), loaded.spec.clone()))
+                let Some(loaded) = &plane.loaded else { continue };
+                (plane.discovery.clone(), Wanted::of(&loaded.spec), plane.snapshot.generation)
             };
-            let Some((mut discovery, spec)) = asked else { continue };
-            let changed = discovery.refresh(&spec, Look::Due).await;
+            let changed = discovery.refresh(&wanted, Look::Due).await;
             let _one_at_a_time = self.reloading.lock().await;
             let mut plane = self.plane.borrow_mut();
-            if plane.loaded.as_ref().is_none_or(|loaded| loaded.spec != spec) {
+            // A reload has asked for itself meanwhile.
+            if plane.snapshot.generation != generation {
                 continue;
             }
             if changed {

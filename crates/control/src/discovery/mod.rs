@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use config::spec::{Pool, Server, ServerAddress, ServersFile, Spec};
+use config::spec::{Dns, Pool, Server, ServerAddress, ServersFile, Spec};
 use net::dns::{Answer, Resolver, Target};
 
 use file::Seen;
@@ -32,6 +32,13 @@ pub struct Discovery {
     names: Table<IpAddr>,
     /// The files as they were when they were looked at.
     seen: HashMap<String, Seen>,
+}
+
+/// What a configuration wants to know: its servers that are no fixed places, and whom to ask.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    servers: Vec<Server>,
+    dns: Dns,
 }
 
 /// Which sources are asked.
@@ -89,16 +96,15 @@ impl Discovery {
 
     /// Asks the sources of a configuration that are unknown or too old, and forgets the others. Answers whether any of them
     /// says something new.
-    pub async fn refresh(&mut self, spec: &Spec, look: Look) -> bool {
-        let resolver = Resolver::new(&spec.dns.servers).map_err(|error| error.to_string());
-        let mut changed = self.refresh_files(spec, look);
-        changed |= self.refresh_services(spec, &resolver).await;
-        changed | self.refresh_names(spec, &resolver).await
+    pub async fn refresh(&mut self, wanted: &Wanted, look: Look) -> bool {
+        let resolver = Resolver::new(&wanted.dns.servers).map_err(|error| error.to_string());
+        let mut changed = self.refresh_files(&wanted.servers, look);
+        changed |= self.refresh_services(&wanted.servers, &resolver).await;
+        changed | self.refresh_names(wanted, &resolver).await
     }
 
-    fn refresh_files(&mut self, spec: &Spec, look: Look) -> bool {
-        let said = spec.pools.iter().flat_map(|pool| &pool.servers);
-        let wanted = said.filter_map(|server| match &server.address {
+    fn refresh_files(&mut self, said: &[Server], look: Look) -> bool {
+        let wanted = said.iter().filter_map(|server| match &server.address {
             ServerAddress::File(file) => Some((key(file), file)),
             _ => None,
         });
@@ -120,9 +126,8 @@ impl Discovery {
         changed
     }
 
-    async fn refresh_services(&mut self, spec: &Spec, resolver: &Result<Resolver, String>) -> bool {
-        let servers = spec.pools.iter().flat_map(|pool| &pool.servers).flat_map(|said| self.listed(said));
-        let wanted = servers.filter_map(|server| match server.address {
+    async fn refresh_services(&mut self, said: &[Server], resolver: &Result<Resolver, String>) -> bool {
+        let wanted = said.iter().flat_map(|said| self.listed(said)).filter_map(|server| match server.address {
             ServerAddress::Service(name) => Some(name),
             _ => None,
         });
@@ -137,15 +142,15 @@ impl Discovery {
             .fold(false, |changed, (name, answer)| self.services.learn(&name, answer, now, show) | changed)
     }
 
-    async fn refresh_names(&mut self, spec: &Spec, resolver: &Result<Resolver, String>) -> bool {
-        let servers = spec.pools.iter().flat_map(|pool| self.servers(pool));
-        let wanted = servers.filter_map(|server| match server.address {
+    async fn refresh_names(&mut self, wanted: &Wanted, resolver: &Result<Resolver, String>) -> bool {
+        let Wanted { servers, dns } = wanted;
+        let wanted = servers.iter().flat_map(|said| self.members(said)).filter_map(|server| match server.address {
             ServerAddress::Name { host, .. } => Some(host),
             _ => None,
         });
         let wanted = self.names.keep(wanted.collect());
         let fixed: HashMap<&str, &Vec<IpAddr>> =
-            spec.dns.hosts.iter().map(|(name, addresses)| (name.as_str(), addresses)).collect();
+            dns.hosts.iter().map(|(name, addresses)| (name.as_str(), addresses)).collect();
         let now = Instant::now();
         let mut due = Vec::new();
         let mut answers = Vec::new();
@@ -161,6 +166,18 @@ impl Discovery {
         answers
             .into_iter()
             .fold(false, |changed, (name, answer)| self.names.learn(&name, answer, now, IpAddr::to_string) | changed)
+    }
+}
+
+impl Wanted {
+    /// What this configuration wants to know.
+    pub fn of(spec: &Spec) -> Wanted {
+        let all = spec.pools.iter().flat_map(|pool| &pool.servers);
+        let open = all.filter(|server| match server.address {
+            ServerAddress::Ip(_) | ServerAddress::Unix(_) => false,
+            ServerAddress::Name { .. } | ServerAddress::Service(_) | ServerAddress::File(_) => true,
+        });
+        Wanted { servers: open.cloned().collect(), dns: spec.dns.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What sources of one kind say for now, and until when that is believed.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use net::dns::Answer;
@@ -13,8 +14,8 @@ pub(super) struct Table<T> {
 
 #[derive(Clone, Debug)]
 struct Known<T> {
-    /// What it said last; nothing while it has never said anything.
-    found: Option<Vec<T>>,
+    /// What it said last; nothing while it has never said anything. Whoever asks the sources works on a copy of the table.
+    found: Option<Rc<[T]>>,
     until: Instant,
     /// Why it cannot be asked now.
     failure: Option<String>,
@@ -79,7 +80,7 @@ impl<T: PartialEq> Table<T> {
         let before = self.known.remove(name).unwrap_or(Known { found: None, until: now, failure: None });
         match answer {
             Ok(Answer { found, ttl }) => {
-                let changed = before.found.as_ref() != Some(&found);
+                let changed = before.found.as_deref() != Some(&found[..]);
                 if changed && (before.found.is_some() || before.failure.is_some()) {
                     let list: Vec<String> = found.iter().map(show).collect();
                     observe::log::info(format_args!("`{name}` is now [{}]", list.join(", ")));
@@ -87,7 +88,7 @@ impl<T: PartialEq> Table<T> {
                     observe::log::info(format_args!("`{name}` answers again, with the servers that it had"));
                 }
                 let until = now + ttl.max(SHORTEST);
-                self.known.insert(name.to_owned(), Known { found: Some(found), until, failure: None });
+                self.known.insert(name.to_owned(), Known { found: Some(found.into()), until, failure: None });
                 changed
             }
             Err(failure) => {
