@@ -31,7 +31,7 @@ pub use matching::{
 };
 pub use policy::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template};
 pub use sticky::{Secret, Sticky};
-pub use tuning::{Backoff, Limits, Priority, Retries, RetryIf, Timeouts};
+pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

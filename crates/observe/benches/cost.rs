@@ -111,6 +111,7 @@ fn typical() -> Record<'static> {
         server: Some("a1"),
         address: Some(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))),
         tries: 1,
+        hedged: false,
         reused: true,
         bytes_in: 0,
         bytes_out: 1_024,

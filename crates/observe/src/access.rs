@@ -26,6 +26,7 @@
 //! | `server` | the name of the server that was tried last |
 //! | `address` | its address: `127.0.0.1:9001`, `unix:/run/app.sock` |
 //! | `tries` | how many servers were tried; more than 1 means retries |
+//! | `hedged` | `true` if the request was sent to another server, too, while the first took long |
 //! | `reused` | whether the last try found an idle connection; absent if there was no try |
 //! | `bytes_in` | bytes of body from the client |
 //! | `bytes_out` | bytes of body to the client |
@@ -103,6 +104,8 @@ pub struct Record<'a> {
     pub address: Option<Address<'a>>,
     /// How many servers were tried; 0 if the answer was our own.
     pub tries: u8,
+    /// Whether others were asked while the first server took long.
+    pub hedged: bool,
     /// Whether the last try found an idle connection; said only if there was a try.
     pub reused: bool,
     /// Bytes of body from the client.

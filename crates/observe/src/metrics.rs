@@ -27,6 +27,7 @@
 //! | `tidegate_canary_response_seconds` (histogram) | `listener`, `route`, `version` |
 //! | `tidegate_canary_diverted_total` | `listener`, `route`, `version` |
 //! | `tidegate_pool_limits_met_total` | `pool`, `limit`: `retry_budget`, `retries`, `requests`, `concurrency` |
+//! | `tidegate_pool_hedges_total`, `tidegate_pool_hedges_won_total` | `pool` |
 //! | `tidegate_pool_concurrency`, `tidegate_pool_concurrency_limit` | `pool`, where it has `concurrency` |
 //! | `tidegate_source_up` | `source` |
 //! | `tidegate_mirror_copies_total` | `mirror`, `result`: `sent`, `too_large`, `too_many`, `unfinished`, `no_room` |
@@ -141,6 +142,8 @@ pub struct Pool<'a> {
     pub waiting: u64,
     /// Requests under way and the limit of them, if it finds one.
     pub concurrency: Option<(u64, u64)>,
+    /// Hedges that were sent, and those of them that came first.
+    pub hedges: (u64, u64),
     /// How often each of its limits was met.
     pub met: Vec<(&'static str, u64)>,
 }
@@ -238,6 +241,16 @@ impl Scrape<'_> {
             "tidegate_pool_waiting",
             "Requests that wait for a server of the pool.",
             self.pools.iter().map(|pool| (labels(&[("pool", pool.pool)]), pool.waiting as f64)),
+        );
+        page.counter(
+            "tidegate_pool_hedges_total",
+            "Requests that were sent to another server, too, while the first took long.",
+            self.pools.iter().map(|pool| (labels(&[("pool", pool.pool)]), pool.hedges.0 as f64)),
+        );
+        page.counter(
+            "tidegate_pool_hedges_won_total",
+            "Those of them that were answered first.",
+            self.pools.iter().map(|pool| (labels(&[("pool", pool.pool)]), pool.hedges.1 as f64)),
         );
         let adaptive = |which: fn((u64, u64)) -> u64| {
             let of = move |pool: &Pool<'_>| {

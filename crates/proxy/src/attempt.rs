@@ -22,6 +22,7 @@ mod backoff;
 mod checkout;
 mod deliver;
 mod discard;
+mod hedge;
 mod prefix;
 mod retry;
 mod send;
@@ -33,7 +34,7 @@ pub(crate) use prefix::read_prefix;
 use checkout::checkout;
 use prefix::prefetch_what_is_here;
 use retry::{Next, again, count, may_repeat, next};
-use send::{send, set_host};
+use send::{Sent, send, set_host};
 
 /// A server's connection with a request on it, and with its response's head read.
 pub(crate) struct Upstream {
@@ -81,7 +82,13 @@ pub(crate) async fn attempt(
                 if let Some(server) = upstream.server() {
                     set_host(&arm.pool.host, server, &mut x.request);
                 }
-                let sent = send(session, x, route, arm, &mut upstream).await;
+                let hedge = hedge::applies(x, arm);
+                let sent = match (send(session, x, route, arm, &mut upstream, hedge).await, hedge) {
+                    (Ok(Sent::Late), Some(hedge)) => {
+                        hedge::race(session, x, route, arm, hedge, &mut upstream, &mut tried).await
+                    }
+                    (sent, _) => sent.map(|_| ()),
+                };
                 match sent {
                     Ok(()) if !arm.retries.statuses.contains(&x.response.status()) => return Ok(upstream),
                     Ok(()) => (Fault::server(Kind::BadStatus, Retry::Idempotent), Some(upstream)),

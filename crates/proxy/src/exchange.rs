@@ -102,6 +102,8 @@ pub(crate) struct Notes {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) tries: u8,
+    /// How many of the tries were hedges.
+    pub(crate) hedges: u8,
     pub(crate) reused: bool,
     /// An interim response has gone to the client.
     pub(crate) interim: bool,
@@ -494,6 +496,7 @@ impl Notes {
             bytes_in: 0,
             bytes_out: 0,
             tries: 0,
+            hedges: 0,
             reused: false,
             interim: false,
             until: None,

@@ -126,6 +126,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             Address::Unix(path) => access::Address::Unix(path),
         }),
         tries: x.notes.tries,
+        hedged: x.notes.hedges > 0,
         reused: x.notes.reused,
         bytes_in: x.notes.bytes_in,
         bytes_out: x.notes.bytes_out,

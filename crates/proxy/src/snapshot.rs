@@ -174,6 +174,17 @@ pub struct Retries {
     pub backoff: Option<Backoff>,
     /// Their share of the pool's requests, in hundredths of a percent.
     pub budget: Option<u32>,
+    /// When the same request is sent to other servers, too.
+    pub hedge: Option<Hedge>,
+}
+
+/// When a request is sent to other servers, too.
+#[derive(Clone, Copy, Debug)]
+pub struct Hedge {
+    /// After this long without a response's head, and after as long again for each further server.
+    pub after: Duration,
+    /// To how many others.
+    pub extra: u32,
 }
 
 /// The wait before another try.

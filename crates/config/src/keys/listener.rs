@@ -1,7 +1,8 @@
 //! The keys of listeners.
 
 use super::pool::{
-    BACKOFF_KEY, BUDGET, CONNECT, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TRY, TUNNEL,
+    BACKOFF_KEY, BUDGET, CONNECT, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TRY,
+    TUNNEL,
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::{Key, Preset, Section, Type, live, planned};
@@ -117,7 +118,7 @@ static LISTENER_RETRIES: Section = Section::new(
     "listener retries",
     "When a request is tried again, on another server if there is one: only idempotent methods unless nothing was sent, and \
      never after the first byte of a response.",
-    &[RETRIES[0].default("1"), RETRIES[1].default("connect"), BACKOFF_KEY, BUDGET],
+    &[RETRIES[0].default("1"), RETRIES[1].default("connect"), BACKOFF_KEY, BUDGET, HEDGE_KEY],
 );
 
 static LISTENER_LIMITS: Section = Section::new(

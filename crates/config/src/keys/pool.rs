@@ -210,6 +210,28 @@ pub(super) const BUDGET: Key = Key::new(
      any case. Beyond it the last try's answer stands. Absent means no limit.",
 );
 
+pub(super) const HEDGE_KEY: Key = Key::new(
+    "hedge",
+    Type::Section(&HEDGE),
+    "Sends the same request to another server, too, if the answer takes long; the first usable response is the client's. Only \
+     idempotent requests without a body.",
+);
+
+static HEDGE: Section = Section::new(
+    "hedge",
+    "A hedge counts against `budget` and the pool's `circuit_breaker.retries`, and never waits in a queue. Text stands for `after`.",
+    &[
+        Key::new(
+            "after",
+            Type::Duration,
+            "How long without a response's head, from sending the request; as long again for each further server.",
+        )
+        .required(),
+        Key::new("extra", Type::Integer(1, 5), "To how many other servers.").default("1"),
+    ],
+)
+.short("after");
+
 static BACKOFF: Section = Section::new(
     "backoff",
     "Before each further try, a time drawn at random between nothing and `base`, which doubles with every try, up to `max`. A \
@@ -225,5 +247,5 @@ static BACKOFF: Section = Section::new(
 pub(super) static RETRY: Section = Section::new(
     "retries",
     "When a request is tried again. The nearest level wins, field by field: route, site, pool, listener.",
-    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), BACKOFF_KEY, BUDGET],
+    &[RETRIES[0].inherited("1"), RETRIES[1].inherited("connect"), BACKOFF_KEY, BUDGET, HEDGE_KEY],
 );

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Backoff, Limits, Priority, Retries, RetryIf, Timeouts};
+use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// One level of them all.
 #[derive(Default)]
@@ -35,6 +35,9 @@ impl Lower<'_, '_> {
                 extra: map.small("extra"),
                 conditions: map.has("if").then(|| self.conditions(map.list("if"))),
                 budget: map.share("budget"),
+                hedge: map
+                    .map("hedge")
+                    .and_then(|map| Some(Hedge { after: self.time(map, "after")?, extra: map.small("extra")? })),
                 backoff: map.map("backoff").and_then(backoff),
             },
             None => Retries::default(),

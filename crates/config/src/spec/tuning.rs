@@ -62,6 +62,17 @@ pub struct Retries {
     pub backoff: Option<Backoff>,
     /// The most further tries, as a share of the pool's requests, in hundredths of a percent; absent everywhere is no limit.
     pub budget: Option<u32>,
+    /// When the same request is sent to other servers, too; absent everywhere is never.
+    pub hedge: Option<Hedge>,
+}
+
+/// When a request is sent to other servers, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hedge {
+    /// After this long without a response's head, and after as long again for each further server.
+    pub after: Duration,
+    /// To how many others.
+    pub extra: u32,
 }
 
 /// The wait before another try.
@@ -76,7 +87,7 @@ pub struct Backoff {
 impl Retries {
     /// What holds where no level says otherwise: one extra try, on connect.
     pub fn standard() -> Self {
-        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]), backoff: None, budget: None }
+        Self { extra: Some(1), conditions: Some(vec![RetryIf::Connect]), ..Self::default() }
     }
 
     /// This level's fields, and the farther level's where this one is silent.
@@ -86,6 +97,7 @@ impl Retries {
             conditions: self.conditions.or_else(|| farther.conditions.clone()),
             backoff: self.backoff.or(farther.backoff),
             budget: self.budget.or(farther.budget),
+            hedge: self.hedge.or(farther.hedge),
         }
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
             let limit = &pool.gate.concurrency;
             (u64::from(limit.under_way()), u64::from(limit.limit(bounds)))
         }),
+        hedges: pool.gate.hedges.read(),
         met: pool.gate.met.read().map(|(limit, count)| (limit.name(), count)).collect(),
     }));
     let sources = plane.discovery.sources();

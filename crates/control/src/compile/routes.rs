@@ -8,7 +8,9 @@ use proxy::canary::{Canary, Cohorts, CookieRule, Force};
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
-use proxy::snapshot::{Arm, Backoff, Deny, Ending, Listener, Place, Redirect, Respond, Retries, Route, Timeouts};
+use proxy::snapshot::{
+    Arm, Backoff, Deny, Ending, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts,
+};
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
@@ -287,6 +289,7 @@ fn retries(retries: &spec::Retries) -> Retries {
             })
             .collect(),
         budget: retries.budget,
+        hedge: retries.hedge.map(|said| Hedge { after: said.after, extra: said.extra }),
         backoff: retries.backoff.map(|said| Backoff { base: said.base, max: said.max }),
     }
 }

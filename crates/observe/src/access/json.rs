@@ -69,6 +69,9 @@ fn upstream(record: &Record<'_>, out: &mut Vec<u8>) {
         Some(Address::Unix(path)) => text(b",\"address\":\"unix:", path.as_os_str().as_bytes(), out),
     }
     number(b",\"tries\":", u64::from(record.tries), out);
+    if record.hedged {
+        out.extend_from_slice(b",\"hedged\":true");
+    }
     if record.tries > 0 {
         out.extend_from_slice(if record.reused { b",\"reused\":true" } else { b",\"reused\":false" });
     }

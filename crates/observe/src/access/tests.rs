@@ -23,6 +23,7 @@ fn a_full_json_line() {
         server: Some("a1"),
         address: Some(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))),
         tries: 2,
+        hedged: true,
         reused: true,
         phases: Phases {
             head_us: Some(12),
@@ -41,7 +42,7 @@ fn a_full_json_line() {
         r#"{"time":"2026-11-23T12:00:00.123Z","id":"00000000000000ab00000001","listener":"web","route":"api","#,
         r#""client":"203.0.113.9","peer":"10.0.0.1:40000","method":"GET","host":"example.com","path":"/a/b","#,
         r#""query":"q=1","version":"1.1","status":200,"pool":"api","server":"a1","address":"127.0.0.1:9001","#,
-        r#""tries":2,"reused":true,"bytes_in":0,"bytes_out":1024,"head_us":12,"queue_us":0,"connect_us":150,"#,
+        r#""tries":2,"hedged":true,"reused":true,"bytes_in":0,"bytes_out":1024,"head_us":12,"queue_us":0,"connect_us":150,"#,
         r#""response_us":2000,"total_us":3600000000000,"limit":"retry_budget","cut":true,"fault":"truncated","side":"server"}"#,
     );
     assert_eq!(json_line(&record), format!("{expected}\n"));
@@ -80,6 +81,7 @@ fn a_unix_server_and_an_ipv6_client() {
         peer: PeerAddr("[2001:db8::2]:40000".parse().expect("an address")),
         address: Some(Address::Unix(Path::new("/run/a\"b.sock"))),
         tries: 1,
+        hedged: false,
         ..plain(3)
     };
     let line: serde_json::Value = serde_json::from_str(&json_line(&record)).expect("valid JSON");
@@ -344,6 +346,7 @@ fn plain(sequence: u64) -> Record<'static> {
         server: None,
         address: None,
         tries: 0,
+        hedged: false,
         reused: false,
         bytes_in: 0,
         bytes_out: 1_024,

@@ -43,7 +43,13 @@ fn every_family_is_on_the_page_and_reads_back() {
             changes: vec![("running", "step", 2)],
             versions: ["stable", "candidate"].map(|name| Version { name, stats: &requests, diverted: 3 }),
         }],
-        pools: vec![Pool { pool: "api", waiting: 6, concurrency: Some((2, 30)), met: vec![("retry_budget", 8)] }],
+        pools: vec![Pool {
+            pool: "api",
+            waiting: 6,
+            concurrency: Some((2, 30)),
+            hedges: (5, 3),
+            met: vec![("retry_budget", 8)],
+        }],
         sources: vec![("srv:_http._tcp.a.example", true), ("file:/etc/servers.yaml", false)],
         mirrors: vec![Mirror {
             mirror: "shadow",
@@ -98,6 +104,8 @@ fn every_family_is_on_the_page_and_reads_back() {
         (&format!("tidegate_server_connections{{{server}}}"), 5.0),
         (&format!("tidegate_server_up{{{server}}}"), 1.0),
         (r#"tidegate_pool_waiting{pool="api"}"#, 6.0),
+        (r#"tidegate_pool_hedges_total{pool="api"}"#, 5.0),
+        (r#"tidegate_pool_hedges_won_total{pool="api"}"#, 3.0),
         (r#"tidegate_pool_concurrency{pool="api"}"#, 2.0),
         (r#"tidegate_pool_concurrency_limit{pool="api"}"#, 30.0),
         (r#"tidegate_pool_limits_met_total{pool="api",limit="retry_budget"}"#, 8.0),

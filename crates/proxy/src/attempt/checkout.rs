@@ -64,7 +64,7 @@ pub(super) async fn checkout(
     }
 }
 
-enum Choice {
+pub(super) enum Choice {
     /// No server may be used at all.
     None,
     /// An idle connection.
@@ -78,7 +78,7 @@ enum Choice {
 /// Servers that are well and untried come first, then untried ones that are paused or ejected: one of them may have come
 /// back, and the ones that were tried have just failed. With all of them tried, it is well ones again, then any. A server
 /// that active checks call down gets nothing.
-fn choose(worker: &Worker, pool: &Pool, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
+pub(super) fn choose(worker: &Worker, pool: &Pool, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
     if let Some(number) = still(pool, own) {
         return take(worker, pool, number).unwrap_or(Choice::Saturated);
     }

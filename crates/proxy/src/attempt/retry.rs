@@ -51,7 +51,7 @@ pub(super) fn next(
     fault: Fault,
     retrying: &mut Option<Entry>,
 ) -> Next {
-    let retries = u32::from(x.notes.tries);
+    let retries = u32::from(x.notes.tries.saturating_sub(x.notes.hedges));
     if retries > arm.retries.extra || !is_condition(arm, fault.kind) || !may_repeat(x, fault) {
         return Next::Stop;
     }
@@ -73,7 +73,7 @@ pub(super) fn next(
 }
 
 /// Whether the pool's limits leave room for one more try.
-fn afford(arm: &Arm, retrying: &mut Option<Entry>) -> Result<(), Limit> {
+pub(super) fn afford(arm: &Arm, retrying: &mut Option<Entry>) -> Result<(), Limit> {
     let gate = &arm.pool.gate;
     if let Some(most) = arm.pool.breaker.retries
         && retrying.is_none()
@@ -86,7 +86,7 @@ fn afford(arm: &Arm, retrying: &mut Option<Entry>) -> Result<(), Limit> {
     }
 }
 
-fn meet(x: &mut Exchange, arm: &Arm, limit: Limit) {
+pub(super) fn meet(x: &mut Exchange, arm: &Arm, limit: Limit) {
     x.notes.limit = Some(limit);
     arm.pool.gate.met.count(limit);
 }

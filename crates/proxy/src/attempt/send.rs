@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry, Side};
 use http::ReadError;
@@ -15,15 +15,24 @@ use crate::exchange::Exchange;
 use crate::pool::{HostRule, Server};
 use crate::relay::Stop;
 use crate::session::Session;
-use crate::snapshot::{Arm, Route};
+use crate::snapshot::{Arm, Hedge, Route};
 use crate::worker::Worker;
 
 /// Limits of what a server may send as a head.
-const RESPONSE_HEAD: h1::Limits = h1::Limits { head: 64 * 1024, line: 16 * 1024, fields: 200 };
+pub(super) const RESPONSE_HEAD: h1::Limits = h1::Limits { head: 64 * 1024, line: 16 * 1024, fields: 200 };
 /// How much is read at once while a head is due. What comes behind a head is copied: a large body waits for its pipe.
-const FIRST_READ: usize = 16 * 1024;
+pub(super) const FIRST_READ: usize = 16 * 1024;
 /// Interim responses beyond this many are an attack.
-const MOST_INTERIM: u32 = 32;
+pub(super) const MOST_INTERIM: u32 = 32;
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// The head of the final response is here.
+    Answered,
+    /// It is sent, and the answer takes so long that others should be asked, too.
+    Late,
+}
 
 /// Sends the request, as far as it is here, and waits for the head of the final response. The rest of the body follows
 /// as it comes.
@@ -33,7 +42,8 @@ pub(super) async fn send(
     route: &Route,
     arm: &Arm,
     upstream: &mut Upstream,
-) -> Result<(), Fault> {
+    hedge: Option<&Hedge>,
+) -> Result<Sent, Fault> {
     let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
     let (mut begun, mut broken, mut interim) = (false, false, 0);
     Worker::give_way().await;
@@ -41,7 +51,8 @@ pub(super) async fn send(
     // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
     let gap = if sends { bounded(x, route, route.request_body) } else { within_try(x, route, arm.timeouts.response) };
-    session.timer.arm(sent_at, gap);
+    session.timer.arm(sent_at, hedge.map_or(gap, |hedge| gap.min(hedge.after)));
+    let mut patience = hedge;
     let ended = poll_fn(|cx| {
         if !begun {
             begun = true;
@@ -87,13 +98,9 @@ pub(super) async fn send(
                 Poll::Pending => break,
             };
             if !is_interim(&x.response) {
-                let took = sent_at.elapsed();
-                x.notes.response = Some(took);
-                if let Some(bounds) = arm.pool.concurrency {
-                    arm.pool.gate.concurrency.sample(sent_at + took, took, bounds);
-                }
+                note_answer(x, arm, Instant::now(), sent_at.elapsed());
                 upstream.surplus = Some((block, range));
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(Sent::Answered));
             }
             interim += 1;
             if interim > MOST_INTERIM {
@@ -112,6 +119,14 @@ pub(super) async fn send(
             return Poll::Ready(Err(GONE));
         }
         ready!(session.timer.poll_expired(cx));
+        if let Some(hedge) = patience.take_if(|hedge| sent_at.elapsed() >= hedge.after) {
+            if x.upload.is_done() && !x.notes.interim {
+                return Poll::Ready(Ok(Sent::Late));
+            }
+            let rest = arm.timeouts.response.saturating_sub(hedge.after);
+            session.timer.arm(Instant::now(), within_try(x, route, rest));
+            ready!(session.timer.poll_expired(cx));
+        }
         Poll::Ready(Err(if is_over(x, route) {
             Fault::proxy(Kind::TotalTimeout)
         } else if broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue {
@@ -122,11 +137,19 @@ pub(super) async fn send(
     })
     .await;
     // What a client did wrong says nothing of the server.
-    let is_telling = ended.is_ok() || ended.is_err_and(|fault| fault.side != Side::Client);
+    let is_telling = matches!(ended, Ok(Sent::Answered)) || ended.is_err_and(|fault| fault.side != Side::Client);
     if let Some(server) = upstream.server().filter(|server| is_telling && server.is_latency_followed()) {
         server.answered(sent_at.elapsed(), Instant::now());
     }
     ended
+}
+
+/// Notes how long the server took that answers.
+pub(super) fn note_answer(x: &mut Exchange, arm: &Arm, now: Instant, took: Duration) {
+    x.notes.response = Some(took);
+    if let Some(bounds) = arm.pool.concurrency {
+        arm.pool.gate.concurrency.sample(now, took, bounds);
+    }
 }
 
 /// Makes Host what this server should see.
@@ -145,7 +168,7 @@ pub(super) fn set_host(rule: &HostRule, server: &Server, request: &mut Head) {
     }
 }
 
-fn is_interim(response: &Head) -> bool {
+pub(super) fn is_interim(response: &Head) -> bool {
     (100..200).contains(&response.status()) && response.status() != 101
 }
 
@@ -171,7 +194,7 @@ pub(super) fn is_client_gone(session: &Session, cx: &mut Context<'_>) -> bool {
     session.client.stream().poll_peek(cx) == Poll::Ready(Peek::Broken)
 }
 
-fn of_server(x: &mut Exchange, error: ReadError) -> Fault {
+pub(super) fn of_server(x: &mut Exchange, error: ReadError) -> Fault {
     match error {
         ReadError::Reject(reject) => bad_response(x, reject.reason()),
         ReadError::Ended | ReadError::Io(_) => Fault::server(Kind::Reset, Retry::Idempotent),

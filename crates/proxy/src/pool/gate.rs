@@ -15,7 +15,7 @@ use net::stream::Detached;
 
 use super::budget::Budget;
 use super::concurrency::Concurrency;
-use super::limit::Met;
+use super::limit::{Hedges, Met};
 use super::place::Place;
 use super::tally::Tally;
 use super::{Lease, Server};
@@ -39,6 +39,8 @@ pub struct Gate {
     pub concurrency: Concurrency,
     /// How often each limit was met.
     pub met: Met,
+    /// How many hedges there were.
+    pub hedges: Hedges,
 }
 
 /// What a waiter is given.
@@ -90,6 +92,7 @@ impl Gate {
             retries: Tally::default(),
             concurrency: Concurrency::new(Instant::now()),
             met: Met::default(),
+            hedges: Hedges::default(),
         }
     }
 

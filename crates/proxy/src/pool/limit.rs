@@ -1,4 +1,4 @@
-//! The limits of a pool that keep a request from something, and how often each did.
+//! What is counted of a pool: the limits that keep a request from something, and how often each did; hedges.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,5 +43,27 @@ impl Met {
     /// How often each was.
     pub fn read(&self) -> impl Iterator<Item = (Limit, u64)> {
         Limit::ALL.into_iter().zip(&self.0).map(|(limit, count)| (limit, count.load(Ordering::Relaxed)))
+    }
+}
+
+/// How many hedges a pool has sent, and how many of them came first.
+#[derive(Debug, Default)]
+pub struct Hedges {
+    sent: AtomicU64,
+    won: AtomicU64,
+}
+
+impl Hedges {
+    pub(crate) fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn won(&self) {
+        self.won.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were sent, and how many won.
+    pub fn read(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.won.load(Ordering::Relaxed))
     }
 }

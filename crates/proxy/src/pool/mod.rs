@@ -19,7 +19,7 @@ pub use concurrency::{Bounds, Concurrency};
 pub use conduct::{Ejections, Errors};
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
-pub use limit::{Limit, Met};
+pub use limit::{Hedges, Limit, Met};
 pub use place::{Place, Priority};
 pub(crate) use server::Counted;
 pub use server::{Lease, Server, ServerId, WHOLE};

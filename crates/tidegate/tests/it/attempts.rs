@@ -1,5 +1,6 @@
 //! What becomes of a request whose server fails it: how long a try may take, when there is another, and at whom.
 
+mod hedges;
 mod limits;
 mod time;
 

@@ -1,5 +1,8 @@
 //! Timeouts, retries and limits, at each level that has them: listener, site, route and pool.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use testkit::{Broken, Hanging, Server, Signal, Tidegate, ok};
 
 use super::{Case, fate, fault};
@@ -47,6 +50,15 @@ pub(super) const CASES: &[Case] = &[
         backoff,
     ),
     (&["listeners.*.retries.budget", "sites.*.retries.budget"], budget),
+    (
+        &[
+            "listeners.*.retries.hedge",
+            "listeners.*.retries.hedge.after",
+            "listeners.*.retries.hedge.extra",
+            "sites.*.retries.hedge",
+        ],
+        hedge,
+    ),
     (&["listeners.*.routes.*.priority", "sites.*.priority"], priority),
     (
         &[
@@ -215,6 +227,31 @@ fn backoff() {
             let tidegate = at(level, &keys, server.address());
             assert_eq!(fate(&tidegate, "/a"), (502, "reset".to_owned()), "{level:?}: {backoff}");
             assert_eq!(tidegate.log_of("/a")["tries"], tries, "{level:?}: {backoff}");
+        }
+    }
+}
+
+/// The last of so many servers answers, and the others never do.
+fn hedge() {
+    for level in LEVELS {
+        for (hedge, asked) in [("20ms", 2), ("{ after: 20ms, extra: 2 }", 3)] {
+            let count = Arc::new(AtomicUsize::new(0));
+            let server = || {
+                let count = Arc::clone(&count);
+                Server::script(move |peer| {
+                    peer.request();
+                    if count.fetch_add(1, Ordering::SeqCst) + 1 == asked {
+                        peer.send(ok("late"));
+                    }
+                    peer.hang();
+                })
+            };
+            let servers = [server(), server(), server()];
+            let addresses = servers.each_ref().map(Server::address).join(", ");
+            let keys = format!("retries: {{ extra: 0, hedge: {hedge} }}, timeouts: {{ total: 10s }}");
+            let tidegate = at(level, &keys, &addresses);
+            assert_eq!(tidegate.client().get("/a").text(), "late", "{level:?}: {hedge}");
+            assert_eq!(tidegate.log_of("/a")["tries"], asked, "{level:?}: {hedge}");
         }
     }
 }

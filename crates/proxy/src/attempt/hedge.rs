@@ -1,0 +1,326 @@
+//! A hedge: the same request at another server, while the first one takes long. The first usable response is the client's,
+//! and the connections of the others are closed. (Dean and Barroso, The Tail at Scale, 2013; Envoy's `hedge_policy`.)
+//!
+//! Only what is safe to send twice is hedged: idempotent requests without a body that ask for no other protocol. A hedge is a
+//! further try: it counts against the pool's budget and its circuit breaker, and nobody waits in a queue for it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use base::{Fault, Kind, Retry};
+use http::{BodyReader, Conn};
+use net::dial::{dial, is_shortage};
+use net::stream::Stream;
+use wire::h1::{self, Asked};
+use wire::{Framing, Head};
+
+use super::checkout::{Choice, choose};
+use super::retry::{afford, meet};
+use super::send::{
+    FIRST_READ, MOST_INTERIM, RESPONSE_HEAD, is_client_gone, is_interim, note_answer, of_server, set_host,
+};
+use super::{Busy, GONE, Upstream, bad_response, is_over, within_try};
+use crate::exchange::Exchange;
+use crate::finish;
+use crate::pool::{Entry, Server};
+use crate::relay::Pump;
+use crate::session::Session;
+use crate::snapshot::{Arm, Hedge, Route};
+use crate::sticky;
+
+/// The hedging that applies to this request, if any does.
+pub(super) fn applies<'a>(x: &Exchange, arm: &'a Arm) -> Option<&'a Hedge> {
+    let hedge = arm.retries.hedge.as_ref()?;
+    let is_safe = x.request.method().is_idempotent() && x.request.framing() == Framing::None && !x.facts.websocket;
+    is_safe.then_some(hedge)
+}
+
+/// The same request at another server.
+struct Leg {
+    /// The server's number in its pool.
+    number: usize,
+    server: Arc<Server>,
+    stage: Stage,
+    began: Instant,
+    /// The head on its way to the server.
+    pump: Pump,
+    interim: u32,
+    /// Its place among the further tries of a pool that limits them.
+    _entry: Option<Entry>,
+}
+
+enum Stage {
+    /// A connection is being made.
+    Connecting(Dialling, Busy),
+    /// The request is to be written.
+    Connected(Upstream),
+    /// It was, and the response's head is due.
+    Waiting(Upstream),
+    /// It has failed or won.
+    Over,
+}
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
+
+/// What became of the server that was asked first.
+enum First {
+    Waiting,
+    Failed(Fault),
+    /// With a status that the configuration would rather not have.
+    Answered(Box<Head>),
+}
+
+/// Asks others, too, and waits for the first usable head. The request's response and its server are those of the winner; if
+/// there is none, those of the server that was asked first.
+pub(super) async fn race(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    hedge: &Hedge,
+    upstream: &mut Upstream,
+    tried: &mut Vec<usize>,
+) -> Result<(), Fault> {
+    tried.extend(upstream.server().map(|server| server.slot));
+    let began = Instant::now();
+    let deadline = began + within_try(x, route, arm.timeouts.response.saturating_sub(hedge.after));
+    let mut due = Some(began);
+    let mut left = hedge.extra;
+    let (mut first, mut legs) = (First::Waiting, Vec::new());
+    let asked = if x.client.head_only { Asked::Head } else { Asked::Other };
+    let mut interim = 0;
+    let asked_first = upstream.server().map(Arc::clone);
+    let ended = poll_fn(|cx| {
+        loop {
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                left -= 1;
+                due = (left > 0).then_some(now + hedge.after);
+                legs.extend(begin(session, x, arm, tried));
+                let next = due.map_or(deadline, |due| due.min(deadline));
+                session.timer.arm(now, next.saturating_duration_since(now));
+            }
+            if matches!(first, First::Waiting)
+                && let Poll::Ready(head) = poll_head(cx, session, x, upstream, asked, &mut interim)
+            {
+                first = match head {
+                    Ok(()) if legs.is_empty() || !is_unwanted(x, arm) => {
+                        note_answer(x, arm, now, hedge.after + (now - began));
+                        return Poll::Ready(Ok(()));
+                    }
+                    Ok(()) => First::Answered(Box::new(std::mem::take(&mut x.response))),
+                    Err(fault) => First::Failed(fault),
+                };
+            }
+            let mut number = 0;
+            while let Some(leg) = legs.get_mut(number) {
+                match leg.poll(cx, session, x, arm, asked) {
+                    Poll::Pending => number += 1,
+                    Poll::Ready(Some(winner)) => {
+                        let leg = legs.swap_remove(number);
+                        win(session, x, arm, &first, upstream, &leg);
+                        *upstream = winner;
+                        return Poll::Ready(Ok(()));
+                    }
+                    Poll::Ready(None) => drop(legs.swap_remove(number)),
+                }
+            }
+            if legs.is_empty() {
+                match std::mem::replace(&mut first, First::Waiting) {
+                    First::Waiting => {}
+                    First::Failed(fault) => return Poll::Ready(Err(fault)),
+                    First::Answered(head) => {
+                        x.response = *head;
+                        x.notes.response = Some(hedge.after + (now - began));
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+            if is_client_gone(session, cx) {
+                return Poll::Ready(Err(GONE));
+            }
+            if session.timer.poll_expired(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(if is_over(x, route) {
+                    Fault::proxy(Kind::TotalTimeout)
+                } else {
+                    Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
+                }));
+            }
+        }
+    })
+    .await;
+    // Whoever has lost has taken at least so long.
+    if let Some(server) = asked_first.filter(|server| ended != Err(GONE) && server.is_latency_followed()) {
+        server.answered(hedge.after + began.elapsed(), Instant::now());
+    }
+    ended
+}
+
+/// Asks one more server, if there is one that may be asked at once.
+fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>) -> Option<Leg> {
+    let pool = &arm.pool;
+    let is_other = |server: &Server| !tried.contains(&server.slot);
+    if (pool.limited && pool.gate.waiting() > 0)
+        || !pool.servers.iter().any(|server| server.is_usable() && is_other(server))
+    {
+        return None;
+    }
+    // What its server knows of a client that stays with it, another does not.
+    if sticky::own(x, pool).is_some() {
+        return None;
+    }
+    let mut entry = None;
+    if let Err(limit) = afford(arm, &mut entry) {
+        meet(x, arm, limit);
+        return None;
+    }
+    let wish = pool.balance.wish(|| x.facts.view(&x.request));
+    let (number, server, stage) = match choose(&session.worker, pool, wish, None, tried) {
+        Choice::Idle(number, parked) => {
+            let server = Arc::clone(parked.lease.server());
+            if !is_other(&server) {
+                // It has become the only one that is left, just now.
+                session.worker.idle.park(parked.conn, parked.lease, Instant::now(), pool.pooled);
+                return None;
+            }
+            let upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
+            (number, server, Stage::Connected(upstream))
+        }
+        Choice::Lease(number, lease) if is_other(lease.server()) => {
+            let server = Arc::clone(lease.server());
+            let to = Arc::clone(&server);
+            let dialling = Box::pin(async move { dial(&to.id.address).await });
+            (number, server, Stage::Connecting(dialling, Busy::begin(lease)))
+        }
+        Choice::Lease(..) | Choice::None | Choice::Saturated => return None,
+    };
+    tried.push(server.slot);
+    x.notes.tries = x.notes.tries.saturating_add(1);
+    x.notes.hedges += 1;
+    pool.gate.hedges.sent();
+    let pump = Pump::new(BodyReader::Done(None), Framing::None, false);
+    Some(Leg { number, server, stage, began: Instant::now(), pump, interim: 0, _entry: entry })
+}
+
+/// Notes that another server than the first has answered first.
+fn win(session: &Session, x: &mut Exchange, arm: &Arm, first: &First, upstream: &Upstream, leg: &Leg) {
+    let won = std::mem::take(&mut x.response);
+    match first {
+        First::Waiting => {}
+        First::Failed(fault) => finish::attempt(&session.worker, x, upstream, Some(*fault)),
+        First::Answered(head) => {
+            x.response.start_response(head.status());
+            finish::attempt(&session.worker, x, upstream, None);
+        }
+    }
+    x.response = won;
+    if leg.server.is_latency_followed() {
+        leg.server.answered(leg.began.elapsed(), Instant::now());
+    }
+    x.notes.server = Some(leg.number);
+    note_answer(x, arm, Instant::now(), leg.began.elapsed());
+    arm.pool.gate.hedges.won();
+}
+
+impl Leg {
+    /// Ready with its connection when a usable head is here; ready with nothing when it has failed, which is recorded.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        session: &mut Session,
+        x: &mut Exchange,
+        arm: &Arm,
+        asked: Asked,
+    ) -> Poll<Option<Upstream>> {
+        loop {
+            self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Connecting(mut dialling, busy) => match dialling.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.stage = Stage::Connecting(dialling, busy);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(stream)) => {
+                        self.server.connect_succeeded();
+                        Stage::Connected(Upstream::new(Conn::new(stream), busy, false))
+                    }
+                    Poll::Ready(Err(error)) => {
+                        if !is_shortage(&error) {
+                            self.server.connect_failed();
+                            let first = x.notes.server.replace(self.number);
+                            finish::unconnected(&session.worker, x, arm, Fault::server(Kind::Connect, Retry::Always));
+                            x.notes.server = first;
+                        }
+                        return Poll::Ready(None);
+                    }
+                },
+                Stage::Connected(mut upstream) => {
+                    set_host(&arm.pool.host, &self.server, &mut x.request);
+                    let mut out = session.worker.out();
+                    h1::request_head(&x.request, &mut out);
+                    // What could not be written shows when the answer is read.
+                    let _ = self.pump.begin_with_content(cx, &mut upstream.conn, &mut out, &[]);
+                    Stage::Waiting(upstream)
+                }
+                Stage::Waiting(mut upstream) => {
+                    if !self.pump.is_done() {
+                        let _ = self.pump.poll(cx, &session.worker, &mut session.client, &mut upstream.conn);
+                    }
+                    let fault = match poll_head(cx, session, x, &mut upstream, asked, &mut self.interim) {
+                        Poll::Pending => {
+                            self.stage = Stage::Waiting(upstream);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Ok(())) if !is_unwanted(x, arm) => {
+                            x.notes.reused = upstream.reused;
+                            return Poll::Ready(Some(upstream));
+                        }
+                        Poll::Ready(Ok(())) => None,
+                        Poll::Ready(Err(fault)) => Some(fault),
+                    };
+                    finish::attempt(&session.worker, x, &upstream, fault);
+                    return Poll::Ready(None);
+                }
+                Stage::Over => return Poll::Ready(None),
+            };
+        }
+    }
+}
+
+/// Reads until the head of the final response is here. While several servers are asked, nobody is told of interim ones.
+fn poll_head(
+    cx: &mut Context<'_>,
+    session: &Session,
+    x: &mut Exchange,
+    upstream: &mut Upstream,
+    asked: Asked,
+    interim: &mut u32,
+) -> Poll<Result<(), Fault>> {
+    loop {
+        let mut block = session.worker.block(RESPONSE_HEAD.head + FIRST_READ);
+        let read = upstream.conn.poll_response(cx, &mut block, FIRST_READ, asked, &RESPONSE_HEAD, &mut x.response);
+        let range = match std::task::ready!(read) {
+            Ok(range) => range,
+            Err(error) => return Poll::Ready(Err(of_server(x, error))),
+        };
+        if !is_interim(&x.response) {
+            upstream.surplus = Some((block, range));
+            return Poll::Ready(Ok(()));
+        }
+        *interim += 1;
+        if *interim > MOST_INTERIM {
+            return Poll::Ready(Err(bad_response(x, "too many interim responses")));
+        }
+        upstream.conn.keep(&block[range]);
+    }
+}
+
+fn is_unwanted(x: &Exchange, arm: &Arm) -> bool {
+    arm.retries.statuses.contains(&x.response.status())
+}
