@@ -24,7 +24,7 @@ mod tuning;
 
 pub use balance::{Algorithm, Balance};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
-pub use health::{Health, HttpProbe, Outlier, Probe};
+pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,

@@ -300,7 +300,9 @@ impl Process {
     async fn watch_standing(self: Rc<Process>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            self.plane.borrow().health.look();
+            let mut plane = self.plane.borrow_mut();
+            plane.health.look();
+            plane.health.compare();
         }
     }
 

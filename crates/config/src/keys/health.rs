@@ -81,6 +81,49 @@ pub(super) static OUTLIER: Section = Section::new(
             "The part of a pool that may be out at a time, rounded down; at least one server, and never all.",
         )
         .default("50%"),
+        Key::new("every", Type::Duration, "How often servers are compared by `success_rate` and `latency`.").default("10s"),
+        Key::new(
+            "success_rate",
+            Type::Section(&SUCCESS_RATE),
+            "Ejects servers that fail clearly more often than the others; a number alone is `factor`. Absent means none.",
+        ),
+        Key::new(
+            "latency",
+            Type::Section(&LATENCY),
+            "Ejects servers that are clearly slower than the others; a number alone is `ratio`. Absent means none.",
+        ),
     ],
 )
 .short("consecutive_errors");
+
+static SUCCESS_RATE: Section = Section::new(
+    "success rate",
+    "A server is out if its success rate since the last comparison lies so many standard deviations, and at least 5 percentage points, \
+     below the mean of the pool's.",
+    &[
+        Key::new(
+            "factor",
+            Type::Integer(1, 10_000),
+            "Standard deviations, in thousandths. One of N servers is never more than √(N-1) below the mean.",
+        )
+        .default("1900"),
+        Key::new("min_servers", Type::Integer(2, 10_000), "Compares only if so many servers had enough requests.").default("5"),
+        Key::new("min_requests", Type::Integer(1, 1_000_000_000), "Requests since the last comparison that are enough.")
+            .default("100"),
+    ],
+)
+.short("factor");
+
+static LATENCY: Section = Section::new(
+    "latency",
+    "A server is out if its mean time to a response's head since the last comparison is more than `ratio` times the median of the \
+     pool's.",
+    &[
+        Key::new("ratio", Type::Integer(2, 1000), "How many times the median is too slow.").default("3"),
+        Key::new("over", Type::Duration, "A server that is faster than this is never too slow.").default("10ms"),
+        Key::new("min_servers", Type::Integer(2, 10_000), "Compares only if so many servers had enough requests.").default("3"),
+        Key::new("min_requests", Type::Integer(1, 1_000_000_000), "Requests since the last comparison that are enough.")
+            .default("50"),
+    ],
+)
+.short("ratio");

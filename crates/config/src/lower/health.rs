@@ -2,7 +2,7 @@
 
 use super::{Lower, fields, name};
 use crate::shape::{Map, Value};
-use crate::spec::{Health, HttpProbe, Outlier, Probe};
+use crate::spec::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 
 impl Lower<'_, '_> {
     /// A pool's `health`; nothing if it is off or faulty.
@@ -46,11 +46,42 @@ impl Lower<'_, '_> {
         {
             self.note(value, format!("`eject_for_max` of {} is shorter than `eject_for`, make it longer", map.label));
         }
+        let every = self.time(map, "every");
+        let success_rate = map.map("success_rate").and_then(|map| self.success_rate(map));
+        let latency = map.map("latency").and_then(|map| self.latency(map));
         Some(Outlier {
             consecutive_errors: map.small("consecutive_errors")?,
             eject_for: eject_for?,
             eject_for_max: eject_for_max?,
             max_ejected: map.share("max_ejected")?,
+            every: every?,
+            success_rate,
+            latency,
+        })
+    }
+
+    fn success_rate(&mut self, map: &Map) -> Option<SuccessRate> {
+        let (factor, min_servers) = (map.small("factor")?, map.small("min_servers")?);
+        // The farthest that one of so many values can lie from their mean (Samuelson's inequality).
+        let farthest = f64::from(min_servers - 1).sqrt();
+        if f64::from(factor) / 1000.0 >= farthest {
+            let message = format!(
+                "`factor` of {}: one of {min_servers} servers is never more than {farthest:.2} deviations below the mean, use less \
+                 than {} or more `min_servers`",
+                map.label,
+                (farthest * 1000.0).floor(),
+            );
+            self.mistakes.note(&map.get("factor")?.span, message);
+        }
+        Some(SuccessRate { factor, min_servers, min_requests: map.small("min_requests")? })
+    }
+
+    fn latency(&mut self, map: &Map) -> Option<LatencyOutlier> {
+        Some(LatencyOutlier {
+            ratio: map.small("ratio")?,
+            over: map.duration("over")?,
+            min_servers: map.small("min_servers")?,
+            min_requests: map.small("min_requests")?,
         })
     }
 

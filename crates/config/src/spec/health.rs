@@ -82,4 +82,34 @@ pub struct Outlier {
     pub eject_for_max: Duration,
     /// The part of a pool that may be out, in hundredths of a percent.
     pub max_ejected: u32,
+    /// How often servers are compared.
+    pub every: Duration,
+    /// Whether and when a success rate below the others' does.
+    pub success_rate: Option<SuccessRate>,
+    /// Whether and when a latency above the others' does.
+    pub latency: Option<LatencyOutlier>,
+}
+
+/// When a success rate ejects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SuccessRate {
+    /// Standard deviations below the mean, in thousandths.
+    pub factor: u32,
+    /// Servers that must have had enough requests.
+    pub min_servers: u32,
+    /// Requests that are enough.
+    pub min_requests: u32,
+}
+
+/// When a latency ejects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatencyOutlier {
+    /// How many times the pool's median.
+    pub ratio: u32,
+    /// Below this nobody is too slow.
+    pub over: Duration,
+    /// Servers that must have had enough requests.
+    pub min_servers: u32,
+    /// Requests that are enough.
+    pub min_requests: u32,
 }

@@ -4,12 +4,14 @@
 //! - `talk`: what a check says and expects, one file a protocol (sans-IO)
 //! - `probe`: one check: a connection, a conversation, an end in time
 //! - `prober`: checks of one address, again and again, for every pool that asks for them
+//! - `panel`: the servers of a pool compared with one another
 //! - `ward`: one server with what is known of it: since when, and why
 //!
 //! Everything here runs on control's thread, each prober as a task of its own: a slow check delays no other. Workers see
 //! nothing but the standing of a server, which is atomic.
 
 mod judge;
+mod panel;
 mod probe;
 mod prober;
 mod talk;
@@ -23,6 +25,7 @@ use proxy::balance::outlier::most_ejected;
 use proxy::pool::Server;
 
 use crate::compile::Care;
+use panel::Panel;
 use prober::{Prober, Subject};
 pub use ward::{Note, Transition, Ward};
 
@@ -32,6 +35,8 @@ pub struct Health {
     /// By [`Server::slot`].
     wards: HashMap<usize, Rc<Ward>>,
     probers: HashMap<Subject, Prober>,
+    /// By the pool's key.
+    panels: HashMap<usize, Panel>,
 }
 
 /// How often control looks at what workers have noticed.
@@ -44,11 +49,13 @@ impl Health {
         let now = Instant::now();
         let begins = self.wards.is_empty();
         let mut wards = HashMap::new();
+        let mut panels = HashMap::new();
         let mut wanted: HashMap<Subject, Vec<Rc<Ward>>> = HashMap::new();
         for care in pools {
             if let (Some(server), Some(outlier)) = (care.pool.servers.first(), &care.outlier) {
                 server.ejections().set_most(most_ejected(care.pool.servers.len(), outlier.max_ejected));
             }
+            let mut of_pool = Vec::new();
             for server in &care.pool.servers {
                 let known = self.wards.remove(&server.slot);
                 let is_new = known.is_none();
@@ -62,11 +69,17 @@ impl Health {
                 } else {
                     ward.unchecked();
                 }
+                of_pool.push(Rc::clone(&ward));
                 wards.insert(server.slot, ward);
+            }
+            if let Some(panel) = care.outlier.as_ref().and_then(|outlier| Panel::new(outlier, of_pool, now)) {
+                let before = self.panels.remove(&care.pool.key);
+                panels.insert(care.pool.key, panel.after(before));
             }
         }
         self.wards.values().for_each(|gone| gone.release());
         self.wards = wards;
+        self.panels = panels;
         self.probers.retain(|subject, _| wanted.contains_key(subject));
         for (subject, wards) in wanted {
             match self.probers.get(&subject) {
@@ -83,6 +96,12 @@ impl Health {
     pub fn look(&self) {
         let now = Instant::now();
         self.wards.values().for_each(|ward| ward.look(now));
+    }
+
+    /// Compares the servers of each pool whose time has come.
+    pub fn compare(&mut self) {
+        let now = Instant::now();
+        self.panels.values_mut().for_each(|panel| panel.look(now));
     }
 
     /// What is known of a server.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base::civil::Civil;
 use base::units::print_duration;
 use config::spec;
+use observe::stats::Requests;
 use proxy::balance::outlier::{Record, Terms};
 use proxy::balance::slow_start;
 use proxy::pool::{Errors, Gate, Server, WHOLE};
@@ -155,6 +156,22 @@ impl Ward {
             self.server.set_checked_down(false);
             self.note(&mut notes, Transition::Up, format_args!("is up: {why}"));
             self.gate.stir();
+        }
+    }
+
+    /// Its slot, and what it has counted.
+    pub(super) fn reading(&self) -> (usize, Requests) {
+        (self.server.slot, self.server.stats.read())
+    }
+
+    /// It differs from the other servers of its pool: it is ejected, if the pool can spare it.
+    pub(super) fn differs(&self, why: String, now: Instant) {
+        let mut notes = self.notes.borrow_mut();
+        let notes = &mut *notes;
+        if let Some(terms) = notes.terms
+            && self.server.eject()
+        {
+            self.ejected(notes, &terms, why, now);
         }
     }
 

@@ -18,6 +18,7 @@ mod ring_hash;
 mod round_robin;
 pub mod slow_start;
 mod source;
+pub mod statistics;
 mod table;
 
 use std::sync::Arc;

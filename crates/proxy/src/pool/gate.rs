@@ -174,7 +174,8 @@ impl Gate {
     /// A connection to this server has closed: the first who waits for the server may open one. A server that is retired
     /// still serves those whose snapshot names it; one that is drained gets nothing new.
     pub(super) fn released(self: &Arc<Gate>, server: &Arc<Server>) {
-        let gets_more = server.is_wanted() || server.is_retired();
+        // Whoever waits would rather have another server than one that is down.
+        let gets_more = (server.is_wanted() || server.is_retired()) && !server.is_checked_down();
         while gets_more && self.is_awaited(server) {
             let Some(lease) = server.lease(self) else { break };
             match self.give(Grant::Lease(lease)) {

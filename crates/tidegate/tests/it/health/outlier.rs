@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use testkit::{Peer, Server, Tidegate, ok};
 
@@ -185,4 +185,58 @@ fn a_reload_without_outlier_brings_everybody_back() {
     assert_eq!(states(&tidegate, 2), ["ejected", "up"]);
     assert_eq!(tidegate.reload(&text("")), testkit::Reloaded::Yes);
     until_state(&tidegate, 0, "up");
+}
+
+/// Five servers, one of which fails two of five requests, never two in a row.
+#[test]
+fn a_server_that_fails_more_often_than_the_others_is_found() {
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    let worse = Server::http(move |_| match turn.fetch_add(1, Ordering::SeqCst) % 5 {
+        1 | 3 => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        _ => ok(""),
+    });
+    let others = [(); 4].map(|()| Server::named("well"));
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools:
+  app:
+    servers: { a: @A, b: @B, c: @C, d: @D, e: @E }
+    balance: round_robin
+    outlier: { success_rate: { min_requests: 20 }, every: 300ms }
+";
+    let places: [(&str, &dyn Place); 5] =
+        [("A", &worse), ("B", &others[0]), ("C", &others[1]), ("D", &others[2]), ("E", &others[3])];
+    let tidegate = start(text, &places);
+    let (mut client, began) = (tidegate.client(), Instant::now());
+    while !tidegate.messages().contains("is ejected") {
+        client.get("/");
+        assert!(began.elapsed() < testkit::PATIENCE, "nobody is ejected");
+    }
+    let ejected = until_state(&tidegate, 0, "ejected");
+    let why = ejected["reason"].as_str().unwrap_or_default();
+    assert!(why.starts_with("success rate ") && why.contains("% (pool "), "{why}");
+    assert_eq!(states(&tidegate, 5)[1..], ["up", "up", "up", "up"]);
+}
+
+#[test]
+fn a_server_that_is_slower_than_the_others_is_found() {
+    let slow = Server::http(|_| {
+        std::thread::sleep(Duration::from_millis(40));
+        ok("slow")
+    });
+    let others = [(); 2].map(|()| Server::named("well"));
+    let tidegate = in_turn(
+        &[&others[0], &slow, &others[1]],
+        "outlier: { latency: { min_requests: 5, over: 20ms }, every: 400ms }",
+    );
+    let (mut client, began) = (tidegate.client(), Instant::now());
+    while !tidegate.messages().contains("is ejected") {
+        client.get("/");
+        assert!(began.elapsed() < testkit::PATIENCE, "nobody is ejected");
+    }
+    let ejected = until_state(&tidegate, 1, "ejected");
+    let why = ejected["reason"].as_str().unwrap_or_default();
+    assert!(why.starts_with("mean response 4") && why.contains("ms (pool "), "{why}");
+    assert_eq!(states(&tidegate, 3), ["up", "ejected", "up"]);
 }

@@ -24,6 +24,26 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.outlier", "pools.*.outlier.consecutive_errors", "pools.*.outlier.max_ejected"], consecutive_errors),
     (&["pools.*.outlier.eject_for", "pools.*.outlier.eject_for_max"], eject_for),
     (&["pools.*.slow_start"], slow_start),
+    (
+        &[
+            "pools.*.outlier.every",
+            "pools.*.outlier.latency",
+            "pools.*.outlier.latency.ratio",
+            "pools.*.outlier.latency.over",
+            "pools.*.outlier.latency.min_servers",
+            "pools.*.outlier.latency.min_requests",
+        ],
+        latency,
+    ),
+    (
+        &[
+            "pools.*.outlier.success_rate",
+            "pools.*.outlier.success_rate.factor",
+            "pools.*.outlier.success_rate.min_servers",
+            "pools.*.outlier.success_rate.min_requests",
+        ],
+        success_rate,
+    ),
 ];
 
 /// A server that answers 500 is down only for who asks it.
@@ -217,4 +237,68 @@ fn slow_start() {
     let mut client = tidegate.client();
     (0..110).for_each(|_| drop(client.get("/")));
     assert!((9..=12).contains(&two.requests().len()), "{}", two.requests().len());
+}
+
+/// Whether one of three servers is ejected while forty requests go to each of them, and a moment after.
+fn ejects(servers: [&Server; 3], outlier: &str) -> bool {
+    let text = format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
+         pools: {{ app: {{ servers: {{ a: @A, b: @B, c: @C }}, balance: round_robin, outlier: {{ {outlier} }} }} }}\n"
+    );
+    let tidegate = start(&text, &[("A", servers[0]), ("B", servers[1]), ("C", servers[2])]);
+    let mut client = tidegate.client();
+    (0..120).for_each(|_| drop(client.get("/")));
+    let deadline = Instant::now() + Duration::from_millis(1400);
+    while Instant::now() < deadline {
+        if shown(&tidegate, "app", 0)["state"] == "ejected" {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// One of three servers takes 40 ms, the others nearly nothing: each key can make that no reason.
+fn latency() {
+    let slow = Server::http(|_| {
+        std::thread::sleep(Duration::from_millis(40));
+        ok("")
+    });
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let all = [&slow, &one, &two];
+    assert!(ejects(all, "latency: { ratio: 2, over: 1ms, min_servers: 3, min_requests: 5 }, every: 700ms"));
+    for outlier in [
+        "every: 700ms",
+        "latency: { over: 1ms, min_requests: 5 }, every: 1h",
+        "latency: { over: 1ms, ratio: 1000, min_requests: 5 }, every: 700ms",
+        "latency: { over: 1s, min_requests: 5 }, every: 700ms",
+        "latency: { over: 1ms, min_servers: 4, min_requests: 5 }, every: 700ms",
+        "latency: { over: 1ms, min_requests: 100 }, every: 700ms",
+    ] {
+        assert!(!ejects(all, outlier), "{outlier}");
+    }
+}
+
+/// A server that fails each time that its request's number divides by this.
+fn failing_each(divisor: usize) -> Server {
+    let turn = AtomicUsize::new(0);
+    Server::http(move |_| match turn.fetch_add(1, Ordering::SeqCst) % divisor {
+        0 => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        _ => ok(""),
+    })
+}
+
+/// Half of the requests to one of three servers fail, and a quarter of those to another: the first is 1.22 deviations below.
+fn success_rate() {
+    let (sick, one, two) = (failing_each(2), failing_each(4), Server::named("two"));
+    let all = [&sick, &one, &two];
+    assert!(ejects(all, "success_rate: { factor: 1000, min_servers: 3, min_requests: 15 }, every: 500ms"));
+    for outlier in [
+        "every: 500ms",
+        "success_rate: { factor: 1400, min_servers: 3, min_requests: 30 }, every: 500ms",
+        "success_rate: { factor: 1000, min_servers: 4, min_requests: 15 }, every: 500ms",
+        "success_rate: { factor: 1000, min_servers: 3, min_requests: 100 }, every: 500ms",
+    ] {
+        assert!(!ejects(all, outlier), "{outlier}");
+    }
 }
