@@ -4,6 +4,7 @@
 import argparse
 import asyncio
 import json
+import os
 import random
 import signal
 import socket
@@ -260,15 +261,16 @@ async def serve(port: int, name: str) -> None:
     mode = {"word": "ok", "share": 0, "version": name}
 
     def obey() -> None:
-        line = sys.stdin.readline()
-        if not line:
+        # Not by `readline`: a second line that it has read, too, would wake nobody.
+        lines = os.read(sys.stdin.fileno(), 4096).decode().splitlines()
+        if not lines:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            return
-        word, *rest = line.split()
-        if word == "version":
-            mode["version"] = rest[0]
-        else:
-            mode.update(word=word, share=int(rest[0]) if rest else 0)
+        for line in lines:
+            word, *rest = line.split()
+            if word == "version":
+                mode["version"] = rest[0]
+            else:
+                mode.update(word=word, share=int(rest[0]) if rest else 0)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -175,7 +175,7 @@ static ROLLBACK_IF: Section = Section::new(
             "p99_ratio",
             Type::Decimal(1, 1000),
             "More than 1% of the candidate's requests wait for their response longer than this many times what 99% of the stable \
-             version's wait, and by 1ms at least.",
+             version's wait, and by 5ms at least.",
         ),
         Key::new(
             "min_requests",

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use testkit::{Server, Start, Tidegate, failure_of};
+use testkit::{PATIENCE, Server, Start, Tidegate, failure_of};
 
 use crate::routes::request;
-use crate::support::{BINARY, ask};
+use crate::support::{BINARY, ask, get};
 
 fn example_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
@@ -41,6 +43,38 @@ fn the_basic_example_works_as_it_stands() {
     // Two of three go to the heavier one, in turn.
     let counts: Vec<String> = (0..30).map(|_| on("shop.example.com", "/api/", "").text()).collect();
     assert!(counts.iter().filter(|name| *name == "a2").count() >= 18, "{counts:?}");
+}
+
+#[test]
+fn the_example_of_a_canary_drives_itself() {
+    let taking_time = |name: &'static str| {
+        Server::http(move |_| {
+            thread::sleep(Duration::from_millis(20));
+            testkit::ok(name)
+        })
+    };
+    let (stable, candidate) = (taking_time("v1"), taking_time("v2"));
+    let tidegate = Start::of(BINARY)
+        .set("listeners.web.bind", "127.0.0.1:0")
+        .set("admin.bind", "127.0.0.1:0")
+        .set("pools.v1.servers.0", stable.address())
+        .set("pools.v2.servers.0", candidate.address())
+        .file(&example_path("canary.yaml"));
+    let forced = |value: &str| ask(&tidegate, &get("/", &format!("X-Canary: {value}\r\n"))).text();
+    assert_eq!((forced("always"), forced("never")), ("v2".to_owned(), "v1".to_owned()));
+    tidegate.message("canary `checkout` of listener `web`: running at 5%: new");
+    let deadline = Instant::now() + PATIENCE;
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = tidegate.client();
+                while !tidegate.messages().contains("running at 25%: candidate 0 errors of ") {
+                    assert!(Instant::now() < deadline, "{}", tidegate.messages());
+                    client.get("/");
+                }
+            });
+        }
+    });
 }
 
 #[test]
