@@ -60,7 +60,7 @@ pub(super) async fn checkout(
             x.notes.server = Some(number);
             connect(session, x, route, arm, lease).await
         }
-        Choice::Saturated => queue(session, x, route, arm, wish, own).await,
+        Choice::Saturated => queue(session, x, route, arm, wish, own, tried).await,
     }
 }
 
@@ -144,6 +144,7 @@ async fn queue(
     arm: &Arm,
     wish: Wish,
     own: Option<usize>,
+    tried: &[usize],
 ) -> Result<Upstream, Fault> {
     let pool = &arm.pool;
     let began = Instant::now();
@@ -153,12 +154,12 @@ async fn queue(
     let result = loop {
         // Whoever belongs to a server waits for it.
         let accepts = match still(pool, own) {
-            Some(number) => &pool.servers[number..=number],
-            None => &pool.servers[..],
+            Some(number) => vec![&pool.servers[number]],
+            None => others(pool, tried),
         };
         let slots = accepts.iter().map(|server| server.slot).collect();
         let Some(waiting) = pool.gate.queue(slots, place) else { break Err(Fault::proxy(Kind::QueueFull)) };
-        ask_for_room(&session.worker, pool, accepts, still(pool, own).is_some());
+        ask_for_room(&session.worker, pool, &accepts, still(pool, own).is_some());
         session.timer.arm(began, patience);
         let granted = poll_fn(|cx| {
             if let Poll::Ready(grant) = waiting.poll(cx) {
@@ -173,7 +174,7 @@ async fn queue(
         .await;
         drop(waiting);
         match granted {
-            Ok(Grant::Again) => match choose(&session.worker, pool, wish, own, &[]) {
+            Ok(Grant::Again) => match choose(&session.worker, pool, wish, own, tried) {
                 Choice::Saturated => {}
                 Choice::None => break Err(Fault::proxy(Kind::NoServer)),
                 Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
@@ -198,9 +199,18 @@ async fn queue(
     }
 }
 
+/// The servers to wait for: those that were not tried, as long as there are any that may be.
+fn others<'a>(pool: &'a Pool, tried: &[usize]) -> Vec<&'a Arc<Server>> {
+    let untried = |server: &&Arc<Server>| !tried.contains(&server.slot) && may_be_back(server);
+    match pool.servers.iter().filter(untried).collect::<Vec<_>>() {
+        untried if !tried.is_empty() && !untried.is_empty() => untried,
+        _ => pool.servers.iter().collect(),
+    }
+}
+
 /// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it.
-fn ask_for_room(worker: &Worker, pool: &Pool, accepts: &[Arc<Server>], is_own: bool) {
-    let fits = |server: &&Arc<Server>| if is_own { server.is_usable_for_its_own() } else { may_be_back(server) };
+fn ask_for_room(worker: &Worker, pool: &Pool, accepts: &[&Arc<Server>], is_own: bool) {
+    let fits = |server: &&&Arc<Server>| if is_own { server.is_usable_for_its_own() } else { may_be_back(server) };
     for server in accepts.iter().filter(fits) {
         if let Some(lease) = server.lease(&pool.gate) {
             drop(pool.gate.give(Grant::Lease(lease)));

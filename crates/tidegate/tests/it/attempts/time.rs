@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::{Client, Hanging, Server, Start, ok};
+use testkit::{Client, Hanging, Server, Signal, Start, ok};
 
 use super::{pair, silent};
-use crate::support::{BINARY, ask, get, post, start};
+use crate::support::{BINARY, ask, get, post, start, until_waiting};
 
 /// The signals of `kill(1)` that stop a process and let it go on.
 fn signal(name: &str, pid: u32) {
@@ -74,6 +74,43 @@ fn a_connect_that_takes_the_time_of_the_try_lets_even_a_post_go_on() {
     let tidegate = pair(&hanging, &live, "timeouts: { try: 100ms }, retries: { if: connect }");
     assert_eq!(ask(&tidegate, &post("/pay", "1")).text(), "live");
     assert_eq!(tidegate.log_of("/pay")["tries"], 2);
+}
+
+#[test]
+fn a_retry_waits_for_a_busy_server_rather_than_for_the_one_that_hung() {
+    let go_on = Signal::new();
+    let waits = go_on.clone();
+    let busy = Server::http(move |request| {
+        if request.target == "/held" {
+            waits.wait();
+        }
+        ok("busy")
+    });
+    let hung = silent();
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools:
+  app:
+    servers: { a: { address: '@BUSY', max_connections: 1 }, b: { address: '@HUNG', max_connections: 9 } }
+    balance: round_robin
+    timeouts: { try: 100ms }
+    retries: { extra: 1, if: timeout }
+";
+    let tidegate = start(&text.replace("try: 100ms", "try: 10s"), &[("BUSY", &busy), ("HUNG", &hung)]);
+    let mut held = tidegate.client();
+    held.send(get("/held", ""));
+    busy.request();
+    // The one that holds the place has time; those that come from now on have not.
+    tidegate.reload(&crate::support::config(text, &[("BUSY", &busy), ("HUNG", &hung)]));
+    let mut client = tidegate.client();
+    client.send(get("/retried", ""));
+    until_waiting(&tidegate, 1);
+    go_on.raise();
+    assert_eq!(client.response().text(), "busy");
+    let line = tidegate.log_of("/retried");
+    assert_eq!((&line["tries"], &line["server"]), (&2.into(), &"a".into()));
+    assert_eq!(hung.requests().len(), 1);
 }
 
 #[test]
