@@ -147,12 +147,17 @@ impl Ward {
         }
     }
 
-    /// Active checks pass again.
+    /// Active checks pass again: what it did before it went down is forgiven, for it is likely another process.
     pub(super) fn checked_up(&self, why: &str) {
         let mut notes = self.notes.borrow_mut();
         notes.down = None;
         if self.server.is_checked_down() {
             self.start_slowly(&mut notes, Instant::now());
+            self.server.connect_succeeded();
+            if notes.ejected.take().is_some() {
+                notes.record.come_back(Instant::now());
+            }
+            self.server.pardon();
             self.server.set_checked_down(false);
             self.note(&mut notes, Transition::Up, format_args!("is up: {why}"));
             self.gate.stir();

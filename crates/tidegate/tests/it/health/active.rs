@@ -284,3 +284,27 @@ fn a_slow_check_delays_no_other() {
     until_state(&tidegate, 1, "down");
     assert_eq!(shown(&tidegate, "app", 0)["state"], "up");
 }
+
+/// An ejection of an hour ends when checks find a server well again that they had found down.
+#[test]
+fn a_server_that_comes_up_is_forgiven_what_it_did_before() {
+    let sick = Arc::new(AtomicBool::new(false));
+    let server = {
+        let sick = Arc::clone(&sick);
+        Server::http(move |request| match request.target.as_str() {
+            "/check" if !sick.load(Ordering::SeqCst) => ok("well"),
+            _ => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        })
+    };
+    let other = Server::script(well);
+    let text = pair("{ probe: http, path: /check, every: 20ms, fall: 1, rise: 1 }, outlier: OUT")
+        .replace("OUT", "{ consecutive_errors: 1, eject_for: 1h, eject_for_max: 1h }");
+    let tidegate = start(&text, &[("ONE", &server), ("TWO", &other)]);
+    // One worker or two: one of so many requests goes there.
+    (0..8).for_each(|_| drop(tidegate.client().get("/")));
+    tidegate.message("is ejected for 1h: 500 ×1");
+    sick.store(true, Ordering::SeqCst);
+    until_state(&tidegate, 0, "down");
+    sick.store(false, Ordering::SeqCst);
+    until_state(&tidegate, 0, "up");
+}

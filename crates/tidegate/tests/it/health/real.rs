@@ -17,6 +17,11 @@ impl Process {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Process(command.spawn().expect("a server"))
     }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
+    }
 }
 
 impl Drop for Process {
@@ -123,6 +128,11 @@ fn nginx_by_http_and_by_tls() {
     assert_eq!(http.client().get("/healthz").text(), "ready");
     until_state(&sick, 0, "down");
     until_state(&wrong, 0, "down");
+    // A process that is stopped still has a socket that takes connections: only an answer in time shows that it lives.
+    nginx.signal("STOP");
+    assert_eq!(until_state(&http, 0, "down")["reason"], "timeout after 1s ×2");
+    nginx.signal("CONT");
+    until_state(&http, 0, "up");
     drop(nginx);
     until_state(&http, 0, "down");
     until_state(&tls, 0, "down");
