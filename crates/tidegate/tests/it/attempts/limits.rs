@@ -157,6 +157,24 @@ fn further_tries_at_a_time_are_limited() {
     assert_eq!(first.response().text(), "slow");
 }
 
+#[test]
+fn a_tunnel_is_no_request_that_a_server_works_on() {
+    let server = Server::script(|peer| {
+        let socket = peer.request().is_some_and(|request| request.target == "/socket");
+        if socket {
+            peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        } else {
+            peer.send(ok("beside it"));
+        }
+        peer.hang();
+    });
+    let tidegate = before_pool(&server, "concurrency: { limit: adaptive, min: 1, max: 1 }");
+    let mut tunnel = tidegate.client();
+    tunnel.send(get("/socket", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    assert_eq!(tunnel.head().status, 101);
+    assert_eq!(ask(&tidegate, &get("/", "")).text(), "beside it");
+}
+
 /// A server that does one request at a time, each in ten milliseconds.
 #[test]
 fn a_pool_takes_no_more_at_a_time_than_it_can_do() {
