@@ -28,7 +28,7 @@ pub(super) fn show(desk: &Desk, listener: &str, route: &str) -> Result<Answer, A
     let (mut recent, now) = (desk.recent.borrow_mut(), Instant::now());
     recent.sweep(now);
     let mut canaries = plane.registry.canaries.iter();
-    let found = canaries.find(|canary| canary.listener == listener && canary.route == route);
+    let found = canaries.find(|canary| canary.listener == listener && canary.name == route);
     let canary = found.ok_or_else(|| missing(listener, route))?;
     Ok(Answer::json(200, &show_one(canary, &mut recent, now)))
 }
@@ -85,7 +85,7 @@ fn show_one(canary: &Kept, recent: &mut Recent, now: Instant) -> Value {
     let window = machine.window();
     json!({
         "listener": canary.listener,
-        "route": canary.route,
+        "route": canary.name,
         "state": machine.phase().name(),
         "share": share(machine.share().unwrap_or(0)),
         "for_seconds": now.saturating_duration_since(machine.since()).as_secs(),

@@ -72,7 +72,7 @@ fn canary(kept: &Kept) -> Canary<'_> {
     let phase = machine.phase();
     Canary {
         listener: &kept.listener,
-        route: &kept.route,
+        route: &kept.name,
         share: f64::from(machine.share().unwrap_or(0)) / f64::from(Share::WHOLE),
         states: Phase::ALL.iter().map(|one| (one.name(), *one == phase)).collect(),
         changes: machine.changes().map(|(phase, cause, count)| (phase.name(), cause.name(), count)).collect(),

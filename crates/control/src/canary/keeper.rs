@@ -32,7 +32,9 @@ pub struct Kept {
     /// The listener's name.
     pub listener: String,
     /// The route's name.
-    pub route: String,
+    route: String,
+    /// The same, with `#2` and so on for further canaries of that name: routes of two sites may share one.
+    pub name: String,
     /// What it should do.
     pub plan: Plan,
     /// What the workers know and count.
@@ -61,6 +63,7 @@ impl Canaries {
         let kept = Kept {
             listener: listener.to_owned(),
             route: route.to_owned(),
+            name: route.to_owned(),
             plan: plan.clone(),
             state: Arc::new(State::new(0, workers)),
             machine,
@@ -82,6 +85,12 @@ impl Canaries {
             routes().any(|route| matches!(&route.ending, Ending::Canary(canary) if Arc::ptr_eq(&canary.state, state)))
         };
         self.0.retain(|kept| serves(&kept.state));
+        for at in 0..self.0.len() {
+            let (before, rest) = self.0.split_at_mut(at);
+            let Some(kept) = rest.first_mut() else { break };
+            let same = before.iter().filter(|one| one.listener == kept.listener && one.route == kept.route).count();
+            kept.name = if same == 0 { kept.route.clone() } else { format!("{}#{}", kept.route, same + 1) };
+        }
     }
 
     /// Looks at all of them.
@@ -111,8 +120,8 @@ impl Canaries {
     }
 
     /// Does to a canary what an operator wants; `by` says who that is. Nothing if there is none of that name.
-    pub fn command(&mut self, listener: &str, route: &str, command: Command, by: &str) -> Option<Result<(), Refused>> {
-        let kept = self.0.iter_mut().find(|kept| kept.listener == listener && kept.route == route)?;
+    pub fn command(&mut self, listener: &str, name: &str, command: Command, by: &str) -> Option<Result<(), Refused>> {
+        let kept = self.0.iter_mut().find(|kept| kept.listener == listener && kept.name == name)?;
         let reading = Pair::read(&kept.state);
         Some(kept.machine.command(Instant::now(), reading, command, by).map(|said| {
             kept.put_in_force();
@@ -138,7 +147,7 @@ impl Kept {
     }
 
     fn say(&self, said: &Said) {
-        let name = format_args!("canary `{}` of listener `{}`", self.route, self.listener);
+        let name = format_args!("canary `{}` of listener `{}`", self.name, self.listener);
         match said {
             Said::Changed(entry) if entry.phase == Phase::RolledBack => {
                 observe::log::warn(format_args!("{name}: {entry}"));
@@ -163,7 +172,7 @@ impl Kept {
             let other = variant.other();
             observe::log::warn(format_args!(
                 "canary `{}` of listener `{}`: {} `{}` has no server that may be used, {} `{}` has served {} of its requests",
-                self.route,
+                self.name,
                 self.listener,
                 variant.name(),
                 self.pool(variant),

@@ -229,3 +229,22 @@ fn who_had_the_candidate_goes_back_with_everybody_else() {
     fails.store(0, Ordering::Relaxed);
     assert_eq!(seen(), "new");
 }
+
+#[test]
+fn canaries_of_one_name_are_told_apart() {
+    let (stable, candidate) = (Server::named("old"), Server::named("new"));
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0 } }
+sites:
+  one: { hosts: a.example, listeners: web, routes: [{ name: checkout, canary: { stable: v1, candidate: v2, share: 0% } }] }
+  two: { hosts: b.example, listeners: web, routes: [{ name: checkout, canary: { stable: v1, candidate: v2, share: 100% } }] }
+pools: { v1: [@V1], v2: [@V2] }
+";
+    let tidegate = start(text, &[("V1", &stable), ("V2", &candidate)]);
+    let seen = |host: &str| tidegate.client().ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).text();
+    assert_eq!((seen("a.example"), seen("b.example")), ("old".to_owned(), "new".to_owned()));
+    for (name, share) in [("checkout", 0.0), ("checkout#2", 1.0)] {
+        let labels = format!("route=\"{name}\"");
+        assert_eq!(tidegate.metric("tidegate_canary_share", &[&labels]), [share]);
+    }
+}
