@@ -42,7 +42,7 @@ impl Budget {
         Budget { begin, seconds: Default::default() }
     }
 
-    /// A request has come.
+    /// A request has come, now or a while ago: one whose body was awaited may belong to a second that is long over.
     pub fn request(&self, now: Instant) {
         let number = self.number(now);
         let place = &self.seconds[number as usize % SECONDS];
@@ -50,7 +50,7 @@ impl Budget {
         if Second::of(seen).number == number % Second::NUMBERS {
             // A second with more than sixteen million requests would run into its number; none has.
             place.fetch_add(1 << RETRY_BITS, Ordering::Relaxed);
-        } else {
+        } else if !Second::of(seen).is_after(number) {
             let fresh = Second { number, requests: 1, retries: 0 };
             // Whoever was faster has begun the second, and missing one request in it harms nobody.
             let _ = place.compare_exchange(seen, fresh.word(), Ordering::Relaxed, Ordering::Relaxed);
@@ -96,6 +96,11 @@ impl Budget {
 impl Second {
     /// Numbers come round after twelve days; what stood still for exactly so long would count for ten seconds more.
     const NUMBERS: u64 = 1 << (64 - REQUEST_BITS - RETRY_BITS);
+
+    /// Whether it came after that one, within an hour.
+    fn is_after(self, number: u64) -> bool {
+        (1..3_600).contains(&(self.number.wrapping_sub(number) % Second::NUMBERS)) && self.number != 0
+    }
 
     fn of(word: u64) -> Second {
         Second {
@@ -148,6 +153,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_request_that_is_late_takes_nothing_from_a_later_second() {
+        let begin = Instant::now();
+        let (budget, now) = (Budget::new(begin), begin + Duration::from_secs(20));
+        (0..MINIMUM).for_each(|_| assert!(budget.retry(now, 0)));
+        // Its second has had the place of the one that counts now.
+        budget.request(now - Duration::from_secs(SECONDS as u64));
+        assert!(!budget.retry(now, 0));
     }
 
     #[test]
