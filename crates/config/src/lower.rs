@@ -30,6 +30,7 @@ mod site;
 mod sticky;
 mod template;
 mod text;
+mod tier;
 
 /// The whole document; nothing if anything in it was reported.
 pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {
@@ -45,7 +46,10 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let dns = lower.dns();
     let access_log = lower.access_log();
     let secret = lower.secret();
+    let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
+    lower.share_out_subsets(&mut pools);
     let spec = Spec {
+        zone: top.fixed("zone").map(str::to_owned),
         secret,
         workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
         splice: top.boolean("splice").unwrap_or(true),
@@ -53,7 +57,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         admin,
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
-        pools: pools.into_iter().chain(lower.pools).collect(),
+        pools,
         shutdown: shutdown(top),
         dns,
         state: top.get("state").and_then(|value| {
@@ -86,6 +90,7 @@ struct Lower<'a, 'b> {
     pools: Vec<Pool>,
     policy_ids: HashMap<&'a str, Vec<PolicyId>>,
     policies: Vec<(crate::spec::Policy, template::Needs)>,
+    subsets: Vec<tier::Subset>,
     /// Every address that is listened on, with its listener's name.
     binds: Vec<(Bind, &'a str)>,
 }
@@ -103,6 +108,7 @@ impl<'a, 'b> Lower<'a, 'b> {
             policy_ids: HashMap::new(),
             policies: Vec::new(),
             binds: Vec::new(),
+            subsets: Vec::new(),
         }
     }
 

@@ -20,6 +20,7 @@ mod health;
 mod matching;
 mod policy;
 mod sticky;
+mod tier;
 mod tuning;
 
 pub use balance::{Algorithm, Balance};
@@ -31,11 +32,14 @@ pub use matching::{
 };
 pub use policy::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template};
 pub use sticky::{Secret, Sticky};
+pub use tier::{Labels, Tier};
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
+    /// The zone that this process is in.
+    pub zone: Option<String>,
     /// What is signed with; absent draws one at the start.
     pub secret: Option<Secret>,
     /// How many workers; absent means one for each CPU of the quota.
@@ -329,6 +333,8 @@ pub struct Route {
     pub matches: Option<Predicate>,
     /// Policies that run after those of the outer routes.
     pub uses: Vec<PolicyId>,
+    /// The labels of the servers that `to` may choose among; empty is all of them.
+    pub subset: Labels,
     /// What it does.
     pub ending: Ending,
     /// The route's level of what the nearest decides.
@@ -440,6 +446,10 @@ pub struct Pool {
     pub balance: Balance,
     /// How clients stay with their server; absent is not at all.
     pub sticky: Option<Sticky>,
+    /// Below this share of usable servers, in hundredths of a percent, health does not count; 0 is never.
+    pub panic: u32,
+    /// The parts of it that routes ask for, by the labels of their servers; each once.
+    pub subsets: Vec<Labels>,
     /// How many requests may wait, in the process, for a server below its `max_connections`. How long is
     /// [`Timeouts::queue`].
     pub queue_length: u32,
@@ -518,6 +528,8 @@ pub struct Server {
     pub weight: u32,
     /// Open connections at a time in the process; absent is no limit.
     pub max_connections: Option<u32>,
+    /// When it is asked.
+    pub tier: Tier,
     /// Where its address was written, for a name that does not resolve.
     pub span: Span,
 }

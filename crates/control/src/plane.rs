@@ -7,7 +7,6 @@ use std::time::{Instant, SystemTime};
 use config::spec::{LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
 use observe::access::{Format, Log, Target};
-use proxy::balance::Balance;
 use proxy::pool::{Gate, Pool};
 use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
@@ -153,7 +152,7 @@ impl Plane {
 
     /// Runs by other weights of the same configuration, where algorithms have prepared something for the old ones.
     pub fn reweigh(&mut self) {
-        if self.pools.iter().any(|pool| matches!(pool.balance, Balance::Hash { .. })) {
+        if self.pools.iter().any(|pool| pool.roster.is_prepared()) {
             let discovery = std::mem::take(&mut self.discovery);
             self.readdress(discovery);
         }

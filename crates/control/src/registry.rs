@@ -27,6 +27,7 @@ pub struct Registry {
     ejections: HashMap<Arc<str>, Arc<Ejections>>,
     servers: HashMap<ServerId, Known>,
     routes: HashMap<(String, String), Arc<RequestStats>>,
+    turns: HashMap<String, usize>,
     crowds: HashMap<String, Arc<AtomicU32>>,
     tables: Vec<(Algorithm, Vec<Member>, Prepared)>,
     /// The canaries.
@@ -70,6 +71,7 @@ impl Registry {
             ejections: HashMap::new(),
             servers: HashMap::new(),
             routes: HashMap::new(),
+            turns: HashMap::new(),
             crowds: HashMap::new(),
             tables: Vec::new(),
             canaries: Canaries::default(),
@@ -136,6 +138,12 @@ impl Registry {
         let next = self.pools.len();
         let (key, gate) = self.pools.entry(name.to_owned()).or_insert_with(|| (next, Arc::new(Gate::new(0))));
         (*key, Arc::clone(gate))
+    }
+
+    /// The number of a group of servers, for the places of workers in its turn.
+    pub fn turn(&mut self, group: &str) -> usize {
+        let next = self.turns.len();
+        *self.turns.entry(group.to_owned()).or_insert(next)
     }
 
     /// Where the requests in flight at all servers of a pool are counted.

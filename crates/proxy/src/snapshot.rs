@@ -7,6 +7,7 @@ use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::Rules;
 use wire::h1::Limits;
 
+use crate::balance::Roster;
 use crate::canary::Canary;
 use crate::policy::{Policy, Template};
 use crate::pool::{Pool, Priority};
@@ -125,6 +126,8 @@ impl Ending {
 pub struct Arm {
     /// The pool.
     pub pool: Arc<Pool>,
+    /// Those of its servers that may be asked, if it is not all of them.
+    pub subset: Option<Arc<Roster>>,
     /// The sum of this arm's share and of those before it, in hundredths of a percent.
     pub up_to: u32,
     /// How long things may take.
@@ -137,6 +140,11 @@ impl Arm {
     /// Whether any of its servers may be used now.
     pub fn has_server(&self) -> bool {
         self.pool.servers.iter().any(|server| server.is_usable())
+    }
+
+    /// In which order servers are asked.
+    pub(crate) fn roster(&self) -> &Roster {
+        self.subset.as_deref().unwrap_or(&self.pool.roster)
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) static POOL: Section = Section::new(
         .required()
         .own(),
         BALANCE_KEY,
+        Key::new(
+            "panic",
+            Type::Share,
+            "Below this share of usable servers, among those that are asked first, health does not count and all of them are asked.",
+        )
+        .default("0%"),
         Key::new("queue", Type::Section(&QUEUE), "Who waits while every server is at its `max_connections`.").filled(),
         Key::new(
             "concurrency",
@@ -80,6 +86,18 @@ static SERVER: Section = Section::new(
             "max_connections",
             Type::Integer(1, 10_000_000),
             "Open connections at a time, in the whole process. Absent means no limit.",
+        ),
+        Key::new(
+            "priority",
+            Type::Integer(0, 255),
+            "Servers with a lower one are asked first; the others wait until none of those may be used. Absent is 0.",
+        ),
+        Key::new("backup", Type::Bool, "Whether it is asked only if no server of any priority may be used."),
+        Key::new("zone", Type::Text("name"), "The zone that it is in, to be compared with the document's `zone`."),
+        Key::new(
+            "labels",
+            Type::Named("label", &Type::Text("text")),
+            "What it is, for routes with a `subset`.",
         ),
     ],
 )

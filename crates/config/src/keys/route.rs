@@ -56,6 +56,12 @@ pub(super) static ROUTE: Section = Section::new(
         Key::new("match", Type::Section(&MATCH), "What it matches. Absent is everything.").own(),
         USE,
         TO,
+        Key::new(
+            "subset",
+            Type::Named("label", &Type::Text("text")),
+            "With `to`: only servers of the pool that have all of these labels. If none of them may be used the answer is 503.",
+        )
+        .own(),
         SPLIT,
         CANARY_KEY,
         REDIRECT_KEY,

@@ -30,6 +30,11 @@ pub(crate) static TOP: Section = Section::new(
             "The folder for files that are written. Relative to the file that names it.",
         ),
         Key::new(
+            "zone",
+            Type::Text("name"),
+            "The zone that this process is in. Servers of the same zone are asked first; what they cannot carry goes to the others.",
+        ),
+        Key::new(
             "secret",
             Type::Text("${file.PATH} or ${env.NAME}"),
             "What cookies of ours are signed with, 16 bytes or more, from a file or the environment. Absent draws one at the start: \

@@ -6,7 +6,7 @@ use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
 use crate::span::Span;
-use crate::spec::{Bounds, Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress};
+use crate::spec::{Bounds, Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress, Tier};
 
 impl<'a> Lower<'a, '_> {
     /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
@@ -81,6 +81,8 @@ impl<'a> Lower<'a, '_> {
             implicit: false,
             servers: Vec::new(),
             balance: balance?,
+            panic: map.share("panic")?,
+            subsets: Vec::new(),
             concurrency: map.map("concurrency").and_then(|map| self.bounds(map)),
             sticky,
             breaker: map.map("circuit_breaker").map(breaker).unwrap_or_default(),
@@ -172,6 +174,7 @@ impl<'a> Lower<'a, '_> {
         }
         server.weight = map.small("weight")?;
         server.max_connections = map.small("max_connections");
+        server.tier = self.tier(map);
         Some(server)
     }
 
@@ -184,6 +187,7 @@ impl<'a> Lower<'a, '_> {
                 address,
                 weight: 1,
                 max_connections: None,
+                tier: Tier::default(),
                 span: value.span.clone(),
             }),
             Err(why) => {

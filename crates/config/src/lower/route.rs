@@ -34,7 +34,18 @@ impl<'a> Lower<'a, '_> {
         let ending = self.ending(owner, Needs::default())?;
         let Levels { priority, timeouts, retries, limits } = Levels::default();
         let span = owner.span.clone();
-        Some(Route { name: None, span, matches: None, uses: Vec::new(), ending, priority, timeouts, retries, limits })
+        Some(Route {
+            name: None,
+            span,
+            matches: None,
+            uses: Vec::new(),
+            subset: Vec::new(),
+            ending,
+            priority,
+            timeouts,
+            retries,
+            limits,
+        })
     }
 
     /// A listener's or site's routes; nothing if there are none to be had.
@@ -53,12 +64,13 @@ impl<'a> Lower<'a, '_> {
         let uses = self.uses(map, path);
         let Levels { priority, timeouts, retries, limits } = self.levels(map);
         let ending = self.ending(map, path)?;
+        let subset = self.subset(map, &ending);
         // A faulty `match` must not look like one that matches everything.
         if map.has("match") && matches.is_none() {
             return None;
         }
         let name = map.fixed("name").map(str::to_owned);
-        Some(Route { name, span: map.span.clone(), matches, uses, ending, priority, timeouts, retries, limits })
+        Some(Route { name, span: map.span.clone(), matches, uses, subset, ending, priority, timeouts, retries, limits })
     }
 
     fn route_name(&mut self, map: &'a Map, seen: &mut std::collections::HashMap<&'a str, u32>) {

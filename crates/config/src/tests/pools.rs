@@ -86,3 +86,23 @@ fn the_nearest_wins_field_by_field() {
     let retries = Retries { extra: Some(2), ..Retries::default() }.or(&Retries::standard());
     assert_eq!(retries, Retries { extra: Some(2), conditions: Some(vec![RetryIf::Connect]), ..Retries::default() });
 }
+
+#[test]
+fn a_subset_is_some_servers_of_one_pool() {
+    let text = |subset: &str, servers: &str| {
+        format!("listeners: {{a: {{bind: ':1', routes: [{{to: p, subset: {subset}}}]}}}}\npools: {{p: {servers}}}")
+    };
+    let servers = "[{address: 'h:1', labels: {b: x, a: '1'}}, {address: 'h:2', backup: true, zone: z}]";
+    let spec = ok(&text("{a: 1}", servers));
+    let labels = |pairs: &[(&str, &str)]| -> crate::spec::Labels {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    assert_eq!(spec.pools[0].subsets, [labels(&[("a", "1")])]);
+    assert_eq!(spec.pools[0].servers[0].tier.labels, labels(&[("a", "1"), ("b", "x")]));
+    let tier = &spec.pools[0].servers[1].tier;
+    assert_eq!((tier.level, tier.zone.as_deref()), (Some(crate::spec::Tier::BACKUP), Some("z")));
+    assert!(mistake(&text("{a: 2}", servers)).contains("no server of pool `p` has all of these labels"));
+    assert!(mistake(&text("{}", servers)).contains("`subset` of route 1 of listener `a` is empty"));
+    // What a name server will say is not known yet.
+    assert_eq!(ok(&text("{a: 2}", "['srv:_http._tcp.x']")).pools[0].subsets.len(), 1);
+}

@@ -9,8 +9,15 @@ use proxy::pool::Server;
 use super::policies;
 use crate::registry::Registry;
 
-/// The algorithm for these servers, whose weights are those after the switch.
-pub(super) fn balance(pool: &spec::Pool, servers: &[Arc<Server>], weights: &[u32], registry: &mut Registry) -> Balance {
+/// The algorithm for these servers, whose weights are those after the switch. Only where they are the whole pool are their
+/// requests counted together; a part of it is added up.
+pub(super) fn balance(
+    pool: &spec::Pool,
+    servers: &[Arc<Server>],
+    weights: &[u32],
+    is_whole: bool,
+    registry: &mut Registry,
+) -> Balance {
     let said = &pool.balance;
     let make: fn(&[Member]) -> Prepared = match said.algorithm {
         Algorithm::RoundRobin => return Balance::RoundRobin,
@@ -29,9 +36,11 @@ pub(super) fn balance(pool: &spec::Pool, servers: &[Arc<Server>], weights: &[u32
     };
     let members = servers.iter().zip(weights).map(|(server, weight)| Member::new(&server.id, *weight)).collect();
     let bound = said.factor.map(|percent| {
-        let crowd = registry.crowd(&pool.name);
-        servers.iter().for_each(|server| server.count_for(&crowd));
-        Bound { percent, crowd: Some(crowd), weight: weights.iter().copied().map(u64::from).sum() }
+        let crowd = is_whole.then(|| registry.crowd(&pool.name));
+        for (server, crowd) in servers.iter().zip(crowd.iter().cycle()) {
+            server.count_for(crowd);
+        }
+        Bound { percent, crowd, weight: weights.iter().copied().map(u64::from).sum() }
     });
     Balance::Hash {
         key: Key(said.hash.iter().map(policies::selector).collect()),

@@ -6,6 +6,7 @@ mod balance;
 mod matching;
 mod policies;
 mod pools;
+mod roster;
 mod routes;
 
 use std::collections::HashMap;
@@ -59,8 +60,11 @@ pub fn compile(
 ) -> Compiled {
     registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
-    let pools: Vec<_> =
-        spec.pools.iter().map(|pool| Arc::new(pools::pool(pool, discovery, registry, &mut servers))).collect();
+    let pools: Vec<_> = spec
+        .pools
+        .iter()
+        .map(|pool| Arc::new(pools::pool(pool, spec.zone.as_deref(), discovery, registry, &mut servers)))
+        .collect();
     let policies: Vec<_> =
         spec.policies.iter().map(|policy| Arc::new(policies::policy(spec, policy, &pools, registry))).collect();
     let compiled: Vec<_> = spec

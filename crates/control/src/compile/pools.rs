@@ -7,44 +7,51 @@ use std::time::Duration;
 use config::spec;
 use net::Address;
 use proxy::balance::Key;
-use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId};
+use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId, Subset};
 use proxy::sticky::{Cookie, Known, Sticky};
 
-use super::{balance, policies};
+use super::policies;
+use super::roster::{Placed, roster};
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 
 /// A pool with the servers that its names stand for now.
 pub(super) fn pool(
     pool: &spec::Pool,
+    zone: Option<&str>,
     discovery: &Discovery,
     registry: &mut Registry,
     named: &mut HashMap<ServerId, (u32, Option<u32>)>,
 ) -> Pool {
     let name: Arc<str> = pool.name.as_str().into();
-    let mut servers: Vec<Arc<Server>> = Vec::new();
-    for server in &pool.servers {
-        for (address, authority) in addresses(&server.address, discovery) {
-            let id = ServerId { pool: Arc::clone(&name), name: server.name.as_str().into(), address };
-            named.insert(id.clone(), (server.weight, server.max_connections));
-            servers.push(registry.server(&id, &authority, server.weight));
+    let mut placed: Vec<Placed<'_>> = Vec::new();
+    for said in &pool.servers {
+        for (address, authority) in addresses(&said.address, discovery) {
+            let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address };
+            named.insert(id.clone(), (said.weight, said.max_connections));
+            let server = registry.server(&id, &authority, said.weight);
+            let weight = registry.weight_to_be(&server, said.weight);
+            placed.push(Placed { server, said, weight });
         }
     }
     // One order for all workers and processes, whatever order a resolver answers in.
-    servers.sort_by(|one, other| one.id.cmp(&other.id));
-    servers.dedup_by(|one, other| one.id == other.id);
-    let weights: Vec<u32> = servers
-        .iter()
-        .map(|server| registry.weight_to_be(server, named.get(&server.id).map_or(1, |(weight, _)| *weight)))
-        .collect();
-    let balance = balance::balance(pool, &servers, &weights, registry);
+    placed.sort_by(|one, other| one.server.id.cmp(&other.server.id));
+    placed.dedup_by(|one, other| one.server.id == other.server.id);
+    let whole = Arc::new(roster(pool, &placed, &[], zone, registry));
+    let subset = |labels: &spec::Labels| Subset {
+        labels: labels.clone(),
+        roster: Arc::new(roster(pool, &placed, labels, zone, registry)),
+    };
+    let subsets = pool.subsets.iter().map(subset).collect();
+    let servers: Vec<_> = placed.into_iter().map(|one| one.server).collect();
     let sticky = pool.sticky.as_ref().map(|said| sticky(said, &pool.name, &servers, registry));
     let (key, gate) = registry.pool(&pool.name);
     Pool {
         name,
         key,
         servers,
-        balance,
+        roster: whole,
+        subsets,
         sticky,
         host: match &pool.host {
             spec::PoolHost::Client => HostRule::Client,

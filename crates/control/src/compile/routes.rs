@@ -130,7 +130,13 @@ impl Flattener<'_> {
                 self.dead_end(&level, &name);
                 continue;
             }
-            let ending = self.ending(&route.ending, &level, &name);
+            let mut ending = self.ending(&route.ending, &level, &name);
+            if let (Ending::Pools(arms), false) = (&mut ending, route.subset.is_empty()) {
+                for arm in arms {
+                    let subset = arm.pool.subsets.iter().find(|subset| subset.labels == route.subset);
+                    arm.subset = subset.map(|subset| Arc::clone(&subset.roster));
+                }
+            }
             self.push(&name, ending, &level);
         }
     }
@@ -260,6 +266,7 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
     let timeouts = timeouts.or(spec::Timeouts::DEFAULT);
     Arm {
         pool: Arc::clone(pool),
+        subset: None,
         up_to,
         timeouts: Timeouts {
             connect: timeouts.connect.unwrap_or(Duration::MAX),

@@ -34,6 +34,7 @@ fn lent(entry: &Server, listed: &Server) -> Server {
     Server {
         weight: weight(entry.weight, listed.weight),
         max_connections: listed.max_connections.or(entry.max_connections),
+        tier: listed.tier.clone().or(&entry.tier),
         ..listed.clone()
     }
 }

@@ -13,7 +13,7 @@ use net::stream::Peek;
 
 use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired, within_try};
-use crate::balance::{self, Wish};
+use crate::balance::{Group, Level, Roster, Wish};
 use crate::exchange::Exchange;
 use crate::pool::{Grant, Lease, Parked, Place, Pool, Server, warm};
 use crate::session::Session;
@@ -40,12 +40,12 @@ pub(super) async fn checkout(
         return connect(session, x, route, arm, lease).await;
     }
     // Another try goes to another server, whoever the client belongs to.
-    let own = sticky::own(x, pool).filter(|_| tried.is_empty());
-    let wish = pool.balance.wish(|| x.facts.view(&x.request));
+    let own = sticky::own(x, pool).filter(|_| tried.is_empty()).filter(|number| arm.roster().members[*number]);
+    let wish = arm.roster().wish(|| x.facts.view(&x.request));
     let choice = if pool.limited && pool.gate.waiting() > 0 {
         Choice::Saturated
     } else {
-        choose(&session.worker, pool, wish, own, tried)
+        choose(&session.worker, arm, wish, own, tried)
     };
     match choice {
         Choice::None => Err(Fault::proxy(Kind::NoServer)),
@@ -77,29 +77,34 @@ pub(super) enum Choice {
 
 /// Servers that are well and untried come first, then untried ones that are paused or ejected: one of them may have come
 /// back, and the ones that were tried have just failed. With all of them tried, it is well ones again, then any. A server
-/// that active checks call down gets nothing.
-pub(super) fn choose(worker: &Worker, pool: &Pool, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
+/// that active checks call down gets nothing, unless so many are that the pool panics.
+pub(super) fn choose(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
+    let (pool, roster) = (&arm.pool, arm.roster());
     if let Some(number) = still(pool, own) {
         return take(worker, pool, number).unwrap_or(Choice::Saturated);
     }
     let untried = |server: &Server| !tried.contains(&server.slot);
-    let tiers: [&dyn Fn(&Server) -> bool; 4] = [
-        &|server| server.is_usable() && untried(server),
-        &|server| may_be_back(server) && untried(server),
-        &|server| server.is_usable(),
-        &|server| may_be_back(server),
-    ];
-    let first = if tried.is_empty() { &tiers[2..] } else { &tiers[..] };
-    for tier in first {
-        // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
-        for _ in 0..pool.servers.len().max(1) {
-            let Some(number) = pick(worker, pool, wish, tier) else { break };
-            if let Some(choice) = take(worker, pool, number) {
-                return choice;
-            }
+    let first_try = tried.is_empty();
+    for (well, fresh) in [(true, true), (false, true), (true, false), (false, false)] {
+        if first_try && !fresh {
+            break;
         }
-        if pool.servers.iter().any(|server| tier(server)) {
-            return Choice::Saturated;
+        for level in &roster.levels {
+            let panics = roster.panics(level);
+            let fits = |server: &Server| {
+                let may = if well && !panics { server.is_usable() } else { may_be_asked(roster, server) };
+                may && (first_try || !fresh || untried(server))
+            };
+            // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
+            for _ in 0..level.all.servers.len() {
+                let Some(number) = pick(worker, pool, level, wish, &fits) else { break };
+                if let Some(choice) = take(worker, pool, number) {
+                    return choice;
+                }
+            }
+            if level.all.servers.iter().any(|server| fits(server)) {
+                return Choice::Saturated;
+            }
         }
     }
     Choice::None
@@ -119,21 +124,23 @@ fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
     server.lease(&pool.gate).map(|lease| Choice::Lease(number, lease))
 }
 
-/// Whether a server may be tried although something speaks against it.
-fn may_be_back(server: &Server) -> bool {
-    server.is_wanted() && !server.is_checked_down()
+/// Whether a server may be asked at all: a pool that may panic asks those that are down, too, before it gives up.
+fn may_be_asked(roster: &Roster, server: &Server) -> bool {
+    server.is_wanted() && (roster.panic > 0 || !server.is_checked_down())
 }
 
-fn pick(worker: &Worker, pool: &Pool, wish: Wish, tier: &dyn Fn(&Server) -> bool) -> Option<usize> {
+fn pick(worker: &Worker, pool: &Pool, level: &Level, wish: Wish, fits: &dyn Fn(&Server) -> bool) -> Option<usize> {
     let has_room = |server: &Server| {
         !pool.limited
             || worker.idle.has(server)
             || (server.max_connections().is_none_or(|most| server.open() < most) && pool.gate.has_room())
     };
-    let allowed = |server: &Server| tier(server) && has_room(server);
-    worker.with_cursor(pool.key, |cursor| {
-        balance::pick(&pool.balance, &pool.servers, wish, cursor, &mut worker.random.borrow_mut(), allowed)
-    })
+    let allowed = |server: &Server| fits(server) && has_room(server);
+    let mut random = worker.random.borrow_mut();
+    let (first, second) = level.groups(wish, &mut random);
+    let mut pick =
+        |group: &Group| worker.with_cursor(group.key, |cursor| group.pick(wish, cursor, &mut random, allowed));
+    pick(first).or_else(|| second.and_then(pick))
 }
 
 /// Waits for a server below its limit, in the order of priority and arrival across all workers.
@@ -155,11 +162,14 @@ async fn queue(
         // Whoever belongs to a server waits for it.
         let accepts = match still(pool, own) {
             Some(number) => vec![&pool.servers[number]],
-            None => others(pool, tried),
+            None => others(arm, tried),
         };
+        if accepts.is_empty() {
+            break Err(Fault::proxy(Kind::NoServer));
+        }
         let slots = accepts.iter().map(|server| server.slot).collect();
         let Some(waiting) = pool.gate.queue(slots, place) else { break Err(Fault::proxy(Kind::QueueFull)) };
-        ask_for_room(&session.worker, pool, &accepts, still(pool, own).is_some());
+        ask_for_room(&session.worker, arm, &accepts, still(pool, own).is_some());
         session.timer.arm(began, patience);
         let granted = poll_fn(|cx| {
             if let Poll::Ready(grant) = waiting.poll(cx) {
@@ -174,7 +184,7 @@ async fn queue(
         .await;
         drop(waiting);
         match granted {
-            Ok(Grant::Again) => match choose(&session.worker, pool, wish, own, tried) {
+            Ok(Grant::Again) => match choose(&session.worker, arm, wish, own, tried) {
                 Choice::Saturated => {}
                 Choice::None => break Err(Fault::proxy(Kind::NoServer)),
                 Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
@@ -199,18 +209,27 @@ async fn queue(
     }
 }
 
-/// The servers to wait for: those that were not tried, as long as there are any that may be.
-fn others<'a>(pool: &'a Pool, tried: &[usize]) -> Vec<&'a Arc<Server>> {
-    let untried = |server: &&Arc<Server>| !tried.contains(&server.slot) && may_be_back(server);
-    match pool.servers.iter().filter(untried).collect::<Vec<_>>() {
-        untried if !tried.is_empty() && !untried.is_empty() => untried,
-        _ => pool.servers.iter().collect(),
+/// The servers to wait for: those that [`choose`] would ask, in the same order of preference; none if nobody may be asked.
+fn others<'a>(arm: &'a Arm, tried: &[usize]) -> Vec<&'a Arc<Server>> {
+    let roster = arm.roster();
+    let untried = |server: &Server| !tried.contains(&server.slot);
+    let may_be = |server: &Server| may_be_asked(roster, server);
+    if let Some(level) = roster
+        .first_with(|server| server.is_usable() && untried(server))
+        .or_else(|| roster.first_with(|server| may_be(server) && untried(server)))
+    {
+        let waits = |server: &&Arc<Server>| tried.is_empty() || (may_be(server) && untried(server));
+        return level.all.servers.iter().filter(waits).collect();
     }
+    let level = roster.first_with(Server::is_usable).or_else(|| roster.first_with(may_be));
+    level.map(|level| level.all.servers.iter().collect()).unwrap_or_default()
 }
 
 /// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it.
-fn ask_for_room(worker: &Worker, pool: &Pool, accepts: &[&Arc<Server>], is_own: bool) {
-    let fits = |server: &&&Arc<Server>| if is_own { server.is_usable_for_its_own() } else { may_be_back(server) };
+fn ask_for_room(worker: &Worker, arm: &Arm, accepts: &[&Arc<Server>], is_own: bool) {
+    let (pool, roster) = (&arm.pool, arm.roster());
+    let fits =
+        |server: &&&Arc<Server>| if is_own { server.is_usable_for_its_own() } else { may_be_asked(roster, server) };
     for server in accepts.iter().filter(fits) {
         if let Some(lease) = server.lease(&pool.gate) {
             drop(pool.gate.give(Grant::Lease(lease)));

@@ -181,8 +181,8 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
         meet(x, arm, limit);
         return None;
     }
-    let wish = pool.balance.wish(|| x.facts.view(&x.request));
-    let (number, server, stage) = match choose(&session.worker, pool, wish, None, tried) {
+    let wish = arm.roster().wish(|| x.facts.view(&x.request));
+    let (number, server, stage) = match choose(&session.worker, arm, wish, None, tried) {
         Choice::Idle(number, parked) => {
             let server = Arc::clone(parked.lease.server());
             if !is_other(&server) {

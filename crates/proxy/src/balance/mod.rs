@@ -15,6 +15,7 @@ mod peak_ewma;
 mod power_of_two;
 mod random;
 mod ring_hash;
+mod roster;
 mod round_robin;
 pub mod slow_start;
 mod source;
@@ -31,6 +32,7 @@ pub use maglev::Table;
 pub use member::Member;
 pub use peak_ewma::Latency;
 pub use ring_hash::Ring;
+pub use roster::{Group, Level, Roster, Zones};
 pub use round_robin::Cursor;
 pub use source::Parts;
 pub use table::Prepared;
@@ -89,7 +91,7 @@ impl Balance {
 /// Picks one of the servers that `allowed` lets pass, as the index in `servers`; none if it lets none pass.
 ///
 /// `cursor` is this worker's place in the pool's turn.
-pub fn pick(
+fn pick(
     balance: &Balance,
     servers: &[Arc<Server>],
     wish: Wish,

@@ -26,7 +26,7 @@ pub use server::{Lease, Server, ServerId, WHOLE};
 pub use tally::Entry;
 pub(crate) use warm::Warm;
 
-use crate::balance::Balance;
+use crate::balance::Roster;
 use crate::sticky::Sticky;
 
 /// A group of servers that do the same work.
@@ -38,8 +38,10 @@ pub struct Pool {
     pub key: usize,
     /// The servers, in the order of their identities.
     pub servers: Vec<Arc<Server>>,
-    /// How one is chosen.
-    pub balance: Balance,
+    /// In which order they are asked, and how one is chosen.
+    pub roster: Arc<Roster>,
+    /// The parts of it that routes ask for, by their labels.
+    pub subsets: Vec<Subset>,
     /// How clients stay with their server.
     pub sticky: Option<Sticky>,
     /// The Host that servers are sent.
@@ -67,6 +69,15 @@ pub struct Breaker {
     pub requests: Option<u32>,
     /// Further tries.
     pub retries: Option<u32>,
+}
+
+/// A part of a pool.
+#[derive(Debug)]
+pub struct Subset {
+    /// What its servers are.
+    pub labels: Vec<(String, String)>,
+    /// In which order they are asked.
+    pub roster: Arc<Roster>,
 }
 
 /// The Host that servers are sent.

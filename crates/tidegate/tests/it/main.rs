@@ -24,4 +24,5 @@ mod reload;
 mod responses;
 mod routes;
 mod sticky;
+mod tiers;
 mod warm;

@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.sticky.cookie", "pools.*.sticky.for"], sticky_cookie),
     (&["pools.*.sticky.max"], sticky_max),
     (&["secret"], secret),
+    (&["pools.*.servers.*.priority", "pools.*.servers.*.backup"], later),
+    (&["zone", "pools.*.servers.*.zone"], zone),
+    (&["pools.*.servers.*.labels", "listeners.*.routes.*.subset"], labels),
+    (&["pools.*.panic"], panic),
     (&["pools.*.balance.balance_factor"], balance_factor),
     (&["pools.*.host"], host),
     (&["pools.*.protocol"], protocol),
@@ -219,6 +223,51 @@ fn secret() {
     const SECRET: &str = "secret: ${file.secret}\n";
     assert_eq!(cookie(SECRET), cookie(SECRET));
     assert_ne!(cookie(SECRET), cookie(""));
+}
+
+/// Who answers, with this said of the first of two servers, at the pool, and of the document.
+fn answering(first: &str, pool: &str, top: &str, until: &str) -> Vec<String> {
+    let (one, two) = (
+        Server::named("one"),
+        Server::http(|request| {
+            if request.target == "/up" { b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec() } else { ok("two") }
+        }),
+    );
+    let text = format!(
+        "{top}\nlisteners: {{ web: {{ bind: 127.0.0.1:0, routes: [{{ match: {{ path: /all }}, to: app }}, {{ to: app, name: x }}] }} }}\n\
+         pools: {{ app: {{ servers: {{ a: {{ address: @ONE {first} }}, b: @TWO }}, balance: round_robin {pool} }} }}\n"
+    );
+    let text = if first.contains("labels") { text.replace("name: x", "subset: { ring: blue }") } else { text };
+    let tidegate = start(&text, &[("ONE", &one), ("TWO", &two)]);
+    if !until.is_empty() {
+        tidegate.message(until);
+    }
+    let mut names = chosen(&tidegate, (0..8).map(|_| get("/", "")));
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn later() {
+    assert_eq!(answering("", "", "", ""), ["one", "two"]);
+    assert_eq!(answering(", priority: 1", "", "", ""), ["two"]);
+    assert_eq!(answering(", backup: true", "", "", ""), ["two"]);
+}
+
+fn zone() {
+    assert_eq!(answering(", zone: here", "", "zone: here", ""), ["one"]);
+    assert_eq!(answering(", zone: here", "", "zone: there", ""), ["one", "two"]);
+}
+
+fn labels() {
+    assert_eq!(answering(", labels: { ring: blue }", "", "", ""), ["one"]);
+}
+
+/// One of two is down: half of them is less than the share.
+fn panic() {
+    let health = ", health: { probe: http, path: /up, every: 50ms, fall: 1 }";
+    assert_eq!(answering("", health, "", "server `b` of pool `app`"), ["one"]);
+    assert_eq!(answering("", &format!("{health}, panic: 60%"), "", "server `b` of pool `app`"), ["one", "two"]);
 }
 
 /// All requests have one hash, and none of them ends.
