@@ -1,6 +1,6 @@
 //! From what a configuration names to servers that each have a place of their own.
 
-use config::spec::{Server, ServerAddress};
+use config::spec::{Server, ServerAddress, Tier};
 use net::dns::Target;
 
 use super::{Discovery, key};
@@ -23,9 +23,11 @@ impl Discovery {
     fn serving(&self, said: &Server) -> Vec<Server> {
         let ServerAddress::Service(name) = &said.address else { return vec![said.clone()] };
         let targets = self.services.found(name);
-        // Clients must try those with the lowest number first (RFC 2782).
-        let first = targets.iter().map(|target| target.priority).min();
-        targets.iter().filter(|target| Some(target.priority) == first).map(|target| serving(said, target)).collect()
+        // Sorted, as the targets are.
+        let mut priorities: Vec<u16> = targets.iter().map(|target| target.priority).collect();
+        priorities.dedup();
+        let rank = |target: &Target| priorities.partition_point(|lower| *lower < target.priority);
+        targets.iter().map(|target| serving(said, target, rank(target))).collect()
     }
 }
 
@@ -39,13 +41,23 @@ fn lent(entry: &Server, listed: &Server) -> Server {
     }
 }
 
-/// A server of a service: its place and its weight are the record's, everything else the entry's.
-fn serving(entry: &Server, target: &Target) -> Server {
+/// A server of a service: its place, its weight and its rank among the priorities are the records', everything else the
+/// entry's. Clients must try the targets with the lowest number that they can reach (RFC 2782).
+fn serving(entry: &Server, target: &Target, rank: usize) -> Server {
     Server {
         name: format!("{}:{}", target.host, target.port),
         address: ServerAddress::Name { host: target.host.clone(), port: target.port },
         weight: weight(entry.weight, u32::from(target.weight)),
+        tier: Tier { level: level(entry.tier.level, rank), ..entry.tier.clone() },
         ..entry.clone()
+    }
+}
+
+/// Records speak of numbers up to 65535, of which a service uses a few: only their order counts, from what the entry says on.
+fn level(entry: Option<u32>, rank: usize) -> Option<u32> {
+    match entry {
+        Some(Tier::BACKUP) => entry,
+        said => Some(said.unwrap_or(0).saturating_add(rank as u32).min(Tier::BACKUP - 1)),
     }
 }
 
@@ -79,17 +91,40 @@ mod tests {
     }
 
     #[test]
-    fn a_service_stands_for_the_targets_of_the_lowest_priority() {
+    fn priorities_of_records_are_ranks() {
         let mut discovery = Discovery::default();
-        let targets = vec![target(10, 5, "a.x"), target(10, 0, "b.x"), target(20, 9, "c.x"), target(10, 65_535, "d.x")];
+        learn(
+            &mut discovery,
+            "x",
+            vec![target(10, 1, "a"), target(10, 1, "b"), target(500, 1, "c"), target(65_535, 1, "d")],
+        );
+        let levels = |servers: &str| -> Vec<Option<u32>> {
+            let spec = discovery.expand(&spec(servers)).expect("a source");
+            spec.pools[0].servers.iter().map(|server| server.tier.level).collect()
+        };
+        assert_eq!(levels("['srv:x']"), [0, 0, 1, 2].map(Some));
+        assert_eq!(levels("[{ address: 'srv:x', priority: 7 }]"), [7, 7, 8, 9].map(Some));
+        assert_eq!(levels("[{ address: 'srv:x', priority: 254 }]"), [254, 254, 255, 255].map(Some));
+        assert_eq!(levels("[{ address: 'srv:x', backup: true }]"), [Tier::BACKUP; 4].map(Some));
+    }
+
+    #[test]
+    fn a_service_stands_for_its_targets() {
+        let mut discovery = Discovery::default();
+        let targets = vec![target(10, 5, "a.x"), target(10, 0, "b.x"), target(10, 65_535, "d.x"), target(20, 9, "c.x")];
         learn(&mut discovery, "_http._tcp.x", targets);
         let spec = spec("[{ address: 'srv:_HTTP._tcp.x', weight: 2, max_connections: 7 }, 'b.x:80', '10.0.0.1:80']");
         let servers = discovery.expand(&spec).expect("a source").pools.remove(0).servers;
         let said: Vec<_> =
             servers.iter().map(|server| (server.name.as_str(), server.weight, server.max_connections)).collect();
         // The name that is there twice is one server, as the first says it.
-        let wanted =
-            [("a.x:80", 10, Some(7)), ("b.x:80", 1, Some(7)), ("d.x:80", 65_535, Some(7)), ("10.0.0.1:80", 1, None)];
+        let wanted = [
+            ("a.x:80", 10, Some(7)),
+            ("b.x:80", 1, Some(7)),
+            ("d.x:80", 65_535, Some(7)),
+            ("c.x:80", 18, Some(7)),
+            ("10.0.0.1:80", 1, None),
+        ];
         assert_eq!(said, wanted);
     }
 

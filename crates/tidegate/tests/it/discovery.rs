@@ -214,6 +214,19 @@ fn records_of_a_service_say_weights() {
 }
 
 #[test]
+fn records_of_a_service_say_who_is_asked_first() {
+    let (folder, names) = (Folder::new(), Names::start(&[HOME], 60));
+    let (first, second) = (Server::named("first"), Server::named("second"));
+    let records = [(200, 9, second.port(), "b.example"), (10, 1, first.port(), "a.example")];
+    names.set_services("_http._tcp.x.example", &records);
+    let tidegate = before(&folder, &names, 2, "['srv:_http._tcp.x.example']");
+    assert!((0..10).all(|_| tidegate.client().get("/").text() == "first"));
+    assert!(second.requests().is_empty());
+    drop(first);
+    assert!((0..10).all(|_| tidegate.client().get("/").text() == "second"));
+}
+
+#[test]
 fn a_service_that_is_decidedly_not_there_has_no_servers() {
     let (folder, names) = (Folder::new(), Names::start(&[HOME], 1));
     let server = Server::named("app");
