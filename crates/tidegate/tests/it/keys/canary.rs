@@ -113,7 +113,7 @@ fn p99_ratio() {
     };
     let steps = "steps: [50%, 100%], every: 3s";
     until(&format!("{steps}, rollback_if: {{ p99_ratio: 1.5, min_requests: 5 }}"), slow, "rolled back at 0%: ");
-    until(&format!("{steps}, rollback_if: {{ p99_ratio: 1000, min_requests: 5 }}"), slow, "promoted at 100%");
+    until(&format!("{steps}, rollback_if: {{ error_points: 100%, min_requests: 5 }}"), slow, "promoted at 100%");
 }
 
 fn min_requests() {
