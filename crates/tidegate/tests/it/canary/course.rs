@@ -135,7 +135,7 @@ fn a_candidate_that_fails_a_fifth_is_rolled_back_within_seconds() {
 fn a_good_candidate_is_promoted_through_all_steps() {
     let (stable, candidate) = (Server::named("old"), Server::named("new"));
     let canary =
-        "steps: [5%, 25%, 50%, 100%], every: 1s, rollback_if: { error_points: 2%, p99_ratio: 5, min_requests: 20 }";
+        "steps: [5%, 25%, 50%, 100%], every: 1s, rollback_if: { error_points: 2%, p99_ratio: 1000, min_requests: 20 }";
     let tidegate = start(&text(canary), &[("V1", &stable), ("V2", &candidate)]);
     let (all, failed) = thread::scope(|scope| {
         let load = scope.spawn(|| load(&tidegate, 500, Duration::from_secs(8)));
