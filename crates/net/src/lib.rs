@@ -4,6 +4,7 @@
 //! - [`dial`]: the one way out
 //! - [`stream`]: a connection, whatever its transport
 //! - [`timer`]: one coarse timer wheel a worker
+//! - [`tls`]: TLS on a stream
 //! - [`splice`]: bytes from socket to socket that never enter user space
 //! - [`dns`]: names to addresses, with their time to live
 //!
@@ -16,6 +17,7 @@ pub mod listen;
 pub mod splice;
 pub mod stream;
 pub mod timer;
+pub mod tls;
 
 pub use address::Address;
 pub use stream::Stream;

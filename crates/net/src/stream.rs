@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::secured::{Agreed, DetachedSecured, Secured};
+
 /// A connected stream that is registered with the worker's runtime.
 #[derive(Debug)]
 pub enum Stream {
@@ -16,6 +18,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
+    /// TLS over one of the others.
+    Secured(Box<Secured>),
 }
 
 /// A connected stream that belongs to no runtime: how connections travel from worker to worker.
@@ -25,6 +29,8 @@ pub enum Detached {
     Tcp(std::net::TcpStream),
     /// A Unix stream socket.
     Unix(std::os::unix::net::UnixStream),
+    /// TLS over one of the others.
+    Secured(Box<DetachedSecured>),
 }
 
 impl Stream {
@@ -48,6 +54,7 @@ impl Stream {
         let done = match self {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Stream::Secured(stream) => return stream.poll_read(cx, buffer.initialize_unfilled()),
         };
         done.map_ok(|()| buffer.filled().len())
     }
@@ -60,6 +67,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Secured(stream) => stream.poll_write(cx, bytes),
         }
     }
 
@@ -71,6 +79,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.poll_read_ready(cx),
             Stream::Unix(stream) => stream.poll_read_ready(cx),
+            Stream::Secured(stream) => stream.socket().poll_read_ready(cx),
         }
     }
 
@@ -82,6 +91,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.poll_write_ready(cx),
             Stream::Unix(stream) => stream.poll_write_ready(cx),
+            Stream::Secured(stream) => stream.socket().poll_write_ready(cx),
         }
     }
 
@@ -93,6 +103,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.try_io(interest, call),
             Stream::Unix(stream) => stream.try_io(interest, call),
+            Stream::Secured(stream) => stream.socket().try_io(interest, call),
         }
     }
 
@@ -102,6 +113,9 @@ impl Stream {
     /// asked then, and what is remembered put right. A task that has used up its turn is told so all the same: to the
     /// runtime's fairness everything is pending, and a connection that has ended would look silent.
     pub fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peek> {
+        if let Stream::Secured(stream) = self {
+            return pin!(tokio::task::unconstrained(poll_fn(|cx| stream.poll_peek(cx)))).poll(cx);
+        }
         let mut byte = [0_u8; 1];
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         loop {
@@ -118,14 +132,40 @@ impl Stream {
         }
     }
 
+    /// Whether bytes go to the socket as they are, so that they may go through a pipe.
+    pub fn is_plain(&self) -> bool {
+        !matches!(self, Stream::Secured(_))
+    }
+
+    /// What TLS has agreed on, if there is any.
+    pub fn agreed(&self) -> Option<Agreed> {
+        match self {
+            Stream::Secured(stream) => Some(stream.agreed()),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// Says that the connection ends here, where a protocol below wants that said.
+    pub fn say_goodbye(&self) {
+        if let Stream::Secured(stream) = self {
+            stream.say_goodbye();
+        }
+    }
+
     /// Says that nothing more will be written.
     pub fn shutdown_write(&self) {
+        if let Stream::Secured(stream) = self {
+            return stream.shutdown_write();
+        }
         // The peer may have reset the connection already: then there is nothing left to say.
         let _ = rustix::net::shutdown(self.as_fd(), rustix::net::Shutdown::Write);
     }
 
     /// Makes the coming close a reset, so that the peer cannot take what it has for the whole.
     pub fn reset_on_close(&self) {
+        if let Stream::Secured(stream) = self {
+            return stream.reset_on_close();
+        }
         if let Stream::Tcp(stream) = self {
             // On failure the close is a plain one, which the framing still shows to be early.
             let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
@@ -140,6 +180,7 @@ impl Stream {
         Ok(match self {
             Stream::Tcp(stream) => Detached::Tcp(stream.into_std()?),
             Stream::Unix(stream) => Detached::Unix(stream.into_std()?),
+            Stream::Secured(stream) => Detached::Secured(Box::new(stream.detach()?)),
         })
     }
 }
@@ -153,6 +194,7 @@ impl Detached {
         Ok(match self {
             Detached::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
             Detached::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+            Detached::Secured(stream) => Stream::Secured(Box::new(stream.attach()?)),
         })
     }
 }
@@ -162,6 +204,7 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
+            Stream::Secured(stream) => stream.socket().as_fd(),
         }
     }
 }

@@ -1,0 +1,88 @@
+//! A certificate chain with its key: what a side of a connection shows of itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+
+use super::provider;
+
+/// A certificate chain with its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(super) key: Arc<CertifiedKey>,
+    names: Vec<String>,
+}
+
+/// Why a certificate and a key make no identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadIdentity {
+    /// The certificate's file holds none, or something else.
+    Certificate(String),
+    /// The key's file holds none, or one that is not understood.
+    Key(String),
+    /// The key is not the certificate's.
+    Mismatch,
+}
+
+impl Identity {
+    /// Reads both from PEM: the certificate first in its chain, and a key in PKCS#8, PKCS#1 or SEC1 form.
+    ///
+    /// # Errors
+    /// What is wrong with which of the two.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Identity, BadIdentity> {
+        let chain = certificates(chain).map_err(BadIdentity::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| BadIdentity::Key(said(&error)))?;
+        let provider: Arc<CryptoProvider> = provider();
+        let key = provider.key_provider.load_private_key(key).map_err(|error| BadIdentity::Key(error.to_string()))?;
+        let certificate = chain.first().ok_or_else(|| BadIdentity::Certificate(NONE.to_owned()))?;
+        ParsedCertificate::try_from(certificate).map_err(|error| BadIdentity::Certificate(error.to_string()))?;
+        let names = webpki::EndEntityCert::try_from(certificate)
+            .map(|parsed| parsed.valid_dns_names().map(str::to_ascii_lowercase).collect())
+            .map_err(|error| BadIdentity::Certificate(error.to_string()))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(_) => return Err(BadIdentity::Mismatch),
+        }
+        Ok(Identity { key: Arc::new(certified), names })
+    }
+
+    /// The DNS names that the certificate is for, in lower case; `*.` in front of a wildcard's.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+impl fmt::Display for BadIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadIdentity::Certificate(why) => write!(f, "no usable certificate: {why}"),
+            BadIdentity::Key(why) => write!(f, "no usable private key: {why}"),
+            BadIdentity::Mismatch => f.write_str("the key is not the certificate's"),
+        }
+    }
+}
+
+const NONE: &str = "there is none in it";
+
+/// All certificates of a PEM text, of which there must be one.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match all {
+        Ok(all) if all.is_empty() => Err(NONE.to_owned()),
+        Ok(all) => Ok(all),
+        Err(error) => Err(said(&error)),
+    }
+}
+
+fn said(error: &rustls::pki_types::pem::Error) -> String {
+    match error {
+        rustls::pki_types::pem::Error::NoItemsFound => NONE.to_owned(),
+        other => other.to_string(),
+    }
+}

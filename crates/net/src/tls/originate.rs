@@ -1,0 +1,107 @@
+//! Our side of connections to servers: whom we believe, and under which name.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+
+use super::secured::{self, Secured};
+use super::terminate::roots;
+use super::{Identity, Oldest, provider};
+use crate::stream::Stream;
+
+/// All that is settled before a server is dialled. Sessions are remembered in it, and resumed.
+#[derive(Clone, Debug)]
+pub struct Originator {
+    config: Arc<ClientConfig>,
+}
+
+/// Whose servers are believed.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Those that one of these authorities signed (PEM).
+    Authorities(Vec<u8>),
+    /// Anybody's: the connection is secret, but who is at its other end is not known.
+    Anybody,
+}
+
+impl Originator {
+    /// With this trust, and this identity for servers that ask for one.
+    ///
+    /// # Errors
+    /// The authorities cannot be read.
+    pub fn new(
+        trust: &Trust,
+        identity: Option<&Identity>,
+        oldest: Oldest,
+        protocols: &[&[u8]],
+    ) -> Result<Originator, String> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(oldest.versions())
+            .map_err(|error| error.to_string())?;
+        let builder = match trust {
+            Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
+            Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
+        };
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
+                Arc::clone(&identity.key),
+            ))),
+        };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(Originator { config: Arc::new(config) })
+    }
+
+    /// Makes a stream to a server of this name a secured one. The caller bounds the time.
+    ///
+    /// # Errors
+    /// The name is none, the server broke off, or it is not who it should be.
+    pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Stream> {
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
+        secured::handshake(Secured::new(stream, session.into())).await
+    }
+}
+
+/// Believes whatever a server shows, once it has proved that it holds the key.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
