@@ -80,6 +80,8 @@ pub enum Kind {
     Unresolved,
     /// The connect was refused or unreachable.
     Connect,
+    /// The server and we could not agree on TLS, or it is not who it should be.
+    ServerTls,
     /// The connect did not finish in time.
     ConnectTimeout,
     /// The connection broke before the response head was complete.
@@ -128,7 +130,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 32] = [
+    pub const ALL: [Kind; 33] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -150,6 +152,7 @@ impl Kind {
         Kind::QueueTimeout,
         Kind::Unresolved,
         Kind::Connect,
+        Kind::ServerTls,
         Kind::ConnectTimeout,
         Kind::Reset,
         Kind::ResponseTimeout,
@@ -187,6 +190,7 @@ impl Kind {
             Kind::QueueTimeout => "queue_timeout",
             Kind::Unresolved => "unresolved",
             Kind::Connect => "connect",
+            Kind::ServerTls => "server_tls",
             Kind::ConnectTimeout => "connect_timeout",
             Kind::Reset => "reset",
             Kind::ResponseTimeout => "response_timeout",

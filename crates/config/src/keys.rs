@@ -10,6 +10,7 @@ mod matching;
 mod policy;
 mod pool;
 mod route;
+mod tls;
 mod top;
 mod walk;
 

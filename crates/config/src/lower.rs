@@ -31,12 +31,14 @@ mod sticky;
 mod template;
 mod text;
 mod tier;
+mod tls;
 
 /// The whole document; nothing if anything in it was reported.
 pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {
     let top = &shaped.top;
     let mut lower = Lower::new(top, &shaped.bare_pool, sources, mistakes);
     lower.names();
+    let certificates = lower.certificates();
     let pools = lower.pools();
     lower.named_policies();
     let sites = lower.sites();
@@ -54,6 +56,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         workers: top.integer("workers").and_then(|count| usize::try_from(count).ok()),
         splice: top.boolean("splice").unwrap_or(true),
         access_log,
+        certificates,
         admin,
         sites: sites.into_iter().map(|(site, _)| site).collect(),
         policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
@@ -114,7 +117,7 @@ impl<'a, 'b> Lower<'a, 'b> {
 
     /// Checks every name that others may refer to, and gives pools their ids.
     fn names(&mut self) {
-        for key in ["listeners", "sites", "policies", "pools"] {
+        for key in ["certificates", "listeners", "sites", "policies", "pools"] {
             for item in self.top.named(key) {
                 if let Err(why) = name::check(&item.key) {
                     self.mistakes.note(&item.span, why);

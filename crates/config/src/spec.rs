@@ -21,6 +21,7 @@ mod matching;
 mod policy;
 mod sticky;
 mod tier;
+mod tls;
 mod tuning;
 
 pub use balance::{Algorithm, Balance};
@@ -33,6 +34,7 @@ pub use matching::{
 pub use policy::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template};
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
+pub use tls::{Certificate, CertificateId, ClientCert, ListenerTls, MinVersion, NamedFile, PoolTls};
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.
@@ -42,6 +44,8 @@ pub struct Spec {
     pub zone: Option<String>,
     /// What is signed with; absent draws one at the start.
     pub secret: Option<Secret>,
+    /// Certificates with names.
+    pub certificates: Vec<Certificate>,
     /// How many workers; absent means one for each CPU of the quota.
     pub workers: Option<usize>,
     /// Whether large bodies between plain connections go through pipes inside the kernel (`splice(2)`).
@@ -162,6 +166,8 @@ pub struct Listener {
     pub http: Vec<HttpVersion>,
     /// Limits that hold before a route is known.
     pub head: HeadLimits,
+    /// TLS towards clients; absent is plain.
+    pub tls: Option<ListenerTls>,
     /// How long a request's head may take, from its first byte (the first on a connection: from accept).
     pub request_head_timeout: Duration,
     /// How long a connection may wait for its next request.
@@ -469,6 +475,8 @@ pub struct Pool {
     pub limits: Limits,
     /// The Host that servers see.
     pub host: PoolHost,
+    /// TLS towards its servers; absent is plain.
+    pub tls: Option<PoolTls>,
     /// What servers speak.
     pub protocol: Protocol,
     /// Active checks.

@@ -2,6 +2,7 @@
 //!
 //! - [`process`]: the life of the process: start, reload, drain, end
 //! - [`plane`]: applies a configuration, all of it or nothing
+//! - [`certificates`]: from files to what listeners show and pools believe
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
 //! - [`canary`]: what moves the share of a candidate
@@ -15,6 +16,7 @@
 
 pub mod admin;
 pub mod canary;
+pub mod certificates;
 pub mod compile;
 pub mod discovery;
 pub mod health;

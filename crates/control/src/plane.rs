@@ -6,11 +6,13 @@ use std::time::{Instant, SystemTime};
 
 use config::spec::{LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
+use net::tls::Tickets;
 use observe::access::{Format, Log, Target};
 use proxy::pool::{Gate, Pool};
 use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
 
+use crate::certificates::{self, Keyring};
 use crate::compile::{self, Compiled};
 use crate::discovery::Discovery;
 use crate::health::Health;
@@ -28,6 +30,8 @@ pub struct Plane {
     pub sockets: Sockets,
     /// What the sources of servers say for now.
     pub discovery: Discovery,
+    /// What listeners show and pools believe.
+    pub keyring: Keyring,
     /// Whether the servers are well.
     pub health: Health,
     /// The snapshot that the workers run by.
@@ -44,6 +48,7 @@ pub struct Plane {
     pub reloads: (u64, u64),
     /// Connections that each listener may hold where it does not say.
     pub most_connections: usize,
+    tickets: Option<Tickets>,
     log: Option<(config::spec::AccessLog, Log)>,
     /// Lines that logs before the one at hand have dropped.
     dropped_before: u64,
@@ -57,6 +62,7 @@ impl Plane {
             fleet,
             sockets: Sockets::default(),
             discovery: Discovery::default(),
+            keyring: Keyring::default(),
             health: Health::default(),
             snapshot: Arc::default(),
             pools: Vec::new(),
@@ -65,6 +71,8 @@ impl Plane {
             applied: SystemTime::now(),
             reloads: (0, 0),
             most_connections,
+            // Without them sessions are resumed from memory alone.
+            tickets: Tickets::new().ok(),
             log: None,
             dropped_before: 0,
         }
@@ -97,14 +105,19 @@ impl Plane {
             }
             _ => None,
         };
-        let Some(planned) = planned.filter(|_| mistakes.is_empty()) else { return Err(Mistakes(mistakes)) };
+        let keyring = certificates::read(spec, self.tickets.as_ref()).map_err(|bad| mistakes.extend(bad)).ok();
+        let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
+            return Err(Mistakes(mistakes));
+        };
 
         // From here on nothing can fail.
         let generation = self.snapshot.generation + 1;
         let expanded = discovery.expand(spec);
         let in_force = expanded.as_ref().unwrap_or(spec);
-        let compiled = compile::compile(in_force, &discovery, &mut self.registry, generation, self.most_connections);
+        let compiled =
+            compile::compile(in_force, &discovery, &keyring, &mut self.registry, generation, self.most_connections);
         self.discovery = discovery;
+        self.keyring = keyring;
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
         let id_of = |name: &str| snapshot.listeners.iter().flatten().find(|one| &*one.name == name).map(|one| one.id);
@@ -144,7 +157,9 @@ impl Plane {
         let generation = self.snapshot.generation;
         let expanded = discovery.expand(&loaded.spec);
         let in_force = expanded.as_ref().unwrap_or(&loaded.spec);
-        let compiled = compile::compile(in_force, &discovery, &mut self.registry, generation, self.most_connections);
+        let keyring = &self.keyring;
+        let compiled =
+            compile::compile(in_force, &discovery, keyring, &mut self.registry, generation, self.most_connections);
         self.discovery = discovery;
         self.expanded = expanded;
         self.switch(compiled);

@@ -13,6 +13,7 @@ use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
+use crate::certificates;
 use crate::discovery::{Look, Wanted};
 use crate::health::LOOK_EVERY;
 use crate::plane::Plane;
@@ -81,7 +82,10 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
         Source::File(file) => config::load(&LoadOptions { file: file.clone(), sets: options.sets.clone(), env: &env }),
         Source::Text { name, text } => config::load_text_with(name, text, Path::new("."), &options.sets, &env),
     };
-    loaded.map(in_state_folder)
+    let mut loaded = loaded.map(in_state_folder)?;
+    certificates::read(&loaded.spec, None).map_err(Mistakes)?;
+    loaded.files.extend(certificates::files(&loaded.spec));
+    Ok(loaded)
 }
 
 /// Files that we write stand in the state folder: the configuration's, or the one that a service manager gives, or the

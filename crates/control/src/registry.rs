@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use config::spec::{Algorithm, Secret};
+use net::dial::Security;
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
@@ -45,6 +47,7 @@ pub struct Registry {
 struct Kept {
     id: ListenerId,
     connections: Arc<ConnectionStats>,
+    handshakes: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -121,11 +124,17 @@ impl Registry {
     pub fn listener(&mut self, name: &str) -> (ListenerId, Arc<ConnectionStats>) {
         let next = ListenerId(self.listeners.len());
         let workers = self.workers;
-        let kept = self
-            .listeners
-            .entry(name.to_owned())
-            .or_insert_with(|| Kept { id: next, connections: Arc::new(ConnectionStats::new(workers)) });
+        let kept = self.listeners.entry(name.to_owned()).or_insert_with(|| Kept {
+            id: next,
+            connections: Arc::new(ConnectionStats::new(workers)),
+            handshakes: Arc::default(),
+        });
         (kept.id, Arc::clone(&kept.connections))
+    }
+
+    /// How many handshakes are under way at a listener that was asked for before.
+    pub fn handshakes(&self, name: &str) -> Arc<AtomicUsize> {
+        self.listeners.get(name).map(|kept| Arc::clone(&kept.handshakes)).unwrap_or_default()
     }
 
     /// How many listener numbers were ever given.
@@ -205,7 +214,13 @@ impl Registry {
     }
 
     /// A server's state. Nothing about it changes before [`Registry::commit`].
-    pub fn server(&mut self, id: &ServerId, authority: &str, weight: u32) -> Arc<Server> {
+    pub fn server(
+        &mut self,
+        id: &ServerId,
+        authority: &str,
+        weight: u32,
+        security: impl FnOnce() -> Option<Security>,
+    ) -> Arc<Server> {
         // An address that a name has gained is treated as the operator treats that name.
         let sibling =
             |known: &&Known| known.left.is_none() && known.server.id.pool == id.pool && known.server.id.name == id.name;
@@ -217,7 +232,7 @@ impl Registry {
         let (workers, next_slot) = (self.workers, &mut self.next_slot);
         let ejections = self.ejections.entry(Arc::clone(&id.pool)).or_default();
         let known = self.servers.entry(id.clone()).or_insert_with(|| {
-            let server = Server::new(id.clone(), authority, *next_slot, workers).among(ejections);
+            let server = Server::new(id.clone(), authority, *next_slot, workers).among(ejections).secured(security());
             server.set_weight(by_hand);
             server.set_drained(drained);
             *next_slot += 1;
@@ -288,16 +303,21 @@ mod tests {
     use super::*;
 
     fn id(name: &str) -> ServerId {
-        ServerId { pool: "p".into(), name: name.into(), address: Address::Tcp(([127, 0, 0, 1], 1).into()) }
+        ServerId {
+            pool: "p".into(),
+            name: name.into(),
+            address: Address::Tcp(([127, 0, 0, 1], 1).into()),
+            transport: 0,
+        }
     }
 
     #[test]
     fn state_is_kept_by_identity() {
         let (mut registry, now) = (Registry::new(1), Instant::now());
-        let first = registry.server(&id("a"), "a:1", 1);
+        let first = registry.server(&id("a"), "a:1", 1, || None);
         first.set_drained(true);
         registry.commit(&HashMap::from([(id("a"), (1, None))]), now);
-        let again = registry.server(&id("a"), "a:1", 1);
+        let again = registry.server(&id("a"), "a:1", 1, || None);
         assert!(Arc::ptr_eq(&first, &again) && again.is_drained());
     }
 
@@ -305,24 +325,24 @@ mod tests {
     fn a_server_that_returns_is_as_it_was_for_a_while() {
         let (mut registry, now) = (Registry::new(1), Instant::now());
         let named = HashMap::from([(id("a"), (1, None))]);
-        let first = registry.server(&id("a"), "a:1", 1);
+        let first = registry.server(&id("a"), "a:1", 1, || None);
         registry.commit(&named, now);
         registry.commit(&HashMap::new(), now);
         assert!(first.is_retired() && registry.servers().is_empty());
         let later = now + REMEMBERED - Duration::from_secs(1);
         registry.commit(&HashMap::new(), later);
-        assert!(Arc::ptr_eq(&first, &registry.server(&id("a"), "a:1", 1)));
+        assert!(Arc::ptr_eq(&first, &registry.server(&id("a"), "a:1", 1, || None)));
         registry.commit(&named, later);
         assert!(!first.is_retired() && registry.servers().len() == 1);
         registry.commit(&HashMap::new(), later);
         registry.commit(&HashMap::new(), later + REMEMBERED);
-        assert_ne!(registry.server(&id("a"), "a:1", 1).slot, first.slot);
+        assert_ne!(registry.server(&id("a"), "a:1", 1, || None).slot, first.slot);
     }
 
     #[test]
     fn a_weight_set_by_hand_lasts_until_the_configuration_changes_it() {
         let mut registry = Registry::new(1);
-        let server = registry.server(&id("a"), "a:1", 2);
+        let server = registry.server(&id("a"), "a:1", 2, || None);
         server.set_weight(9);
         registry.commit(&HashMap::from([(id("a"), (2, None))]), Instant::now());
         assert_eq!(server.weight(), 9);

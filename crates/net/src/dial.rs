@@ -6,19 +6,34 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::Address;
 use crate::stream::Stream;
+use crate::tls::Originator;
 
-/// Connects to a server. The caller bounds the time.
+/// TLS on the way to a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Security {
+    /// Whom we believe.
+    pub originator: Originator,
+    /// The name that the server's certificate must be for.
+    pub name: Box<str>,
+}
+
+/// Connects to a server, and makes the connection a secured one if that is wanted. The caller bounds the time.
 ///
 /// # Errors
-/// What the kernel says.
-pub async fn dial(address: &Address) -> io::Result<Stream> {
-    match address {
+/// What the kernel says; `InvalidData` if it is TLS that failed.
+pub async fn dial(address: &Address, security: Option<&Security>) -> io::Result<Stream> {
+    let stream = match address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+            Stream::Tcp(stream)
         }
-        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix)?,
+    };
+    match security {
+        None => Ok(stream),
+        // Boxed: most connections are plain, and their futures should stay small.
+        Some(security) => Box::pin(security.originator.connect(stream, &security.name)).await,
     }
 }
 

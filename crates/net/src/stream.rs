@@ -145,10 +145,11 @@ impl Stream {
         }
     }
 
-    /// Says that the connection ends here, where a protocol below wants that said.
-    pub fn say_goodbye(&self) {
-        if let Stream::Secured(stream) = self {
-            stream.say_goodbye();
+    /// Says that the connection ends here, where a protocol wants that said; ready when the socket has it.
+    pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Stream::Secured(stream) => stream.poll_farewell(cx),
+            Stream::Tcp(_) | Stream::Unix(_) => Poll::Ready(()),
         }
     }
 

@@ -112,6 +112,7 @@ fn typical() -> Record<'static> {
         address: Some(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))),
         tries: 1,
         hedged: false,
+        tls: None,
         reused: true,
         bytes_in: 0,
         bytes_out: 1_024,

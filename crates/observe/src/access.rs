@@ -21,6 +21,9 @@
 //! | `path` | the path, in normal form, without the query |
 //! | `query` | the query, without its question mark |
 //! | `version` | the HTTP version the client spoke: `1.0`, `1.1` |
+//! | `tls` | the version of TLS between the client and us: `TLSv1.2`, `TLSv1.3` |
+//! | `sni` | the name that the client asked for in its handshake |
+//! | `tls_resumed` | `true` if the handshake took up an earlier session |
 //! | `status` | the status that was sent; absent if none was |
 //! | `pool` | the pool's name |
 //! | `server` | the name of the server that was tried last |
@@ -94,6 +97,8 @@ pub struct Record<'a> {
     pub query: Option<&'a [u8]>,
     /// The version that the client spoke.
     pub version: Version,
+    /// TLS between the client and us.
+    pub tls: Option<Tls<'a>>,
     /// The status that was sent; 0 if none was.
     pub status: u16,
     /// The pool's name.
@@ -126,6 +131,17 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /// The request's `User-Agent`, which only the combined format shows.
     pub user_agent: Option<&'a [u8]>,
+}
+
+/// What TLS has agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tls<'a> {
+    /// Its version.
+    pub version: &'a str,
+    /// The name that the client asked for.
+    pub name: Option<&'a str>,
+    /// Whether an earlier session was taken up.
+    pub resumed: bool,
 }
 
 /// How long each part of a request took, in microseconds. `None` is a part that did not happen.

@@ -12,6 +12,7 @@
 //! | `tidegate_request_bytes_total` | `listener`, `route`, `direction` |
 //! | `tidegate_faults_total` | `listener`, `route`, `side`, `code` |
 //! | `tidegate_connections`, `tidegate_connections_total`, `tidegate_connections_refused_total` | `listener`, `worker` |
+//! | `tidegate_tls_handshakes_total`, `tidegate_tls_handshakes_failed_total` | `listener`, `worker` |
 //! | `tidegate_server_requests_total` | `pool`, `server`, `address`, `code_class` |
 //! | `tidegate_server_request_seconds` (histogram) | `pool`, `server`, `address` |
 //! | `tidegate_server_bytes_total` | `pool`, `server`, `address`, `direction` |
@@ -195,6 +196,16 @@ impl Scrape<'_> {
             "tidegate_connections_refused_total",
             "Client connections that were closed at once, because a limit was reached.",
             rows.iter().map(|(labels, read)| (labels.clone(), read.refused as f64)),
+        );
+        page.counter(
+            "tidegate_tls_handshakes_total",
+            "Handshakes of TLS with clients that both sides completed.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.handshakes as f64)),
+        );
+        page.counter(
+            "tidegate_tls_handshakes_failed_total",
+            "Handshakes of TLS with clients that were broken off, took too long or were too many.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.handshakes_failed as f64)),
         );
     }
 

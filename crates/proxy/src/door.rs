@@ -55,7 +55,7 @@ pub(crate) async fn accept(
                 drop(spare.take());
                 let mut cx = Context::from_waker(Waker::noop());
                 if let Poll::Ready(Ok((stream, _))) = listening.poll_accept(&mut cx) {
-                    refuse(stream);
+                    refuse(stream, worker.pin().listener(listener).is_some_and(|known| known.tls.is_none()));
                 }
                 spare = self::spare();
                 if spare.is_none() {
@@ -112,7 +112,7 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, listener
     counters.accepted();
     if known.active() >= known.max_connections {
         counters.refused();
-        return refuse(stream);
+        return refuse(stream, known.tls.is_none());
     }
     let origin = Origin { listener, peer, port };
     let home = worker.fleet.place(worker.id);
@@ -126,12 +126,13 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, listener
     }
 }
 
-/// Answers 503 without reading a request, and closes.
-fn refuse(mut stream: Stream) {
-    let answer = reply::OVERLOAD;
-    let mut cx = Context::from_waker(Waker::noop());
-    // A fresh socket takes so few bytes at once, or the peer is gone.
-    let _ = stream.poll_write(&mut cx, answer);
+/// Answers 503 without reading a request, and closes. A handshake of TLS is too dear for that: its clients are only closed.
+fn refuse(mut stream: Stream, plain: bool) {
+    if plain {
+        let mut cx = Context::from_waker(Waker::noop());
+        // A fresh socket takes so few bytes at once, or the peer is gone.
+        let _ = stream.poll_write(&mut cx, reply::OVERLOAD);
+    }
     stream.shutdown_write();
 }
 

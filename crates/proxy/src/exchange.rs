@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base::ids::RequestId;
 use base::{Fault, Kind};
 use http::{Backlog, BodyReader};
+use net::tls::Agreed;
 use wire::head::{Method, Scheme};
 use wire::{Head, Known, Version, forwarded, hop, uri};
 
@@ -71,6 +72,8 @@ pub struct Facts {
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
     pub(crate) websocket: bool,
+    /// What TLS has agreed on, if it came over TLS.
+    pub(crate) tls: Option<Rc<Agreed>>,
 }
 
 /// How the connection to the client goes on.
@@ -223,8 +226,20 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         x.notes.reason = "CONNECT is for forward proxies";
         return Err(Fault::client(Kind::Unsupported));
     }
-    if head.scheme() == Scheme::Https {
-        x.notes.reason = "an https target on a plain listener";
+    x.facts.tls.clone_from(&session.tls);
+    // RFC 9110 section 7.4: a target of the other scheme was meant for somebody else.
+    let (other, reason) = match session.tls {
+        Some(_) => (Scheme::Http, "an http target on a TLS listener"),
+        None => (Scheme::Https, "an https target on a plain listener"),
+    };
+    if head.scheme() == other {
+        x.notes.reason = reason;
+        return Err(Fault::client(Kind::Misdirected));
+    }
+    if let Some(tls) = &session.tls
+        && !listener.tls.as_ref().is_none_or(|ours| ours.terminator.shows_alike(tls.name.as_deref(), &x.facts.host))
+    {
+        x.notes.reason = "the host has another certificate than this connection";
         return Err(Fault::client(Kind::Misdirected));
     }
     if head.path() != b"*" {
@@ -344,7 +359,7 @@ fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Rou
         let authority = head.authority().to_vec();
         head.set(b"Host", &authority);
     }
-    forwarded::apply(head, x.facts.peer.ip(), false, session.origin.port, &listener.forwarding);
+    forwarded::apply(head, x.facts.peer.ip(), session.tls.is_some(), session.origin.port, &listener.forwarding);
     if trailers {
         head.add(b"TE", b"trailers");
         head.add(b"Connection", b"TE");
@@ -388,6 +403,7 @@ impl Facts {
             query: self.query.clone(),
             captures: Captures::default(),
             websocket: false,
+            tls: None,
         }
     }
 
@@ -431,6 +447,7 @@ impl Exchange {
         }
         self.to_client = Backlog::default();
         self.facts.query = None;
+        self.facts.tls = None;
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         self.notes = Notes::of(self.notes.ended);
@@ -459,6 +476,7 @@ impl Default for Exchange {
                 query: None,
                 captures: Captures::default(),
                 websocket: false,
+                tls: None,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),

@@ -118,6 +118,11 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         path: &x.facts.path,
         query: x.facts.query.as_deref(),
         version: x.client.version,
+        tls: x.facts.tls.as_deref().map(|agreed| access::Tls {
+            version: agreed.version,
+            name: agreed.name.as_deref(),
+            resumed: agreed.resumed,
+        }),
         status: x.notes.status,
         pool: account.pool.map(|pool| &**pool),
         server: account.server.map(|server| &*server.id.name),

@@ -5,7 +5,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Side};
-use wire::head::{Method, Scheme};
+use wire::head::Method;
 use wire::{Framing, Known, Version, h1};
 
 use crate::canary;
@@ -30,7 +30,13 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::Unsupported => 501,
         Kind::Version => 505,
         Kind::Loop => 508,
-        Kind::Unresolved | Kind::Connect | Kind::Reset | Kind::BadResponse | Kind::Truncated | Kind::BadStatus => 502,
+        Kind::Unresolved
+        | Kind::Connect
+        | Kind::ServerTls
+        | Kind::Reset
+        | Kind::BadResponse
+        | Kind::Truncated
+        | Kind::BadStatus => 502,
         Kind::NoServer
         | Kind::CircuitBreaker
         | Kind::QueueFull
@@ -80,6 +86,7 @@ pub(crate) async fn refuse(session: &mut Session, x: &mut Exchange, fault: Fault
     x.notes.reason = reason;
     x.client.keep_alive = false;
     x.facts.id = session.worker.next_id();
+    x.facts.tls.clone_from(&session.tls);
     if let Some(peer) = session.origin.peer {
         (x.facts.peer, x.facts.client) = (peer, peer.ip());
     }
@@ -214,7 +221,7 @@ fn location(x: &Exchange, to: &Place) -> Vec<u8> {
             location
         }
         Place::Parts { secure, host, port } => {
-            let was_secure = x.request.scheme() == Scheme::Https;
+            let was_secure = x.facts.tls.is_some();
             let secure_now = secure.unwrap_or(was_secure);
             let mut location = if secure_now { b"https://".to_vec() } else { b"http://".to_vec() };
             location.extend_from_slice(host.as_ref().map_or(&x.facts.host, |host| host.as_bytes()));

@@ -1,8 +1,10 @@
 //! What the data plane runs by: one immutable value, swapped whole. The control crate manufactures it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use net::tls::Terminator;
 use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::Rules;
 use wire::h1::Limits;
@@ -44,6 +46,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Limits of request heads.
     pub head: Limits,
+    /// TLS, if clients speak it.
+    pub tls: Option<Tls>,
     /// How long a head may take.
     pub request_head: Duration,
     /// How long a connection may wait for its next request.
@@ -62,6 +66,37 @@ pub struct Listener {
     pub connections: Arc<ConnectionStats>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// What clients are shown, and asked for.
+    pub terminator: Terminator,
+    /// How long a handshake may take.
+    pub patience: Duration,
+    /// How many may be under way in the process.
+    pub most: usize,
+    /// How many are.
+    pub under_way: Arc<AtomicUsize>,
+}
+
+/// A handshake that is counted as under way for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Tls {
+    /// Begins a handshake, unless too many are under way.
+    pub(crate) fn begin(&self) -> Option<UnderWay<'_>> {
+        let place = UnderWay(&self.under_way);
+        (self.under_way.fetch_add(1, Ordering::Relaxed) < self.most).then_some(place)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Listener {

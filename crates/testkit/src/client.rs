@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::message::{Broken, Reader, Response};
 use crate::socket::Socket;
+use crate::tls::{Agreed, ClientTls};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -42,6 +43,27 @@ impl Client {
         Some(Client { reader: Reader::new(Socket::connect(address).ok()?) })
     }
 
+    /// Connects to `HOST:PORT` by TLS.
+    ///
+    /// # Panics
+    /// Nobody listens there, or the two do not agree.
+    pub fn secured(address: &str, tls: &ClientTls) -> Client {
+        Client::try_secured(address, tls).expect("a session")
+    }
+
+    /// Connects to `HOST:PORT` by TLS.
+    ///
+    /// # Errors
+    /// The two do not agree, and why.
+    pub fn try_secured(address: &str, tls: &ClientTls) -> std::io::Result<Client> {
+        Ok(Client { reader: Reader::new(Socket::connect(address)?.secure(tls)?) })
+    }
+
+    /// What TLS has agreed on.
+    pub fn agreed(&self) -> Agreed {
+        self.reader.socket.agreed()
+    }
+
     /// This end's address, as the program logs it.
     ///
     /// # Panics
@@ -49,7 +71,7 @@ impl Client {
     pub fn local_address(&self) -> String {
         match &self.reader.socket {
             Socket::Tcp(stream) => stream.local_addr().expect("the address of an open socket").to_string(),
-            Socket::Unix(_) => panic!("a Unix socket has no address"),
+            Socket::Unix(_) | Socket::Secured(_) => panic!("only TCP has an address here"),
         }
     }
 

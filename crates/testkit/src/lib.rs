@@ -2,6 +2,8 @@
 //!
 //! - [`wait`]: how a test waits: for an event, with a deadline
 //! - [`socket`]: a connected socket of either family
+//! - [`tls`]: TLS on it, either side
+//! - [`authority`]: certificates, made when they are needed
 //! - [`message`]: HTTP/1 messages, by a strict reader that shares no code with the program
 //! - [`client`]: sends exact bytes, reads exactly one response
 //! - [`server`]: a backend that follows a script
@@ -13,6 +15,7 @@
 //! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
 
 pub mod absent;
+pub mod authority;
 pub mod client;
 pub mod message;
 pub mod names;
@@ -20,13 +23,16 @@ pub mod nginx;
 pub mod program;
 pub mod server;
 pub mod socket;
+pub mod tls;
 pub mod wait;
 
 pub use absent::{Hanging, Refusing};
+pub use authority::{Authority, Issued};
 pub use client::{Client, Ending};
 pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::{Names, Way};
 pub use nginx::Nginx;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
+pub use tls::{ClientTls, ServerTls, Wishes};
 pub use wait::{PATIENCE, Shared, Signal};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::absent::Refusing;
 use crate::message::{Broken, Reader, Request};
 use crate::socket::Socket;
+use crate::tls::ServerTls;
 use crate::wait::{PATIENCE, Shared};
 
 /// A backend. It listens as long as it lives; a script that panicked fails the test when it ends.
@@ -77,6 +78,17 @@ impl Server {
     fn on(listener: TcpListener, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Server {
         let address = listener.local_addr().expect("a bound address").to_string();
         Server::serve(address, script, move || listener.accept().map(|(stream, _)| Socket::Tcp(stream)))
+    }
+
+    /// A server whose connections speak TLS.
+    ///
+    /// # Panics
+    /// There is no port.
+    pub fn secured(tls: &ServerTls, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("an address to listen at");
+        let address = listener.local_addr().expect("a bound address").to_string();
+        let tls = tls.clone();
+        Server::serve(address, script, move || listener.accept().map(|(stream, _)| Socket::Tcp(stream).secured(&tls)))
     }
 
     /// The same on a Unix socket.

@@ -1,5 +1,6 @@
 //! A connected socket, whatever its family.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 
+use crate::tls::{Agreed, ClientTls, Secured, ServerTls};
 use crate::wait::PATIENCE;
 
 /// A connected socket whose reads and writes give up in the end.
@@ -17,6 +19,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Secured(Box<RefCell<Secured>>),
 }
 
 impl Socket {
@@ -33,9 +37,41 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Makes it a secured one, of a client.
+    ///
+    /// # Errors
+    /// The two did not agree.
+    pub fn secure(self, tls: &ClientTls) -> io::Result<Socket> {
+        match self {
+            Socket::Tcp(stream) => Ok(Socket::Secured(Box::new(RefCell::new(tls.connect(stream)?)))),
+            Socket::Unix(_) | Socket::Secured(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Makes it a secured one, of a server. What comes of it shows when it is first used.
+    pub(crate) fn secured(self, tls: &ServerTls) -> Socket {
+        match self {
+            Socket::Tcp(stream) => Socket::Secured(Box::new(RefCell::new(tls.accept(stream)))),
+            other => other,
+        }
+    }
+
+    /// What TLS has agreed on.
+    ///
+    /// # Panics
+    /// It is plain, or the handshake is not done.
+    pub fn agreed(&self) -> Agreed {
+        match self {
+            Socket::Secured(secured) => secured.borrow().agreed(),
+            Socket::Tcp(_) | Socket::Unix(_) => panic!("a plain socket has agreed on nothing"),
+        }
+    }
+
     pub(crate) fn prepare(&self) -> io::Result<()> {
-        if let Socket::Tcp(stream) = self {
-            stream.set_nodelay(true)?;
+        match self {
+            Socket::Tcp(stream) => stream.set_nodelay(true)?,
+            Socket::Secured(secured) => secured.borrow().stream.set_nodelay(true)?,
+            Socket::Unix(_) => {}
         }
         self.set_patience(PATIENCE)
     }
@@ -50,6 +86,11 @@ impl Socket {
                 stream.set_read_timeout(Some(patience))?;
                 stream.set_write_timeout(Some(patience))
             }
+            Socket::Secured(secured) => {
+                let secured = secured.borrow();
+                secured.stream.set_read_timeout(Some(patience))?;
+                secured.stream.set_write_timeout(Some(patience))
+            }
             Socket::Unix(stream) => {
                 stream.set_read_timeout(Some(patience))?;
                 stream.set_write_timeout(Some(patience))
@@ -63,31 +104,41 @@ impl Socket {
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Secured(secured) => {
+                secured.borrow_mut().finish();
+                Ok(())
+            }
         };
     }
 
-    /// Ends both directions, so that a thread that reads here wakes.
+    /// Ends both directions, of TLS without a word, so that a thread that reads here wakes.
     pub fn end(&self) {
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Socket::Secured(secured) => secured.borrow().stream.shutdown(Shutdown::Both),
         };
     }
 
     /// Makes the coming close a reset.
     pub fn reset_on_close(&self) {
-        if let Socket::Tcp(stream) = self {
-            rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).expect("linger of an open socket");
+        let linger = |stream| rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+        match self {
+            Socket::Tcp(stream) => linger(stream).expect("linger of an open socket"),
+            Socket::Secured(secured) => linger(&secured.borrow().stream).expect("linger of an open socket"),
+            Socket::Unix(_) => {}
         }
     }
 
     /// Makes the kernel keep little for this socket, so that back-pressure comes early.
     pub fn keep_little(&self) {
-        rustix::net::sockopt::set_socket_recv_buffer_size(self, 16 * 1024).expect("buffer of an open socket");
-        rustix::net::sockopt::set_socket_send_buffer_size(self, 16 * 1024).expect("buffer of an open socket");
+        self.with_fd(|fd| {
+            rustix::net::sockopt::set_socket_recv_buffer_size(fd, 16 * 1024).expect("buffer of an open socket");
+            rustix::net::sockopt::set_socket_send_buffer_size(fd, 16 * 1024).expect("buffer of an open socket");
+        });
     }
 
-    /// Another handle of the same socket.
+    /// Another handle of the same socket, without its TLS.
     ///
     /// # Errors
     /// We are out of descriptors.
@@ -95,15 +146,24 @@ impl Socket {
         Ok(match self {
             Socket::Tcp(stream) => Socket::Tcp(stream.try_clone()?),
             Socket::Unix(stream) => Socket::Unix(stream.try_clone()?),
+            Socket::Secured(secured) => Socket::Tcp(secured.borrow().stream.try_clone()?),
         })
     }
 
     /// Whether the peer has closed and everything it sent was read.
     pub fn has_ended(&self) -> bool {
         let mut byte = [0; 1];
-        match recv(self, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        match self.with_fd(|fd| recv(fd, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)) {
             Ok((_, length)) => length == 0,
             Err(error) => error != rustix::io::Errno::AGAIN,
+        }
+    }
+
+    fn with_fd<R>(&self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+        match self {
+            Socket::Tcp(stream) => call(stream.as_fd()),
+            Socket::Unix(stream) => call(stream.as_fd()),
+            Socket::Secured(secured) => call(secured.borrow().stream.as_fd()),
         }
     }
 }
@@ -113,6 +173,7 @@ impl Read for Socket {
         match self {
             Socket::Tcp(stream) => stream.read(into),
             Socket::Unix(stream) => stream.read(into),
+            Socket::Secured(secured) => secured.get_mut().read(into),
         }
     }
 }
@@ -122,19 +183,11 @@ impl Write for Socket {
         match self {
             Socket::Tcp(stream) => stream.write(bytes),
             Socket::Unix(stream) => stream.write(bytes),
+            Socket::Secured(secured) => secured.get_mut().write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Socket::Tcp(stream) => stream.as_fd(),
-            Socket::Unix(stream) => stream.as_fd(),
-        }
     }
 }

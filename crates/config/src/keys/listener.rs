@@ -5,6 +5,7 @@ use super::pool::{
     TUNNEL,
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
+use super::tls::LISTENER_TLS;
 use super::{Key, Preset, Section, Type, live, planned};
 
 pub(super) static LISTENER: Section = Section::new(
@@ -32,6 +33,7 @@ pub(super) static LISTENER: Section = Section::new(
             "Versions of HTTP to serve.",
         )
         .default("h1"),
+        Key::new("tls", Type::Section(&LISTENER_TLS), "TLS towards clients, on every address of the listener.").own(),
         Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.")
             .filled(),
         USE,
@@ -45,7 +47,6 @@ pub(super) static LISTENER: Section = Section::new(
         Key::new("timeouts", Type::Section(&LISTENER_TIMEOUTS), "The farthest level of timeouts.").filled(),
         Key::new("retries", Type::Section(&LISTENER_RETRIES), "The farthest level of retries.").filled(),
         Key::new("limits", Type::Section(&LISTENER_LIMITS), "The farthest level of limits.").filled(),
-        Key { own: true, ..Key::planned("tls") },
         Key { own: true, ..Key::planned("egress") },
         Key { own: true, ..Key::planned("intercept") },
         Key { own: true, ..Key::planned("interfaces") },
@@ -96,8 +97,10 @@ static FORWARDING: Section = Section::new(
 
 static LISTENER_TIMEOUTS: Section = Section::new(
     "listener timeouts",
-    "How long things may take. All but `request_head` and `keep_alive` may be set nearer, by pool, site or route.",
+    "How long things may take. All but `tls_handshake`, `request_head` and `keep_alive` may be set nearer, by pool, site or route.",
     &[
+        Key::new("tls_handshake", Type::Duration, "From a connection's first byte to the end of its TLS handshake.")
+            .default("10s"),
         Key::new("request_head", Type::Duration, "From a request's first byte to the end of its head; beyond is 408.")
             .default("10s"),
         Key::new("keep_alive", Type::Duration, "How long a connection may wait for its next request.").default("75s"),
@@ -108,7 +111,6 @@ static LISTENER_TIMEOUTS: Section = Section::new(
         STREAM.default("60s"),
         TOTAL,
         TUNNEL.default("1h"),
-        Key::planned("tls_handshake"),
         TRY,
         Key::planned("flow"),
     ],
@@ -134,6 +136,12 @@ static LISTENER_LIMITS: Section = Section::new(
         )
         .default("100"),
         Key::new("request_body", Type::Size, REQUEST_BODY_DOC).default("10MiB"),
+        Key::new(
+            "handshakes",
+            Type::Integer(1, 1_000_000),
+            "Handshakes of TLS under way at a time in the process; connections beyond are closed.",
+        )
+        .default("1000"),
         Key::new(
             "connections",
             Type::Integer(1, 10_000_000),

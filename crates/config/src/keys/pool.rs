@@ -2,6 +2,7 @@
 
 use super::balance::{BALANCE_KEY, STICKY};
 use super::health::{HEALTH, OUTLIER};
+use super::tls::POOL_TLS;
 use super::{Key, Section, Type, live, planned};
 
 pub(crate) static POOL: Section = Section::new(
@@ -63,7 +64,7 @@ pub(crate) static POOL: Section = Section::new(
              time. Absent means at once.",
         ),
         Key::new("sticky", Type::Section(&STICKY), "How clients stay with the server that they were sent to."),
-        Key::planned("tls"),
+        Key::new("tls", Type::Section(&POOL_TLS), "TLS towards the servers. Absent means plain connections."),
         Key::planned("send_proxy"),
         Key::planned("coalesce"),
     ],

@@ -4,6 +4,7 @@ use super::listener::LISTENER;
 use super::policy::POLICY;
 use super::pool::POOL;
 use super::route::{ROUTE, SITE};
+use super::tls::CERTIFICATE;
 use super::{Key, Section, Type, live};
 
 /// The whole document.
@@ -46,6 +47,11 @@ pub(crate) static TOP: Section = Section::new(
             Type::Section(&ADMIN),
             "The operator's listener: status page, API and metrics. Absent means none.",
         ),
+        Key::new(
+            "certificates",
+            Type::Named("certificate", &Type::Section(&CERTIFICATE)),
+            "Certificates with a name, for `tls` of listeners and pools.",
+        ),
         Key::new("listeners", Type::Named("listener", &Type::Section(&LISTENER)), "Where flows arrive.").required(),
         Key::new("sites", Type::Named("site", &Type::Section(&SITE)), "Names on shared listeners."),
         Key::new(
@@ -57,7 +63,6 @@ pub(crate) static TOP: Section = Section::new(
         Key::new("shutdown", Type::Section(&SHUTDOWN), "How the process ends on SIGTERM.").filled(),
         Key::new("dns", Type::Section(&DNS), "How names become addresses."),
         Key::new("defaults", Type::Section(&DEFAULTS), "What pools, listeners and routes inherit, field by field."),
-        Key::planned("certificates"),
         Key::planned("caches"),
         Key::planned("stores"),
         Key::planned("lists"),

@@ -25,6 +25,8 @@ impl<'a> Lower<'a, '_> {
         let times = map.map("timeouts");
         let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
         let keep_alive_timeout = times.and_then(|times| self.time(times, "keep_alive"));
+        let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
+        let tls = self.listener_tls(map, handshake_timeout);
         let forwarding = map.map("forwarding").and_then(|map| self.forwarding(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -34,6 +36,7 @@ impl<'a> Lower<'a, '_> {
             binds,
             http: vec![HttpVersion::H1],
             head: head_limits(map.map("limits")?)?,
+            tls,
             request_head_timeout: request_head_timeout?,
             keep_alive_timeout: keep_alive_timeout?,
             timeouts,

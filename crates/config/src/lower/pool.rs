@@ -59,6 +59,7 @@ impl<'a> Lower<'a, '_> {
         let pool = self.pool(map, &item.key, &item.span)?;
         self.refuse_more_warm_than_open(map, pool.warm, &servers);
         self.check_files(&servers);
+        self.demand_a_name(map, &pool, &servers);
         Some(Pool { servers, ..pool })
     }
 
@@ -93,6 +94,7 @@ impl<'a> Lower<'a, '_> {
             retries: levels.retries,
             limits: levels.limits,
             host: host?,
+            tls: self.pool_tls(map),
             protocol: Protocol::H1,
             health,
             outlier,

@@ -111,7 +111,7 @@ impl Peer {
                 Err(_) => Peer::Unknown,
             },
             (Stream::Tcp(_), Some(address)) => Peer::Tcp(address),
-            (Stream::Tcp(_), None) => Peer::Unknown,
+            (Stream::Tcp(_) | Stream::Secured(_), _) => Peer::Unknown,
         }
     }
 }

@@ -19,6 +19,7 @@ use proxy::snapshot::Snapshot;
 
 pub(crate) use matching::text;
 
+use crate::certificates::Keyring;
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 
@@ -54,6 +55,7 @@ pub struct Care {
 pub fn compile(
     spec: &Spec,
     discovery: &Discovery,
+    keyring: &Keyring,
     registry: &mut Registry,
     generation: u64,
     most_connections: usize,
@@ -63,14 +65,17 @@ pub fn compile(
     let pools: Vec<_> = spec
         .pools
         .iter()
-        .map(|pool| Arc::new(pools::pool(pool, spec.zone.as_deref(), discovery, registry, &mut servers)))
+        .map(|pool| {
+            let way = keyring.pools.get(&pool.name);
+            Arc::new(pools::pool(pool, spec.zone.as_deref(), discovery, registry, &mut servers, way))
+        })
         .collect();
     let policies: Vec<_> =
         spec.policies.iter().map(|policy| Arc::new(policies::policy(spec, policy, &pools, registry))).collect();
     let compiled: Vec<_> = spec
         .listeners
         .iter()
-        .map(|listener| routes::listener(spec, listener, &pools, &policies, registry, most_connections))
+        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections))
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use config::spec;
 use net::Address;
+use net::dial::Security;
 use proxy::balance::Key;
 use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId, Subset};
 use proxy::sticky::{Cookie, Known, Sticky};
 
 use super::policies;
 use super::roster::{Placed, roster};
+use crate::certificates::Way;
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 
@@ -22,14 +24,16 @@ pub(super) fn pool(
     discovery: &Discovery,
     registry: &mut Registry,
     named: &mut HashMap<ServerId, (u32, Option<u32>)>,
+    way: Option<&Way>,
 ) -> Pool {
     let name: Arc<str> = pool.name.as_str().into();
     let mut placed: Vec<Placed<'_>> = Vec::new();
     for said in &pool.servers {
         for (address, authority) in addresses(&said.address, discovery) {
-            let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address };
+            let transport = way.map_or(0, |way| way.transport);
+            let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address, transport };
             named.insert(id.clone(), (said.weight, said.max_connections));
-            let server = registry.server(&id, &authority, said.weight);
+            let server = registry.server(&id, &authority, said.weight, || way.map(|way| security(way, &authority)));
             let weight = registry.weight_to_be(&server, said.weight);
             placed.push(Placed { server, said, weight });
         }
@@ -79,6 +83,13 @@ fn sticky(said: &spec::Sticky, pool: &str, servers: &[Arc<Server>], registry: &m
             Sticky::Table(Known::new(servers, key, registry.stuck(pool, *most), *lasts))
         }
     }
+}
+
+/// A server is who its own address says, unless the pool says who all of them are.
+fn security(way: &Way, authority: &str) -> Security {
+    let host = || authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
+    let name = way.server_name.as_deref().unwrap_or_else(host).into();
+    Security { originator: way.originator.clone(), name }
 }
 
 fn addresses(address: &spec::ServerAddress, discovery: &Discovery) -> Vec<(Address, String)> {

@@ -9,13 +9,14 @@ use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
 use proxy::snapshot::{
-    Arm, Backoff, Deny, Ending, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts,
+    Arm, Backoff, Deny, Ending, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls,
 };
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
 use super::{matching, policies};
 use crate::canary::Plan;
+use crate::certificates::Keyring;
 use crate::registry::Registry;
 
 /// What an outer level hands down to the routes inside it.
@@ -45,10 +46,12 @@ pub(super) fn listener(
     listener: &spec::Listener,
     pools: &[Arc<Pool>],
     policies: &[Arc<Policy>],
+    keyring: &Keyring,
     registry: &mut Registry,
     most_connections: usize,
 ) -> Listener {
     let (id, connections) = registry.listener(&listener.name);
+    let under_way = registry.handshakes(&listener.name);
     let mut flat = Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
         conditions: Vec::new(),
@@ -72,6 +75,12 @@ pub(super) fn listener(
             line: size(listener.head.request_line),
             fields: listener.head.fields as usize,
         },
+        tls: listener.tls.as_ref().zip(keyring.listeners.get(&listener.name)).map(|(tls, terminator)| Tls {
+            terminator: terminator.clone(),
+            patience: tls.handshake_timeout,
+            most: tls.handshakes as usize,
+            under_way,
+        }),
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),

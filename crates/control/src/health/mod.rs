@@ -50,6 +50,7 @@ impl Health {
         let begins = self.wards.is_empty();
         let mut wards = HashMap::new();
         let mut panels = HashMap::new();
+        #[expect(clippy::mutable_key_type, reason = "of TLS only the place in memory is compared, which never changes")]
         let mut wanted: HashMap<Subject, Vec<Rc<Ward>>> = HashMap::new();
         for care in pools {
             if let (Some(server), Some(outlier)) = (care.pool.servers.first(), &care.outlier) {

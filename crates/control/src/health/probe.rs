@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use base::units::print_duration;
-use net::dial::{dial, is_shortage};
+use net::dial::{Security, dial, is_shortage};
 use net::{Address, Stream};
 
 use super::talk::{Script, Step, Talk};
@@ -23,15 +23,20 @@ pub(super) enum Failure {
 const AT_ONCE: usize = 4096;
 
 /// Checks once.
-pub(super) async fn probe(address: &Address, script: &Script, patience: Duration) -> Result<(), Failure> {
-    match tokio::time::timeout(patience, converse(address, script)).await {
+pub(super) async fn probe(
+    address: &Address,
+    security: Option<&Security>,
+    script: &Script,
+    patience: Duration,
+) -> Result<(), Failure> {
+    match tokio::time::timeout(patience, converse(address, security, script)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::Server(format!("timeout after {}", print_duration(patience)))),
     }
 }
 
-async fn converse(address: &Address, script: &Script) -> Result<(), Failure> {
-    let mut stream = match dial(address).await {
+async fn converse(address: &Address, security: Option<&Security>, script: &Script) -> Result<(), Failure> {
+    let mut stream = match dial(address, security).await {
         Ok(stream) => stream,
         Err(error) if is_shortage(&error) => return Err(Failure::Ours(error)),
         Err(error) => return Err(Failure::Server(format!("connect {}", words(&error)))),

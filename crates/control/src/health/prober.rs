@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use config::spec;
 use net::Address;
+use net::dial::Security;
 use proxy::pool::Server;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
@@ -18,6 +19,7 @@ use super::ward::Ward;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
     address: Address,
+    security: Option<Security>,
     /// The name that the server is told it has.
     host: Box<str>,
     health: spec::Health,
@@ -51,7 +53,10 @@ impl Subject {
             spec::Probe::Tls { host } => name_of(host.as_deref().unwrap_or(&server.authority)),
             _ => "",
         };
-        Subject { address, host: host.into(), health: health.clone() }
+        // These two look at what is below a session.
+        let below = matches!(health.probe, spec::Probe::Tcp | spec::Probe::Tls { .. });
+        let security = server.security().filter(|_| !below).cloned();
+        Subject { address, security, host: host.into(), health: health.clone() }
     }
 }
 
@@ -94,7 +99,7 @@ async fn check(subject: Subject, state: Rc<State>) {
     let mut random = fastrand::Rng::new();
     loop {
         let began = Instant::now();
-        let failed = match probe(&subject.address, &script, subject.health.timeout).await {
+        let failed = match probe(&subject.address, subject.security.as_ref(), &script, subject.health.timeout).await {
             Ok(()) => None,
             // A shortage of ours says nothing of the server.
             Err(Failure::Ours(why)) => {

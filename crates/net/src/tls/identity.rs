@@ -52,6 +52,11 @@ impl Identity {
         Ok(Identity { key: Arc::new(certified), names })
     }
 
+    /// The chain, in DER.
+    pub fn chain(&self) -> Vec<&[u8]> {
+        self.key.cert.iter().map(|certificate| certificate.as_ref()).collect()
+    }
+
     /// The DNS names that the certificate is for, in lower case; `*.` in front of a wildcard's.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -1,5 +1,6 @@
 //! Our side of connections to servers: whom we believe, and under which name.
 
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 
-use super::secured::{self, Secured};
+use super::secured::Secured;
 use super::terminate::roots;
 use super::{Identity, Oldest, provider};
 use crate::stream::Stream;
@@ -48,9 +49,8 @@ impl Originator {
         };
         let mut config = match identity {
             None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
-                Arc::clone(&identity.key),
-            ))),
+            Some(identity) => builder
+                .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&identity.key)))),
         };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Originator { config: Arc::new(config) })
@@ -61,9 +61,27 @@ impl Originator {
     /// # Errors
     /// The name is none, the server broke off, or it is not who it should be.
     pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Stream> {
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
-        secured::handshake(Secured::new(stream, session.into())).await
+        let bad = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| bad(error.to_string()))?;
+        let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| bad(error.to_string()))?;
+        let secured = Box::new(Secured::new(stream, session.into()));
+        secured.handshake().await?;
+        Ok(Stream::Secured(secured))
+    }
+}
+
+/// What is settled once is one thing, wherever it is used.
+impl PartialEq for Originator {
+    fn eq(&self, other: &Originator) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+}
+
+impl Eq for Originator {}
+
+impl Hash for Originator {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.config).hash(state);
     }
 }
 

@@ -1,7 +1,11 @@
 //! A TLS session on its socket.
 //!
 //! A write is told as done only when the socket has all of its ciphertext, so that whoever writes keeps what is not safe yet
-//! and nobody must remember to flush: after a pending write the next one begins with the same bytes.
+//! and nobody must remember to flush: after a pending write the next one begins with the same bytes. `http::Backlog` is how
+//! everybody writes, and keeps to that.
+//!
+//! An end without the alert that closes a session (RFC 8446 section 6.1) may be an attacker's cut: it is an error, never the
+//! end of a body.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -9,6 +13,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustix::io::retry_on_intr;
 use rustls::Connection;
 use tokio::io::Interest;
 
@@ -50,8 +55,18 @@ struct Session {
     connection: Connection,
     /// Bytes of the caller's that are encrypted already, but not with the socket yet.
     pledged: usize,
-    /// Nothing more is said: all was, or the connection is broken.
-    mute: bool,
+    voice: Voice,
+}
+
+/// What may still be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// Everything.
+    Open,
+    /// What waits for the socket, the closing alert at its end; then the socket's own end, if that is wanted.
+    Ending(bool),
+    /// Nothing: all was said, or the connection is broken.
+    Mute,
 }
 
 /// How much is encrypted at once: four full records.
@@ -59,7 +74,7 @@ const AT_ONCE: usize = 64 * 1024;
 
 impl Secured {
     pub(super) fn new(socket: Stream, connection: Connection) -> Secured {
-        Secured { socket, session: RefCell::new(Session { connection, pledged: 0, mute: false }) }
+        Secured { socket, session: RefCell::new(Session { connection, pledged: 0, voice: Voice::Open }) }
     }
 
     /// The socket below.
@@ -99,6 +114,9 @@ impl Secured {
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut session = self.session.borrow_mut();
+        if session.voice != Voice::Open {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if session.pledged == 0 {
             ready!(session.poll_send(cx, &self.socket))?;
             session.pledged = session.connection.writer().write(&bytes[..bytes.len().min(AT_ONCE)])?;
@@ -125,31 +143,55 @@ impl Secured {
         }
     }
 
-    /// Says that nothing more will be written: an alert (RFC 8446 section 6.1), then the end.
+    /// Says that nothing more will be written. What the socket does not take at once goes while the other direction is read, or
+    /// with [`poll_farewell`](Secured::poll_farewell).
     pub(crate) fn shutdown_write(&self) {
-        self.say_goodbye();
-        self.socket.shutdown_write();
+        self.session.borrow_mut().end(&self.socket, true);
+    }
+
+    /// Says that the connection ends here; ready when the socket has all of it.
+    pub(crate) fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut session = self.session.borrow_mut();
+        session.end(&self.socket, false);
+        // Whoever cannot be told sees the end of the stream.
+        session.poll_send(cx, &self.socket).map(|_| ())
     }
 
     pub(crate) fn reset_on_close(&self) {
-        self.session.borrow_mut().mute = true;
+        self.session.borrow_mut().voice = Voice::Mute;
         self.socket.reset_on_close();
+    }
+
+    /// Goes through the handshake. Who cannot agree is told why by an alert (RFC 8446 section 6.2). The caller bounds the time.
+    pub(super) async fn handshake(&self) -> io::Result<()> {
+        poll_fn(|cx| self.session.borrow_mut().poll_handshake(cx, &self.socket)).await
+    }
+
+    /// Lets the peer read why it was refused: a close with bytes unread would be a reset, which may overtake the alert. The
+    /// caller bounds the time.
+    pub(super) async fn linger(&self) {
+        const MOST: usize = 256 * 1024;
+        self.socket.shutdown_write();
+        let mut read = 0;
+        poll_fn(|cx| {
+            let mut block = [0; 4096];
+            while read < MOST {
+                if ready!(self.socket.poll_read_ready(cx)).is_err() {
+                    return Poll::Ready(());
+                }
+                match Socket(&self.socket).read(&mut block) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(count) => read += count,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     pub(crate) fn detach(self) -> io::Result<DetachedSecured> {
         Ok(DetachedSecured { socket: self.socket.detach()?, session: self.session.into_inner() })
-    }
-
-    /// Says that the connection ends here.
-    pub(crate) fn say_goodbye(&self) {
-        let mut session = self.session.borrow_mut();
-        if session.mute || session.pledged > 0 {
-            return;
-        }
-        session.connection.send_close_notify();
-        // Whoever does not take it will see the end of the stream all the same.
-        let _ = session.poll_send(&mut Context::from_waker(Waker::noop()), &self.socket);
-        session.mute = true;
     }
 }
 
@@ -163,43 +205,76 @@ impl Session {
     /// Takes what the socket has; answers how much that was, 0 at its end.
     fn poll_receive(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<usize>> {
         loop {
+            self.answer(cx, socket);
             ready!(socket.poll_read_ready(cx))?;
             let received = match self.connection.read_tls(&mut Socket(socket)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => {
-                    self.mute = true;
+                    self.voice = Voice::Mute;
                     return Poll::Ready(Err(error));
                 }
                 Ok(received) => received,
             };
             let judged = self.connection.process_new_packets();
-            // Answers of the session itself, alerts among them. What the socket does not take goes with the next write.
-            let _ = self.poll_send(&mut Context::from_waker(Waker::noop()), socket);
+            self.answer(cx, socket);
             return Poll::Ready(match judged {
                 Ok(_) => Ok(received),
                 Err(error) => {
-                    self.mute = true;
+                    self.voice = Voice::Mute;
                     Err(io::Error::new(io::ErrorKind::InvalidData, error))
                 }
             });
         }
     }
 
+    /// Sends what the session itself has to say: answers of the handshake, alerts, an end. It is the caller's own task that is woken
+    /// when the socket takes the rest, which is also who waits with a write of its own: one registration serves both.
+    fn answer(&mut self, cx: &mut Context<'_>, socket: &Stream) {
+        if let Poll::Ready(Err(_)) = self.poll_send(cx, socket) {
+            self.voice = Voice::Mute;
+        }
+    }
+
     /// Gives the socket what is encrypted; ready when it has taken all.
     fn poll_send(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<()>> {
-        while !self.mute && self.connection.wants_write() {
+        while self.voice != Voice::Mute && self.connection.wants_write() {
             ready!(socket.poll_write_ready(cx))?;
             match self.connection.write_tls(&mut Socket(socket)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    self.mute = true;
+                    self.voice = Voice::Mute;
                     return Poll::Ready(Err(error));
                 }
             }
         }
+        if let Voice::Ending(closes) = self.voice {
+            self.voice = Voice::Mute;
+            if closes {
+                socket.shutdown_write();
+            }
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Says the end, behind what was said; then ends the socket's own direction, if that is wanted.
+    fn end(&mut self, socket: &Stream, closes: bool) {
+        match self.voice {
+            Voice::Open if self.pledged == 0 => {
+                self.connection.send_close_notify();
+                self.voice = Voice::Ending(closes);
+                // Who goes on reading, or waits for the farewell, sends the rest.
+                let _ = self.poll_send(&mut Context::from_waker(Waker::noop()), socket);
+            }
+            // Half a write is no place for a clean end: the peer shall see that something is missing.
+            Voice::Open => self.voice = Voice::Mute,
+            Voice::Ending(also) => self.voice = Voice::Ending(closes || also),
+            Voice::Mute => {}
+        }
+        if closes && self.voice == Voice::Mute {
+            socket.shutdown_write();
+        }
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<()>> {
@@ -209,17 +284,11 @@ impl Session {
                 return Poll::Ready(Ok(()));
             }
             if ready!(self.poll_receive(cx, socket))? == 0 {
-                self.mute = true;
+                self.voice = Voice::Mute;
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
-}
-
-/// Goes through the handshake.
-pub(super) async fn handshake(secured: Secured) -> io::Result<Stream> {
-    poll_fn(|cx| secured.session.borrow_mut().poll_handshake(cx, &secured.socket)).await?;
-    Ok(Stream::Secured(Box::new(secured)))
 }
 
 /// The socket as rustls wants it.
@@ -227,7 +296,7 @@ struct Socket<'a>(&'a Stream);
 
 impl Read for Socket<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_io(Interest::READABLE, || Ok(rustix::io::read(self.0.as_fd(), into)?))
+        self.0.try_io(Interest::READABLE, || Ok(retry_on_intr(|| rustix::io::read(self.0.as_fd(), &mut *into))?))
     }
 }
 
@@ -237,7 +306,7 @@ impl Write for Socket<'_> {
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_io(Interest::WRITABLE, || Ok(rustix::io::writev(self.0.as_fd(), pieces)?))
+        self.0.try_io(Interest::WRITABLE, || Ok(retry_on_intr(|| rustix::io::writev(self.0.as_fd(), pieces))?))
     }
 
     fn flush(&mut self) -> io::Result<()> {

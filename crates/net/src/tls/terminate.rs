@@ -1,14 +1,16 @@
 //! Our side of connections from clients: which certificate a name is shown, and what is asked of the client.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
 use std::sync::Arc;
 
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::identity::certificates;
-use super::secured::{self, Secured};
+use super::secured::Secured;
 use super::{Identity, Oldest, provider};
 use crate::stream::Stream;
 
@@ -16,16 +18,17 @@ use crate::stream::Stream;
 #[derive(Clone, Debug)]
 pub struct Terminator {
     config: Arc<ServerConfig>,
+    names: Arc<Names>,
 }
 
 /// The keys that session tickets are made with. They are drawn at the start, replaced every six hours, and outlive reloads.
 #[derive(Clone, Debug)]
 pub struct Tickets {
-    producer: Arc<dyn rustls::server::ProducesTickets>,
+    producer: Arc<dyn ProducesTickets>,
 }
 
 /// What is asked of clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum ClientCert {
     /// Nothing.
     Off,
@@ -54,7 +57,7 @@ impl Terminator {
         oldest: Oldest,
         client_cert: &ClientCert,
         protocols: &[&[u8]],
-        tickets: &Tickets,
+        tickets: Option<&Tickets>,
     ) -> Result<Terminator, String> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(oldest.versions())
@@ -67,29 +70,86 @@ impl Terminator {
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Names::of(identities)));
+        let names = Arc::new(Names::of(identities));
+        let resolver: Arc<dyn ResolvesServerCert> = names.clone();
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        config.ticketer = Arc::clone(&tickets.producer);
-        Ok(Terminator { config: Arc::new(config) })
+        if let Some(tickets) = tickets {
+            config.ticketer = Arc::new(Bound::to(client_cert, tickets));
+        }
+        Ok(Terminator { config: Arc::new(config), names })
+    }
+
+    /// Whether a host would be shown the certificate that a connection to this name was shown: a browser may use one connection
+    /// for both then (RFC 9113 section 9.1.1). Who named nobody gets what anybody gets.
+    pub fn shows_alike(&self, name: Option<&str>, host: &[u8]) -> bool {
+        let Some(name) = name.filter(|name| name.as_bytes() != host) else { return true };
+        let shown = self.names.find(Some(name)).first();
+        let wanted = std::str::from_utf8(host).ok().and_then(|host| self.names.find(Some(host)).first());
+        matches!((shown, wanted), (Some(shown), Some(wanted)) if Arc::ptr_eq(shown, wanted))
     }
 
     /// Makes a client's stream a secured one. The caller bounds the time.
     ///
     /// # Errors
     /// The client broke off, or both could not agree; the client was told then.
-    pub async fn accept(&self, stream: Stream) -> std::io::Result<Stream> {
-        let session = ServerConnection::new(Arc::clone(&self.config)).map_err(std::io::Error::other)?;
-        secured::handshake(Secured::new(stream, session.into())).await
+    pub async fn accept(&self, stream: Stream) -> io::Result<Stream> {
+        let session = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
+        let secured = Box::new(Secured::new(stream, session.into()));
+        match secured.handshake().await {
+            Ok(()) => Ok(Stream::Secured(secured)),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    secured.linger().await;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Tickets that are good only where clients are asked for the same certificates: a resumed session shows none anew, and one from
+/// where none is asked for must not open a door where one is required (CVE-2025-23419 was this).
+#[derive(Debug)]
+struct Bound {
+    producer: Arc<dyn ProducesTickets>,
+    mark: [u8; 8],
+}
+
+impl Bound {
+    fn to(client_cert: &ClientCert, tickets: &Tickets) -> Bound {
+        let mut mark = DefaultHasher::new();
+        client_cert.hash(&mut mark);
+        Bound { producer: Arc::clone(&tickets.producer), mark: mark.finish().to_be_bytes() }
+    }
+}
+
+impl ProducesTickets for Bound {
+    fn enabled(&self) -> bool {
+        self.producer.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.producer.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.producer.encrypt(&[&self.mark[..], plain].concat())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        Some(self.producer.decrypt(cipher)?.strip_prefix(&self.mark)?.to_vec())
     }
 }
 
 /// The authorities of a PEM text.
 pub(super) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(|error| error.to_string())?;
+    // Old authorities are not always what today's rules want: one that cannot be read signs nothing that we would believe.
+    match roots.add_parsable_certificates(certificates(pem)?) {
+        (0, _) => Err("none of the certificates in it can be read".to_owned()),
+        _ => Ok(roots),
     }
-    Ok(roots)
 }
 
 /// Which certificates a name is shown: those of its very name, else of its wildcard, else the default's. A name can have

@@ -54,6 +54,13 @@ fn request(record: &Record<'_>, out: &mut Vec<u8>) {
         Version::H10 => b",\"version\":\"1.0\"",
         Version::H11 => b",\"version\":\"1.1\"",
     });
+    if let Some(tls) = &record.tls {
+        text(b",\"tls\":\"", tls.version.as_bytes(), out);
+        maybe_text(b",\"sni\":\"", tls.name.map(str::as_bytes), out);
+        if tls.resumed {
+            out.extend_from_slice(b",\"tls_resumed\":true");
+        }
+    }
 }
 
 fn upstream(record: &Record<'_>, out: &mut Vec<u8>) {

@@ -17,6 +17,7 @@ fn every_family_is_on_the_page_and_reads_back() {
     requests.shard(WorkerId(1)).count(&outcome(502, Some(Fault::proxy(Kind::NoServer))));
     connections.shard(WorkerId(1)).accepted();
     connections.shard(WorkerId(1)).begun();
+    connections.shard(WorkerId(1)).handshake_done();
     turns[1].record(Duration::from_millis(3));
     let page = Scrape {
         routes: vec![
@@ -96,6 +97,8 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_connections{listener="web",worker="1"}"#, 1.0),
         (r#"tidegate_connections_total{listener="web",worker="0"}"#, 0.0),
         (r#"tidegate_connections_refused_total{listener="web",worker="1"}"#, 0.0),
+        (r#"tidegate_tls_handshakes_total{listener="web",worker="1"}"#, 1.0),
+        (r#"tidegate_tls_handshakes_failed_total{listener="web",worker="1"}"#, 0.0),
         (&format!(r#"tidegate_server_requests_total{{{server},code_class="2xx"}}"#), 1.0),
         (&format!(r#"tidegate_server_request_seconds_count{{{server}}}"#), 2.0),
         (&format!(r#"tidegate_server_bytes_total{{{server},direction="in"}}"#), 2.0),

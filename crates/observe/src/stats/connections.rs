@@ -18,6 +18,8 @@ pub struct ConnectionShard {
     refused: Counter,
     begun: Counter,
     ended: Counter,
+    handshakes: Counter,
+    handshakes_failed: Counter,
 }
 
 /// A reading of one worker's connections.
@@ -27,6 +29,10 @@ pub struct Connections {
     pub accepted: u64,
     /// Closed at once, because a limit was reached.
     pub refused: u64,
+    /// Handshakes of TLS that both sides completed.
+    pub handshakes: u64,
+    /// Handshakes that one side broke off, that took too long, or that were too many.
+    pub handshakes_failed: u64,
     /// Served by this worker now. One that was handed over counts where it is served, not where it was accepted.
     pub active: u64,
 }
@@ -57,6 +63,16 @@ impl ConnectionShard {
         self.accepted.add(1);
     }
 
+    /// A handshake of TLS was completed.
+    pub fn handshake_done(&self) {
+        self.handshakes.add(1);
+    }
+
+    /// A handshake of TLS was not.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.add(1);
+    }
+
     /// It was closed at once, because a limit was reached.
     pub fn refused(&self) {
         self.refused.add(1);
@@ -76,6 +92,8 @@ impl ConnectionShard {
         Connections {
             accepted: self.accepted.read(),
             refused: self.refused.read(),
+            handshakes: self.handshakes.read(),
+            handshakes_failed: self.handshakes_failed.read(),
             // The two are not read at one instant: one that comes and goes in between must not count as minus one.
             active: self.begun.read().saturating_sub(self.ended.read()),
         }
@@ -94,12 +112,14 @@ mod tests {
         first.refused();
         first.begun();
         second.begun();
+        (0..2).for_each(|_| first.handshake_done());
+        second.handshake_failed();
         first.ended();
         assert_eq!(
             stats.read().collect::<Vec<_>>(),
             [
-                (WorkerId(0), Connections { accepted: 3, refused: 1, active: 0 }),
-                (WorkerId(1), Connections { accepted: 0, refused: 0, active: 1 }),
+                (WorkerId(0), Connections { accepted: 3, refused: 1, handshakes: 2, ..Connections::default() }),
+                (WorkerId(1), Connections { handshakes_failed: 1, active: 1, ..Connections::default() }),
             ]
         );
     }

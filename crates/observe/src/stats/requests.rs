@@ -41,7 +41,7 @@ pub struct Outcome {
 }
 
 /// A reading of [`RequestStats`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requests {
     classes: [u64; Class::ALL.len()],
     faults: [[u64; Kind::ALL.len()]; SIDES.len()],
@@ -51,6 +51,19 @@ pub struct Requests {
     pub bytes_out: u64,
     /// How long requests took.
     pub latency: Histogram,
+}
+
+/// Arrays of more than 32 have no default of their own.
+impl Default for Requests {
+    fn default() -> Requests {
+        Requests {
+            classes: [0; Class::ALL.len()],
+            faults: [[0; Kind::ALL.len()]; SIDES.len()],
+            bytes_in: 0,
+            bytes_out: 0,
+            latency: Histogram::default(),
+        }
+    }
 }
 
 /// The class of a status code (RFC 9110 section 15).

@@ -1,6 +1,7 @@
 //! A connection to a server: which server, an idle one or a new one, and the wait for one where there is a limit.
 
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -254,7 +255,7 @@ async fn connect(
     let began = Instant::now();
     session.timer.arm(began, within_try(x, route, arm.timeouts.connect));
     let dialled = {
-        let mut dialling = pin!(dial(&server.id.address));
+        let mut dialling = pin!(dial(&server.id.address, server.security()));
         poll_fn(|cx| {
             if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(dialled));
@@ -274,9 +275,9 @@ async fn connect(
             Ok(Upstream::new(Conn::new(stream), busy, false))
         }
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
-        Ok(Err(_)) => {
+        Ok(Err(error)) => {
             server.connect_failed();
-            Err(Fault::server(Kind::Connect, Retry::Always))
+            Err(unconnected(&server, &error))
         }
         Err(fault) => {
             if fault.kind == Kind::ConnectTimeout {
@@ -285,4 +286,14 @@ async fn connect(
             Err(fault)
         }
     }
+}
+
+/// What it means that a server could not be connected to. Why TLS failed is for the operator alone.
+pub(super) fn unconnected(server: &Server, error: &io::Error) -> Fault {
+    if error.kind() != io::ErrorKind::InvalidData {
+        return Fault::server(Kind::Connect, Retry::Always);
+    }
+    let id = &server.id;
+    observe::log::warn(format_args!("server `{}` of pool `{}` at {} and TLS: {error}", id.name, id.pool, id.address));
+    Fault::server(Kind::ServerTls, Retry::Always)
 }

@@ -18,7 +18,7 @@ use net::stream::Stream;
 use wire::h1::{self, Asked};
 use wire::{Framing, Head};
 
-use super::checkout::{Choice, choose};
+use super::checkout::{Choice, choose, unconnected};
 use super::retry::{afford, meet};
 use super::send::{
     FIRST_READ, MOST_INTERIM, RESPONSE_HEAD, is_client_gone, is_interim, note_answer, of_server, set_host,
@@ -196,7 +196,7 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
         Choice::Lease(number, lease) if is_other(lease.server()) => {
             let server = Arc::clone(lease.server());
             let to = Arc::clone(&server);
-            let dialling = Box::pin(async move { dial(&to.id.address).await });
+            let dialling = Box::pin(async move { dial(&to.id.address, to.security()).await });
             (number, server, Stage::Connecting(dialling, Busy::begin(lease)))
         }
         Choice::Lease(..) | Choice::None | Choice::Saturated => return None,
@@ -254,7 +254,7 @@ impl Leg {
                         if !is_shortage(&error) {
                             self.server.connect_failed();
                             let first = x.notes.server.replace(self.number);
-                            finish::unconnected(&session.worker, x, arm, Fault::server(Kind::Connect, Retry::Always));
+                            finish::unconnected(&session.worker, x, arm, unconnected(&self.server, &error));
                             x.notes.server = first;
                         }
                         return Poll::Ready(None);

@@ -94,7 +94,7 @@ pub(super) fn meet(x: &mut Exchange, arm: &Arm, limit: Limit) {
 /// Whether the configuration asks for another try on this.
 fn is_condition(arm: &Arm, kind: Kind) -> bool {
     match kind {
-        Kind::Connect | Kind::ConnectTimeout => arm.retries.connect,
+        Kind::Connect | Kind::ServerTls | Kind::ConnectTimeout => arm.retries.connect,
         Kind::Reset | Kind::BadResponse => arm.retries.reset,
         Kind::ResponseTimeout => arm.retries.timeout,
         Kind::BadStatus => true,

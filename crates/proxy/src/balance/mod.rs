@@ -140,6 +140,6 @@ pub(crate) mod fixture {
 
     fn id(number: usize) -> ServerId {
         let address = Address::Tcp(([127, 0, 0, 1], number as u16 + 1).into());
-        ServerId { pool: "p".into(), name: format!("s{number}").into(), address }
+        ServerId { pool: "p".into(), name: format!("s{number}").into(), address, transport: 0 }
     }
 }

@@ -274,7 +274,7 @@ mod tests {
 
     fn server() -> Arc<Server> {
         let address = Address::Tcp(([127, 0, 0, 1], 1).into());
-        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address }, "s:1", 0, 1))
+        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address, transport: 0 }, "s:1", 0, 1))
     }
 
     fn place(priority: Priority, patience: Duration) -> Place {

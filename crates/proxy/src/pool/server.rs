@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use net::Address;
+use net::dial::Security;
 use observe::stats::RequestStats;
 
 use super::Gate;
@@ -22,6 +23,8 @@ pub struct ServerId {
     pub name: Arc<str>,
     /// Where it is.
     pub address: Address,
+    /// What its connections are made with: 0 if they are plain, else a number for the settings of TLS.
+    pub transport: u64,
 }
 
 /// A server. Its numbers are shared by all workers.
@@ -35,6 +38,7 @@ pub struct Server {
     pub slot: usize,
     /// Its requests.
     pub stats: RequestStats,
+    security: Option<Security>,
     standing: Standing,
     conduct: Conduct,
     weight: AtomicU32,
@@ -76,6 +80,7 @@ impl Server {
             authority: authority.into(),
             slot,
             stats: RequestStats::new(workers),
+            security: None,
             standing: Standing::new(),
             conduct: Conduct::default(),
             weight: AtomicU32::new(1),
@@ -95,6 +100,17 @@ impl Server {
     #[must_use]
     pub fn among(self, ejections: &Arc<Ejections>) -> Server {
         Server { conduct: Conduct::new(Arc::clone(ejections)), ..self }
+    }
+
+    /// With TLS on its connections.
+    #[must_use]
+    pub fn secured(self, security: Option<Security>) -> Server {
+        Server { security, ..self }
+    }
+
+    /// TLS on its connections, if there is any.
+    pub fn security(&self) -> Option<&Security> {
+        self.security.as_ref()
     }
 
     /// Its share of the load beside the others; 0 gets none.
@@ -383,7 +399,7 @@ mod tests {
 
     fn server() -> Arc<Server> {
         let address = Address::Tcp(([127, 0, 0, 1], 1).into());
-        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address }, "s:1", 0, 1))
+        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address, transport: 0 }, "s:1", 0, 1))
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Pump {
             if self.ended {
                 return Poll::Ready(Ok(()));
             }
-            if self.pipe.is_some() || self.wants_pipe(from) {
+            if self.pipe.is_some() || self.wants_pipe(from, to) {
                 if self.pipe.is_none() {
                     self.pipe = worker.pipes.lend();
                     self.splice = self.pipe.is_some();
@@ -258,11 +258,13 @@ impl Pump {
         }
     }
 
-    fn wants_pipe(&self, from: &Conn) -> bool {
+    fn wants_pipe(&self, from: &Conn, to: &Conn) -> bool {
         self.splice
             && self.writer == BodyWriter::Plain
             && !from.has_carry()
             && self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
+            && from.stream().is_plain()
+            && to.stream().is_plain()
     }
 
     fn poll_pipe(&mut self, cx: &mut Context<'_>, worker: &Worker, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {

@@ -6,12 +6,14 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind};
-use http::{Arrival, ReadError};
+use http::{Arrival, Conn, ReadError};
+use net::timer::Timer;
 use wire::h1::Reject;
 
 use super::Session;
 use crate::attempt::Tunnel;
 use crate::exchange::{self, After, Exchange};
+use crate::worker::Worker;
 use crate::{finish, relay, reply};
 
 /// Serves a connection until it ends. A connection that waits for a request holds no buffer and no exchange.
@@ -36,7 +38,7 @@ pub(crate) async fn serve(mut session: Session) {
         match after {
             After::KeepAlive => waiting = Waiting { since: now, fresh: false, begun: false },
             After::Linger => return Box::pin(linger(&mut session)).await,
-            After::Close | After::Tunnel(_) => return,
+            After::Close | After::Tunnel(_) => return farewell(&session.client, &session.timer, &session.worker).await,
         }
     }
 }
@@ -135,10 +137,14 @@ fn fault_of(reject: Reject) -> Fault {
 
 /// Serves a tunnel to its end. It may live for days: it holds its counters, and nothing of the snapshot.
 async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) {
-    let Session { worker, mut client, timer, counted: _counted, listener, .. } = session;
-    drop(listener);
+    let Session { worker, mut client, timer, counted: _counted, listener, tls, .. } = session;
+    drop((listener, tls));
     let Tunnel { mut upstream, idle, account } = switched;
     let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, idle).await;
+    if ended.fault.is_none() {
+        farewell(&client, &timer, &worker).await;
+        farewell(&upstream.conn, &timer, &worker).await;
+    }
     exchange.notes.bytes_in = ended.bytes_in;
     exchange.notes.bytes_out = ended.bytes_out;
     exchange.notes.fault = ended.fault;
@@ -147,9 +153,25 @@ async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel)
     finish::record(&worker, &mut exchange, &account.borrowed());
 }
 
+/// Closes as TLS wants it: an end that is not said would look like a cut (RFC 8446 section 6.1). Plain connections have nothing to
+/// say.
+async fn farewell(conn: &Conn, timer: &Timer, worker: &Worker) {
+    if conn.stream().is_plain() {
+        return;
+    }
+    timer.arm(Instant::now(), PATIENCE);
+    poll_fn(|cx| match conn.stream().poll_farewell(cx) {
+        Poll::Pending if !worker.is_cut() => timer.poll_expired(cx),
+        _ => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// How long a client may take to let us close.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
 async fn linger(session: &mut Session) {
-    const PATIENCE: Duration = Duration::from_secs(2);
     const MOST: usize = 1024 * 1024;
     session.client.stream().shutdown_write();
     session.timer.arm(Instant::now(), PATIENCE);

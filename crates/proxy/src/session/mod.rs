@@ -2,15 +2,19 @@
 
 mod http;
 
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
 
 use net::Stream;
 use net::timer::Timer;
+use net::tls::Agreed;
 use observe::stats::ConnectionStats;
 
-use crate::snapshot::{Listener, ListenerId};
+use crate::snapshot::{Listener, ListenerId, Tls};
 use crate::worker::Worker;
 
 /// Where a connection came from.
@@ -34,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) timer: Timer,
     /// Absent if the client is nobody.
     pub(crate) counted: Option<Counted>,
+    /// What TLS has agreed on, if there is any.
+    pub(crate) tls: Option<Rc<Agreed>>,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -48,15 +54,64 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let session = Session {
-        client: ::http::Conn::new(stream),
+    let arrived = Arrived {
         origin,
         listener: Arc::clone(listener),
         timer: worker.timers.timer(),
-        counted: Some(Counted::of(worker, &listener.connections)),
+        counted: Counted::of(worker, &listener.connections),
         worker: Rc::clone(worker),
     };
-    tokio::task::spawn_local(http::serve(session));
+    match &listener.tls {
+        None => tokio::task::spawn_local(http::serve(arrived.session(stream, None))),
+        Some(tls) => tokio::task::spawn_local(secure(arrived, tls.clone(), stream)),
+    };
+}
+
+/// A connection that is no session yet.
+struct Arrived {
+    worker: Rc<Worker>,
+    origin: Origin,
+    listener: Arc<Listener>,
+    timer: Timer,
+    counted: Counted,
+}
+
+/// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
+/// alert, and counted; nothing of a request is known that could be recorded.
+async fn secure(arrived: Arrived, tls: Tls, stream: Stream) {
+    let connections = Arc::clone(&arrived.counted.connections);
+    let counters = connections.shard(arrived.worker.id);
+    let outcome = match tls.begin() {
+        None => None,
+        Some(_place) => {
+            arrived.timer.arm(Instant::now(), tls.patience);
+            // Boxed: what a handshake needs should not stay with the connection.
+            let mut handshake = Box::pin(tls.terminator.accept(stream));
+            poll_fn(|cx| {
+                if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+                    return Poll::Ready(done.ok());
+                }
+                if arrived.worker.is_cut() {
+                    return Poll::Ready(None);
+                }
+                arrived.timer.poll_expired(cx).map(|()| None)
+            })
+            .await
+        }
+    };
+    let Some(stream) = outcome else { return counters.handshake_failed() };
+    counters.handshake_done();
+    drop((tls, connections));
+    let agreed = stream.agreed().map(Rc::new);
+    Box::pin(http::serve(arrived.session(stream, agreed))).await;
+}
+
+impl Arrived {
+    fn session(self, stream: Stream, tls: Option<Rc<Agreed>>) -> Session {
+        let Arrived { worker, origin, listener, timer, counted } = self;
+        let client = ::http::Conn::new(stream);
+        Session { worker, client, origin, listener, timer, counted: Some(counted), tls }
+    }
 }
 
 impl Session {
@@ -68,6 +123,7 @@ impl Session {
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,
+            tls: None,
             worker: Rc::clone(worker),
         }
     }

@@ -20,10 +20,13 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Packages that only these crates may use.
-const KEPT_TO: [(&str, &[&str]); 9] = [
+const KEPT_TO: [(&str, &[&str]); 12] = [
     ("tokio", &["net", "proxy", "control"]),
     ("socket2", &["net"]),
     ("hickory-resolver", &["net"]),
+    ("rustls", &["net", "testkit"]),
+    ("webpki", &["net"]),
+    ("rcgen", &["testkit"]),
     ("rustix", &["net", "observe", "control", "testkit"]),
     ("httparse", &["wire"]),
     ("saphyr-parser", &["config"]),

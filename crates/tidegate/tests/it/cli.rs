@@ -98,12 +98,11 @@ fn the_schema_has_every_key_that_works_and_no_other() {
     }
     for planned in [
         "accept_proxy",
+        "acme",
         "api_key",
         "basic_auth",
         "cache",
         "caches",
-        "certificates",
-        "client_cert",
         "coalesce",
         "egress",
         "forward",
@@ -118,7 +117,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "sni",
         "socks5",
         "stores",
-        "tls_handshake",
         "udp",
         "url",
         "user",

@@ -14,6 +14,7 @@ mod mirror;
 mod policies;
 mod pools;
 mod process;
+mod tls;
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -27,7 +28,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 10] = [
+const AREAS: [&[Case]; 11] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -38,6 +39,7 @@ const AREAS: [&[Case]; 10] = [
     policies::CASES,
     mirror::CASES,
     pools::CASES,
+    tls::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.
@@ -102,6 +104,11 @@ fn policies() {
 #[test]
 fn pools() {
     show(pools::CASES);
+}
+
+#[test]
+fn tls() {
+    show(tls::CASES);
 }
 
 fn show(cases: &'static [Case]) {

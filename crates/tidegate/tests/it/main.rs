@@ -25,4 +25,5 @@ mod responses;
 mod routes;
 mod sticky;
 mod tiers;
+mod tls;
 mod warm;

@@ -1,0 +1,87 @@
+//! The keys of certificates and TLS, towards clients and towards servers.
+
+use super::{Key, Section, Type, live};
+
+pub(super) static CERTIFICATE: Section = Section::new(
+    "certificate",
+    "A certificate chain with its key, in PEM files. Both are watched: when they change, new connections get the new one.",
+    &[
+        Key::new(
+            "cert",
+            Type::Text("file"),
+            "The chain, the server's own certificate first. Relative to the file that names it.",
+        )
+        .required(),
+        Key::new("key", Type::Text("file"), "The private key (PKCS#8, PKCS#1 or SEC1). Relative to the file that names it.")
+            .required(),
+        Key::new(
+            "default",
+            Type::Bool,
+            "Whether clients that name no host, or one that no certificate is for, are shown this one. Without a default it is the \
+             first of the listener's list.",
+        )
+        .default("false"),
+        Key::planned("acme"),
+        Key::planned("ocsp"),
+    ],
+);
+
+const MIN_VERSION: Key = Key::new(
+    "min_version",
+    Type::Word(&[live("tls1.2"), live("tls1.3")]),
+    "The oldest version that is spoken. Under 1.2 only suites with forward secrecy and AEAD are.",
+);
+
+pub(super) static LISTENER_TLS: Section = Section::new(
+    "listener tls",
+    "TLS towards clients. A list stands for `certificates`.",
+    &[
+        Key::new(
+            "certificates",
+            Type::List(&Type::Text("certificate")),
+            "Names under `certificates`. A client is shown one for the host that it names (SNI): of that very name, else of its \
+             wildcard, else the default; a name can have one for each kind of key.",
+        )
+        .required(),
+        MIN_VERSION.default("tls1.2"),
+        Key::new("client_cert", Type::Section(&CLIENT_CERT), "What is asked of clients. Absent means nothing."),
+        Key::planned("ciphers"),
+    ],
+)
+.short("certificates");
+
+static CLIENT_CERT: Section = Section::new(
+    "client certificate",
+    "Whether clients show a certificate.",
+    &[
+        Key::new("ca", Type::Text("file"), "The authorities that sign clients' certificates, in PEM.").required(),
+        Key::new(
+            "mode",
+            Type::Word(&[live("optional"), live("required"), live("off")]),
+            "`optional`: a client may show none, but a bad one fails. `required`: it must show one.",
+        )
+        .default("required"),
+    ],
+)
+.short("ca");
+
+pub(super) static POOL_TLS: Section = Section::new(
+    "pool tls",
+    "TLS towards servers. A connection whose certificate is not for the name, or not signed by whom we believe, is not used.",
+    &[
+        Key::new(
+            "server_name",
+            Type::Text("name or IP address"),
+            "The name that the certificate must be for, sent as SNI. Absent means the server's own address as written.",
+        ),
+        Key::new(
+            "ca",
+            Type::Text("file"),
+            "The authorities that are believed, in PEM. Absent means the system's. Relative to the file that names it.",
+        ),
+        Key::new("verify", Type::Bool, "`false` believes anybody: secret, but nobody knows with whom.").default("true"),
+        Key::new("certificate", Type::Text("certificate"), "What servers that ask for a certificate are shown."),
+        MIN_VERSION.default("tls1.2"),
+        Key::planned("alpn"),
+    ],
+);

@@ -1,0 +1,101 @@
+//! Certificates, and TLS on both sides. Files are named here and read by whoever runs them.
+
+use std::time::Duration;
+
+use super::Lower;
+use crate::diagnostics::did_you_mean;
+use crate::shape::{Map, Value};
+use crate::spec::{
+    Certificate, CertificateId, ClientCert, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Server, ServerAddress,
+};
+
+impl<'a> Lower<'a, '_> {
+    /// The certificates with names.
+    pub(super) fn certificates(&mut self) -> Vec<Certificate> {
+        let items = self.top.named("certificates");
+        let certificate = |item: &crate::shape::Item| {
+            let map = item.value.map()?;
+            Some(Certificate {
+                name: item.key.clone(),
+                cert: self.file(map.get("cert")?)?,
+                key: self.file(map.get("key")?)?,
+                default: map.boolean("default")?,
+            })
+        };
+        items.iter().filter_map(certificate).collect()
+    }
+
+    /// TLS of a listener.
+    pub(super) fn listener_tls(&mut self, map: &'a Map, handshake_timeout: Option<Duration>) -> Option<ListenerTls> {
+        let tls = map.map("tls")?;
+        let certificates = tls.list("certificates").iter().filter_map(|name| self.certificate(name)).collect();
+        let client_cert = tls.map("client_cert").and_then(|map| {
+            let ca = self.file(map.get("ca")?)?;
+            match map.fixed("mode")? {
+                "off" => None,
+                mode => Some(ClientCert { ca, required: mode == "required" }),
+            }
+        });
+        Some(ListenerTls {
+            certificates,
+            min_version: min_version(tls)?,
+            client_cert,
+            handshake_timeout: handshake_timeout?,
+            handshakes: map.map("limits")?.small("handshakes")?,
+        })
+    }
+
+    /// TLS of a pool.
+    pub(super) fn pool_tls(&mut self, map: &Map) -> Option<PoolTls> {
+        let tls = map.map("tls")?;
+        let server_name = tls.get("server_name").and_then(|value| {
+            let text = value.fixed()?;
+            let is_name = text.parse::<std::net::IpAddr>().is_ok() || super::name::host(text).is_ok();
+            if !is_name {
+                self.note(value, format!("`server_name` of {}: `{text}` is neither a name nor an address", tls.label));
+            }
+            is_name.then(|| text.to_ascii_lowercase())
+        });
+        let verify = tls.boolean("verify")?;
+        if let Some(ca) = tls.get("ca").filter(|_| !verify) {
+            self.note(ca, format!("{} has a `ca` and does not `verify`, keep one of them", tls.label));
+        }
+        Some(PoolTls {
+            server_name,
+            ca: tls.get("ca").and_then(|value| self.file(value)),
+            verify,
+            certificate: tls.get("certificate").and_then(|name| self.certificate(name)),
+            min_version: min_version(tls)?,
+        })
+    }
+
+    /// A socket file has no name that a certificate could be for.
+    pub(super) fn demand_a_name(&mut self, map: &Map, pool: &Pool, servers: &[Server]) {
+        let nameless = servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_)));
+        if nameless && pool.tls.as_ref().is_some_and(|tls| tls.server_name.is_none()) {
+            let why =
+                format!("{} has servers on Unix sockets, say whose certificate they have: `server_name`", map.label);
+            self.mistakes.note(&map.span, why);
+        }
+    }
+
+    fn certificate(&mut self, name: &Value) -> Option<CertificateId> {
+        let text = name.fixed()?;
+        let all = self.top.named("certificates");
+        let found = all.iter().position(|item| item.key == text).map(CertificateId);
+        if found.is_none() {
+            let hint = did_you_mean(text, all.iter().map(|item| item.key.as_str()));
+            self.note(name, format!("there is no certificate `{text}`{hint}"));
+        }
+        found
+    }
+
+    fn file(&mut self, value: &Value) -> Option<NamedFile> {
+        let path = self.sources.dir_of(&value.span.file).join(value.fixed()?);
+        Some(NamedFile { path, span: value.span.clone() })
+    }
+}
+
+fn min_version(tls: &Map) -> Option<MinVersion> {
+    Some(if tls.fixed("min_version")? == "tls1.3" { MinVersion::Tls13 } else { MinVersion::Tls12 })
+}

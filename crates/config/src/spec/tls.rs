@@ -1,0 +1,80 @@
+//! Certificates, and TLS on both sides.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::span::Span;
+
+/// A file, and where it was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Where it was written, for a file that is not there or not what it should be.
+    pub span: Span,
+}
+
+/// A certificate chain with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its key under `certificates`.
+    pub name: String,
+    /// The chain.
+    pub cert: NamedFile,
+    /// The private key.
+    pub key: NamedFile,
+    /// Whether it is for clients whose name is nobody's.
+    pub default: bool,
+}
+
+/// A certificate by its place in [`Spec::certificates`](crate::spec::Spec::certificates).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CertificateId(pub usize);
+
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// What clients are shown: at least one.
+    pub certificates: Vec<CertificateId>,
+    /// The oldest version.
+    pub min_version: MinVersion,
+    /// What is asked of clients.
+    pub client_cert: Option<ClientCert>,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// How many may be under way in the process.
+    pub handshakes: u32,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCert {
+    /// Who signs them.
+    pub ca: NamedFile,
+    /// Whether a client without one is refused.
+    pub required: bool,
+}
+
+/// TLS towards servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolTls {
+    /// The name that certificates must be for; the server's own if absent.
+    pub server_name: Option<String>,
+    /// Who is believed; the system's authorities if absent.
+    pub ca: Option<NamedFile>,
+    /// Whether anything is demanded of certificates.
+    pub verify: bool,
+    /// What servers are shown.
+    pub certificate: Option<CertificateId>,
+    /// The oldest version.
+    pub min_version: MinVersion,
+}

@@ -1,0 +1,186 @@
+//! Certificates and authorities: from files to what listeners show and pools believe.
+//!
+//! Everything is read before anything is put in force, so that a file that is missing or not what it should be is a mistake with
+//! its place, and what was in force stays.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use config::Mistake;
+use config::spec::{CertificateId, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Spec};
+use net::tls::{BadIdentity, ClientCert, Identity, Oldest, Originator, Terminator, Tickets, Trust};
+
+/// What listeners show and pools believe, by their names.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    /// Of listeners with TLS.
+    pub listeners: HashMap<String, Terminator>,
+    /// Of pools with TLS.
+    pub pools: HashMap<String, Way>,
+}
+
+/// TLS on the way to the servers of a pool.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Whom we believe, and what we show.
+    pub originator: Originator,
+    /// The name of all servers; their own if absent.
+    pub server_name: Option<String>,
+    /// A number for all of this, never 0: connections made in another way are not used again.
+    pub transport: u64,
+}
+
+/// Where systems keep the authorities that they believe.
+const SYSTEM: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Reads everything that a configuration names.
+///
+/// # Errors
+/// Every file that is missing or not what it should be.
+pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mistake>> {
+    let mut reading = Reading { mistakes: Vec::new(), identities: Vec::new() };
+    reading.identities = spec.certificates.iter().map(|one| reading.identity(&one.cert, &one.key)).collect();
+    let mut keyring = Keyring::default();
+    for listener in &spec.listeners {
+        if let Some(tls) = &listener.tls
+            && let Some(terminator) = reading.terminator(spec, tls, tickets)
+        {
+            keyring.listeners.insert(listener.name.clone(), terminator);
+        }
+    }
+    for pool in &spec.pools {
+        if let Some(tls) = &pool.tls
+            && let Some(way) = reading.way(pool, tls)
+        {
+            keyring.pools.insert(pool.name.clone(), way);
+        }
+    }
+    if reading.mistakes.is_empty() { Ok(keyring) } else { Err(reading.mistakes) }
+}
+
+/// The files that [`read`] reads: a change of any is a change of the configuration.
+pub fn files(spec: &Spec) -> Vec<PathBuf> {
+    let own = spec.certificates.iter().flat_map(|one| [&one.cert, &one.key]);
+    let clients = spec.listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.client_cert.as_ref()?.ca));
+    let servers = spec.pools.iter().filter_map(|pool| pool.tls.as_ref()?.ca.as_ref());
+    own.chain(clients).chain(servers).map(|file| file.path.clone()).collect()
+}
+
+struct Reading {
+    mistakes: Vec<Mistake>,
+    /// By [`CertificateId`]; absent where it was reported.
+    identities: Vec<Option<Identity>>,
+}
+
+impl Reading {
+    fn identity(&mut self, cert: &NamedFile, key: &NamedFile) -> Option<Identity> {
+        let (chain, secret) = (self.content(cert), self.content(key));
+        match Identity::from_pem(&chain?, &secret?) {
+            Ok(identity) => Some(identity),
+            Err(bad) => {
+                let file = if matches!(bad, BadIdentity::Certificate(_)) { cert } else { key };
+                self.note(file, &format!("{bad}: {}", file.path.display()));
+                None
+            }
+        }
+    }
+
+    fn terminator(&mut self, spec: &Spec, tls: &ListenerTls, tickets: Option<&Tickets>) -> Option<Terminator> {
+        let shown: Vec<(Identity, bool)> = tls
+            .certificates
+            .iter()
+            .filter_map(|id| Some((self.named(*id)?, spec.certificates[id.0].default)))
+            .collect();
+        let asked = match &tls.client_cert {
+            None => ClientCert::Off,
+            Some(asked) => ClientCert::By(self.content(&asked.ca)?, asked.required),
+        };
+        match Terminator::new(&shown, oldest(tls.min_version), &asked, &[b"http/1.1"], tickets) {
+            Ok(terminator) => Some(terminator),
+            Err(why) => {
+                let ca = tls.client_cert.as_ref().map(|asked| &asked.ca)?;
+                self.note(ca, &format!("no usable authorities: {why}: {}", ca.path.display()));
+                None
+            }
+        }
+    }
+
+    fn way(&mut self, pool: &Pool, tls: &PoolTls) -> Option<Way> {
+        let trust = match (&tls.ca, tls.verify) {
+            (_, false) => Trust::Anybody,
+            (Some(ca), true) => Trust::Authorities(self.content(ca)?),
+            (None, true) => match SYSTEM.iter().find_map(|path| std::fs::read(path).ok()) {
+                Some(pem) => Trust::Authorities(pem),
+                None => {
+                    let message = "this system has no list of authorities, name a `ca`".to_owned();
+                    self.mistakes.push(Mistake { message, span: pool.span.clone() });
+                    return None;
+                }
+            },
+        };
+        let identity = match tls.certificate {
+            None => None,
+            Some(id) => Some(self.named(id)?),
+        };
+        let mut number = DefaultHasher::new();
+        (&tls.server_name, tls.verify, tls.min_version == MinVersion::Tls13).hash(&mut number);
+        if let Trust::Authorities(pem) = &trust {
+            pem.hash(&mut number);
+        }
+        identity.as_ref().map(Identity::chain).hash(&mut number);
+        match Originator::new(&trust, identity.as_ref(), oldest(tls.min_version), &[b"http/1.1"]) {
+            Ok(originator) => {
+                Some(Way { originator, server_name: tls.server_name.clone(), transport: number.finish() | 1 })
+            }
+            Err(why) => {
+                let (span, path) = match &tls.ca {
+                    Some(ca) => (ca.span.clone(), format!(": {}", ca.path.display())),
+                    None => (pool.span.clone(), String::new()),
+                };
+                self.mistakes.push(Mistake { message: format!("no usable authorities: {why}{path}"), span });
+                None
+            }
+        }
+    }
+
+    fn named(&self, id: CertificateId) -> Option<Identity> {
+        self.identities.get(id.0).cloned().flatten()
+    }
+
+    fn content(&mut self, file: &NamedFile) -> Option<Vec<u8>> {
+        match std::fs::read(&file.path) {
+            Ok(content) => Some(content),
+            Err(error) => {
+                self.note(file, &cannot(&error, &file.path));
+                None
+            }
+        }
+    }
+
+    fn note(&mut self, file: &NamedFile, why: &str) {
+        self.mistakes.push(Mistake { message: why.to_owned(), span: file.span.clone() });
+    }
+}
+
+fn cannot(error: &io::Error, path: &Path) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "it may not be read by this user".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("cannot read the file: {why}: {}", path.display())
+}
+
+fn oldest(version: MinVersion) -> Oldest {
+    match version {
+        MinVersion::Tls12 => Oldest::Tls12,
+        MinVersion::Tls13 => Oldest::Tls13,
+    }
+}

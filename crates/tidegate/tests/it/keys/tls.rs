@@ -1,0 +1,29 @@
+//! The keys of certificates and TLS. Each case is also a test of its own, with its friends.
+
+use super::Case;
+use crate::tls::{clients, files, handshakes, servers};
+
+pub(super) const CASES: &[Case] = &[
+    (
+        &["certificates", "certificates.*.cert", "certificates.*.key"],
+        files::mistakes_in_files_refuse_the_start_with_their_places,
+    ),
+    (&["certificates.*.default"], clients::the_first_certificate_is_the_default_of_those_that_have_none),
+    (
+        &["listeners.*.tls", "listeners.*.tls.certificates"],
+        clients::a_name_is_shown_its_own_certificate_else_the_wildcards_else_the_default,
+    ),
+    (&["listeners.*.tls.min_version"], clients::both_versions_are_spoken_unless_the_oldest_is_said),
+    (
+        &["listeners.*.tls.client_cert", "listeners.*.tls.client_cert.ca", "listeners.*.tls.client_cert.mode"],
+        clients::client_certificates_are_optional_or_required_and_bad_ones_always_fail,
+    ),
+    (&["listeners.*.timeouts.tls_handshake"], handshakes::a_handshake_that_takes_too_long_is_broken_off),
+    (&["listeners.*.limits.handshakes"], handshakes::handshakes_beyond_their_number_are_refused),
+    (
+        &["pools.*.tls", "pools.*.tls.server_name", "pools.*.tls.ca", "pools.*.tls.verify"],
+        servers::a_server_must_be_who_it_should_be,
+    ),
+    (&["pools.*.tls.certificate"], servers::a_server_may_ask_who_we_are),
+    (&["pools.*.tls.min_version"], servers::the_oldest_version_holds_for_servers_too),
+];

@@ -1,0 +1,149 @@
+//! What clients are shown, and what both agree on.
+
+use testkit::tls::Wishes;
+use testkit::{Authority, Client, ClientTls};
+
+use super::{ALONE, Desk, page, refusal, was_shown};
+
+#[test]
+pub(crate) fn a_name_is_shown_its_own_certificate_else_the_wildcards_else_the_default() {
+    let desk = Desk::new();
+    let wildcard = desk.issue("wild", &["*.example.com"]);
+    let exact = desk.issue("exact", &["shop.example.com", "192.0.2.9"]);
+    let fallback = desk.issue("fallback", &["fallback.test", "127.0.0.1"]);
+    let text = "
+certificates:
+  wild: { cert: '@DIR/wild.pem', key: '@DIR/wild.key' }
+  exact: { cert: '@DIR/exact.pem', key: '@DIR/exact.key' }
+  fallback: { cert: '@DIR/fallback.pem', key: '@DIR/fallback.key', default: true }
+listeners: { web: { bind: 127.0.0.1:0, tls: { certificates: [wild, exact, fallback] }, respond: 200 } }
+";
+    let tidegate = desk.start(text, &[]);
+    let address = tidegate.address("web");
+    let shown = |name: &str| Client::secured(&address, &ClientTls::new(&desk.authority, name));
+    assert!(was_shown(&shown("shop.example.com"), &exact));
+    assert!(was_shown(&shown("SHOP.example.com"), &exact));
+    assert!(was_shown(&shown("blog.example.com"), &wildcard));
+    // A client that asks for an address names nobody.
+    assert!(was_shown(&shown("127.0.0.1"), &fallback));
+    // A wildcard stands for one label, and never for none.
+    for name in ["a.b.example.com", "example.com", "nobody.test"] {
+        let why = refusal(&address, &ClientTls::new(&desk.authority, name));
+        assert!(why.contains("fallback.test"), "{name}: {why}");
+    }
+}
+
+/// Without a default it is the first of the list.
+#[test]
+pub(crate) fn the_first_certificate_is_the_default_of_those_that_have_none() {
+    let desk = Desk::new();
+    let first = desk.issue("first", &["127.0.0.1", "first.test"]);
+    let second = desk.issue("second", &["127.0.0.1", "second.test"]);
+    let text = "
+certificates:
+  first: { cert: '@DIR/first.pem', key: '@DIR/first.key' }
+  second: { cert: '@DIR/second.pem', key: '@DIR/second.key', default: @DEFAULT }
+listeners: { web: { bind: 127.0.0.1:0, tls: [first, second], respond: 200 } }
+";
+    for (default, wanted) in [("false", &first), ("true", &second)] {
+        let tidegate = desk.start(&text.replace("@DEFAULT", default), &[]);
+        let client = Client::secured(&tidegate.address("web"), &ClientTls::new(&desk.authority, "127.0.0.1"));
+        assert!(was_shown(&client, wanted), "{default}");
+    }
+}
+
+#[test]
+fn a_name_may_have_a_certificate_for_each_kind_of_key() {
+    let desk = Desk::new();
+    let ecdsa = desk.issue("ecdsa", &["example.com"]);
+    let rsa = desk.authority.issue_rsa(&["example.com"]);
+    rsa.write(&desk.folder, "rsa");
+    let text = "
+certificates:
+  rsa: { cert: '@DIR/rsa.pem', key: '@DIR/rsa.key' }
+  ecdsa: { cert: '@DIR/ecdsa.pem', key: '@DIR/ecdsa.key' }
+listeners: { web: { bind: 127.0.0.1:0, tls: [ecdsa, rsa], respond: 200 } }
+";
+    let tidegate = desk.start(text, &[]);
+    for (kind, wanted) in [(Some("RSA"), &rsa), (Some("ECDSA"), &ecdsa), (None, &ecdsa)] {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            // The authority signs by ECDSA: whoever must read its signature needs that, too.
+            let wishes = Wishes { signatures: kind, version: Some(version), ..Wishes::default() };
+            let tls = ClientTls::with(&desk.authority, "example.com", &wishes);
+            let client = Client::secured(&tidegate.address("web"), &tls);
+            assert!(was_shown(&client, wanted), "{kind:?} {version:?}");
+        }
+    }
+}
+
+#[test]
+pub(crate) fn both_versions_are_spoken_unless_the_oldest_is_said() {
+    let desk = Desk::new();
+    let old = ClientTls::with(
+        &desk.authority,
+        "example.com",
+        &Wishes { version: Some(&rustls::version::TLS12), ..Wishes::default() },
+    );
+    let tidegate = desk.start(ALONE, &[]);
+    for (tls, path, version) in [(&old, "/old", "TLSv1.2"), (&desk.tls(), "/new", "TLSv1.3")] {
+        let mut client = Client::secured(&tidegate.address("web"), tls);
+        assert_eq!(client.ask(page(path)).text(), "here");
+        assert_eq!(format!("{:?}", client.agreed().version).replace(['"', '_'], "."), format!(".{version}."));
+        let line = tidegate.log_of(path);
+        assert_eq!((line["tls"].as_str(), line["sni"].as_str()), (Some(version), Some("example.com")));
+    }
+    let text = ALONE.replace("tls: main", "tls: { certificates: main, min_version: tls1.3 }");
+    let tidegate = desk.start(&text, &[]);
+    let why = refusal(&tidegate.address("web"), &old);
+    assert!(why.contains("ProtocolVersion"), "{why}");
+    assert_eq!(desk.client(&tidegate).ask(page("/")).status, 200);
+}
+
+#[test]
+fn the_key_exchange_withstands_quantum_computers_where_the_client_can() {
+    let desk = Desk::new();
+    let tidegate = desk.start(ALONE, &[]);
+    assert_eq!(desk.client(&tidegate).agreed().exchange, "X25519MLKEM768");
+    let wishes = Wishes { exchange: Some(rustls::crypto::aws_lc_rs::kx_group::X25519), ..Wishes::default() };
+    let tls = ClientTls::with(&desk.authority, "example.com", &wishes);
+    assert_eq!(Client::secured(&tidegate.address("web"), &tls).agreed().exchange, "X25519");
+}
+
+#[test]
+pub(crate) fn client_certificates_are_optional_or_required_and_bad_ones_always_fail() {
+    let desk = Desk::new();
+    let people = Authority::new();
+    desk.folder.write("people.pem", people.pem());
+    let (ours, strange) = (people.issue(&["ada.test"]), Authority::new().issue(&["eve.test"]));
+    let showing = |issued, version| {
+        let wishes = Wishes { shows: Some(issued), version: Some(version), ..Wishes::default() };
+        ClientTls::with(&desk.authority, "example.com", &wishes)
+    };
+    for mode in ["optional", "required", "off"] {
+        let asked = format!("tls: {{ certificates: main, client_cert: {{ ca: '@DIR/people.pem', mode: {mode} }} }}");
+        let tidegate = desk.start(&ALONE.replace("tls: main", &asked), &[]);
+        let address = tidegate.address("web");
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let ask = |tls| Client::secured(&address, &tls).ask(page("/")).status;
+            assert_eq!(ask(showing(&ours, version)), 200, "{mode} {version:?}");
+            if mode == "off" {
+                assert_eq!(ask(showing(&strange, version)), 200, "{version:?}");
+            } else {
+                let why = refusal(&address, &showing(&strange, version));
+                assert!(why.contains("fatal alert"), "{mode} {version:?}: {why}");
+            }
+            let wishes = Wishes { version: Some(version), ..Wishes::default() };
+            let nobody = ClientTls::with(&desk.authority, "example.com", &wishes);
+            if mode == "required" {
+                let why = refusal(&address, &nobody);
+                assert!(why.contains("fatal alert"), "{version:?}: {why}");
+            } else {
+                assert_eq!(ask(nobody), 200, "{mode} {version:?}");
+            }
+        }
+    }
+    // `ca` alone means that one is required.
+    let asked = "tls: { certificates: main, client_cert: '@DIR/people.pem' }";
+    let tidegate = desk.start(&ALONE.replace("tls: main", asked), &[]);
+    assert!(refusal(&tidegate.address("web"), &desk.tls()).contains("fatal alert"));
+}
