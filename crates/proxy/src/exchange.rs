@@ -290,6 +290,8 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 client: x.facts.client,
                 port: session.origin.port,
                 kind: if x.facts.websocket { route::Kind::Websocket } else { route::Kind::Http },
+                sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
+                fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 body,
             };
             listener.table.find(&facts, from)
@@ -403,7 +405,7 @@ impl Facts {
             query: self.query.clone(),
             captures: Captures::default(),
             websocket: false,
-            tls: None,
+            tls: self.tls.clone(),
         }
     }
 
@@ -418,6 +420,7 @@ impl Facts {
             client: self.client,
             peer: self.peer.ip(),
             id: self.id,
+            tls: self.tls.as_deref(),
         }
     }
 }

@@ -71,6 +71,17 @@ impl Default for Authority {
 }
 
 impl Issued {
+    /// SHA-256 of the certificate in DER, in hexadecimal digits.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn fingerprint(&self) -> String {
+        // The hash of a suite: rustls lends no other.
+        let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().expect("a suite");
+        let digest = suite.common.hash_provider.hash(&crate::tls::der(&self.cert));
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Writes both as `NAME.pem` and `NAME.key`.
     pub fn write(&self, folder: &Folder, name: &str) {
         folder.write(&format!("{name}.pem"), &self.cert);

@@ -39,12 +39,20 @@ pub(super) static MATCH: Section = Section::new(
             "`websocket` is an upgrade to it, `http` any other request.",
         ),
         Key::new("port", Type::List(&Type::Integer(1, 65_535)), "The local port on which the request arrived."),
+        Key::new(
+            "sni",
+            VALUES,
+            "The name that the client asked for in its handshake of TLS, written like `host`. Who has asked for none matches nothing.",
+        ),
+        Key::new(
+            "client_cert",
+            Type::Section(&CLIENT_CERT),
+            "The certificate that the client has shown; both tests must hold.",
+        ),
         Key::new("body", Type::Section(&BODY), "The request's body, read only when everything else holds."),
         Key::new("any", Type::List(&Type::Section(&MATCH)), "One of these matches."),
         Key::new("not", Type::Section(&MATCH), "This does not match."),
-        Key::planned("sni"),
         Key::planned("alpn"),
-        Key::planned("client_cert"),
         Key::planned("user"),
         Key::planned("group"),
         Key::planned("url"),
@@ -74,6 +82,19 @@ static VALUE: Section = Section::new(
             "`ignore` makes upper and lower case of ASCII letters the same.",
         ),
         Key::planned("list"),
+    ],
+);
+
+static CLIENT_CERT: Section = Section::new(
+    "client certificate match",
+    "The certificate that the client has shown. One that `tls.client_cert` does not believe has never come so far.",
+    &[
+        Key::new("present", Type::Bool, "Whether it has shown one."),
+        Key::new(
+            "fingerprint",
+            Type::List(&Type::Text("SHA-256")),
+            "SHA-256 of the certificate in DER: 64 hexadecimal digits, colons between pairs or not.",
+        ),
     ],
 );
 

@@ -33,6 +33,8 @@ impl Lower<'_, '_> {
             let word = match selector {
                 Selector::Method => "method",
                 Selector::RequestId => "request_id",
+                Selector::TlsVersion => "tls.version",
+                Selector::TlsCipher => "tls.cipher",
                 _ => continue,
             };
             let message =

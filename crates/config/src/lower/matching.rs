@@ -12,7 +12,9 @@ impl Lower<'_, '_> {
         for item in &map.items {
             let Item { key, value, .. } = item;
             match key.as_str() {
-                "host" => all.extend(self.hosts(value)),
+                "host" => all.extend(self.hosts(value, "host", Predicate::Host)),
+                "sni" => all.extend(self.hosts(value, "sni", Predicate::Sni)),
+                "client_cert" => all.extend(value.map().and_then(|map| self.client_cert(map))),
                 "path" => all.extend(self.paths(value)),
                 "method" => all.extend(self.methods(value)),
                 "header" => all.extend(self.headers_match(value)),
@@ -46,9 +48,9 @@ impl Lower<'_, '_> {
         if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
     }
 
-    fn hosts(&mut self, value: &Value) -> Option<Predicate> {
+    fn hosts(&mut self, value: &Value, key: &str, predicate: fn(HostPattern) -> Predicate) -> Option<Predicate> {
         let mut hosts = Vec::new();
-        for (text, value) in self.texts(value.items(), "host") {
+        for (text, value) in self.texts(value.items(), key) {
             let pattern = match single_exact(&text) {
                 None => Ok(HostPattern::Text(text)),
                 Some(exact) => match name::wildcard(exact) {
@@ -57,11 +59,28 @@ impl Lower<'_, '_> {
                 },
             };
             match pattern {
-                Ok(pattern) => hosts.push(Predicate::Host(pattern)),
+                Ok(pattern) => hosts.push(predicate(pattern)),
                 Err(why) => self.note(&value, why),
             }
         }
         one_of(hosts)
+    }
+
+    fn client_cert(&mut self, map: &Map) -> Option<Predicate> {
+        let mut all: Vec<_> = map.boolean("present").map(Predicate::ClientCert).into_iter().collect();
+        let mut fingerprints = Vec::new();
+        for value in map.list("fingerprint") {
+            let Some(text) = value.fixed() else { continue };
+            match fingerprint(text) {
+                Some(bytes) => fingerprints.push(Predicate::Fingerprint(bytes)),
+                None => self.note(value, format!("`{text}` is no SHA-256, it has 64 hexadecimal digits")),
+            }
+        }
+        all.extend(one_of(fingerprints));
+        if map.items.is_empty() {
+            self.mistakes.note(&map.span, format!("{} is empty, say `present` or `fingerprint`", map.label));
+        }
+        if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
     }
 
     fn paths(&mut self, value: &Value) -> Option<Predicate> {
@@ -161,6 +180,17 @@ pub(super) fn captures(predicate: &Predicate) -> Needs {
         }
         _ => Needs::default(),
     }
+}
+
+/// Pairs of hexadecimal digits, colons between them or not.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: String = text.split(':').collect();
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> =
+        (0..32).map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()).collect();
+    bytes?.try_into().ok()
 }
 
 /// The only test, if it is one for equality that minds the case.

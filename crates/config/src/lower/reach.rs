@@ -58,6 +58,11 @@ fn covers_single(earlier: &Predicate, later: &Predicate) -> bool {
             Predicate::Host(HostPattern::Wildcard(apex)),
             Predicate::Host(HostPattern::Exact(host) | HostPattern::Wildcard(host)),
         ) => host.strip_suffix(apex.as_str()).is_some_and(|rest| rest.ends_with('.')),
+        (
+            Predicate::Sni(HostPattern::Wildcard(apex)),
+            Predicate::Sni(HostPattern::Exact(host) | HostPattern::Wildcard(host)),
+        ) => host.strip_suffix(apex.as_str()).is_some_and(|rest| rest.ends_with('.')),
+        (Predicate::ClientCert(true), Predicate::Fingerprint(_)) => true,
         (Predicate::Client(wide), Predicate::Client(narrow)) => wide.contains(narrow),
         _ => false,
     }

@@ -131,9 +131,13 @@ fn selector(name: &str) -> Result<Selector, String> {
         "uri" => return Ok(Selector::Uri),
         "method" => return Ok(Selector::Method),
         "request_id" => return Ok(Selector::RequestId),
+        "sni" | "tls.sni" => return Ok(Selector::Sni),
+        "tls.version" => return Ok(Selector::TlsVersion),
+        "tls.cipher" => return Ok(Selector::TlsCipher),
+        "tls.client_fingerprint" => return Ok(Selector::ClientFingerprint),
         _ => {}
     }
-    let planned = ["user", "group", "sni"].contains(&name) || name.starts_with("claim.") || name.starts_with("tls.");
+    let planned = ["user", "group"].contains(&name) || name.starts_with("claim.");
     if planned {
         return Err(format!("`${{{name}}}` is planned and does not work yet in this version, remove it"));
     }
@@ -150,6 +154,10 @@ fn selector(name: &str) -> Result<Selector, String> {
                 "uri",
                 "method",
                 "request_id",
+                "sni",
+                "tls.version",
+                "tls.cipher",
+                "tls.client_fingerprint",
                 "header.NAME",
                 "cookie.NAME",
                 "query.NAME",

@@ -44,6 +44,12 @@ pub enum Predicate {
     Kind(Kind),
     /// The local port on which the request arrived.
     Port(u16),
+    /// The name that the client asked for in its handshake.
+    Sni(HostPattern),
+    /// Whether the client has shown a certificate.
+    ClientCert(bool),
+    /// The certificate that the client has shown has this SHA-256.
+    Fingerprint([u8; 32]),
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
 }

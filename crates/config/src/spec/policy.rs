@@ -112,6 +112,14 @@ pub enum Selector {
     Method,
     /// The id of this request in the log.
     RequestId,
+    /// The name that the client asked for in its handshake of TLS.
+    Sni,
+    /// `TLSv1.2` or `TLSv1.3`.
+    TlsVersion,
+    /// The cipher suite's registered name.
+    TlsCipher,
+    /// SHA-256 of the certificate that the client has shown, in hexadecimal digits.
+    ClientFingerprint,
     /// The first field of that name, in lower case.
     Header(String),
     /// The first cookie of that name.

@@ -29,6 +29,9 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Kind(spec::Kind::Http) => Condition::Kind(vec![Kind::Http]),
         Predicate::Kind(spec::Kind::Websocket) => Condition::Kind(vec![Kind::Websocket]),
         Predicate::Port(port) => Condition::Port(vec![*port]),
+        Predicate::Sni(pattern) => Condition::Sni(vec![host(pattern)]),
+        Predicate::ClientCert(present) => Condition::ClientCert(*present),
+        Predicate::Fingerprint(wanted) => Condition::Fingerprint(vec![*wanted]),
         Predicate::Body(test) => Condition::Body(body(test)),
     }
 }
@@ -49,6 +52,8 @@ fn alike(any: &[Predicate]) -> Option<Condition> {
             (Some(Condition::Client(all)), Condition::Client(more)) => all.extend(more),
             (Some(Condition::Kind(all)), Condition::Kind(more)) => all.extend(more),
             (Some(Condition::Port(all)), Condition::Port(more)) => all.extend(more),
+            (Some(Condition::Sni(all)), Condition::Sni(more)) => all.extend(more),
+            (Some(Condition::Fingerprint(all)), Condition::Fingerprint(more)) => all.extend(more),
             (Some(Condition::Header { name, values }), Condition::Header { name: other, values: more })
             | (Some(Condition::Cookie { name, values }), Condition::Cookie { name: other, values: more })
             | (Some(Condition::Query { name, values }), Condition::Query { name: other, values: more })

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use rustix::io::retry_on_intr;
 use rustls::Connection;
+use sha2::{Digest as _, Sha256};
 use tokio::io::Interest;
 
 use crate::stream::{Detached, Peek, Stream};
@@ -44,8 +45,8 @@ pub struct Agreed {
     pub protocol: Option<Vec<u8>>,
     /// The name that the client asked for (RFC 6066 section 3), in lower case.
     pub name: Option<String>,
-    /// The peer's certificate, in DER.
-    pub certificate: Option<Vec<u8>>,
+    /// SHA-256 of the peer's certificate in DER, if it has shown one.
+    pub fingerprint: Option<[u8; 32]>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
 }
@@ -96,7 +97,7 @@ impl Secured {
                 Connection::Server(session) => session.server_name().map(str::to_ascii_lowercase),
                 Connection::Client(_) => None,
             },
-            certificate: session.peer_certificates().and_then(<[_]>::first).map(|first| first.to_vec()),
+            fingerprint: session.peer_certificates().and_then(<[_]>::first).map(|first| Sha256::digest(first).into()),
             resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use base::ids::RequestId;
+use net::tls::Agreed;
 use wire::Head;
 
 use crate::route::Captures;
@@ -45,6 +46,14 @@ pub enum Selector {
     Method,
     /// The request's id in the log.
     RequestId,
+    /// The name that the client asked for in its handshake of TLS.
+    Sni,
+    /// `TLSv1.2` or `TLSv1.3`.
+    TlsVersion,
+    /// The cipher suite's registered name.
+    TlsCipher,
+    /// SHA-256 of the certificate that the client has shown, in hexadecimal digits.
+    ClientFingerprint,
     /// The first field of that name.
     Header(Box<str>),
     /// The first cookie of that name.
@@ -72,6 +81,8 @@ pub struct View<'a> {
     pub peer: IpAddr,
     /// The request's id.
     pub id: RequestId,
+    /// What TLS has agreed on with the client.
+    pub tls: Option<&'a Agreed>,
 }
 
 impl Template {
@@ -105,6 +116,10 @@ impl Selector {
             },
             Selector::Method => Cow::Borrowed(view.head.method_text()),
             Selector::RequestId => Cow::Owned(view.id.hex().to_vec()),
+            Selector::Sni => Cow::Borrowed(view.tls?.name.as_deref()?.as_bytes()),
+            Selector::TlsVersion => Cow::Borrowed(view.tls?.version.as_bytes()),
+            Selector::TlsCipher => Cow::Borrowed(view.tls?.cipher.as_bytes()),
+            Selector::ClientFingerprint => Cow::Owned(hex(view.tls?.fingerprint.as_ref()?)),
             Selector::Header(name) => Cow::Borrowed(view.head.value(name.as_bytes())?),
             Selector::Cookie(name) => Cow::Borrowed(crate::route::cookie(view.head, name.as_bytes())?),
             Selector::Query(name) => crate::route::query(view.head, name.as_bytes())?,
@@ -121,4 +136,9 @@ impl Selector {
             out.extend_from_slice(&kept);
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

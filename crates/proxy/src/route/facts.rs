@@ -19,6 +19,10 @@ pub struct Facts<'a> {
     pub port: u16,
     /// What kind of exchange it is.
     pub kind: Kind,
+    /// The name that the client asked for in its handshake of TLS, in normal form; empty if it has asked for none.
+    pub sni: &'a [u8],
+    /// SHA-256 of the certificate that the client has shown.
+    pub fingerprint: Option<&'a [u8; 32]>,
     /// What is known of its body.
     pub body: Body<'a>,
 }

@@ -51,6 +51,12 @@ pub enum Condition {
     Kind(Vec<Kind>),
     /// The local port at which the request arrived.
     Port(Vec<u16>),
+    /// The name that the client asked for in its handshake of TLS; none satisfies none.
+    Sni(Vec<HostPattern>),
+    /// Whether the client has shown a certificate.
+    ClientCert(bool),
+    /// SHA-256 of the certificate that the client has shown.
+    Fingerprint(Vec<[u8; 32]>),
     /// The body. Looked at only when nothing cheaper has decided the rule.
     Body(BodyCondition),
     /// One of these lists holds as a whole.

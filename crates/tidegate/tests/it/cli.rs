@@ -114,7 +114,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "nat",
         "rate_limit",
         "send_proxy",
-        "sni",
         "socks5",
         "stores",
         "udp",

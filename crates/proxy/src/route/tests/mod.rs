@@ -21,6 +21,8 @@ struct Request {
     client: IpAddr,
     port: u16,
     kind: Kind,
+    sni: String,
+    fingerprint: Option<[u8; 32]>,
     body: Option<(Vec<u8>, bool)>,
 }
 
@@ -39,6 +41,8 @@ impl Request {
             client: IpAddr::from([192, 0, 2, 1]),
             port: 80,
             kind: Kind::Http,
+            sni: String::new(),
+            fingerprint: None,
             body: None,
         }
     }
@@ -77,6 +81,8 @@ impl Request {
             client: self.client,
             port: self.port,
             kind: self.kind,
+            sni: self.sni.as_bytes(),
+            fingerprint: self.fingerprint.as_ref(),
             body: match &self.body {
                 None => Body::Unread,
                 Some((bytes, complete)) => Body::Prefix { bytes, complete: *complete },

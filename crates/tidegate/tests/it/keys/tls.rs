@@ -26,4 +26,13 @@ pub(super) const CASES: &[Case] = &[
     ),
     (&["pools.*.tls.certificate"], servers::a_server_may_ask_who_we_are),
     (&["pools.*.tls.min_version"], servers::the_oldest_version_holds_for_servers_too),
+    (&["listeners.*.routes.*.match.sni"], clients::a_route_may_ask_for_the_name_in_the_handshake),
+    (
+        &[
+            "listeners.*.routes.*.match.client_cert",
+            "listeners.*.routes.*.match.client_cert.present",
+            "listeners.*.routes.*.match.client_cert.fingerprint",
+        ],
+        clients::a_route_may_ask_for_a_client_certificate,
+    ),
 ];

@@ -1,9 +1,9 @@
 //! What clients are shown, and what both agree on.
 
 use testkit::tls::Wishes;
-use testkit::{Authority, Client, ClientTls};
+use testkit::{Authority, Client, ClientTls, Server};
 
-use super::{ALONE, Desk, page, refusal, was_shown};
+use super::{ALONE, Desk, EDGE, page, refusal, was_shown};
 
 #[test]
 pub(crate) fn a_name_is_shown_its_own_certificate_else_the_wildcards_else_the_default() {
@@ -146,4 +146,79 @@ pub(crate) fn client_certificates_are_optional_or_required_and_bad_ones_always_f
     let asked = "tls: { certificates: main, client_cert: '@DIR/people.pem' }";
     let tidegate = desk.start(&ALONE.replace("tls: main", asked), &[]);
     assert!(refusal(&tidegate.address("web"), &desk.tls()).contains("fatal alert"));
+}
+
+#[test]
+pub(crate) fn a_route_may_ask_for_the_name_in_the_handshake() {
+    let desk = Desk::new();
+    let text = ALONE.replace(
+        "respond: { body: here }",
+        "routes: [{ match: { sni: shop.example.com }, respond: { body: shop } }, \
+         { match: { sni: '*.example.com' }, respond: { body: any } }, { respond: { body: none } }]",
+    );
+    let tidegate = desk.start(&text, &[]);
+    for (name, body) in
+        [("shop.example.com", "shop"), ("blog.example.com", "any"), ("example.com", "none"), ("127.0.0.1", "none")]
+    {
+        let mut client = Client::secured(&tidegate.address("web"), &ClientTls::new(&desk.authority, name));
+        // The host of the request is another matter.
+        assert_eq!(client.ask(page("/")).text(), body, "{name}");
+    }
+}
+
+#[test]
+pub(crate) fn a_route_may_ask_for_a_client_certificate() {
+    let desk = Desk::new();
+    let people = Authority::new();
+    desk.folder.write("people.pem", people.pem());
+    let (ada, bob) = (people.issue(&["ada.test"]), people.issue(&["bob.test"]));
+    let spaced = ada.fingerprint().to_uppercase();
+    let spaced: Vec<&str> = (0..32).map(|at| &spaced[2 * at..2 * at + 2]).collect();
+    let text = ALONE
+        .replace("tls: main", "tls: { certificates: main, client_cert: { ca: '@DIR/people.pem', mode: optional } }")
+        .replace(
+            "respond: { body: here }",
+            "routes: [{ match: { path: /partners/*, not: { client_cert: { present: true } } }, deny: 403 }, \
+             { match: { client_cert: { fingerprint: '@ADA' } }, respond: { body: ada } }, \
+             { match: { client_cert: { present: false } }, respond: { body: nobody } }, { respond: { body: somebody } }]",
+        )
+        .replace("@ADA", &spaced.join(":"));
+    let tidegate = desk.start(&text, &[]);
+    let showing = |shows| ClientTls::with(&desk.authority, "example.com", &Wishes { shows, ..Wishes::default() });
+    for (shows, body, guarded) in [(Some(&ada), "ada", 200), (Some(&bob), "somebody", 200), (None, "nobody", 403)] {
+        let tls = showing(shows);
+        // The second time by a session that is resumed: it is who it was.
+        for resumed in [false, true] {
+            let mut client = Client::secured(&tidegate.address("web"), &tls);
+            assert_eq!(client.ask(page("/")).text(), body);
+            assert_eq!(client.ask(page("/partners/x")).status, guarded);
+            assert_eq!(client.agreed().resumed, resumed);
+        }
+    }
+}
+
+#[test]
+fn servers_may_be_told_of_what_was_agreed_on() {
+    let desk = Desk::new();
+    let people = Authority::new();
+    desk.folder.write("people.pem", people.pem());
+    let ada = people.issue(&["ada.test"]);
+    let server = Server::named("app");
+    let text = EDGE
+        .replace("tls: main", "tls: { certificates: main, client_cert: { ca: '@DIR/people.pem', mode: optional } }")
+        .replace(
+            "to: app",
+            "use: [{ headers: { request: { set: { x-sni: '${tls.sni}', x-tls: '${tls.version} ${tls.cipher}', \
+             x-client: '${tls.client_fingerprint}' } } } }], to: app",
+        );
+    let tidegate = desk.start(&text, &[("APP", &server)]);
+    for (shows, wanted) in [(Some(&ada), ada.fingerprint()), (None, String::new())] {
+        let tls = ClientTls::with(&desk.authority, "example.com", &Wishes { shows, ..Wishes::default() });
+        let request = page("/").replace("\r\n\r\n", "\r\nX-Client: forged\r\n\r\n");
+        assert_eq!(Client::secured(&tidegate.address("web"), &tls).ask(request).status, 200);
+        let fields = server.request().fields;
+        assert_eq!(fields.value("x-sni"), Some("example.com"));
+        assert_eq!(fields.value("x-tls"), Some("TLSv1.3 TLS13_AES_256_GCM_SHA384"));
+        assert_eq!(fields.values("x-client"), [wanted.as_str()]);
+    }
 }
