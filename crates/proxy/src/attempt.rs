@@ -135,11 +135,11 @@ fn bounded(x: &Exchange, route: &Route, gap: Duration) -> Duration {
     time_left(x, route).map_or(gap, |left| gap.min(left))
 }
 
-/// A gap, unless the time of the try or of the request ends earlier.
-fn within_try(x: &Exchange, route: &Route, gap: Duration) -> Duration {
+/// A gap that begins now, unless the time of the try or of the request ends earlier.
+fn within_try(x: &Exchange, route: &Route, now: Instant, gap: Duration) -> Duration {
     let gap = match x.notes.until {
         None => gap,
-        Some(until) => gap.min(until.saturating_duration_since(Instant::now())),
+        Some(until) => gap.min(until.saturating_duration_since(now)),
     };
     bounded(x, route, gap)
 }

@@ -165,7 +165,7 @@ fn until_answered(notes: &Notes, total: Duration) -> Duration {
 /// Counts one try at a server.
 pub(crate) fn attempt(worker: &Worker, x: &Exchange, upstream: &Upstream, fault: Option<Fault>) {
     let Some(server) = upstream.server() else { return };
-    server.hear(Verdict::of(x.response.status(), fault, upstream.reused));
+    server.hear(|| Verdict::of(x.response.status(), fault, upstream.reused));
     server.stats.shard(worker.id).count(&Outcome {
         status: x.response.status(),
         fault: fault.filter(|fault| fault.side == Side::Server),
@@ -179,7 +179,7 @@ pub(crate) fn attempt(worker: &Worker, x: &Exchange, upstream: &Upstream, fault:
 pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault) {
     let server = x.notes.server.and_then(|number| arm.pool.servers.get(number));
     let Some(server) = server.filter(|_| fault.side == Side::Server) else { return };
-    server.hear(Verdict::of(0, Some(fault), false));
+    server.hear(|| Verdict::of(0, Some(fault), false));
     server.stats.shard(worker.id).count(&Outcome {
         status: 0,
         fault: Some(fault),

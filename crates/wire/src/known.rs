@@ -71,16 +71,18 @@ impl Known {
             (10, b'c') => (Known::Connection, is(name, b"connection")),
             (10, b'u') => (Known::UserAgent, is(name, b"user-agent")),
             (10, b'k') => (Known::KeepAlive, is(name, b"keep-alive")),
-            (14, b'c') => (Known::ContentLength, is(name, b"content-length")),
+            (14, b'c') if !is(name, b"content-length") => return misspelled(name),
+            (14, b'c') => return Known::ContentLength,
             (15, b'x') if is(name, b"x-forwarded-for") => return Known::XForwardedFor,
             (16, b'p') => (Known::ProxyConnection, is(name, b"proxy-connection")),
-            (17, b't') => (Known::TransferEncoding, is(name, b"transfer-encoding")),
+            (17, b't') if !is(name, b"transfer-encoding") => return misspelled(name),
+            (17, b't') => return Known::TransferEncoding,
             (18, b'p') => (Known::ProxyAuthenticate, is(name, b"proxy-authenticate")),
             (19, b'p') => (Known::ProxyAuthorization, is(name, b"proxy-authorization")),
             (_, b'x') => return of_x(name),
             _ => return Known::Other,
         };
-        if same { known } else { misspelled(name) }
+        if same { known } else { Known::Other }
     }
 
     /// The id's bit in a set of ids.
@@ -97,7 +99,7 @@ fn of_x(name: &[u8]) -> Known {
     }
 }
 
-/// The id of a name that is like a known one in length and first letter, and yet another.
+/// The id of a name that is like a framing one in length and first letter, and yet another.
 #[cold]
 fn misspelled(name: &[u8]) -> Known {
     let framing = is_spelled(name, b"content-length") || is_spelled(name, b"transfer-encoding");

@@ -139,8 +139,11 @@ fn pick(worker: &Worker, pool: &Pool, level: &Level, wish: Wish, fits: &dyn Fn(&
     let allowed = |server: &Server| fits(server) && has_room(server);
     let mut random = worker.random.borrow_mut();
     let (first, second) = level.groups(wish, &mut random);
-    let mut pick =
-        |group: &Group| worker.with_cursor(group.key, |cursor| group.pick(wish, cursor, &mut random, allowed));
+    let mut pick = |group: &Group| match &group.servers[..] {
+        // Where there is nothing to choose, nobody's turn is looked up.
+        [only] => group.numbers.first().copied().filter(|_| allowed(only)),
+        _ => worker.with_cursor(group.key, |cursor| group.pick(wish, cursor, &mut random, allowed)),
+    };
     pick(first).or_else(|| second.and_then(pick))
 }
 
@@ -253,7 +256,7 @@ async fn connect(
     // It counts from here: connects that hang are load, too.
     let busy = Busy::begin(lease);
     let began = Instant::now();
-    session.timer.arm(began, within_try(x, route, arm.timeouts.connect));
+    session.timer.arm(began, within_try(x, route, began, arm.timeouts.connect));
     let dialled = {
         let mut dialling = pin!(dial(&server.id.address, server.security()));
         poll_fn(|cx| {

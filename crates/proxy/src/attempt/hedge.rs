@@ -87,7 +87,7 @@ pub(super) async fn race(
 ) -> Result<(), Fault> {
     tried.extend(upstream.server().map(|server| server.slot));
     let began = Instant::now();
-    let deadline = began + within_try(x, route, arm.timeouts.response.saturating_sub(hedge.after));
+    let deadline = began + within_try(x, route, began, arm.timeouts.response.saturating_sub(hedge.after));
     let mut due = Some(began);
     let mut left = hedge.extra;
     let (mut first, mut legs) = (First::Waiting, Vec::new());

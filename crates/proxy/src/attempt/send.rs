@@ -50,7 +50,10 @@ pub(super) async fn send(
     let sent_at = Instant::now();
     // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
-    let gap = if sends { bounded(x, route, route.request_body) } else { within_try(x, route, arm.timeouts.response) };
+    let gap = match sends {
+        true => bounded(x, route, route.request_body),
+        false => within_try(x, route, sent_at, arm.timeouts.response),
+    };
     session.timer.arm(sent_at, hedge.map_or(gap, |hedge| gap.min(hedge.after)));
     let mut patience = hedge;
     let ended = poll_fn(|cx| {
@@ -68,7 +71,8 @@ pub(super) async fn send(
                     if std::mem::take(&mut sends) {
                         begin_try(x, arm);
                     }
-                    session.timer.arm(Instant::now(), within_try(x, route, arm.timeouts.response));
+                    let now = Instant::now();
+                    session.timer.arm(now, within_try(x, route, now, arm.timeouts.response));
                 }
                 // The server may have answered before it stopped listening: that answer is still read.
                 // What it did not take of the body is lost to the next request.
@@ -79,8 +83,9 @@ pub(super) async fn send(
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_client(x, stop))),
                 Poll::Pending if std::mem::take(&mut x.upload.moved) => {
                     let gap = route.request_body;
-                    let gap = if sends { bounded(x, route, gap) } else { within_try(x, route, gap) };
-                    session.timer.arm(Instant::now(), gap);
+                    let now = Instant::now();
+                    let gap = if sends { bounded(x, route, gap) } else { within_try(x, route, now, gap) };
+                    session.timer.arm(now, gap);
                 }
                 Poll::Pending => {}
             }
@@ -98,7 +103,8 @@ pub(super) async fn send(
                 Poll::Pending => break,
             };
             if !is_interim(&x.response) {
-                note_answer(x, arm, Instant::now(), sent_at.elapsed());
+                let now = Instant::now();
+                note_answer(x, arm, now, now - sent_at);
                 upstream.surplus = Some((block, range));
                 return Poll::Ready(Ok(Sent::Answered));
             }
@@ -124,7 +130,8 @@ pub(super) async fn send(
                 return Poll::Ready(Ok(Sent::Late));
             }
             let rest = arm.timeouts.response.saturating_sub(hedge.after);
-            session.timer.arm(Instant::now(), within_try(x, route, rest));
+            let now = Instant::now();
+            session.timer.arm(now, within_try(x, route, now, rest));
             ready!(session.timer.poll_expired(cx));
         }
         Poll::Ready(Err(if is_over(x, route) {

@@ -41,6 +41,11 @@ impl Conduct {
     }
 
     /// Hears how a try went; answers whether it was one error too many. `millis` is asked only if something is wrong.
+    /// Whether errors in a row mean anything here.
+    pub(super) fn listens(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) != 0
+    }
+
     pub(super) fn hear(&self, verdict: Verdict, millis: impl Fn() -> u64) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
         if limit == 0 {

@@ -271,8 +271,8 @@ impl Server {
     }
 
     /// Hears how a try went. A server with too many errors in a row is out from here on, if its pool can spare it.
-    pub(crate) fn hear(&self, verdict: Verdict) {
-        if self.conduct.hear(verdict, || self.standing.millis()) {
+    pub(crate) fn hear(&self, verdict: impl FnOnce() -> Verdict) {
+        if self.conduct.listens() && self.conduct.hear(verdict(), || self.standing.millis()) {
             self.eject();
         }
     }
@@ -434,21 +434,21 @@ mod tests {
         let (one, two) = (make(), make());
         let bad = Verdict::Bad(crate::balance::outlier::Misdeed::Status(502));
         for verdict in [bad, bad, Verdict::Good, bad, bad, Verdict::Nothing] {
-            one.hear(verdict);
+            one.hear(|| verdict);
         }
         assert!(one.is_usable());
-        one.hear(bad);
+        one.hear(|| bad);
         assert!(one.is_ejected() && !one.is_usable() && one.is_wanted() && one.errors().count == 3);
-        (0..5).for_each(|_| two.hear(bad));
+        (0..5).for_each(|_| two.hear(|| bad));
         assert!(!two.is_ejected() && ejections.now() == 1);
         one.pardon();
         one.pardon();
         assert!(one.is_usable() && ejections.now() == 0);
-        two.hear(bad);
+        two.hear(|| bad);
         assert!(two.is_ejected() && ejections.now() == 1);
         two.set_retired(true);
         two.pardon();
-        (0..5).for_each(|_| two.hear(bad));
+        (0..5).for_each(|_| two.hear(|| bad));
         assert!(!two.is_ejected() && ejections.now() == 0);
     }
 
