@@ -177,7 +177,7 @@ async fn story<'a>(
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
-        Ending::NoRoute => return Err(Fault::client(Kind::NoRoute)),
+        Ending::NoRoute => return Err(nowhere(x, listener)),
     };
     limit_body(x, route)?;
     if ends_here(x)? {
@@ -313,6 +313,17 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 (from, wanted) = (ordinal, Some(limit));
             }
         }
+    }
+}
+
+/// No route: under TLS a host that none is for was meant for another connection (RFC 9110 section 15.5.20).
+fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
+    match &listener.hosts {
+        Some(hosts) if !hosts.has_host(&x.facts.host) => {
+            x.notes.reason = "no site here has this host";
+            Fault::client(Kind::Misdirected)
+        }
+        _ => Fault::client(Kind::NoRoute),
     }
 }
 

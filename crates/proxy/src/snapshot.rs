@@ -58,6 +58,8 @@ pub struct Listener {
     pub forwarding: Rules,
     /// Finds the rule of a request.
     pub table: Table,
+    /// Its hosts, where clients speak TLS and not every host is served.
+    pub hosts: Option<Table>,
     /// What each rule of the table leads to.
     pub routes: Vec<Arc<Route>>,
     /// What a request without a rule leads to.

@@ -85,6 +85,7 @@ pub(super) fn listener(
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
+        hosts: listener.tls.as_ref().and_then(|_| Table::of_hosts(&rules)),
         table: Table::compile(rules),
         routes,
         default,

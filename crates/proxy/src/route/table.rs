@@ -70,6 +70,26 @@ impl Table {
         table
     }
 
+    /// Of rules, only their hosts; none if one of them is for every host.
+    pub fn of_hosts(rules: &[Rule]) -> Option<Table> {
+        let hosts = |rule: &Rule| {
+            let hosts = rule.conditions.iter().filter(|condition| matches!(condition, Condition::Host(_)));
+            let conditions: Vec<_> = hosts.cloned().collect();
+            (!conditions.is_empty()).then_some(Rule { conditions })
+        };
+        rules.iter().map(hosts).collect::<Option<_>>().map(Table::compile)
+    }
+
+    /// Whether a rule of a table that was made by [`Table::of_hosts`] is for this host.
+    pub fn has_host(&self, host: &[u8]) -> bool {
+        let holds = |check: &Condition| match check {
+            Condition::Host(patterns) => patterns.iter().any(|pattern| pattern.holds(host)),
+            _ => false,
+        };
+        let mut candidates = self.index.candidates(host, b"", 0);
+        candidates.any(|ordinal| self.entries[ordinal as usize].checks.iter().all(holds))
+    }
+
     /// The first rule at or after `from` that a request falls under.
     pub fn find(&self, facts: &Facts<'_>, from: usize) -> Finding {
         let from = u32::try_from(from).unwrap_or(u32::MAX);

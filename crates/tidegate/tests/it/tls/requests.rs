@@ -52,3 +52,32 @@ fn servers_are_told_of_https_and_redirects_stay_there() {
     assert_eq!(server.request().fields.value("x-forwarded-proto"), Some("https"));
     assert_eq!(client.ask(page("/away")).fields.value("location"), Some("https://shop.example.com/away"));
 }
+
+/// Not found is a page of a site that there is; a site that there is not may be elsewhere.
+#[test]
+fn a_host_that_no_route_is_for_is_misdirected() {
+    let desk = Desk::new();
+    let text = ALONE.replace(
+        "respond: { body: here }",
+        "routes: [{ match: { host: example.com, path: /a }, respond: 200 }, \
+         { match: { host: ['*.shop.test', '~^re[0-9]'] }, routes: [{ match: { path: /b }, respond: 200 }] }]",
+    );
+    let tidegate = desk.start(&text, &[]);
+    for (host, path, status) in [
+        ("example.com", "/a", 200),
+        ("example.com", "/b", 404),
+        ("a.shop.test", "/b", 200),
+        ("a.shop.test", "/a", 404),
+        ("re5.test", "/a", 404),
+        ("shop.test", "/a", 421),
+        ("nobody.test", "/a", 421),
+    ] {
+        let mut client = Client::secured(&tidegate.address("web"), &ClientTls::new(&desk.authority, "127.0.0.1"));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(client.ask(request).status, status, "{host}{path}");
+    }
+    // Where one route is for every host, none is unknown.
+    let text = ALONE.replace("respond: { body: here }", "routes: [{ match: { path: /a }, respond: 200 }]");
+    let tidegate = desk.start(&text, &[]);
+    assert_eq!(desk.client(&tidegate).ask(page("/b")).status, 404);
+}
