@@ -295,9 +295,27 @@ impl Session {
 /// The socket as rustls wants it.
 struct Socket<'a>(&'a Stream);
 
+impl Socket<'_> {
+    /// Moves bytes, `most` of them if it can be. Whatever was less has emptied the socket's buffer, or filled it: its readiness is
+    /// taken back without asking the kernel once more, as the runtime does with streams of its own.
+    fn pass(
+        &self,
+        interest: Interest,
+        most: usize,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut passed = 0;
+        let done = self.0.try_io(interest, || {
+            passed = retry_on_intr(&mut call)?;
+            if (1..most).contains(&passed) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(passed) }
+        });
+        if passed > 0 { Ok(passed) } else { done }
+    }
+}
+
 impl Read for Socket<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.try_io(Interest::READABLE, || Ok(retry_on_intr(|| rustix::io::read(self.0.as_fd(), &mut *into))?))
+        self.pass(Interest::READABLE, into.len(), || rustix::io::read(self.0.as_fd(), &mut *into))
     }
 }
 
@@ -307,7 +325,8 @@ impl Write for Socket<'_> {
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_io(Interest::WRITABLE, || Ok(retry_on_intr(|| rustix::io::writev(self.0.as_fd(), pieces))?))
+        let most = pieces.iter().map(|piece| piece.len()).sum();
+        self.pass(Interest::WRITABLE, most, || rustix::io::writev(self.0.as_fd(), pieces))
     }
 
     fn flush(&mut self) -> io::Result<()> {
