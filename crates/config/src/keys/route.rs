@@ -144,8 +144,8 @@ static CANARY: Section = Section::new(
             "steps",
             Type::List(&Type::Share),
             "The candidate's shares, one after the other, each for `every` at least. They grow, and end with 100%. The next one \
-             comes only if the candidate had `min_requests` and does as well as `rollback_if` wants; after the last one it is \
-             promoted.",
+             comes only if both versions had `min_requests` and the candidate does as well as `rollback_if` wants; after the \
+             last one, at which it is compared with what the stable version was before, it is promoted.",
         ),
         Key::new("every", Type::Duration, "How long a step takes, and over what time the versions are compared."),
         Key::new(
@@ -186,7 +186,8 @@ static ROLLBACK_IF: Section = Section::new(
         Key::new(
             "min_requests",
             Type::Integer(1, 1_000_000_000),
-            "Requests of the candidate without which nothing is judged.",
+            "Requests of the candidate without which nothing is judged, and of the stable version without which the candidate gets \
+             no further.",
         )
         .default("50"),
     ],

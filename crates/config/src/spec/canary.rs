@@ -42,7 +42,7 @@ pub struct Guard {
     pub error_points: Option<u32>,
     /// A longer wait, as a ratio of its 99th percentile, in hundredths.
     pub p99_ratio: Option<u32>,
-    /// Requests of the candidate without which nothing is judged.
+    /// Requests of the candidate without which nothing is judged, and of the stable version without which no step is taken.
     pub min_requests: u64,
 }
 

@@ -25,8 +25,7 @@ pub struct Machine {
     since: Instant,
     /// What was counted lately, of a canary that drives itself.
     window: Option<Window>,
-    /// The stable version in the last window in which it had enough requests: when the candidate has taken them all, it is
-    /// still compared with that.
+    /// The stable version in the last window in which it had enough requests and the candidate had not taken them all.
     known: Option<Sample>,
     /// Why the step has not been followed by the next one, though its time is over.
     waits: Option<String>,
@@ -143,14 +142,15 @@ impl Machine {
         let whole = window.whole();
         // What is new counts by itself too: a version that was good for long and breaks now breaks now.
         let latest = window.last(guard.min_requests);
-        if whole.stable.requests >= guard.min_requests {
+        if whole.stable.requests >= guard.min_requests && self.share < Share::WHOLE {
             self.known = Some(whole.stable.clone());
         }
         let enough = whole.candidate.requests >= guard.min_requests;
         if enough {
             for pair in latest.iter().chain([&whole]) {
-                if let Verdict::Worse(excess) = self.judge(&guard, pair) {
-                    let reason = excess.to_string();
+                let beside = self.beside(&guard, pair, &whole);
+                if let Verdict::Worse(excess) = beside.judge(&guard, &pair.candidate) {
+                    let reason = format!("{excess}{}", beside.remark());
                     return Some(self.enter(now, Phase::RolledBack, 0, excess.cause(), reason));
                 }
             }
@@ -164,9 +164,23 @@ impl Machine {
             return self
                 .wait(format!("too few requests of the candidate: {has} of {needs} in {}", print_duration(every)));
         }
-        match self.judge(&guard, &whole) {
-            Verdict::Fine => Some(self.advance(now, &whole)),
-            Verdict::Doubtful(excess) | Verdict::Worse(excess) => self.wait(format!("{excess}, which may be chance")),
+        let beside = self.beside(&guard, &whole, &whole);
+        let Some(stable) = beside.enough() else {
+            let (has, needs) = (whole.stable.requests, guard.min_requests);
+            return self.wait(format!(
+                "too few requests of the stable version to compare with: {has} of {needs} in {}",
+                print_duration(every)
+            ));
+        };
+        let remark = beside.remark();
+        match beside.judge(&guard, &whole.candidate) {
+            Verdict::Fine => {
+                let reason = format!("candidate {}; stable {stable}{remark}", whole.candidate);
+                Some(self.advance(now, reason))
+            }
+            Verdict::Doubtful(excess) | Verdict::Worse(excess) => {
+                self.wait(format!("{excess}{remark}, which may be chance"))
+            }
         }
     }
 
@@ -254,18 +268,22 @@ impl Machine {
         };
     }
 
-    /// The stable version over the same time if it had enough requests, else as it was known last.
-    fn judge(&self, guard: &Guard, pair: &Pair) -> Verdict {
-        let stable = if pair.stable.requests >= guard.min_requests { Some(&pair.stable) } else { self.known.as_ref() };
-        judge(guard, &pair.candidate, stable)
+    /// What the candidate is compared with: the stable version over the same time, and over the whole window if a part of it
+    /// has too few requests. At the whole share there is no such version beside it, only what it was before.
+    fn beside(&self, guard: &Guard, pair: &Pair, whole: &Pair) -> Beside {
+        let now = [pair, whole].into_iter().map(|pair| &pair.stable).find(|one| one.requests >= guard.min_requests);
+        match (now, &self.known) {
+            (_, Some(known)) if self.share == Share::WHOLE => Beside::Before(known.clone()),
+            (Some(now), _) => Beside::Now(now.clone()),
+            (None, known) => Beside::TooFew(known.clone()),
+        }
     }
 
-    fn advance(&mut self, now: Instant, whole: &Pair) -> Said {
+    fn advance(&mut self, now: Instant, reason: String) -> Said {
         let next = match &self.course {
             Course::Held(_) => None,
             Course::Steps { steps, .. } => steps.iter().copied().find(|step| *step > self.share),
         };
-        let reason = format!("candidate {}; stable {}", whole.candidate, whole.stable);
         match next {
             Some(share) => self.enter(now, Phase::Running, share, Cause::Step, reason),
             None => self.enter(now, Phase::Promoted, Share::WHOLE, Cause::Step, reason),
@@ -287,6 +305,45 @@ impl Machine {
     fn wait(&mut self, reason: String) -> Option<Said> {
         let first = self.waits.replace(reason.clone()).is_none();
         first.then_some(Said::Waits(reason))
+    }
+}
+
+/// What a candidate is compared with.
+#[derive(Debug)]
+enum Beside {
+    /// The stable version over the same time.
+    Now(Sample),
+    /// The stable version before the candidate took everything.
+    Before(Sample),
+    /// The stable version has too few requests. What it was when it last had enough, if ever, says how much may fail.
+    TooFew(Option<Sample>),
+}
+
+impl Beside {
+    /// A sample that a step may be founded on.
+    fn enough(&self) -> Option<&Sample> {
+        match self {
+            Beside::Now(stable) | Beside::Before(stable) => Some(stable),
+            Beside::TooFew(_) => None,
+        }
+    }
+
+    fn judge(&self, guard: &Guard, candidate: &Sample) -> Verdict {
+        match self {
+            Beside::Now(stable) | Beside::Before(stable) => judge(guard, candidate, Some(stable)),
+            // Waits of another time say nothing. Errors do: who fails is failing, whatever it stands beside.
+            Beside::TooFew(stable) => judge(&Guard { p99_ratio: None, ..*guard }, candidate, stable.as_ref()),
+        }
+    }
+
+    /// What a reason says of it.
+    fn remark(&self) -> &'static str {
+        match self {
+            Beside::Now(_) => "",
+            Beside::Before(_) => " before the candidate had everything",
+            Beside::TooFew(Some(_)) => " when it last had enough requests",
+            Beside::TooFew(None) => " for want of requests",
+        }
     }
 }
 

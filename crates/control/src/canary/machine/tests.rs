@@ -161,6 +161,63 @@ fn too_few_requests_hold_the_step_and_are_told_once() {
 }
 
 #[test]
+fn too_few_requests_of_the_stable_version_hold_the_step() {
+    let mut world = World::new(6);
+    world.rate = 60;
+    world.command(Command::Set(9500)).expect("always");
+    world.command(Command::Resume).expect("it is held");
+    world.seconds(40);
+    assert!(world.is(Phase::Running, 9500), "{:?}", world.said);
+    assert_eq!(world.said.len(), 1, "{:?}", world.said);
+    assert!(world.said[0].starts_with("too few requests of the stable version to compare with: "), "{:?}", world.said);
+    // Slower than what nobody can be compared with, it waits; failing, it goes.
+    world.takes_us[1] = 25_000;
+    world.seconds(20);
+    assert!(world.is(Phase::Running, 9500), "{:?}", world.said);
+    world.fails[1] = 300;
+    world.seconds(4);
+    assert!(world.is(Phase::RolledBack, 0), "{:?}", world.said);
+    assert!(
+        world.said.last().is_some_and(|said| said.ends_with(", stable 0.00% for want of requests")),
+        "{:?}",
+        world.said
+    );
+}
+
+#[test]
+fn a_few_requests_of_the_stable_version_after_many_hold_the_step_too() {
+    let mut world = World::new(7);
+    world.command(Command::Set(9500)).expect("always");
+    world.seconds(10);
+    world.rate = 60;
+    world.command(Command::Resume).expect("it is held");
+    world.seconds(40);
+    assert!(world.is(Phase::Running, 9500), "{:?}", world.said);
+    world.rate = 500;
+    world.seconds(10);
+    assert!(world.machine.share() == Some(Share::WHOLE), "{:?}", world.said);
+}
+
+#[test]
+fn who_has_everything_is_compared_with_what_was_before_or_holds() {
+    let mut world = World::new(8);
+    world.seconds(80);
+    let promoted = world.said.last().expect("a step");
+    assert!(promoted.starts_with("promoted at 100%: candidate "), "{promoted}");
+    assert!(promoted.ends_with("ms before the candidate had everything"), "{promoted}");
+    let mut world = World::new(9);
+    world.command(Command::Set(Share::WHOLE)).expect("always");
+    world.command(Command::Resume).expect("it is held");
+    world.seconds(40);
+    assert!(world.is(Phase::Running, Share::WHOLE), "{:?}", world.said);
+    assert!(
+        world.said[0].starts_with("too few requests of the stable version to compare with: 0 of 50"),
+        "{:?}",
+        world.said
+    );
+}
+
+#[test]
 fn what_an_operator_wants_is_done_and_watched() {
     let mut world = World::new(4);
     assert_eq!(
@@ -234,7 +291,9 @@ proptest! {
             }
             if !done && world.machine.phase() != Phase::RolledBack {
                 prop_assert!(world.now - since >= EVERY);
-                prop_assert!(world.machine.window().is_some_and(|window| window.candidate.requests >= GUARD.min_requests));
+                let window = world.machine.window().unwrap_or_default();
+                prop_assert!(window.candidate.requests >= GUARD.min_requests);
+                prop_assert!(share == Share::WHOLE || window.stable.requests >= GUARD.min_requests);
             }
             done |= world.machine.phase() != Phase::Running;
             (share, since) = (now, world.now);
