@@ -44,7 +44,7 @@ fn main() -> std::io::Result<()> {
             fault: None,
             bytes_in: 0,
             bytes_out: 1_024,
-            total_us: us,
+            total_us: Some(us),
         }));
     };
     report("count one outcome, hot", || count(&stats[0]));

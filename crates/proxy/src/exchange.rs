@@ -101,6 +101,8 @@ pub(crate) struct Notes {
     pub(crate) queue: Option<Duration>,
     pub(crate) connect: Option<Duration>,
     pub(crate) response: Option<Duration>,
+    /// How long the try has waited for a response's head until its time was over.
+    pub(crate) waited: Option<Duration>,
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -524,6 +526,7 @@ impl Notes {
             queue: None,
             connect: None,
             response: None,
+            waited: None,
             status: 0,
             bytes_in: 0,
             bytes_out: 0,

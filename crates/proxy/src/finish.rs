@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::ids::{ClientIp, PeerAddr};
-use base::{Fault, Side};
+use base::{Fault, Kind, Retry, Side};
 use net::Address;
 use observe::access::{self, Phases, Record};
 use observe::stats::{Outcome, RequestStats};
@@ -99,7 +99,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         fault: x.notes.fault,
         bytes_in: x.notes.bytes_in,
         bytes_out: x.notes.bytes_out,
-        total_us: micros(total),
+        total_us: Some(micros(total)),
     });
     if let Some((state, variant)) = account.canary {
         state.count(worker.id, variant, x.notes.status, x.notes.fault, micros(until_answered(&x.notes, total)));
@@ -165,14 +165,28 @@ fn until_answered(notes: &Notes, total: Duration) -> Duration {
 /// Counts one try at a server.
 pub(crate) fn attempt(worker: &Worker, x: &Exchange, upstream: &Upstream, fault: Option<Fault>) {
     let Some(server) = upstream.server() else { return };
+    let fault = fault.map(|fault| in_truth(x, fault));
     server.hear(|| Verdict::of(x.response.status(), fault, upstream.reused));
     server.stats.shard(worker.id).count(&Outcome {
         status: x.response.status(),
         fault: fault.filter(|fault| fault.side == Side::Server),
         bytes_in: x.upload.content,
         bytes_out: x.notes.bytes_out,
-        total_us: micros(x.notes.response.unwrap_or_default()),
+        // A try that was reset or left would be the fastest of all.
+        total_us: x.notes.response.or(x.notes.waited).map(micros),
     });
+}
+
+/// Whose fault it is, as far as its server is concerned: where the time of a request ends before that of a try, a server that
+/// had most of it and did not answer is no better than one whose try has timed out.
+fn in_truth(x: &Exchange, fault: Fault) -> Fault {
+    let had_most = |waited: Duration| waited * 2 >= x.notes.began.elapsed();
+    match fault.kind {
+        Kind::TotalTimeout if x.notes.waited.is_some_and(had_most) => {
+            Fault::server(Kind::ResponseTimeout, Retry::Never)
+        }
+        _ => fault,
+    }
 }
 
 /// Counts one try at a server that got no connection.
@@ -185,7 +199,7 @@ pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault
         fault: Some(fault),
         bytes_in: 0,
         bytes_out: 0,
-        total_us: micros(x.notes.connect.unwrap_or_default()),
+        total_us: None,
     });
 }
 

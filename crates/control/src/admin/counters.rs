@@ -111,7 +111,13 @@ mod tests {
         let stats = RequestStats::new(1);
         let count = |status, total_us| {
             let fault = (status == 500).then_some(Fault::proxy(Kind::Overload));
-            stats.shard(WorkerId(0)).count(&Outcome { status, fault, bytes_in: 1, bytes_out: 2, total_us });
+            stats.shard(WorkerId(0)).count(&Outcome {
+                status,
+                fault,
+                bytes_in: 1,
+                bytes_out: 2,
+                total_us: Some(total_us),
+            });
         };
         let (start, mut recent) = (Instant::now(), Recent::default());
         let mut at = |seconds: u64| {

@@ -98,6 +98,7 @@ fn window(counted: &Requests) -> Window {
     Window {
         requests: answered + unanswered,
         errors: counted.with_class(Class::ServerError) + unanswered + truncated,
+        timed: counted.latency.count(),
         mean_us: counted.latency.sum_us() / counted.latency.count().max(1),
     }
 }

@@ -150,7 +150,7 @@ fn rows_with_equal_labels_become_one() {
 }
 
 fn outcome(status: u16, fault: Option<Fault>) -> Outcome {
-    Outcome { status, fault, bytes_in: 1, bytes_out: 10, total_us: 1_000 }
+    Outcome { status, fault, bytes_in: 1, bytes_out: 10, total_us: Some(1_000) }
 }
 
 /// A page as a scraper reads it: the type of each family, and each sample by its name and labels as they were written.

@@ -36,8 +36,8 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes of body to the client.
     pub bytes_out: u64,
-    /// How long it took, in microseconds.
-    pub total_us: u64,
+    /// How long it took, in microseconds; nothing if that says nothing, as of a try that was reset.
+    pub total_us: Option<u64>,
 }
 
 /// A reading of [`RequestStats`].
@@ -116,7 +116,9 @@ impl Shard {
         }
         self.bytes_in.add(outcome.bytes_in);
         self.bytes_out.add(outcome.bytes_out);
-        self.latency.record(outcome.total_us);
+        if let Some(total_us) = outcome.total_us {
+            self.latency.record(total_us);
+        }
     }
 
     fn read(&self) -> Requests {
@@ -235,7 +237,7 @@ mod tests {
     use super::*;
 
     fn outcome(status: u16, fault: Option<Fault>) -> Outcome {
-        Outcome { status, fault, bytes_in: 3, bytes_out: 1_000, total_us: 700 }
+        Outcome { status, fault, bytes_in: 3, bytes_out: 1_000, total_us: Some(700) }
     }
 
     #[test]

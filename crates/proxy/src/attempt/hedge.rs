@@ -147,6 +147,7 @@ pub(super) async fn race(
                 return Poll::Pending;
             }
             if Instant::now() >= deadline {
+                x.notes.waited = Some(hedge.after + began.elapsed());
                 return Poll::Ready(Err(if is_over(x, route) {
                     Fault::proxy(Kind::TotalTimeout)
                 } else {

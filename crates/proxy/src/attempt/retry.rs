@@ -119,5 +119,6 @@ pub(super) fn again(x: &mut Exchange) {
     x.upload.redirect(framing);
     x.response.clear();
     x.notes.response = None;
+    x.notes.waited = None;
     x.notes.reason = "";
 }

@@ -48,6 +48,7 @@ pub(super) async fn send(
     let (mut begun, mut broken, mut interim) = (false, false, 0);
     Worker::give_way().await;
     let sent_at = Instant::now();
+    let mut due_since = sent_at;
     // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
     let gap = match sends {
@@ -71,8 +72,8 @@ pub(super) async fn send(
                     if std::mem::take(&mut sends) {
                         begin_try(x, arm);
                     }
-                    let now = Instant::now();
-                    session.timer.arm(now, within_try(x, route, now, arm.timeouts.response));
+                    due_since = Instant::now();
+                    session.timer.arm(due_since, within_try(x, route, due_since, arm.timeouts.response));
                 }
                 // The server may have answered before it stopped listening: that answer is still read.
                 // What it did not take of the body is lost to the next request.
@@ -134,9 +135,11 @@ pub(super) async fn send(
             session.timer.arm(now, within_try(x, route, now, rest));
             ready!(session.timer.poll_expired(cx));
         }
+        let is_due = broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue;
+        x.notes.waited = is_due.then(|| due_since.elapsed());
         Poll::Ready(Err(if is_over(x, route) {
             Fault::proxy(Kind::TotalTimeout)
-        } else if broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue {
+        } else if is_due {
             Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
         } else {
             Fault::client(Kind::BodyTimeout)

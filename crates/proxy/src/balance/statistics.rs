@@ -24,7 +24,7 @@ pub struct LatencyRule {
     pub over_us: u64,
     /// Servers that must have had enough requests.
     pub min_servers: usize,
-    /// Requests that are enough.
+    /// Latencies that are enough.
     pub min_requests: u64,
 }
 
@@ -35,7 +35,9 @@ pub struct Window {
     pub requests: u64,
     /// Those that it failed.
     pub errors: u64,
-    /// The mean of its latencies in microseconds.
+    /// How many latencies are known: less than requests if some had no answer, more if others answered in its place.
+    pub timed: u64,
+    /// Their mean in microseconds.
     pub mean_us: u64,
 }
 
@@ -62,8 +64,9 @@ impl Window {
 impl SuccessRule {
     /// Servers whose success rate is too low, with theirs and the mean, from 0 to 1.
     pub fn judge(&self, windows: &[Window]) -> Vec<Outlier<f64>> {
-        let rates: Vec<_> =
-            counted(windows, self.min_requests).map(|(server, window)| (server, window.success())).collect();
+        let rates: Vec<_> = counted(windows, |window| window.requests, self.min_requests)
+            .map(|(server, window)| (server, window.success()))
+            .collect();
         if rates.len() < self.min_servers.max(2) {
             return Vec::new();
         }
@@ -79,8 +82,9 @@ impl SuccessRule {
 impl LatencyRule {
     /// Servers that are too slow, with their mean and the pool's median of means, in microseconds.
     pub fn judge(&self, windows: &[Window]) -> Vec<Outlier<u64>> {
-        let means: Vec<_> =
-            counted(windows, self.min_requests).map(|(server, window)| (server, window.mean_us)).collect();
+        let means: Vec<_> = counted(windows, |window| window.timed, self.min_requests)
+            .map(|(server, window)| (server, window.mean_us))
+            .collect();
         let mut sorted: Vec<_> = means.iter().map(|(_, mean)| *mean).collect();
         sorted.sort_unstable();
         // With two servers the median is the faster one.
@@ -94,8 +98,8 @@ impl LatencyRule {
     }
 }
 
-fn counted(windows: &[Window], least: u64) -> impl Iterator<Item = (usize, &Window)> {
-    windows.iter().enumerate().filter(move |(_, window)| window.requests >= least.max(1))
+fn counted(windows: &[Window], of: fn(&Window) -> u64, least: u64) -> impl Iterator<Item = (usize, &Window)> {
+    windows.iter().enumerate().filter(move |(_, window)| of(window) >= least.max(1))
 }
 
 #[cfg(test)]
@@ -108,11 +112,11 @@ mod tests {
     const LATENCY: LatencyRule = LatencyRule { ratio: 3, over_us: 5_000, min_servers: 3, min_requests: 50 };
 
     fn failing(errors: &[u64]) -> Vec<Window> {
-        errors.iter().map(|errors| Window { requests: 1000, errors: *errors, mean_us: 100 }).collect()
+        errors.iter().map(|errors| Window { requests: 1000, errors: *errors, timed: 1000, mean_us: 100 }).collect()
     }
 
     fn slow(means: &[u64]) -> Vec<Window> {
-        means.iter().map(|mean_us| Window { requests: 100, errors: 0, mean_us: *mean_us }).collect()
+        means.iter().map(|mean_us| Window { requests: 100, errors: 0, timed: 100, mean_us: *mean_us }).collect()
     }
 
     fn servers<T>(outliers: Vec<Outlier<T>>) -> Vec<usize> {
@@ -144,6 +148,9 @@ mod tests {
         assert!(servers(LATENCY.judge(&slow(&[10_000, 90_000]))).is_empty(), "too few servers");
         let two = LatencyRule { min_servers: 2, ..LATENCY };
         assert_eq!(servers(two.judge(&slow(&[90_000, 10_000]))), [0]);
+        let mut few = slow(&[10_000, 12_000, 40_000]);
+        few[2].timed = 49;
+        assert!(servers(LATENCY.judge(&few)).is_empty(), "too few latencies");
     }
 
     proptest! {

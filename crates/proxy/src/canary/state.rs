@@ -75,7 +75,7 @@ impl State {
             Some(Side::Server) => status.max(500),
             _ => status,
         };
-        let outcome = Outcome { status, fault, bytes_in: 0, bytes_out: 0, total_us: took_us };
+        let outcome = Outcome { status, fault, bytes_in: 0, bytes_out: 0, total_us: Some(took_us) };
         self.stats[variant as usize].shard(worker).count(&outcome);
     }
 }

@@ -240,3 +240,37 @@ fn a_server_that_is_slower_than_the_others_is_found() {
     assert!(why.starts_with("mean response 4") && why.contains("ms (pool "), "{why}");
     assert_eq!(states(&tidegate, 3), ["up", "ejected", "up"]);
 }
+
+/// Where the time of a request ends before that of a try, a server that hangs is found out all the same.
+#[test]
+fn a_server_that_had_a_request_for_its_whole_time_has_timed_out() {
+    let (hangs, other) = (Server::script(Peer::hang), Server::named("other"));
+    let tidegate = in_turn(&[&hangs, &other], "outlier: 2, timeouts: { response: 1m, total: 60ms }");
+    for number in 0..8 {
+        ask(&tidegate, &get(&format!("/{number}"), ""));
+    }
+    let why = until_state(&tidegate, 0, "ejected");
+    assert!(why["reason"].as_str().is_some_and(|why| why.starts_with("response_timeout ×2 since ")), "{why}");
+    // What the client is told stays as it is.
+    assert_eq!(tidegate.log_line("a timeout", |line| line["status"] == 504)["fault"], "total_timeout");
+}
+
+/// A try without an answer has taken as long as it was waited for, not no time at all.
+#[test]
+fn a_server_that_hangs_is_not_the_fastest() {
+    let hangs = Server::script(Peer::hang);
+    let others = [(); 2].map(|()| Server::named("well"));
+    let tidegate = in_turn(
+        &[&others[0], &hangs, &others[1]],
+        "timeouts: { response: 40ms }, \
+         outlier: { consecutive_errors: 1000, latency: { min_requests: 5, over: 20ms }, every: 400ms }",
+    );
+    let (mut client, began) = (tidegate.client(), Instant::now());
+    while !tidegate.messages().contains("is ejected") {
+        client.get("/");
+        assert!(began.elapsed() < testkit::PATIENCE, "nobody is ejected");
+    }
+    let ejected = until_state(&tidegate, 1, "ejected");
+    let why = ejected["reason"].as_str().unwrap_or_default();
+    assert!(why.starts_with("mean response 4") && why.contains("ms (pool "), "{why}");
+}
