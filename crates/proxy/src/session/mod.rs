@@ -4,6 +4,7 @@ mod http;
 
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -85,8 +86,7 @@ async fn secure(arrived: Arrived, tls: Tls, stream: Stream) {
         None => None,
         Some(_place) => {
             arrived.timer.arm(Instant::now(), tls.patience);
-            // Boxed: what a handshake needs should not stay with the connection.
-            let mut handshake = Box::pin(tls.terminator.accept(stream));
+            let mut handshake = pin!(tls.terminator.accept(stream));
             poll_fn(|cx| {
                 if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
                     return Poll::Ready(done.ok());
@@ -101,9 +101,9 @@ async fn secure(arrived: Arrived, tls: Tls, stream: Stream) {
     };
     let Some(stream) = outcome else { return counters.handshake_failed() };
     counters.handshake_done();
-    drop((tls, connections));
     let agreed = stream.agreed().map(Rc::new);
-    Box::pin(http::serve(arrived.session(stream, agreed))).await;
+    // A task of its own: what a handshake needs should not stay with the connection.
+    tokio::task::spawn_local(http::serve(arrived.session(stream, agreed)));
 }
 
 impl Arrived {
