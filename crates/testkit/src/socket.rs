@@ -67,6 +67,17 @@ impl Socket {
         }
     }
 
+    /// Changes the keys of TLS 1.3.
+    ///
+    /// # Errors
+    /// It is plain, or not that version.
+    pub fn refresh_keys(&self) -> io::Result<()> {
+        match self {
+            Socket::Secured(secured) => secured.borrow_mut().refresh_keys(),
+            Socket::Tcp(_) | Socket::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     pub(crate) fn prepare(&self) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.set_nodelay(true)?,

@@ -177,6 +177,12 @@ impl Secured {
         }
     }
 
+    /// Asks the peer for new keys, both ways (RFC 8446 section 4.6.3).
+    pub(crate) fn refresh_keys(&mut self) -> io::Result<()> {
+        self.connection.refresh_traffic_keys().map_err(io::Error::other)?;
+        self.send()
+    }
+
     /// Says that nothing more will be written, as TLS wants it.
     pub(crate) fn finish(&mut self) {
         self.connection.send_close_notify();

@@ -213,3 +213,31 @@ fn a_refused_request_is_answered_before_its_body_is_read() {
     assert_eq!(client.ask(get("/", "Bad Name: x\r\n")).status, 400);
     assert_eq!(client.ending(), Ending::Clean);
 }
+
+/// Answers of the session itself go out whatever else is on its way.
+#[test]
+fn keys_may_change_in_the_middle_on_either_side() {
+    let desk = Desk::new();
+    let server = Server::secured(&secret_server(&desk), |peer| {
+        while let Some(request) = peer.request() {
+            let answer = ok(&request.body);
+            let (first, rest) = answer.split_at(answer.len() / 2);
+            peer.send(first);
+            peer.reader.socket.refresh_keys().expect("new keys");
+            peer.send(rest);
+        }
+    });
+    let tidegate = desk.start(THROUGH, &[("APP", &server)]);
+    let mut client = desk.client(&tidegate);
+    let body = noise(200_000);
+    for _ in 0..4 {
+        client.reader.socket.refresh_keys().expect("new keys");
+        client.send(format!("POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: {}\r\n\r\n", body.len()));
+        let (first, rest) = body.split_at(150_000);
+        client.send(first);
+        client.reader.socket.refresh_keys().expect("new keys");
+        client.send(rest);
+        assert!(client.response().body == body);
+    }
+    assert_eq!(server.connections(), 1);
+}
