@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use config::Mistake;
-use config::spec::{CertificateId, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Spec};
+use config::spec::{Certificate, CertificateId, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Spec};
 use net::tls::{BadIdentity, ClientCert, Identity, Oldest, Originator, Terminator, Tickets, Trust};
 
 /// What listeners show and pools believe, by their names.
@@ -46,7 +46,7 @@ const SYSTEM: [&str; 4] = [
 /// Every file that is missing or not what it should be.
 pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mistake>> {
     let mut reading = Reading { mistakes: Vec::new(), identities: Vec::new() };
-    reading.identities = spec.certificates.iter().map(|one| reading.identity(&one.cert, &one.key)).collect();
+    reading.identities = spec.certificates.iter().map(|one| reading.identity(one)).collect();
     let mut keyring = Keyring::default();
     for listener in &spec.listeners {
         if let Some(tls) = &listener.tls
@@ -67,7 +67,7 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mista
 
 /// The files that [`read`] reads: a change of any is a change of the configuration.
 pub fn files(spec: &Spec) -> Vec<PathBuf> {
-    let own = spec.certificates.iter().flat_map(|one| [&one.cert, &one.key]);
+    let own = spec.certificates.iter().flat_map(|one| [Some(&one.cert), Some(&one.key), one.ocsp.as_ref()]).flatten();
     let clients = spec.listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.client_cert.as_ref()?.ca));
     let servers = spec.pools.iter().filter_map(|pool| pool.tls.as_ref()?.ca.as_ref());
     own.chain(clients).chain(servers).map(|file| file.path.clone()).collect()
@@ -80,16 +80,31 @@ struct Reading {
 }
 
 impl Reading {
-    fn identity(&mut self, cert: &NamedFile, key: &NamedFile) -> Option<Identity> {
+    fn identity(&mut self, said: &Certificate) -> Option<Identity> {
+        let Certificate { cert, key, ocsp, .. } = said;
         let (chain, secret) = (self.content(cert), self.content(key));
+        let stapled = match ocsp {
+            None => None,
+            Some(file) => Some(self.ocsp(file)?),
+        };
         match Identity::from_pem(&chain?, &secret?) {
-            Ok(identity) => Some(identity),
+            Ok(identity) => Some(identity.stapled(stapled)),
             Err(bad) => {
                 let file = if matches!(bad, BadIdentity::Certificate(_)) { cert } else { key };
                 self.note(file, &format!("{bad}: {}", file.path.display()));
                 None
             }
         }
+    }
+
+    fn ocsp(&mut self, file: &NamedFile) -> Option<Vec<u8>> {
+        let response = self.content(file)?;
+        // RFC 6960 section 4.2.1: a response is a SEQUENCE. Clients judge the rest.
+        if response.first() == Some(&0x30) {
+            return Some(response);
+        }
+        self.note(file, &format!("no OCSP response in DER: {}", file.path.display()));
+        None
     }
 
     fn terminator(&mut self, spec: &Spec, tls: &ListenerTls, tickets: Option<&Tickets>) -> Option<Terminator> {

@@ -5,15 +5,17 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, Connection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
-    SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, HandshakeKind, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme, SupportedProtocolVersion,
 };
 
 use crate::authority::{Authority, Issued};
@@ -23,6 +25,14 @@ use crate::authority::{Authority, Issued};
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     name: String,
+    noting: Arc<Noting>,
+}
+
+/// Judges servers as usual, and notes what was stapled to the last one's certificate.
+#[derive(Debug)]
+struct Noting {
+    judge: Arc<WebPkiServerVerifier>,
+    stapled: Mutex<Vec<u8>>,
 }
 
 /// How a server speaks TLS.
@@ -88,9 +98,15 @@ impl ClientTls {
             Some(version) => std::slice::from_ref(version),
             None => rustls::ALL_VERSIONS,
         };
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let provider = Arc::new(provider);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(versions).expect("versions");
-        let builder = builder.with_root_certificates(roots(authority.pem()));
+        let judge =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(authority.pem())), Arc::clone(&provider));
+        let judge = judge.build().expect("an authority");
+        let noting = Arc::new(Noting { judge, stapled: Mutex::default() });
+        let verifier: Arc<dyn ServerCertVerifier> = noting.clone();
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let config = match wishes.shows {
             None => builder.with_no_client_auth(),
             Some(issued) => {
@@ -98,12 +114,17 @@ impl ClientTls {
                 builder.with_client_auth_cert(chain, key).expect("a certificate")
             }
         };
-        ClientTls { config: Arc::new(config), name: name.to_owned() }
+        ClientTls { config: Arc::new(config), name: name.to_owned(), noting }
+    }
+
+    /// What was stapled to the certificate of the last server.
+    pub fn stapled(&self) -> Vec<u8> {
+        self.noting.stapled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same for another name; sessions are remembered together.
     pub fn named(&self, name: &str) -> ClientTls {
-        ClientTls { config: Arc::clone(&self.config), name: name.to_owned() }
+        ClientTls { name: name.to_owned(), ..self.clone() }
     }
 
     pub(crate) fn connect(&self, stream: TcpStream) -> io::Result<Secured> {
@@ -241,6 +262,42 @@ impl Write for Secured {
 
     fn flush(&mut self) -> io::Result<()> {
         self.send()
+    }
+}
+
+impl ServerCertVerifier for Noting {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.stapled.lock().unwrap_or_else(PoisonError::into_inner) = ocsp.to_vec();
+        self.judge.verify_server_cert(shown, between, name, &[], now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls12_signature(message, shown, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls13_signature(message, shown, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
     }
 }
 

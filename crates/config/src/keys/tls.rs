@@ -21,8 +21,13 @@ pub(super) static CERTIFICATE: Section = Section::new(
              first of the listener's list.",
         )
         .default("false"),
+        Key::new(
+            "ocsp",
+            Type::Text("file"),
+            "An OCSP response in DER, which clients that want one get with the certificate. Watched like the others; somebody else \
+             fetches it anew. Relative to the file that names it.",
+        ),
         Key::planned("acme"),
-        Key::planned("ocsp"),
     ],
 );
 

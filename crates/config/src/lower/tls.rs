@@ -19,6 +19,7 @@ impl<'a> Lower<'a, '_> {
                 name: item.key.clone(),
                 cert: self.file(map.get("cert")?)?,
                 key: self.file(map.get("key")?)?,
+                ocsp: map.get("ocsp").and_then(|value| self.file(value)),
                 default: map.boolean("default")?,
             })
         };

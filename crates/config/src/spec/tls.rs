@@ -23,6 +23,8 @@ pub struct Certificate {
     pub cert: NamedFile,
     /// The private key.
     pub key: NamedFile,
+    /// What its authority says of it (RFC 6066 section 8).
+    pub ocsp: Option<NamedFile>,
     /// Whether it is for clients whose name is nobody's.
     pub default: bool,
 }

@@ -52,6 +52,13 @@ impl Identity {
         Ok(Identity { key: Arc::new(certified), names })
     }
 
+    /// With what its authority says of it (OCSP, in DER), for clients that want to know.
+    #[must_use]
+    pub fn stapled(self, ocsp: Option<Vec<u8>>) -> Identity {
+        let key = CertifiedKey { ocsp, ..(*self.key).clone() };
+        Identity { key: Arc::new(key), ..self }
+    }
+
     /// The chain, in DER.
     pub fn chain(&self) -> Vec<&[u8]> {
         self.key.cert.iter().map(|certificate| certificate.as_ref()).collect()

@@ -8,6 +8,7 @@ pub(super) const CASES: &[Case] = &[
         &["certificates", "certificates.*.cert", "certificates.*.key"],
         files::mistakes_in_files_refuse_the_start_with_their_places,
     ),
+    (&["certificates.*.ocsp"], files::what_an_authority_says_is_stapled_to_the_certificate_and_follows_its_file),
     (&["certificates.*.default"], clients::the_first_certificate_is_the_default_of_those_that_have_none),
     (
         &["listeners.*.tls", "listeners.*.tls.certificates"],

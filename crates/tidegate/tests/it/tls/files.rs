@@ -106,3 +106,23 @@ fn a_chain_is_shown_whole() {
     let mut client = Client::secured(&tidegate.address("web"), &desk.tls());
     assert_eq!(client.ask(page("/")).text(), "here");
 }
+
+#[test]
+pub(crate) fn what_an_authority_says_is_stapled_to_the_certificate_and_follows_its_file() {
+    let desk = Desk::new();
+    let (first, second) = ("0 what the authority says", "0 what it says later");
+    desk.folder.write("main.ocsp", first);
+    let text = ALONE.replace("main.key' }", "main.key', ocsp: '@DIR/main.ocsp' }");
+    let tidegate = desk.start(&text, &[]);
+    let said = || {
+        let tls = desk.tls();
+        drop(Client::secured(&tidegate.address("web"), &tls));
+        String::from_utf8_lossy(&tls.stapled()).into_owned()
+    };
+    assert_eq!(said(), first);
+    desk.folder.replace("main.ocsp", second);
+    until("what it says later", || said() == second);
+    desk.folder.write("main.ocsp", "nothing");
+    let (code, why) = failure_of(BINARY, &desk.text(&text, &[]));
+    assert!(code == Some(2) && why.contains("no OCSP response in DER") && why.contains("main.ocsp"), "{why}");
+}
