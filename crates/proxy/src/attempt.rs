@@ -23,6 +23,7 @@ mod checkout;
 mod deliver;
 mod discard;
 mod hedge;
+mod overtaken;
 mod prefix;
 mod retry;
 mod send;

@@ -177,6 +177,17 @@ pub(crate) fn attempt(worker: &Worker, x: &Exchange, upstream: &Upstream, fault:
     });
 }
 
+/// Counts one try at a server that another one has overtaken: its answer would have taken longer than this.
+pub(crate) fn overtaken(worker: &Worker, server: &Server, waited: Duration) {
+    server.stats.shard(worker.id).count(&Outcome {
+        status: 0,
+        fault: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        total_us: Some(micros(waited)),
+    });
+}
+
 /// Whose fault it is, as far as its server is concerned: where the time of a request ends before that of a try, a server that
 /// had most of it and did not answer is no better than one whose try has timed out.
 fn in_truth(x: &Exchange, fault: Fault) -> Fault {

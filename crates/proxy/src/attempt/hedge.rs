@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::{BodyReader, Conn};
@@ -19,6 +19,7 @@ use wire::h1::{self, Asked};
 use wire::{Framing, Head};
 
 use super::checkout::{Choice, choose, unconnected};
+use super::overtaken::overtaken;
 use super::retry::{afford, meet};
 use super::send::{
     FIRST_READ, MOST_INTERIM, RESPONSE_HEAD, is_client_gone, is_interim, note_answer, of_server, set_host,
@@ -70,8 +71,8 @@ type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
 enum First {
     Waiting,
     Failed(Fault),
-    /// With a status that the configuration would rather not have.
-    Answered(Box<Head>),
+    /// With a status that the configuration would rather not have, after so long.
+    Answered(Box<Head>, Duration),
 }
 
 /// Asks others, too, and waits for the first usable head. The request's response and its server are those of the winner; if
@@ -112,7 +113,7 @@ pub(super) async fn race(
                         note_answer(x, arm, now, hedge.after + (now - began));
                         return Poll::Ready(Ok(()));
                     }
-                    Ok(()) => First::Answered(Box::new(std::mem::take(&mut x.response))),
+                    Ok(()) => First::Answered(Box::new(std::mem::take(&mut x.response)), hedge.after + (now - began)),
                     Err(fault) => First::Failed(fault),
                 };
             }
@@ -122,8 +123,13 @@ pub(super) async fn race(
                     Poll::Pending => number += 1,
                     Poll::Ready(Some(winner)) => {
                         let leg = legs.swap_remove(number);
-                        win(session, x, arm, &first, upstream, &leg);
-                        *upstream = winner;
+                        let loser = std::mem::replace(upstream, winner);
+                        match std::mem::replace(&mut first, First::Waiting) {
+                            First::Waiting => overtaken(session, route, arm, loser, asked, hedge.after + (now - began)),
+                            First::Failed(fault) => lose(session, x, &loser, Err(fault)),
+                            First::Answered(head, took) => lose(session, x, &loser, Ok((&head, took))),
+                        }
+                        win(x, arm, &leg);
                         return Poll::Ready(Ok(()));
                     }
                     Poll::Ready(None) => drop(legs.swap_remove(number)),
@@ -133,9 +139,9 @@ pub(super) async fn race(
                 match std::mem::replace(&mut first, First::Waiting) {
                     First::Waiting => {}
                     First::Failed(fault) => return Poll::Ready(Err(fault)),
-                    First::Answered(head) => {
+                    First::Answered(head, took) => {
                         x.response = *head;
-                        x.notes.response = Some(hedge.after + (now - began));
+                        x.notes.response = Some(took);
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -158,6 +164,11 @@ pub(super) async fn race(
     })
     .await;
     // Whoever has lost has taken at least so long.
+    if ended.is_ok() {
+        for leg in legs.iter().filter(|leg| leg.has_waited(hedge.after)) {
+            finish::overtaken(&session.worker, &leg.server, leg.began.elapsed());
+        }
+    }
     if let Some(server) = asked_first.filter(|server| ended != Err(GONE) && server.is_latency_followed()) {
         server.answered(hedge.after + began.elapsed(), Instant::now());
     }
@@ -210,18 +221,19 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
     Some(Leg { number, server, stage, began: Instant::now(), pump, interim: 0, _entry: entry })
 }
 
-/// Notes that another server than the first has answered first.
-fn win(session: &Session, x: &mut Exchange, arm: &Arm, first: &First, upstream: &Upstream, leg: &Leg) {
+/// Counts what the server that was asked first gave for an answer, which nobody wants.
+fn lose(session: &Session, x: &mut Exchange, loser: &Upstream, answer: Result<(&Head, Duration), Fault>) {
     let won = std::mem::take(&mut x.response);
-    match first {
-        First::Waiting => {}
-        First::Failed(fault) => finish::attempt(&session.worker, x, upstream, Some(*fault)),
-        First::Answered(head) => {
-            x.response.start_response(head.status());
-            finish::attempt(&session.worker, x, upstream, None);
-        }
+    if let Ok((head, took)) = answer {
+        x.response.start_response(head.status());
+        x.notes.response = Some(took);
     }
+    finish::attempt(&session.worker, x, loser, answer.err());
     x.response = won;
+}
+
+/// Notes that another server than the first has answered first.
+fn win(x: &mut Exchange, arm: &Arm, leg: &Leg) {
     if leg.server.is_latency_followed() {
         leg.server.answered(leg.began.elapsed(), Instant::now());
     }
@@ -231,6 +243,11 @@ fn win(session: &Session, x: &mut Exchange, arm: &Arm, first: &First, upstream: 
 }
 
 impl Leg {
+    /// Whether its server has had the request for so long.
+    fn has_waited(&self, time: Duration) -> bool {
+        matches!(self.stage, Stage::Waiting(_)) && self.began.elapsed() >= time
+    }
+
     /// Ready with its connection when a usable head is here; ready with nothing when it has failed, which is recorded.
     fn poll(
         &mut self,

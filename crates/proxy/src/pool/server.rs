@@ -277,6 +277,22 @@ impl Server {
         }
     }
 
+    /// Another server has answered a request in its place. Answers whether its own answer should be waited for, to see
+    /// whether it hangs; whoever does tells [`Server::was_waited_for`].
+    pub(crate) fn was_overtaken(&self) -> bool {
+        self.conduct.was_overtaken(|| self.standing.millis())
+    }
+
+    /// The answer that was waited for has come, or it did not come in time.
+    pub(crate) fn was_waited_for(&self, verdict: Option<Verdict>) {
+        self.conduct.was_waited_for();
+        match verdict {
+            Some(verdict) => self.hear(|| verdict),
+            None if self.conduct.hangs() => drop(self.eject()),
+            None => {}
+        }
+    }
+
     /// Ejects it, if its pool can spare it; answers whether it did.
     pub fn eject(&self) -> bool {
         if self.is_ejected() || !self.conduct.ejections().take() {
@@ -450,6 +466,29 @@ mod tests {
         two.pardon();
         (0..5).for_each(|_| two.hear(|| bad));
         assert!(!two.is_ejected() && ejections.now() == 0);
+    }
+
+    #[test]
+    fn a_server_that_hangs_behind_hedges_is_ejected_and_a_slower_one_is_not() {
+        let ejections = Arc::new(Ejections::default());
+        ejections.set_most(1);
+        let server = Arc::into_inner(server()).expect("the only one").among(&ejections);
+        assert!((0..5).all(|_| !server.was_overtaken()));
+        server.set_most_errors(3);
+        let overtakings = |count: usize| (0..count).map(|_| server.was_overtaken()).collect::<Vec<_>>();
+        // Whoever answers now and then is not waited for.
+        for _ in 0..5 {
+            assert_eq!(overtakings(2), [false; 2]);
+            server.hear(|| Verdict::Good);
+        }
+        assert_eq!(overtakings(5), [false, false, true, false, false]);
+        server.was_waited_for(Some(Verdict::Good));
+        assert!(server.is_usable() && server.errors().count == 0);
+        assert_eq!(overtakings(4), [false, false, true, false]);
+        server.was_waited_for(None);
+        assert!(server.is_ejected() && server.errors().count == 4);
+        server.pardon();
+        assert_eq!(overtakings(3), [false, false, true]);
     }
 
     #[test]

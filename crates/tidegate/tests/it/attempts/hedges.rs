@@ -8,6 +8,7 @@ use std::time::Duration;
 use testkit::{Client, Refusing, Server, Signal, Tidegate, ok};
 
 use super::{pair, silent};
+use crate::health::shown;
 use crate::support::{ask, get, post, start};
 
 /// A server that answers every request once it is let go.
@@ -217,4 +218,41 @@ fn a_client_that_stays_with_its_server_is_not_sent_to_another() {
     assert_eq!((response.status, slow.load(Ordering::SeqCst)), (504, 1));
     assert_eq!(tidegate.log_of("/slow")["tries"], 1);
     go_on.raise();
+}
+
+/// No request waits for a server that hangs, and it is found out all the same.
+#[test]
+fn a_server_that_hangs_behind_hedges_is_ejected() {
+    let (hung, live) = (silent(), Server::named("live"));
+    let pool = "retries: { extra: 0, hedge: 20ms }, outlier: { consecutive_errors: 3, eject_for: 1h, eject_for_max: 1h }, \
+                timeouts: { response: 150ms }";
+    let tidegate = pair(&hung, &live, pool);
+    while shown(&tidegate, "app", 0)["state"] != "ejected" {
+        assert_eq!(ask(&tidegate, &get("/", "")).text(), "live");
+        assert!(hung.requests().len() < 200, "not ejected");
+    }
+    let why = shown(&tidegate, "app", 0);
+    assert!(why["reason"].as_str().is_some_and(|why| why.starts_with("response_timeout ×")), "{why}");
+    hung.until_idle();
+    let asked = tidegate.metric("tidegate_server_request_seconds_count", &["server=\"a\""])[0];
+    let took = tidegate.metric("tidegate_server_request_seconds_sum", &["server=\"a\""])[0];
+    assert!(asked >= 3.0 && took >= asked * 0.02, "{asked} {took}");
+}
+
+/// One that would answer, only later than others, is not.
+#[test]
+fn a_server_that_is_merely_slower_than_a_hedge_is_not_ejected() {
+    let slow = Server::http(|_| {
+        thread::sleep(Duration::from_millis(300));
+        ok("slow")
+    });
+    let live = Server::named("live");
+    let tidegate = pair(&slow, &live, "retries: { extra: 0, hedge: 20ms }, outlier: 3");
+    for _ in 0..24 {
+        assert_eq!(ask(&tidegate, &get("/", "")).text(), "live");
+    }
+    slow.until_idle();
+    assert_eq!(shown(&tidegate, "app", 0)["state"], "up");
+    assert!(slow.requests().len() >= 12, "{}", slow.requests().len());
+    assert!(!tidegate.messages().contains("is ejected"));
 }
