@@ -1,14 +1,18 @@
 //! Canaries that drive themselves, and what operators do to them.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Client, PATIENCE, Reloaded, Server, Tidegate};
+use testkit::{Client, PATIENCE, Reloaded, Server, Start, Tidegate};
 
-use crate::support::{Place, config, get, start};
+use crate::support::{BINARY, Place, config, get, start};
+
+/// Time for a whole course, on a machine that builds at the same time.
+const LONG: Duration = Duration::from_secs(60);
 
 const PLACE: &str = "/api/canaries/web/checkout";
 
@@ -42,7 +46,11 @@ fn operate(tidegate: &Tidegate, put: Option<&str>) -> (u16, Value) {
 }
 
 fn until(tidegate: &Tidegate, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
+    until_within(PATIENCE, tidegate, wanted)
+}
+
+fn until_within(patience: Duration, tidegate: &Tidegate, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + patience;
     loop {
         let (_, canary) = operate(tidegate, None);
         if wanted(&canary) {
@@ -77,6 +85,23 @@ fn load(tidegate: &Tidegate, rate: u64, time: Duration) -> (usize, usize) {
         }
     });
     (all.into_inner(), failed.into_inner())
+}
+
+/// The same until it is over, or has been long enough for everything.
+fn load_until(tidegate: &Tidegate, rate: u64, over: &AtomicBool) -> (usize, usize) {
+    let (mut all, mut failed) = (0, 0);
+    let began = Instant::now();
+    while !over.load(Ordering::Relaxed) && began.elapsed() < LONG {
+        let (more, more_failed) = load(tidegate, rate, Duration::from_secs(1));
+        all += more;
+        failed += more_failed;
+    }
+    (all, failed)
+}
+
+/// The shares that a canary has had.
+fn shares(canary: &Value) -> Vec<&str> {
+    canary["history"].as_array().expect("a list").iter().filter_map(|entry| entry["share"].as_str()).collect()
 }
 
 /// A server that answers every so many-th request with 500; 0 is never.
@@ -144,11 +169,75 @@ fn a_good_candidate_is_promoted_through_all_steps() {
     });
     assert!(all > 0 && failed == 0, "{failed} of {all}");
     let (_, canary) = operate(&tidegate, None);
-    let shares: Vec<&str> =
-        canary["history"].as_array().expect("a list").iter().filter_map(|entry| entry["share"].as_str()).collect();
-    assert_eq!(shares, ["5%", "25%", "50%", "100%", "100%"]);
+    assert_eq!(shares(&canary), ["5%", "25%", "50%", "100%", "100%"]);
     assert_eq!(tidegate.client().get("/").text(), "new");
     assert_eq!(tidegate.metric("tidegate_canary_changes_total", &["state=\"running\"", "cause=\"step\""]), [3.0]);
+}
+
+#[test]
+fn the_example_promotes_a_good_candidate_by_its_own_bounds() {
+    let (stable, candidate) = (Server::named("old"), Server::named("new"));
+    // Nothing but addresses and the time that a step takes: what is judged is judged as the example says.
+    let tidegate = Start::of(BINARY)
+        .set("listeners.web.bind", "127.0.0.1:0")
+        .set("admin.bind", "127.0.0.1:0")
+        .set("pools.v1.servers.0", stable.address())
+        .set("pools.v2.servers.0", candidate.address())
+        .set("listeners.web.routes.0.canary.every", "3s")
+        .file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/canary.yaml"));
+    // A busy machine may make it wait at a step.
+    let over = AtomicBool::new(false);
+    let (last, (all, failed)) = thread::scope(|scope| {
+        let load = scope.spawn(|| load_until(&tidegate, 500, &over));
+        let last =
+            until_within(LONG, &tidegate, |canary| canary["state"] == "promoted" || canary["state"] == "rolled_back");
+        over.store(true, Ordering::Relaxed);
+        (last, load.join().expect("a load"))
+    });
+    assert_eq!(last["state"], "promoted", "{last:#}");
+    assert!(all > 0 && failed == 0, "{failed} of {all}");
+    assert_eq!(shares(&last), ["5%", "25%", "50%", "100%", "100%"]);
+    let reason = last["history"][4]["reason"].as_str().expect("a reason");
+    assert!(reason.ends_with("ms before the candidate had everything"), "{reason}");
+}
+
+#[test]
+fn a_thousand_users_never_go_back_while_it_drives_itself() {
+    let (stable, candidate) = (Server::named("old"), Server::named("new"));
+    let canary = "steps: [5%, 25%, 50%, 100%], every: 1s, rollback_if: { error_points: 2%, min_requests: 20 }";
+    let tidegate = start(&text(canary), &[("V1", &stable), ("V2", &candidate)]);
+    let over = AtomicBool::new(false);
+    let news: usize = thread::scope(|scope| {
+        let some_users = || {
+            let mut client = tidegate.client();
+            let mut users = vec![(None::<String>, false); 250];
+            let began = Instant::now();
+            loop {
+                let last = over.load(Ordering::Relaxed) || began.elapsed() > LONG;
+                for (cookie, had) in &mut users {
+                    let fields = cookie.as_ref().map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
+                    let response = client.ask(get("/", &fields));
+                    if let Some(set) = response.fields.value("set-cookie") {
+                        assert!(cookie.is_none(), "a cookie that is there is not given again: {set}");
+                        *cookie = set.split(';').next().map(str::to_owned);
+                    }
+                    let has = response.text() == "new";
+                    assert!(has || !*had, "a user went back");
+                    *had = has;
+                }
+                if last {
+                    break;
+                }
+            }
+            users.iter().filter(|(_, had)| *had).count()
+        };
+        let threads = [(); 4].map(|()| scope.spawn(some_users));
+        let last = until_within(LONG, &tidegate, |canary| canary["state"] == "promoted");
+        assert_eq!(shares(&last), ["5%", "25%", "50%", "100%", "100%"]);
+        over.store(true, Ordering::Relaxed);
+        threads.into_iter().map(|users| users.join().expect("users")).sum()
+    });
+    assert_eq!(news, 1000);
 }
 
 #[test]
