@@ -4,7 +4,8 @@
 //! candidate's share: a share that grows takes clients in and never lets one out. The share is one atomic that control
 //! moves, so that a step needs no new snapshot and takes effect with the next request.
 //!
-//! A choice never fails: a side without a server that may be used leaves the request to the other one. Nothing here
+//! A choice never fails: a side without a server that may be used leaves the request to the other one, unless that is a
+//! candidate that an operator has taken everything from. Nothing here
 //! judges how a side does; it counts, and control compares.
 
 mod cohort;
@@ -67,11 +68,14 @@ pub(crate) fn choose<'a>(session: &Session, x: &mut Exchange, canary: &'a Canary
         });
         if number < canary.state.share() { Variant::Candidate } else { Variant::Stable }
     });
-    let serving = match canary.arm(wanted).has_server() || !canary.arm(wanted.other()).has_server() {
+    let other = wanted.other();
+    // Better the other one than nobody, and be it a candidate that was rolled back; but an operator who aborts means it.
+    let may_divert = other == Variant::Stable || !canary.state.is_closed();
+    let serving = match canary.arm(wanted).has_server() || !may_divert || !canary.arm(other).has_server() {
         true => wanted,
         false => {
             canary.state.diverted_from(wanted);
-            wanted.other()
+            other
         }
     };
     x.notes.arm = Some(serving as usize);
