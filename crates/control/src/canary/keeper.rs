@@ -11,7 +11,8 @@ use proxy::snapshot::{Ending, Snapshot};
 use super::machine::{Command, Machine, Phase, Refused, Said};
 use super::sample::Pair;
 
-/// What a canary should do, as configured. Another plan under the same name is another canary: it begins anew.
+/// What a canary should do, as configured. Other versions or other shares under the same name are another canary, which begins
+/// anew; another pace or other bounds are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The stable version's pool.
@@ -43,6 +44,8 @@ pub struct Kept {
     pub machine: Machine,
     /// Requests that were seen to be diverted from each version, and when the log said so.
     diverted: [(u64, Option<Instant>); 2],
+    /// A route of the snapshot that is being compiled has it already.
+    taken: bool,
 }
 
 /// The longest time between two looks; a tenth of `every` if that is less.
@@ -55,8 +58,14 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 impl Canaries {
     /// The state of a canary: the one that it had, if it is the same as before.
     pub fn state(&mut self, listener: &str, route: &str, plan: &Plan, workers: usize) -> Arc<State> {
-        let named = |kept: &&Kept| kept.listener == listener && kept.route == route;
-        if let Some(kept) = self.0.iter().filter(named).find(|kept| kept.plan == *plan) {
+        let named = |kept: &&mut Kept| kept.listener == listener && kept.route == route;
+        if let Some(kept) = self.0.iter_mut().filter(named).find(|kept| kept.plan == *plan) {
+            kept.taken = true;
+            return Arc::clone(&kept.state);
+        }
+        // Routes of two sites may have one name: what one of them has is not for the other to judge by other bounds.
+        if let Some(kept) = self.0.iter_mut().filter(named).find(|kept| !kept.taken && kept.plan.is_of(plan)) {
+            kept.revise(plan);
             return Arc::clone(&kept.state);
         }
         let machine = Machine::new(plan.course.clone(), Instant::now(), Pair::default());
@@ -68,6 +77,7 @@ impl Canaries {
             state: Arc::new(State::new(0, workers)),
             machine,
             diverted: [(0, None); 2],
+            taken: true,
         };
         kept.put_in_force();
         if let Some(entry) = kept.machine.history().last() {
@@ -85,6 +95,7 @@ impl Canaries {
             routes().any(|route| matches!(&route.ending, Ending::Canary(canary) if Arc::ptr_eq(&canary.state, state)))
         };
         self.0.retain(|kept| serves(&kept.state));
+        self.0.iter_mut().for_each(|kept| kept.taken = false);
         for at in 0..self.0.len() {
             let (before, rest) = self.0.split_at_mut(at);
             let Some(kept) = rest.first_mut() else { break };
@@ -130,7 +141,33 @@ impl Canaries {
     }
 }
 
+impl Plan {
+    /// Whether it is the same canary: the same two versions, and the same share or steps.
+    fn is_of(&self, other: &Plan) -> bool {
+        let courses = match (&self.course, &other.course) {
+            (Course::Held(one), Course::Held(other)) => one == other,
+            (Course::Steps { steps: one, .. }, Course::Steps { steps: other, .. }) => one == other,
+            _ => false,
+        };
+        courses && self.stable == other.stable && self.candidate == other.candidate
+    }
+}
+
 impl Kept {
+    /// Goes on where it is, at another pace and by other bounds.
+    fn revise(&mut self, plan: &Plan) {
+        self.taken = true;
+        self.plan = plan.clone();
+        self.machine.revise(plan.course.clone());
+        let share = Share::of(self.machine.share().unwrap_or(0));
+        observe::log::info(format_args!(
+            "canary `{}` of listener `{}`: {} at {share}: judged by another `every` or `rollback_if` now",
+            self.name,
+            self.listener,
+            self.machine.phase().words(),
+        ));
+    }
+
     /// The pool of a version.
     pub fn pool(&self, variant: Variant) -> &str {
         match variant {

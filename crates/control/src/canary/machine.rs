@@ -184,6 +184,15 @@ impl Machine {
         }
     }
 
+    /// Goes on where it is by another course of the same steps: what counts from now on is its pace and its bounds.
+    pub fn revise(&mut self, course: Course) {
+        if let (Course::Steps { every, .. }, Some(window)) = (&course, &mut self.window) {
+            window.stretch(*every);
+        }
+        self.course = course;
+        self.waits = None;
+    }
+
     /// Does what an operator wants; `by` says who that is.
     ///
     /// # Errors
@@ -364,6 +373,11 @@ impl Phase {
         }
     }
 
+    /// The name in a sentence.
+    pub fn words(self) -> String {
+        self.name().replace('_', " ")
+    }
+
     /// Whether the candidate may still be rolled back.
     fn is_watched(self) -> bool {
         matches!(self, Phase::Running | Phase::Paused | Phase::Held)
@@ -395,8 +409,7 @@ impl Excess {
 /// `running at 25%: candidate 0 errors of 120 requests`
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = self.phase.name().replace('_', " ");
-        write!(f, "{phase} at {}: {}", Share::of(self.share), self.reason)
+        write!(f, "{} at {}: {}", self.phase.words(), Share::of(self.share), self.reason)
     }
 }
 

@@ -23,6 +23,11 @@ impl Window {
         Window { span, readings: VecDeque::from([(now, reading)]) }
     }
 
+    /// Makes it longer or shorter from the next reading on. What is older than it was is gone.
+    pub fn stretch(&mut self, span: Duration) {
+        self.span = span;
+    }
+
     /// Takes a reading, and forgets what is too old for any window.
     pub fn note(&mut self, now: Instant, reading: Pair) {
         self.readings.push_back((now, reading));

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Client, PATIENCE, Reloaded, Server, Start, Tidegate};
+use testkit::{Client, PATIENCE, Refusing, Reloaded, Server, Start, Tidegate};
 
 use crate::support::{BINARY, Place, config, get, start};
 
@@ -264,6 +264,38 @@ fn a_reload_in_the_middle_changes_nothing_and_another_plan_begins_anew() {
 }
 
 #[test]
+fn what_became_of_a_canary_survives_another_guard_and_another_pace() {
+    let (stable, (candidate, _)) = (Server::named("old"), failing_every(1));
+    let servers: [(&str, &dyn Place); 2] = [("V1", &stable), ("V2", &candidate)];
+    let keys = "steps: [50%, 100%], every: 1s, rollback_if: { error_points: 2%, min_requests: 20 }";
+    let tidegate = start(&text(keys), &servers);
+    load(&tidegate, 400, Duration::from_secs(1));
+    let before = until(&tidegate, |canary| canary["state"] == "rolled_back");
+    let reload = |from: &str, to: &str| {
+        assert_eq!(tidegate.reload(&config(&text(&keys.replace(from, to)), &servers)), Reloaded::Yes);
+        operate(&tidegate, None).1
+    };
+    for (from, to) in
+        [("every: 1s", "every: 2s"), ("error_points: 2%", "p99_ratio: 3"), ("requests: 20", "requests: 30")]
+    {
+        let after = reload(from, to);
+        assert_eq!((&after["state"], &after["share"]), (&"rolled_back".into(), &"0%".into()), "{to}: {after:#}");
+        assert_eq!(after["history"], before["history"], "{to}");
+    }
+    tidegate.message(
+        "canary `checkout` of listener `web`: rolled back at 0%: judged by another `every` or `rollback_if` now",
+    );
+    for (action, state) in [("promote", "promoted"), ("abort", "aborted"), ("restart", "running"), ("pause", "paused")]
+    {
+        assert_eq!(operate(&tidegate, Some(&format!(r#"{{"action": "{action}"}}"#))).0, 200);
+        let after = reload("every: 1s", if state == "aborted" { "every: 10m" } else { "every: 11m" });
+        assert_eq!(after["state"], state, "{after:#}");
+    }
+    let anew = reload("[50%, 100%]", "[40%, 100%]");
+    assert_eq!((&anew["state"], &anew["share"]), (&"running".into(), &"40%".into()), "{anew:#}");
+}
+
+#[test]
 fn operators_pause_resume_set_abort_promote_and_restart() {
     let (stable, candidate) = (Server::named("old"), Server::named("new"));
     let keys = "steps: [1%, 100%], every: 10m, rollback_if: { error_points: 2% }, \
@@ -293,6 +325,29 @@ fn operators_pause_resume_set_abort_promote_and_restart() {
     for (body, status) in [(r#"{"action": "stop"}"#, 422), (r#"{"share": 5}"#, 422), ("{", 400)] {
         assert_eq!(operate(&tidegate, Some(body)).0, status, "{body}");
     }
+}
+
+#[test]
+fn nothing_goes_to_an_aborted_candidate_even_without_a_stable_server() {
+    let (stable, candidate) = (Refusing::new(), Server::named("new"));
+    let keys = "steps: [1%, 100%], every: 10m, rollback_if: { error_points: 2% }, \
+                force: { by: header.x-canary, candidate: always, stable: never }";
+    let tidegate = start(&text(keys), &[("V1", &stable), ("V2", &candidate)]);
+    let mut client = tidegate.client();
+    let mut ask = |fields: &str| client.ask(get("/", fields));
+    assert_eq!(operate(&tidegate, Some(r#"{"action": "abort"}"#)).0, 200);
+    for fields in ["", "X-Canary: always\r\n", "X-Canary: never\r\n"].repeat(3) {
+        let status = ask(fields).status;
+        assert!(status == 502 || status == 503, "{status}");
+    }
+    assert_eq!(candidate.requests().len(), 0);
+    // At a share of nothing, as after a rollback, it is better than no answer.
+    assert_eq!(operate(&tidegate, Some(r#"{"share": "0%"}"#)).0, 200);
+    let deadline = Instant::now() + PATIENCE;
+    while ask("").text() != "new" {
+        assert!(Instant::now() < deadline);
+    }
+    tidegate.message("stable `v1` has no server that may be used, candidate `v2` has served ");
 }
 
 #[test]
