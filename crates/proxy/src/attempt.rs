@@ -67,6 +67,14 @@ pub(crate) async fn attempt(
     arm: &Arm,
 ) -> Result<Upstream, Fault> {
     count(x, arm)?;
+    let ended = tries(session, x, route, arm).await;
+    // What follows is at the pace of the client, who must not take a place that servers could fill.
+    x.permit = None;
+    ended
+}
+
+/// One try after the other.
+async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm) -> Result<Upstream, Fault> {
     prefetch_what_is_here(session, x)?;
     let mut retrying = None;
     let mut tried = Vec::new();

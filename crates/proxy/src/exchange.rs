@@ -55,7 +55,7 @@ pub(crate) struct Exchange {
     pub(crate) client: ClientSide,
     /// Its place among the requests of a pool that limits them.
     pub(crate) entry: Option<Entry>,
-    /// Its place among the requests of a pool that finds its limit.
+    /// Its place among the requests of a pool that finds its limit, until the head of a response is here.
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,

@@ -146,8 +146,6 @@ async fn switch(
     x.response.add(b"Upgrade", b"websocket");
     walk_back(x, listener, route, &arm.pool);
     x.notes.status = 101;
-    // How long servers take says nothing of how many tunnels they can hold.
-    x.permit = None;
     x.client.answered = true;
     let mut out = Vec::new();
     h1::response_head(&x.response, &mut out);

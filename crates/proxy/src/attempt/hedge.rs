@@ -22,7 +22,7 @@ use super::checkout::{Choice, choose, unconnected};
 use super::overtaken::overtaken;
 use super::retry::{afford, meet};
 use super::send::{
-    FIRST_READ, MOST_INTERIM, RESPONSE_HEAD, is_client_gone, is_interim, note_answer, of_server, set_host,
+    FIRST_READ, MOST_INTERIM, RESPONSE_HEAD, is_client_gone, is_interim, note_answer, note_silence, of_server, set_host,
 };
 use super::{Busy, GONE, Upstream, bad_response, is_over, within_try};
 use crate::exchange::Exchange;
@@ -152,8 +152,9 @@ pub(super) async fn race(
             if session.timer.poll_expired(cx).is_pending() {
                 return Poll::Pending;
             }
-            if Instant::now() >= deadline {
-                x.notes.waited = Some(hedge.after + began.elapsed());
+            let now = Instant::now();
+            if now >= deadline {
+                note_silence(x, arm, now, hedge.after + (now - began));
                 return Poll::Ready(Err(if is_over(x, route) {
                     Fault::proxy(Kind::TotalTimeout)
                 } else {

@@ -136,7 +136,10 @@ pub(super) async fn send(
             ready!(session.timer.poll_expired(cx));
         }
         let is_due = broken || x.upload.is_read() || x.upload.waits_for_sink() || x.client.awaits_continue;
-        x.notes.waited = is_due.then(|| due_since.elapsed());
+        if is_due {
+            let now = Instant::now();
+            note_silence(x, arm, now, now - due_since);
+        }
         Poll::Ready(Err(if is_over(x, route) {
             Fault::proxy(Kind::TotalTimeout)
         } else if is_due {
@@ -154,11 +157,19 @@ pub(super) async fn send(
     ended
 }
 
-/// Notes how long the server took that answers.
+/// Notes how long the server took that answers. How fast one can fail says nothing of how much it can do.
 pub(super) fn note_answer(x: &mut Exchange, arm: &Arm, now: Instant, took: Duration) {
     x.notes.response = Some(took);
-    if let Some(bounds) = arm.pool.concurrency {
+    if let Some(bounds) = arm.pool.concurrency.filter(|_| x.response.status() < 500) {
         arm.pool.gate.concurrency.sample(now, took, bounds);
+    }
+}
+
+/// Notes how long a server had that did not answer in time: it would have taken longer.
+pub(super) fn note_silence(x: &mut Exchange, arm: &Arm, now: Instant, waited: Duration) {
+    x.notes.waited = Some(waited);
+    if let Some(bounds) = arm.pool.concurrency {
+        arm.pool.gate.concurrency.sample(now, waited, bounds);
     }
 }
 

@@ -5,6 +5,9 @@
 //! `adaptive_concurrency` and Netflix's concurrency-limits do:
 //! `limit = limit × clamp((base × 1.25) / now, 0.5, 2) + √limit`. It grows only while it is used.
 //!
+//! A request counts until the head of its response is here: what comes then is at the pace of its client. A 5xx is no sample, since
+//! failing is often fast (both of them ignore what was dropped, too); a time-out is one, of at least so long.
+//!
 //! The time without load is the shortest mean of a window. It is measured anew twice a minute: for that the limit is halved
 //! for two windows, in which what has piled up at the servers can flow off. (Envoy goes down to its smallest limit instead.)
 
@@ -106,7 +109,7 @@ impl Concurrency {
         self.under_way.enter(self.limit(bounds))
     }
 
-    /// A server took so long for a response's head.
+    /// A server took so long for a response's head, or at least so long.
     pub(crate) fn sample(&self, now: Instant, took: Duration, bounds: Bounds) {
         self.sum.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         self.peak.fetch_max(self.under_way.count(), Ordering::Relaxed);

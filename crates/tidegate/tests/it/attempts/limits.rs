@@ -207,3 +207,64 @@ fn a_pool_takes_no_more_at_a_time_than_it_can_do() {
     });
     assert!(Instant::now() < deadline, "{}", limit());
 }
+
+/// Whoever reads slowly takes no place at servers that have long answered.
+#[test]
+fn a_place_is_free_once_the_head_of_the_response_is_here() {
+    let go_on = Signal::new();
+    let waits = go_on.clone();
+    let server = Server::script(move |peer| {
+        while let Some(request) = peer.request() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
+            if request.target == "/slow" {
+                waits.wait();
+            }
+            peer.send("lf");
+        }
+    });
+    let tidegate = before_pool(&server, "concurrency: { limit: adaptive, min: 1, max: 1 }");
+    let mut slow = tidegate.client();
+    slow.send(get("/slow", ""));
+    assert_eq!(slow.head().status, 200);
+    assert_eq!(ask(&tidegate, &get("/beside", "")).text(), "half");
+    go_on.raise();
+}
+
+/// Asks from so many clients at a time.
+fn crowd(tidegate: &Tidegate, target: &str, requests: usize) {
+    let address = tidegate.address("web");
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client = Client::connect(&address);
+                (0..requests).for_each(|_| drop(client.get(target)));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_limit_learns_from_time_outs_and_not_from_errors() {
+    let server = Server::http(|request| {
+        match request.target.as_str() {
+            "/hangs" => thread::sleep(Duration::from_secs(2)),
+            "/fails" => thread::sleep(Duration::from_millis(5)),
+            _ => return ok(""),
+        }
+        b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec()
+    });
+    let tidegate = before_pool(
+        &server,
+        "concurrency: { limit: adaptive, min: 1 }, timeouts: { response: 60ms }, retries: { extra: 0 }",
+    );
+    let limit = || tidegate.metric("tidegate_pool_concurrency_limit", &["pool=\"app\""])[0];
+    // Windows of a tenth of a second, in which the limit is used, and in which it would grow.
+    crowd(&tidegate, "/fails", 60);
+    assert_eq!(limit(), 20.0);
+    let (mut client, began) = (tidegate.client(), Instant::now());
+    while began.elapsed() < Duration::from_millis(300) {
+        client.get("/");
+    }
+    crowd(&tidegate, "/hangs", 8);
+    assert!(limit() < 20.0, "{}", limit());
+}
