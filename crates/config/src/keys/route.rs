@@ -135,7 +135,8 @@ static PORTION: Section = Section::new(
 static CANARY: Section = Section::new(
     "canary",
     "A request goes to the candidate while its client's number, from 0 to 100, is below the share: who has seen the candidate \
-     keeps seeing it while the share grows. If the chosen side has no server that may be used, the other one serves.",
+     keeps seeing it while the share grows. If the chosen side has no server that may be used, the other one serves, unless that is \
+     a candidate that was aborted.",
     &[
         Key::new("stable", Type::Text("name of a pool, or HOST:PORT"), "The version that is known to work.").required(),
         Key::new("candidate", Type::Text("name of a pool, or HOST:PORT"), "The new version.").required(),
@@ -200,7 +201,7 @@ static COHORT: Section = Section::new(
         Key::new(
             "by",
             Type::List(&Type::Text("`cookie` or selector")),
-            "`cookie`: a signed session cookie, which servers never see. Or `client_ip`, `header.NAME`, `cookie.NAME` and the \
+            "`cookie`: a signed cookie that lasts thirty days, which servers never see. Or `client_ip`, `header.NAME`, `cookie.NAME` and the \
              like: the same value is the same number in every process; a request that has none of them draws one.",
         )
         .required(),

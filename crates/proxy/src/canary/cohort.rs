@@ -1,9 +1,11 @@
 //! The numbers of clients: uniform, and the same for a client each time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
-use wire::Head;
+use wire::{Head, Known};
 
 use crate::exchange::Exchange;
 use crate::policy::Selector;
@@ -36,8 +38,16 @@ pub struct CookieRule {
     name: Box<str>,
     /// Binds a number to its canary: the cookie of another one is worth nothing here.
     purpose: Box<str>,
+    /// The same for numbers of requests that come before there is a cookie.
+    first: Box<str>,
     seal: Arc<Seal>,
 }
+
+/// For how long a cookie lasts, in seconds: thirty days.
+const LASTS: u32 = 30 * 24 * 60 * 60;
+
+/// Requests of one browser that come within so many seconds without a cookie have the same number.
+const TOGETHER: u64 = 5;
 
 impl Cohorts {
     /// The number of the request's client, if it has one. A cookie of ours goes no further: servers that saw it could tell
@@ -82,7 +92,7 @@ impl CookieRule {
             },
             str::to_owned,
         );
-        CookieRule { name: name.into(), purpose: purpose.into(), seal }
+        CookieRule { name: name.into(), first: format!("first {purpose}").into(), purpose: purpose.into(), seal }
     }
 
     fn number(&self, head: &Head) -> Option<u32> {
@@ -92,15 +102,34 @@ impl CookieRule {
         })
     }
 
-    /// The field value that makes a client keep the number, for as long as its browser runs.
+    /// The number of a browser that has no cookie yet. It may send several requests before the first answer brings one; were
+    /// each to draw a number, the last answer would decide, and the first might have shown another version. So what looks like
+    /// a browser, since it names itself and its languages, has the same number for a moment. Only for a moment: many people
+    /// of one office look like one browser, and they should not all see the same version.
+    pub(super) fn first(&self, head: &Head, client: IpAddr, now: SystemTime) -> Option<u32> {
+        let (agent, languages) = (head.value_of(Known::UserAgent)?, head.value(b"accept-language")?);
+        let moment = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / TOGETHER;
+        let mut value = client.to_string().into_bytes();
+        for part in [&moment.to_be_bytes(), agent, languages] {
+            value.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            value.extend_from_slice(part);
+        }
+        let tag = self.seal.tag(&self.first, &value);
+        let head = *tag.first_chunk()?;
+        Some((u64::from_be_bytes(head) % u64::from(NUMBERS)) as u32)
+    }
+
+    /// The field value that makes a client keep the number.
     pub(super) fn set(&self, number: u32) -> String {
         let sealed = self.seal.seal(&self.purpose, &number.to_be_bytes());
-        format!("{}={sealed}; Path=/; HttpOnly; SameSite=Lax", self.name)
+        format!("{}={sealed}; Path=/; HttpOnly; SameSite=Lax; Max-Age={LASTS}", self.name)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn rule(route: &str, name: Option<&str>) -> CookieRule {
@@ -125,6 +154,33 @@ mod tests {
             // Another's broken cookie of the same name does not hide ours.
             assert_eq!(one.number(&with(&format!("c=0123; {pair}"))), Some(number));
         }
+    }
+
+    #[test]
+    fn first_requests_of_one_browser_agree_for_a_moment() {
+        let (one, other) = (rule("one", None), rule("other", None));
+        let head = |fields: &[(&str, &str)]| {
+            let mut head = Head::default();
+            head.start_request(b"GET", b"a", b"/", None);
+            fields.iter().for_each(|(name, value)| head.add(name.as_bytes(), value.as_bytes()));
+            head
+        };
+        let browser = |agent: &str| head(&[("User-Agent", agent), ("Accept-Language", "en")]);
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let here = IpAddr::from([192, 0, 2, 1]);
+        let number = one.first(&browser("x"), here, at(1000));
+        assert!(number.is_some_and(|number| number < NUMBERS));
+        assert_eq!(one.first(&browser("x"), here, at(1000 + TOGETHER - 1)), number);
+        assert_ne!(one.first(&browser("x"), here, at(1000 + TOGETHER)), number);
+        assert_ne!(one.first(&browser("y"), here, at(1000)), number);
+        assert_ne!(one.first(&browser("x"), IpAddr::from([192, 0, 2, 2]), at(1000)), number);
+        assert_ne!(other.first(&browser("x"), here, at(1000)), number);
+        // Programs name no languages, and each of their requests may be somebody else's.
+        for head in [head(&[]), head(&[("User-Agent", "x")]), head(&[("Accept-Language", "en")])] {
+            assert_eq!(one.first(&head, here, at(1000)), None);
+        }
+        let below = (0..2000).filter(|user| one.first(&browser(&user.to_string()), here, at(0)) < Some(500)).count();
+        assert!((60..140).contains(&below), "{below} of 2000 are below 5%");
     }
 
     #[test]

@@ -62,9 +62,11 @@ pub(crate) fn choose<'a>(session: &Session, x: &mut Exchange, canary: &'a Canary
     x.notes.forced = forced.is_some();
     let wanted = forced.unwrap_or_else(|| {
         let number = kept.unwrap_or_else(|| {
-            let drawn = session.worker.random.borrow_mut().u32(0..cohort::NUMBERS);
-            x.notes.cohort = matches!(canary.cohorts, Cohorts::Cookie(_)).then_some(drawn);
-            drawn
+            let draw = || session.worker.random.borrow_mut().u32(0..cohort::NUMBERS);
+            let Cohorts::Cookie(rule) = &canary.cohorts else { return draw() };
+            let number = rule.first(&x.request, x.facts.client, x.notes.time).unwrap_or_else(draw);
+            x.notes.cohort = Some(number);
+            number
         });
         if number < canary.state.share() { Variant::Candidate } else { Variant::Stable }
     });

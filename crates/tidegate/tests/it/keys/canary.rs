@@ -134,7 +134,7 @@ fn sticky() {
     with("share: 50%, sticky: cookie", |tidegate| {
         let given = set_cookie(&tidegate.client().get("/"));
         assert!(given.starts_with("tidegate-canary-"), "{given}");
-        assert!(given.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{given}");
+        assert!(given.ends_with("; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"), "{given}");
     });
 }
 
