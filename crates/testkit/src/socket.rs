@@ -67,6 +67,17 @@ impl Socket {
         }
     }
 
+    /// Goes through the handshake now, of a server: else it is gone through when something is first read.
+    ///
+    /// # Errors
+    /// The two did not agree.
+    pub fn handshake(&self) -> io::Result<()> {
+        match self {
+            Socket::Secured(secured) => secured.borrow_mut().handshake(),
+            Socket::Tcp(_) | Socket::Unix(_) => Ok(()),
+        }
+    }
+
     /// Changes the keys of TLS 1.3.
     ///
     /// # Errors

@@ -212,7 +212,7 @@ impl Secured {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    fn handshake(&mut self) -> io::Result<()> {
+    pub(crate) fn handshake(&mut self) -> io::Result<()> {
         while self.connection.is_handshaking() {
             self.send()?;
             if self.connection.is_handshaking() {

@@ -1,5 +1,8 @@
 //! TLS with servers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use testkit::{Authority, Client, Reloaded, Server, ServerTls, Tidegate, ok};
 
 use super::{Desk, ORIGIN, until};
@@ -123,11 +126,19 @@ pools:
 #[test]
 fn connections_with_tls_are_opened_before_they_are_needed() {
     let desk = Desk::new();
-    let server = origin(&desk);
-    let text = ORIGIN.replace("tls: @TLS", "warm: 3, tls: { server_name: origin.test, ca: '@DIR/ca.pem' }");
+    let agreed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&agreed);
+    let server = Server::secured(&ServerTls::new(&desk.issue("origin", &["origin.test"])), move |peer| {
+        peer.reader.socket.handshake().expect("a handshake");
+        counted.fetch_add(1, Ordering::SeqCst);
+        while peer.request().is_some() {
+            peer.send(ok("warm"));
+        }
+    });
+    let text = ORIGIN.replace("tls: @TLS", "warm: 4, tls: { server_name: origin.test, ca: '@DIR/ca.pem' }");
     let tidegate = desk.start(&text, &[("APP", &server)]);
-    server.until_open(3);
-    until("they are idle", || tidegate.metric("tidegate_server_connections", &["app"]) == [3.0]);
+    until("all are agreed on", || agreed.load(Ordering::SeqCst) == 4);
+    // Each worker has two: one that is put away at this very moment leaves the other.
     assert_eq!(status(&tidegate, "/first"), 200);
     assert_eq!(tidegate.log_of("/first")["reused"], true);
 }
