@@ -61,7 +61,7 @@ struct Known {
 
 /// How long a server that has left is known: resolvers take addresses away and give them back, and whoever comes back is
 /// as it was.
-const REMEMBERED: Duration = Duration::from_secs(600);
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Registry {
     /// An empty registry for this many workers.

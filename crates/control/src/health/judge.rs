@@ -40,7 +40,7 @@ enum State {
 /// A change of the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// The first check passed: nothing changes for anybody.
+    /// The first check passed: nothing changes, unless other checks had it down.
     Proven,
     /// It is up, after so many checks.
     Up(u32),

@@ -25,6 +25,7 @@ use proxy::balance::outlier::most_ejected;
 use proxy::pool::Server;
 
 use crate::compile::Care;
+use crate::registry::REMEMBERED;
 use panel::Panel;
 use prober::{Prober, Subject};
 pub use ward::{Note, Transition, Ward};
@@ -34,6 +35,8 @@ pub use ward::{Note, Transition, Ward};
 pub struct Health {
     /// By [`Server::slot`].
     wards: HashMap<usize, Rc<Ward>>,
+    /// Those that have left, and when. Their servers are as they were if they come back in time.
+    gone: HashMap<usize, (Rc<Ward>, Instant)>,
     probers: HashMap<Subject, Prober>,
     /// By the pool's key.
     panels: HashMap<usize, Panel>,
@@ -60,7 +63,10 @@ impl Health {
             for server in &care.pool.servers {
                 let known = self.wards.remove(&server.slot);
                 let is_new = known.is_none();
-                let ward = known.unwrap_or_else(|| Ward::new(server, care));
+                let ward = known.unwrap_or_else(|| match self.gone.remove(&server.slot) {
+                    Some((before, _)) => Ward::again(server, care, &before),
+                    None => Ward::new(server, care),
+                });
                 ward.adopt(care);
                 if is_new && !begins {
                     ward.joined(now);
@@ -78,8 +84,11 @@ impl Health {
                 panels.insert(care.pool.key, panel.after(before));
             }
         }
-        self.wards.values().for_each(|gone| gone.release());
-        self.wards = wards;
+        self.gone.retain(|_, (_, left)| now.saturating_duration_since(*left) < REMEMBERED);
+        for (slot, ward) in std::mem::replace(&mut self.wards, wards) {
+            ward.release(now);
+            self.gone.insert(slot, (ward, now));
+        }
         self.panels = panels;
         self.probers.retain(|subject, _| wanted.contains_key(subject));
         for (subject, wards) in wanted {

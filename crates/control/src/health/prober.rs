@@ -36,8 +36,19 @@ pub(super) struct Prober {
 struct State {
     /// Whom the verdict is for.
     wards: RefCell<Vec<Rc<Ward>>>,
-    /// Why the server is down, while it is.
-    down: RefCell<Option<String>>,
+    verdict: RefCell<Verdict>,
+}
+
+/// What the checks say of the server.
+#[derive(Debug, Default)]
+enum Verdict {
+    /// Waits for the first check: what was known of the server before still holds.
+    #[default]
+    None,
+    /// It is up.
+    Up,
+    /// It is down, for this reason.
+    Down(String),
 }
 
 impl Subject {
@@ -67,9 +78,8 @@ fn name_of(authority: &str) -> &str {
 }
 
 impl Prober {
-    /// Checks at once, and from then on.
+    /// Checks at once, and from then on. A server that other checks had down stays down until these have a verdict.
     pub(super) fn start(subject: &Subject, wards: Vec<Rc<Ward>>) -> Prober {
-        wards.iter().for_each(|ward| ward.unchecked());
         let state = Rc::new(State { wards: RefCell::new(wards), ..State::default() });
         let task = tokio::task::spawn_local(check(subject.clone(), Rc::clone(&state)));
         Prober { state, task: task.abort_handle() }
@@ -78,9 +88,10 @@ impl Prober {
     /// Tells these from now on.
     pub(super) fn serve(&self, wards: Vec<Rc<Ward>>) {
         for ward in &wards {
-            match &*self.state.down.borrow() {
-                Some(why) => ward.checked_down(why),
-                None => ward.unchecked(),
+            match &*self.state.verdict.borrow() {
+                Verdict::None => {}
+                Verdict::Up => ward.unchecked(),
+                Verdict::Down(why) => ward.checked_down(why),
             }
         }
         *self.state.wards.borrow_mut() = wards;
@@ -113,14 +124,18 @@ async fn check(subject: Subject, state: Rc<State>) {
             Some(Turn::Down(checks)) => {
                 let why = format!("{} ×{checks}", failed.unwrap_or_default());
                 state.wards.borrow().iter().for_each(|ward| ward.checked_down(&why));
-                *state.down.borrow_mut() = Some(why);
+                *state.verdict.borrow_mut() = Verdict::Down(why);
             }
             Some(Turn::Up(checks)) => {
-                *state.down.borrow_mut() = None;
+                *state.verdict.borrow_mut() = Verdict::Up;
                 let why = if checks == 1 { "a check passed".to_owned() } else { format!("{checks} checks passed") };
                 state.wards.borrow().iter().for_each(|ward| ward.checked_up(&why));
             }
-            Some(Turn::Proven) | None => {}
+            Some(Turn::Proven) => {
+                *state.verdict.borrow_mut() = Verdict::Up;
+                state.wards.borrow().iter().for_each(|ward| ward.checked_up("a check passed"));
+            }
+            None => {}
         }
         sleep_until(began + judge.pause(random.f64())).await;
     }

@@ -82,8 +82,19 @@ impl Transition {
 
 impl Ward {
     pub(super) fn new(server: &Arc<Server>, care: &Care) -> Rc<Ward> {
-        let notes = Notes { wanted: server.is_wanted(), ..Notes::default() };
+        let notes = Notes { wanted: server.is_wanted(), pauses: server.pauses(), ..Notes::default() };
         Rc::new(Ward { server: Arc::clone(server), gate: Arc::clone(&care.pool.gate), notes: RefCell::new(notes) })
+    }
+
+    /// The same, of a server that has come back after it had left.
+    pub(super) fn again(server: &Arc<Server>, care: &Care, before: &Ward) -> Rc<Ward> {
+        let ward = Ward::new(server, care);
+        {
+            let (mut notes, before) = (ward.notes.borrow_mut(), before.notes.borrow());
+            notes.record = before.record;
+            notes.transitions = before.transitions;
+        }
+        ward
     }
 
     /// How often each transition has happened.
@@ -117,10 +128,16 @@ impl Ward {
         self.server.set_most_errors(care.outlier.as_ref().map_or(0, |outlier| outlier.consecutive_errors));
     }
 
-    /// No configuration names it any more.
-    pub(super) fn release(&self) {
+    /// No configuration names it any more. What it did before is remembered, should it come back.
+    pub(super) fn release(&self, now: Instant) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.ejected.take().is_some() {
+            notes.record.come_back(now);
+        }
+        notes.down = None;
         self.server.set_most_errors(0);
         self.server.pardon();
+        self.server.set_checked_down(false);
     }
 
     /// It has just come into the configuration of a process that serves already.

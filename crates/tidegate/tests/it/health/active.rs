@@ -230,6 +230,35 @@ fn a_reload_keeps_verdicts_and_checks_what_is_new_at_once() {
     assert_eq!(shown(&tidegate, "app", 0)["state"], "up");
 }
 
+/// A reload that changes how a server is checked lets nobody in whom the last check had down.
+#[test]
+fn a_server_that_is_down_stays_down_until_new_checks_have_a_verdict() {
+    let (go_on, checks) = (Signal::new(), AtomicUsize::new(0));
+    let waits = go_on.clone();
+    let one = Server::http(move |_| match checks.fetch_add(1, Ordering::SeqCst) {
+        0 => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        _ => {
+            waits.wait();
+            ok("")
+        }
+    });
+    let two = answering(200);
+    let places: [(&str, &dyn crate::support::Place); 2] = [("ONE", &one), ("TWO", &two)];
+    let text = |every: &str| config(&pair(&format!("{{ probe: http, timeout: 10s, every: {every} }}")), &places);
+    let tidegate = Start::of(BINARY).text(&text("1h"));
+    until_state(&tidegate, 0, "down");
+    assert_eq!(one.request().target, "/");
+    assert_eq!(tidegate.reload(&text("2h")), Reloaded::Yes);
+    one.request();
+    assert_eq!(shown(&tidegate, "app", 0)["state"], "down");
+    // The same while the check is still under way, and told of other servers.
+    assert_eq!(tidegate.reload(&text("2h").replace("extra: 0", "extra: 1")), Reloaded::Yes);
+    assert_eq!(shown(&tidegate, "app", 0)["state"], "down");
+    go_on.raise();
+    tidegate.message("is up: a check passed");
+    until_state(&tidegate, 0, "up");
+}
+
 #[test]
 fn a_drained_server_is_checked_on() {
     let server = answering(200);

@@ -274,3 +274,38 @@ fn a_server_that_hangs_is_not_the_fastest() {
     let why = ejected["reason"].as_str().unwrap_or_default();
     assert!(why.starts_with("mean response 4") && why.contains("ms (pool "), "{why}");
 }
+
+/// Who leaves and comes back is still who it was.
+#[test]
+fn a_server_that_comes_back_has_its_past_and_nothing_more() {
+    let (sick, well, refusing) = (answering(500), Server::named("well"), testkit::Refusing::new());
+    let places: [(&str, &dyn Place); 3] = [("SICK", &sick), ("WELL", &well), ("REFUSING", &refusing)];
+    let text = |servers: &str| {
+        let outlier = "outlier: { consecutive_errors: 1, eject_for: 1h, eject_for_max: 9h }";
+        crate::support::config(
+            &format!(
+                "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
+                 pools: {{ app: {{ servers: [{servers}], balance: round_robin, retries: {{ extra: 0 }}, {outlier} }} }}\n"
+            ),
+            &places,
+        )
+    };
+    let (all, less) = (text("@SICK, @WELL, @REFUSING"), text("@WELL"));
+    let tidegate = testkit::Start::of(crate::support::BINARY).text(&all);
+    (0..6).for_each(|_| drop(ask(&tidegate, &get("/", ""))));
+    tidegate.message("is ejected for 1h");
+    tidegate.message("is passed over: connect failed ×1");
+    // Control looks at a server before it shows it.
+    let passed_over = || {
+        shown(&tidegate, "app", 0);
+        tidegate.messages().matches("is passed over").count()
+    };
+    let before = passed_over();
+    assert_eq!(tidegate.reload(&less), testkit::Reloaded::Yes);
+    assert_eq!(tidegate.reload(&all), testkit::Reloaded::Yes);
+    assert_eq!(states(&tidegate, 1), ["up"]);
+    assert_eq!(passed_over(), before);
+    (0..6).for_each(|_| drop(ask(&tidegate, &get("/", ""))));
+    tidegate.message("is ejected for 2h");
+    assert!(!tidegate.messages().contains("is back"), "{}", tidegate.messages());
+}
