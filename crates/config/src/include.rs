@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::content::content;
 use crate::diagnostics::Mistakes;
 use crate::interpolate::Sources;
 use crate::span::Span;
@@ -92,7 +93,7 @@ fn read(
         mistakes.note(named_at, format!("more than {MOST_FILES} files are included"));
         return None;
     }
-    let bytes = match std::fs::read(&path) {
+    let bytes = match content(&path) {
         Ok(bytes) => bytes,
         Err(error) => {
             mistakes.note(named_at, format!("the file `{}` cannot be read: {error}", path.display()));

@@ -127,6 +127,10 @@ impl Sources<'_> {
     fn file(&self, path: &Path) -> Result<String, String> {
         let cannot = |why: String| format!("the file `{}` cannot be read: {why}", path.display());
         let mut text = String::new();
+        // Opening a pipe would wait for whoever writes to it.
+        if !std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.is_file() {
+            return Err(cannot("it is not a regular file".to_owned()));
+        }
         let opened = std::fs::File::open(path).map_err(|error| cannot(error.to_string()))?;
         opened.take(LARGEST_VALUE + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
         if text.len() as u64 > LARGEST_VALUE {

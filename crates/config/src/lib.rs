@@ -12,6 +12,7 @@
 
 pub mod spec;
 
+mod content;
 mod diagnostics;
 mod effective;
 mod effective_json;
@@ -28,6 +29,7 @@ mod shape;
 mod span;
 mod tree;
 
+pub use content::content;
 pub use diagnostics::{Mistake, Mistakes};
 pub use effective::effective;
 pub use effective_json::effective_json;

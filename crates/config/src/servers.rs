@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::content::content;
 use crate::diagnostics::Mistakes;
 use crate::interpolate::Sources;
 use crate::shape::shape_servers;
@@ -31,7 +32,7 @@ pub(crate) fn read(
     mistakes: &mut Mistakes,
 ) -> Option<Vec<Server>> {
     let name: Arc<str> = file.name.as_str().into();
-    let bytes = match std::fs::read(&file.path) {
+    let bytes = match content(&file.path) {
         Ok(bytes) => bytes,
         Err(error) => {
             mistakes.note(&Span::whole(name), format!("the file cannot be read: {error}"));

@@ -251,7 +251,7 @@ impl Node {
 }
 
 /// Enough for tens of thousands of routes.
-const LARGEST_FILE: usize = 8 << 20;
+const LARGEST_FILE: usize = crate::content::LARGEST;
 /// With some hundred bytes a node, the tree of one file stays below a hundred megabytes.
 const MOST_NODES: usize = 500_000;
 /// Deeper than any sensible nesting of routes, far from the end of a stack.

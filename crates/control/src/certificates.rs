@@ -170,7 +170,7 @@ impl Reading {
     }
 
     fn content(&mut self, file: &NamedFile) -> Option<Vec<u8>> {
-        match std::fs::read(&file.path) {
+        match config::content(&file.path) {
             Ok(content) => Some(content),
             Err(error) => {
                 self.note(file, &cannot(&error, &file.path));

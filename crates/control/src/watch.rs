@@ -18,6 +18,8 @@ struct Print {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    /// Who may read it counts, too: a file that could not be read may be readable now.
+    changed: (i64, i64),
 }
 
 impl Watch {
@@ -39,5 +41,6 @@ fn print(file: &PathBuf) -> Option<Print> {
         inode: meta.ino(),
         size: meta.size(),
         modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
     })
 }

@@ -85,6 +85,7 @@ pub(super) async fn send(
                 Poll::Pending if std::mem::take(&mut x.upload.moved) => {
                     let gap = route.request_body;
                     let now = Instant::now();
+                    due_since = now;
                     let gap = if sends { bounded(x, route, gap) } else { within_try(x, route, now, gap) };
                     session.timer.arm(now, gap);
                 }
@@ -105,7 +106,7 @@ pub(super) async fn send(
             };
             if !is_interim(&x.response) {
                 let now = Instant::now();
-                note_answer(x, arm, now, now - sent_at);
+                note_answer(x, arm, now, now - due_since);
                 upstream.surplus = Some((block, range));
                 return Poll::Ready(Ok(Sent::Answered));
             }
@@ -140,19 +141,20 @@ pub(super) async fn send(
             let now = Instant::now();
             note_silence(x, arm, now, now - due_since);
         }
-        Poll::Ready(Err(if is_over(x, route) {
-            Fault::proxy(Kind::TotalTimeout)
-        } else if is_due {
-            Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
-        } else {
+        Poll::Ready(Err(if !is_due {
+            // Whichever time has ended: the client has used it up.
             Fault::client(Kind::BodyTimeout)
+        } else if is_over(x, route) {
+            Fault::proxy(Kind::TotalTimeout)
+        } else {
+            Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
         }))
     })
     .await;
     // What a client did wrong says nothing of the server.
     let is_telling = matches!(ended, Ok(Sent::Answered)) || ended.is_err_and(|fault| fault.side != Side::Client);
     if let Some(server) = upstream.server().filter(|server| is_telling && server.is_latency_followed()) {
-        server.answered(sent_at.elapsed(), Instant::now());
+        server.answered(due_since.elapsed(), Instant::now());
     }
     ended
 }

@@ -160,6 +160,22 @@ fn a_broken_file_of_servers_changes_nothing_and_is_said_with_its_place() {
     until_answered_by(&mut client, "two");
 }
 
+/// A pipe would make whoever opens it wait, and a device has no end.
+#[test]
+fn a_file_of_servers_that_is_none_changes_nothing() {
+    let (folder, names, one, two) = (Folder::new(), Names::start(&[], 1), Server::named("one"), Server::named("two"));
+    let path = folder.write("servers.yaml", &format!("[{}]\n", one.address()));
+    let tidegate = before(&folder, &names, 1, "['file:servers.yaml']");
+    assert_eq!(tidegate.client().get("/").text(), "one");
+    let instead = folder.path().join("instead");
+    std::os::unix::fs::symlink("/dev/zero", &instead).expect("a link");
+    std::fs::rename(&instead, &path).expect("a turned link");
+    tidegate.message("it is not a regular file");
+    assert_eq!(tidegate.client().get("/").text(), "one");
+    folder.replace("servers.yaml", &format!("[{}]\n", two.address()));
+    until_answered_by(&mut tidegate.client(), "two");
+}
+
 #[test]
 fn a_broken_file_of_servers_refuses_the_start() {
     let folder = Folder::new();

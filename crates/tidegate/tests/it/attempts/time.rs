@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use testkit::{Client, Hanging, Server, Signal, Start, ok};
 
 use super::{pair, silent};
-use crate::support::{BINARY, ask, get, post, start, until_waiting};
+use crate::support::{BINARY, ask, before, before_with, get, post, start, until_waiting};
 
 /// The signals of `kill(1)` that stop a process and let it go on.
 fn signal(name: &str, pid: u32) {
@@ -218,4 +218,32 @@ fn a_reload_does_not_touch_the_wait_before_another_try() {
     assert_eq!(client.response().text(), "live");
     assert_eq!(client.get("/then").text(), "new");
     assert_eq!(tidegate.log_of("/kept")["tries"], 2);
+}
+
+/// The server's time begins when it has the request: what the client takes for its body is not the server's.
+#[test]
+fn a_slow_upload_is_not_a_slow_server() {
+    let server = Server::named("app");
+    let tidegate = before(&server);
+    let mut client = tidegate.client();
+    client.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
+    server.until_open(1);
+    // The client's own pace; nothing is waited for.
+    thread::sleep(Duration::from_millis(400));
+    client.send("2");
+    assert_eq!(client.response().status, 200);
+    let line = tidegate.log_of("/up");
+    let (response, total) = (line["response_us"].as_u64(), line["total_us"].as_u64());
+    assert!(total > Some(400_000) && response < Some(200_000), "{line}");
+}
+
+/// Whichever time ends while a client still sends, it is the client who has used it up.
+#[test]
+fn a_total_that_ends_in_an_upload_is_the_clients() {
+    let server = Server::named("app");
+    let tidegate = before_with(&server, "timeouts: { total: 150ms }");
+    let mut client = tidegate.client();
+    client.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
+    assert_eq!(client.response().status, 408);
+    assert_eq!(tidegate.log_of("/up")["fault"], "body_timeout");
 }
