@@ -35,7 +35,7 @@ pub struct Registry {
     /// The canaries.
     pub canaries: Canaries,
     stuck: HashMap<String, Arc<Table>>,
-    mirrors: BTreeMap<String, Arc<Report>>,
+    mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
     next_slot: usize,
     seal: Arc<Seal>,
     /// The secret that the configuration says, and what was drawn for the time that it says none.
@@ -85,11 +85,6 @@ impl Registry {
             secret: None,
             drawn,
         }
-    }
-
-    /// How many workers counters are made for.
-    pub fn workers(&self) -> usize {
-        self.workers
     }
 
     /// From now on what clients keep for us is sealed with this secret, or with the one that was drawn at the start.
@@ -196,21 +191,23 @@ impl Registry {
         self.canaries.state(listener, route, plan, self.workers)
     }
 
-    /// What is known of a mirror's copies.
-    pub fn mirror(&mut self, name: &str) -> Arc<Report> {
-        Arc::clone(self.mirrors.entry(name.to_owned()).or_insert_with(|| Arc::new(Report::new(name))))
+    /// What is known of a mirror's copies, and the counters of their route.
+    pub fn mirror(&mut self, name: &str) -> (Arc<Report>, Arc<RequestStats>) {
+        let workers = self.workers;
+        let new = || (Arc::new(Report::new(name)), Arc::new(RequestStats::new(workers)));
+        self.mirrors.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
     /// The reports of all mirrors, by name.
     pub fn mirrors(&self) -> impl Iterator<Item = &Arc<Report>> {
-        self.mirrors.values()
+        self.mirrors.values().map(|(report, _)| report)
     }
 
     /// Forgets the mirrors that are not in force any more.
     pub fn keep_mirrors_of(&mut self, snapshot: &Snapshot) {
         let routes = || snapshot.listeners.iter().flatten().flat_map(|listener| &listener.routes);
         let is_of = |policy: &Policy, report: &Arc<Report>| matches!(policy, Policy::Mirror(mirror) if Arc::ptr_eq(&mirror.report, report));
-        self.mirrors.retain(|_, report| routes().any(|route| route.policies.iter().any(|one| is_of(one, report))));
+        self.mirrors.retain(|_, (report, _)| routes().any(|route| route.policies.iter().any(|one| is_of(one, report))));
     }
 
     /// A server's state. Nothing about it changes before [`Registry::commit`].
@@ -319,6 +316,14 @@ mod tests {
         registry.commit(&HashMap::from([(id("a"), (1, None))]), now);
         let again = registry.server(&id("a"), "a:1", 1, || None);
         assert!(Arc::ptr_eq(&first, &again) && again.is_drained());
+    }
+
+    #[test]
+    fn a_mirror_keeps_its_report_and_its_counters() {
+        let mut registry = Registry::new(1);
+        let (first, again, other) = (registry.mirror("copy"), registry.mirror("copy"), registry.mirror("other"));
+        assert!(Arc::ptr_eq(&first.0, &again.0) && Arc::ptr_eq(&first.1, &again.1));
+        assert!(!Arc::ptr_eq(&first.0, &other.0) && !Arc::ptr_eq(&first.1, &other.1));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod balance;
 mod matching;
+mod mirrors;
 mod policies;
 mod pools;
 mod roster;
@@ -70,8 +71,13 @@ pub fn compile(
             Arc::new(pools::pool(pool, spec.zone.as_deref(), discovery, registry, &mut servers, way))
         })
         .collect();
-    let policies: Vec<_> =
-        spec.policies.iter().map(|policy| Arc::new(policies::policy(spec, policy, &pools, registry))).collect();
+    let names = mirrors::Names::of(spec);
+    let policies: Vec<_> = spec
+        .policies
+        .iter()
+        .enumerate()
+        .map(|(number, policy)| Arc::new(policies::policy(spec, policy, names.name(number), &pools, registry)))
+        .collect();
     let compiled: Vec<_> = spec
         .listeners
         .iter()

@@ -1,57 +1,30 @@
 //! Policies and templates.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use base::units::Share;
 use config::spec::{self, Spec};
-use observe::stats::RequestStats;
-use proxy::mirror::Mirror;
 use proxy::policy::{Edits, Headers, Part, Policy, Rewrite, Selector, Template};
-use proxy::pool::{Pool, Priority};
-use proxy::snapshot::{Ending, Route};
+use proxy::pool::Pool;
 
-use super::routes;
+use super::mirrors;
 use crate::registry::Registry;
 
-pub(super) fn policy(spec: &Spec, policy: &spec::Policy, pools: &[Arc<Pool>], registry: &mut Registry) -> Policy {
+/// A policy; `name` is what it is called if it is a mirror.
+pub(super) fn policy(
+    spec: &Spec,
+    policy: &spec::Policy,
+    name: &str,
+    pools: &[Arc<Pool>],
+    registry: &mut Registry,
+) -> Policy {
     match &policy.kind {
         spec::PolicyKind::Headers(headers) => {
             Policy::Headers(Headers { request: edits(&headers.request), response: edits(&headers.response) })
         }
         spec::PolicyKind::Mirror(mirror) => {
-            Policy::Mirror(Arc::new(self::mirror(spec, policy, mirror, pools, registry)))
+            Policy::Mirror(Arc::new(mirrors::mirror(spec, name, mirror, pools, registry)))
         }
         spec::PolicyKind::Rewrite(rewrite) => Policy::Rewrite(Rewrite { path: template(&rewrite.path) }),
-    }
-}
-
-/// A mirror is known by its policy's name, or that of its pool if it has none.
-fn mirror(
-    spec: &Spec,
-    policy: &spec::Policy,
-    said: &spec::Mirror,
-    pools: &[Arc<Pool>],
-    registry: &mut Registry,
-) -> Mirror {
-    let pool = spec.pool(said.to);
-    let name = policy.name.as_deref().unwrap_or(&pool.name);
-    let route = Route {
-        name: format!("mirror:{name}").into(),
-        policies: [].into(),
-        ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
-        max_request_body: u64::MAX,
-        request_body: Duration::MAX,
-        total: Some(said.timeout),
-        priority: Priority::Low,
-        stats: Arc::new(RequestStats::new(registry.workers())),
-    };
-    Mirror {
-        route,
-        share: said.share,
-        limit: usize::try_from(said.limit).unwrap_or(usize::MAX),
-        at_once: said.at_once,
-        report: registry.mirror(name),
     }
 }
 

@@ -11,7 +11,7 @@ use observe::stats::{Class, Histogram};
 /// What is known of a mirror's copies. It survives a reload by the mirror's name.
 #[derive(Debug)]
 pub struct Report {
-    /// The mirror's name: that of its policy, or of its pool.
+    /// The mirror's name: that of its policy, or of the route that an inline one is written in and its pool.
     pub name: Box<str>,
     copies: AtomicU32,
     sent: AtomicU64,

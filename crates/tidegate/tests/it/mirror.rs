@@ -147,3 +147,45 @@ fn connections_to_the_shadow_are_used_again() {
     }
     assert_eq!(shadow.connections(), 1);
 }
+
+#[test]
+fn mirrors_without_a_name_are_told_apart_by_their_routes() {
+    let (app, shadow) = (Server::named("app"), Hanging::new());
+    let servers: [(&str, &dyn Place); 2] = [("APP", &app), ("SHADOW", &shadow)];
+    let text = |first: &str| {
+        format!(
+            "listeners:
+  web:
+    bind: 127.0.0.1:0
+    routes:
+      {first}
+      - {{ name: one, match: {{ path: /one }}, use: [mirror: {{ to: shadow, at_once: 1, timeout: 10m }}], to: app }}
+      - {{ name: two, match: {{ path: /two }}, use: [mirror: {{ to: shadow, at_once: 2, timeout: 10m }}], to: app }}
+pools: {{ app: [@APP], shadow: [@SHADOW] }}
+"
+        )
+    };
+    let tidegate = start(&text(""), &servers);
+    let mut client = tidegate.client();
+    for path in ["/one", "/two"].repeat(3) {
+        assert_eq!(client.get(path).text(), "app");
+    }
+    let seen = || -> Vec<(String, u64, u64)> {
+        let reports: Vec<Value> = serde_json::from_slice(&tidegate.admin("/api/mirrors").body).expect("JSON");
+        let number = |value: &Value| value.as_u64().expect("a number");
+        let one = |report: &Value| {
+            let name = report["name"].as_str().expect("a name").to_owned();
+            (name, number(&report["under_way"]), number(&report["dropped"]["too_many"]))
+        };
+        reports.iter().map(one).collect()
+    };
+    let expected = [("web/one/shadow".to_owned(), 1, 2), ("web/two/shadow".to_owned(), 2, 1)];
+    let deadline = Instant::now() + PATIENCE;
+    while seen() != expected {
+        assert!(Instant::now() < deadline, "{:?}", seen());
+    }
+    // Nor does another route before them change who they are.
+    let other = text("- { name: zero, match: { path: /zero }, use: [mirror: shadow], to: app }");
+    assert_eq!(tidegate.reload(&config(&other, &servers)), Reloaded::Yes);
+    assert_eq!(seen(), [&expected[..], &[("web/zero/shadow".to_owned(), 0, 0)]].concat());
+}

@@ -53,16 +53,16 @@ fn share() {
     with("{ mirror: { to: shadow, share: 0% } }, { mirror: { to: other, share: 100% } }", &shadow, |tidegate| {
         let mut client = tidegate.client();
         (0..20).for_each(|_| drop(client.get("/")));
-        let reports = reports(tidegate, "other", |report| report["sent"] == 20);
-        let none = reports.iter().find(|report| report["name"] == "shadow").expect("a report");
+        let reports = reports(tidegate, "web/other", |report| report["sent"] == 20);
+        let none = reports.iter().find(|report| report["name"] == "web/shadow").expect("a report");
         assert_eq!((&none["sent"], &none["under_way"]), (&0.into(), &0.into()));
     });
     with("{ mirror: { to: shadow, share: 50% } }, { mirror: other }", &shadow, |tidegate| {
         let mut client = tidegate.client();
         (0..100).for_each(|_| drop(client.get("/")));
-        reports(tidegate, "other", |report| report["sent"] == 100);
-        let half = reports(tidegate, "shadow", |report| report["under_way"] == 0);
-        let half = half.iter().find(|report| report["name"] == "shadow").expect("a report");
+        reports(tidegate, "web/other", |report| report["sent"] == 100);
+        let half = reports(tidegate, "web/shadow", |report| report["under_way"] == 0);
+        let half = half.iter().find(|report| report["name"] == "web/shadow").expect("a report");
         assert!((1..100).contains(&half["sent"].as_u64().expect("a number")), "{half:#}");
     });
 }
@@ -74,7 +74,7 @@ fn limit() {
         client.ask(post("/fits", "12345678"));
         client.ask(post("/large", "123456789"));
         client.ask("POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n");
-        reports(tidegate, "shadow", |report| report["sent"] == 1 && report["dropped"]["too_large"] == 2);
+        reports(tidegate, "web/shadow", |report| report["sent"] == 1 && report["dropped"]["too_large"] == 2);
         assert_eq!(shadow.request().target, "/fits");
     });
 }
@@ -83,7 +83,7 @@ fn at_once() {
     with("{ mirror: { to: shadow, at_once: 2, timeout: 10m } }", &Hanging::new(), |tidegate| {
         let mut client = tidegate.client();
         (0..5).for_each(|_| drop(client.get("/")));
-        reports(tidegate, "shadow", |report| report["under_way"] == 2 && report["dropped"]["too_many"] == 3);
+        reports(tidegate, "web/shadow", |report| report["under_way"] == 2 && report["dropped"]["too_many"] == 3);
     });
 }
 
@@ -96,7 +96,7 @@ fn timeout() {
     });
     with("{ mirror: { to: shadow, timeout: 50ms } }", &shadow, |tidegate| {
         assert_eq!(tidegate.client().ask(get("/", "")).status, 200);
-        let line = tidegate.log_line("the copy's line", |line| line["route"] == "mirror:shadow");
+        let line = tidegate.log_line("the copy's line", |line| line["route"] == "mirror:web/shadow");
         assert_eq!(line["fault"], "total_timeout");
     });
     hold.raise();
