@@ -20,6 +20,7 @@ use crate::worker::Block;
 
 mod backoff;
 mod checkout;
+mod choose;
 mod deliver;
 mod discard;
 mod hedge;

@@ -18,7 +18,8 @@ use net::stream::Stream;
 use wire::h1::{self, Asked};
 use wire::{Framing, Head};
 
-use super::checkout::{Choice, choose, unconnected};
+use super::checkout::unconnected;
+use super::choose::{Choice, choose};
 use super::overtaken::overtaken;
 use super::retry::{afford, meet};
 use super::send::{

@@ -67,20 +67,15 @@ impl Roster {
         self.levels.first().map_or_else(Wish::default, |level| level.all.balance.wish(view))
     }
 
-    /// The first level that has such a server.
-    pub(crate) fn first_with(&self, wanted: impl Fn(&Server) -> bool) -> Option<&Level> {
-        self.levels.iter().find(|level| level.all.servers.iter().any(|server| wanted(server)))
-    }
-
     /// Whether so few servers of a level are well that it is better to ask all of them. If none is, the next level is asked
-    /// first.
+    /// first. A server that the operator does not want says nothing of health.
     pub(crate) fn panics(&self, level: &Level) -> bool {
         if self.panic == 0 {
             return false;
         }
-        let usable = level.all.servers.iter().filter(|server| server.is_usable()).count() as u64;
-        usable > 0
-            && usable * u64::from(base::units::Share::WHOLE) < u64::from(self.panic) * level.all.servers.len() as u64
+        let wanted = || level.all.servers.iter().filter(|server| server.is_wanted());
+        let usable = wanted().filter(|server| server.is_usable()).count() as u64;
+        usable > 0 && usable * u64::from(base::units::Share::WHOLE) < u64::from(self.panic) * wanted().count() as u64
     }
 }
 
@@ -163,25 +158,24 @@ mod tests {
         let roster = |panic| Roster { levels: [level()].into(), panic, members: Box::default() };
         let panics = |panic| roster(panic).panics(&level());
         assert!(!panics(5000));
-        servers[0].set_drained(true);
-        servers[1].set_drained(true);
+        servers[0].set_checked_down(true);
+        servers[1].set_checked_down(true);
         assert!(!panics(5000) && panics(5001) && !panics(0));
-        servers[2].set_drained(true);
-        servers[3].set_drained(true);
+        servers[2].set_checked_down(true);
+        servers[3].set_checked_down(true);
         assert!(!panics(10_000));
     }
 
     #[test]
-    fn the_first_level_with_somebody_serves() {
-        let servers = servers(&[1; 3]);
-        let levels = (0..3).map(|number| Level { all: group(&servers, number..number + 1), zones: None }).collect();
-        let roster = Roster { levels, panic: 0, members: Box::default() };
-        let serving = || roster.first_with(Server::is_usable).map(|level| level.all.numbers[0]);
-        assert_eq!(serving(), Some(0));
+    fn what_the_operator_does_not_want_is_no_reason_to_panic() {
+        let servers = servers(&[1, 1, 1, 1, 0]);
+        let level = || Level { all: group(&servers, 0..5), zones: None };
+        let roster = |panic| Roster { levels: [level()].into(), panic, members: Box::default() };
+        let panics = |panic| roster(panic).panics(&level());
         servers[0].set_drained(true);
-        assert_eq!(serving(), Some(1));
         servers[1].set_drained(true);
-        servers[2].set_drained(true);
-        assert_eq!(serving(), None);
+        assert!(!panics(10_000));
+        servers[2].set_checked_down(true);
+        assert!(!panics(5000) && panics(5001));
     }
 }

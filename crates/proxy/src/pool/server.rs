@@ -158,6 +158,11 @@ impl Server {
         self.max_connections.store(most.unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
+    /// Whether it may have one more connection.
+    pub(crate) fn has_room(&self) -> bool {
+        self.open() < self.max_connections.load(Ordering::Relaxed)
+    }
+
     /// Whether it finishes what it has and gets nothing new.
     pub fn is_drained(&self) -> bool {
         self.standing.has(Reason::Drained)
