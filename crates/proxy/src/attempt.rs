@@ -26,6 +26,7 @@ mod discard;
 mod hedge;
 mod overtaken;
 mod prefix;
+mod queue;
 mod retry;
 mod send;
 

@@ -26,7 +26,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::balance::Cursor;
 use crate::door;
 use crate::exchange::Exchange;
-use crate::pool::{Gate, Grant, Idle, Server, Warm, warm};
+use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Use, Warm, warm};
 use crate::session::{self, Origin};
 use crate::snapshot::{ListenerId, Snapshot};
 
@@ -59,8 +59,8 @@ pub enum Command {
     Log(Option<Sink>),
     /// Serve this connection, which another worker accepted.
     Adopt(Detached, Origin),
-    /// Give an idle connection to this server to whoever waits at the gate.
-    Relinquish(Arc<Server>, Arc<Gate>),
+    /// Give up idle connections to servers of this pool for those who wait at its gate.
+    Relinquish(Arc<Pool>),
     /// Finish what is under way and close what is idle.
     Drain,
     /// Close everything: tell how many connections were cut.
@@ -315,7 +315,7 @@ impl Worker {
                 Ok(stream) => session::spawn(self, stream, origin),
                 Err(_) => self.fleet.connection_ended(self.id),
             },
-            Command::Relinquish(server, gate) => self.relinquish(&server, &gate),
+            Command::Relinquish(pool) => self.relinquish_any(&pool),
             Command::Drain => {
                 self.draining.set(true);
                 self.timers.wake_all();
@@ -332,16 +332,29 @@ impl Worker {
         }
     }
 
-    /// Offers an idle connection to whoever waits.
+    /// Gives up idle connections of this pool that those who wait have a use for. Closing one comes last.
+    fn relinquish_any(&self, pool: &Pool) {
+        for wanted in [Use::Take, Use::Close] {
+            for server in pool.servers.iter().filter(|server| self.idle.has(server)) {
+                if pool.gate.use_of(server) == wanted {
+                    self.relinquish(server, &pool.gate);
+                }
+            }
+        }
+    }
+
+    /// Gives up an idle connection to this server, if anybody who waits has a use for it.
     pub(crate) fn relinquish(&self, server: &Arc<Server>, gate: &Arc<Gate>) {
-        if gate.waiting() == 0 {
-            return;
+        match gate.use_of(server) {
+            Use::None => {}
+            // Its lease ends with it, and whoever needs the place is told.
+            Use::Close => drop(self.idle.take(server)),
+            Use::Take => self.idle.take(server).into_iter().for_each(|parked| self.hand_on(parked, gate)),
         }
-        let Some(parked) = self.idle.take(server) else { return };
-        if !server.is_wanted() {
-            // Nobody should get it: what its end leaves room for is better.
-            return drop(parked);
-        }
+    }
+
+    /// Gives an idle connection to the first who waits for one to its server.
+    pub(crate) fn hand_on(&self, parked: Parked, gate: &Gate) {
         if let Ok(detached) = parked.conn.into_stream().detach()
             && let Some(Grant::Connection(unwanted, lease)) = gate.give(Grant::Connection(detached, parked.lease))
             && let Ok(stream) = unwanted.attach()

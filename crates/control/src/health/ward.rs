@@ -34,6 +34,7 @@ struct Notes {
     down: Option<Note>,
     ejected: Option<(Note, Instant)>,
     paused: Option<Note>,
+    is_paused: bool,
     record: Record,
     pauses: u64,
     transitions: [u64; Transition::ALL.len()],
@@ -216,6 +217,11 @@ impl Ward {
     }
 
     fn look_at_pauses(&self, notes: &mut Notes) {
+        // Pauses begin in workers and end by themselves: whoever waits may have another choice then.
+        let is_paused = self.server.is_paused();
+        if std::mem::replace(&mut notes.is_paused, is_paused) != is_paused {
+            self.gate.stir();
+        }
         let pauses = self.server.pauses();
         if pauses == notes.pauses {
             return;

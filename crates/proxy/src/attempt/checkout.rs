@@ -1,4 +1,4 @@
-//! A connection to a server: which server, an idle one or a new one, and the wait for one where there is a limit.
+//! A connection to a server: an idle one or a new one.
 
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -10,18 +10,16 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::dial::{dial, is_shortage};
-use net::stream::Peek;
 
-use super::choose::{Choice, awaited, choose};
+use super::choose::{Choice, choose};
+use super::queue::queue;
 use super::send::is_client_gone;
-use super::{Busy, GONE, Upstream, begin_try, bounded, expired, within_try};
-use crate::balance::Wish;
+use super::{Busy, GONE, Upstream, begin_try, expired, within_try};
 use crate::exchange::Exchange;
-use crate::pool::{Grant, Lease, Place, Pool, Server, warm};
+use crate::pool::{Lease, Server, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::sticky;
-use crate::worker::{Command, Worker};
 
 /// Finds a server that was not tried yet, if there is one, and gets a connection to it. `fresh` asks for a new connection
 /// to the server of the last try, whose idle one had gone stale.
@@ -66,82 +64,8 @@ pub(super) async fn checkout(
     }
 }
 
-/// Waits for a server below its limit, in the order of priority and arrival across all workers.
-async fn queue(
-    session: &mut Session,
-    x: &mut Exchange,
-    route: &Route,
-    arm: &Arm,
-    wish: Wish,
-    own: Option<usize>,
-    tried: &[usize],
-) -> Result<Upstream, Fault> {
-    let pool = &arm.pool;
-    let began = Instant::now();
-    let patience = bounded(x, route, arm.timeouts.queue);
-    // Whoever has to queue again keeps its place.
-    let place = Place::new(began, route.priority, patience);
-    let result = loop {
-        let accepts = awaited(arm, own, tried);
-        if accepts.is_empty() {
-            break Err(Fault::proxy(Kind::NoServer));
-        }
-        let slots = accepts.iter().map(|server| server.slot).collect();
-        let Some(waiting) = pool.gate.queue(slots, place) else { break Err(Fault::proxy(Kind::QueueFull)) };
-        ask_for_room(&session.worker, pool, &accepts);
-        session.timer.arm(began, patience);
-        let granted = poll_fn(|cx| {
-            if let Poll::Ready(grant) = waiting.poll(cx) {
-                return Poll::Ready(Ok(grant));
-            }
-            // Whoever hangs up in a queue has left it, even if only half of the connection is closed.
-            if matches!(session.client.stream().poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
-                return Poll::Ready(Err(GONE));
-            }
-            session.timer.poll_expired(cx).map(|()| Err(expired(x, route, Fault::proxy(Kind::QueueTimeout))))
-        })
-        .await;
-        drop(waiting);
-        match granted {
-            Ok(Grant::Again) => match choose(&session.worker, arm, wish, own, tried) {
-                Choice::Saturated => {}
-                Choice::None => break Err(Fault::proxy(Kind::NoServer)),
-                Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
-                Choice::Lease(_, lease) => break Ok((lease, None)),
-            },
-            Ok(Grant::Lease(lease)) => break Ok((lease, None)),
-            Ok(Grant::Connection(detached, lease)) => {
-                let attached = detached.attach().map_err(|_| Fault::proxy(Kind::Overload))?;
-                break Ok((lease, Some(Conn::new(attached))));
-            }
-            Ok(Grant::Displaced) => break Err(Fault::proxy(Kind::QueueFull)),
-            Err(fault) => break Err(fault),
-        }
-    };
-    begin_try(x, arm);
-    x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
-    let (lease, conn) = result?;
-    x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
-    match conn {
-        Some(conn) => Ok(Upstream::new(conn, Busy::begin(lease), true)),
-        None => connect(session, x, route, arm, lease).await,
-    }
-}
-
-/// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it.
-fn ask_for_room(worker: &Worker, pool: &Pool, accepts: &[Arc<Server>]) {
-    for server in accepts {
-        if let Some(lease) = server.lease(&pool.gate) {
-            drop(pool.gate.give(Grant::Lease(lease)));
-            return;
-        }
-    }
-    for server in accepts.iter().filter(|server| server.idle() > 0) {
-        worker.fleet.tell_all(|_| Command::Relinquish(Arc::clone(server), Arc::clone(&pool.gate)));
-    }
-}
-
-async fn connect(
+/// Opens a connection.
+pub(super) async fn connect(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,

@@ -43,10 +43,12 @@ pub(super) fn choose(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>,
     if let Some(number) = still(pool, own) {
         return take(worker, pool, number).unwrap_or(Choice::Saturated);
     }
+    let has_room =
+        |server: &Server| !pool.limited || worker.idle.has(server) || (server.has_room() && pool.gate.has_room());
     for turn in turns(roster, tried) {
         // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
         for _ in 0..turn.level.all.servers.len() {
-            let Some(number) = pick(worker, pool, &turn, wish) else { break };
+            let Some(number) = pick(worker, &turn, wish, has_room) else { break };
             if let Some(choice) = take(worker, pool, number) {
                 return choice;
             }
@@ -58,13 +60,25 @@ pub(super) fn choose(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>,
     Choice::None
 }
 
-/// The servers to wait for when [`choose`] finds them at their limits.
-pub(super) fn awaited(arm: &Arm, own: Option<usize>, tried: &[usize]) -> Vec<Arc<Server>> {
+/// The servers to wait for when [`choose`] finds them at their limits: first the one that it would choose if none were.
+pub(super) fn awaited(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize]) -> Vec<Arc<Server>> {
+    let pool = &arm.pool;
+    if let Some(number) = still(pool, own) {
+        return vec![Arc::clone(&pool.servers[number])];
+    }
+    let Some(turn) = turns(arm.roster(), tried).find(Turn::has_anybody) else { return Vec::new() };
+    let first = pick(worker, &turn, wish, |_| true).map(|number| &pool.servers[number]);
+    let others = turn.servers().filter(|server| first.is_none_or(|first| first.slot != server.slot));
+    first.into_iter().chain(others).map(Arc::clone).collect()
+}
+
+/// Whether a server is one of those to wait for.
+pub(super) fn accepts(arm: &Arm, own: Option<usize>, tried: &[usize], server: &Server) -> bool {
     if let Some(number) = still(&arm.pool, own) {
-        return vec![Arc::clone(&arm.pool.servers[number])];
+        return arm.pool.servers[number].slot == server.slot;
     }
     let turn = turns(arm.roster(), tried).find(Turn::has_anybody);
-    turn.map(|turn| turn.servers().map(Arc::clone).collect()).unwrap_or_default()
+    turn.is_some_and(|turn| turn.servers().any(|other| other.slot == server.slot))
 }
 
 /// In which order servers are asked: those that are well and untried, well ones again, and at the very end those that are
@@ -102,9 +116,7 @@ fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
     server.lease(&pool.gate).map(|lease| Choice::Lease(number, lease))
 }
 
-fn pick(worker: &Worker, pool: &Pool, turn: &Turn, wish: Wish) -> Option<usize> {
-    let has_room =
-        |server: &Server| !pool.limited || worker.idle.has(server) || (server.has_room() && pool.gate.has_room());
+fn pick(worker: &Worker, turn: &Turn, wish: Wish, has_room: impl Fn(&Server) -> bool) -> Option<usize> {
     let allowed = |server: &Server| turn.admits(server) && has_room(server);
     let mut random = worker.random.borrow_mut();
     let (first, second) = turn.level.groups(wish, &mut random);

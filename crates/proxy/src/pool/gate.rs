@@ -1,9 +1,10 @@
 //! The queue in front of a pool whose servers have limits. It is the process's, so that `max_connections: 1` means one
 //! connection whatever the number of workers, and waiters are served in the order of their [`Place`]s.
 //!
-//! A waiter asks for any server of the pool. It is given a lease to open a connection with, or an idle connection that
+//! A waiter says which servers it accepts. It is given a lease to open a connection with, or an idle connection that
 //! another worker held. Whoever frees something looks here afterwards, and whoever waits looks for something free
-//! after it has queued: one of the two always sees the other.
+//! after it has queued: one of the two always sees the other. What a server is like changes while somebody waits for it: so
+//! whoever is given something looks whether it still wants it, and else queues again at its old [`Place`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -50,10 +51,21 @@ pub enum Grant {
     Lease(Lease),
     /// A connection that was idle in another worker.
     Connection(Detached, Lease),
-    /// The pool has changed: look again.
+    /// Servers or limits have changed: look again.
     Again,
     /// The queue was full, and somebody has come who goes first: leave.
     Displaced,
+}
+
+/// What whoever is the first to have a use for an idle connection would do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Send a request.
+    Take,
+    /// Close it: another connection may be opened then, and it is that one that is waited for.
+    Close,
+    /// Nobody has any.
+    None,
 }
 
 /// A place in the queue. Dropping it gives up the place, and passes on what came too late.
@@ -65,8 +77,8 @@ pub struct Waiting {
 
 #[derive(Debug)]
 struct Slot {
-    /// The servers that the waiter may go to: those of its own snapshot, by [`Server::slot`].
-    accepts: Box<[usize]>,
+    /// The servers that the waiter goes to, those of its own snapshot; the one that it would choose comes first.
+    accepts: Box<[Arc<Server>]>,
     place: Place,
     state: Mutex<SlotState>,
 }
@@ -108,7 +120,7 @@ impl Gate {
 
     /// Whether the pool's servers may have one more connection.
     pub fn has_room(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) < self.most_connections.load(Ordering::Relaxed)
+        self.connections.load(Ordering::SeqCst) < self.most_connections.load(Ordering::Relaxed)
     }
 
     /// Counts one more connection, unless there are as many as there may be.
@@ -129,7 +141,7 @@ impl Gate {
     }
 
     /// Queues for one of these servers, unless the queue is full of those who go first.
-    pub fn queue(self: &Arc<Gate>, accepts: Box<[usize]>, place: Place) -> Option<Waiting> {
+    pub fn queue(self: &Arc<Gate>, accepts: Box<[Arc<Server>]>, place: Place) -> Option<Waiting> {
         let slot = Arc::new(Slot { accepts, place, state: Mutex::default() });
         let mut queue = lock(&self.queue);
         let mut last = None;
@@ -164,47 +176,72 @@ impl Gate {
 
     /// Makes everybody look again: servers or limits have changed.
     pub fn stir(&self) {
-        for _ in 0..self.waiting() {
-            if self.give(Grant::Again).is_some() {
-                return;
-            }
+        let mut queue = lock(&self.queue);
+        // All at once: whoever looks again may come back before the next one is told.
+        let all = std::mem::take(&mut *queue);
+        self.waiting.store(0, Ordering::SeqCst);
+        drop(queue);
+        for slot in all {
+            slot.grant(Grant::Again);
         }
     }
 
-    /// A connection to this server has closed: the first who waits for the server may open one. A server that is retired
-    /// still serves those whose snapshot names it; one that is drained gets nothing new.
+    /// What those who wait would do with an idle connection to this server. The first who has a use for it decides, so that
+    /// nobody who only needs its place is passed by everybody who comes later and could send on it.
+    pub(crate) fn use_of(&self, server: &Server) -> Use {
+        if self.waiting() == 0 {
+            return Use::None;
+        }
+        let (now, full) = (Instant::now(), !self.has_room());
+        let of = |slot: &Arc<Slot>| match slot {
+            slot if slot.place.is_over(now) => None,
+            slot if slot.accepts(server) => Some(Use::Take),
+            slot if full && slot.accepts.iter().any(|other| other.has_room()) => Some(Use::Close),
+            _ => None,
+        };
+        lock(&self.queue).iter().find_map(of).unwrap_or(Use::None)
+    }
+
+    /// A connection to this server has closed: the first who has a use for the room may open one. That is whoever accepts the
+    /// server, and where connections to all servers together are limited, it is anybody.
     pub(super) fn released(self: &Arc<Gate>, server: &Arc<Server>) {
-        // Whoever waits would rather have another server than one that is down.
-        let gets_more = (server.is_wanted() || server.is_retired()) && !server.is_checked_down();
-        while gets_more && self.is_awaited(server) {
-            let Some(lease) = server.lease(self) else { break };
-            match self.give(Grant::Lease(lease)) {
+        let is_shared = self.most_connections.load(Ordering::Relaxed) != u32::MAX;
+        while self.waiting() > 0 && self.has_room() && (is_shared || server.has_room()) {
+            let Some((slot, lease)) = self.next(|other| is_shared || other.slot == server.slot) else { return };
+            if let Some(Grant::Lease(lease)) = slot.grant(Grant::Lease(lease)) {
                 // Whoever waited has left meanwhile. Giving the lease back in the usual way would lead here again.
-                Some(Grant::Lease(lease)) => lease.give_back(),
-                _ => return,
+                lease.give_back();
             }
-        }
-        // Where connections to all servers together are limited, the room that it leaves is one for any of them.
-        if self.waiting() > 0 && self.most_connections.load(Ordering::Relaxed) != u32::MAX {
-            drop(self.give(Grant::Again));
         }
     }
 
-    fn is_awaited(&self, server: &Server) -> bool {
+    /// Takes the first from the queue who accepts one of these servers that has room, with a lease for it.
+    fn next(self: &Arc<Gate>, is_meant: impl Fn(&Server) -> bool) -> Option<(Arc<Slot>, Lease)> {
         let now = Instant::now();
-        let awaits = |slot: &Arc<Slot>| !slot.place.is_over(now) && slot.accepts.contains(&server.slot);
-        self.waiting() > 0 && lock(&self.queue).iter().any(awaits)
+        let mut queue = lock(&self.queue);
+        let (number, lease) = queue.iter().enumerate().find_map(|(number, slot)| {
+            let mut meant = slot.accepts.iter().filter(|server| !slot.place.is_over(now) && is_meant(server));
+            Some((number, meant.find_map(|server| server.lease(self))?))
+        })?;
+        let slot = queue.remove(number);
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+        // A lease must not end while the queue is locked.
+        drop(queue);
+        slot.map(|slot| (slot, lease))
     }
 }
 
 impl Slot {
+    fn accepts(&self, server: &Server) -> bool {
+        self.accepts.iter().any(|other| other.slot == server.slot)
+    }
+
     fn takes(&self, grant: &Grant, now: Instant) -> bool {
-        match grant {
-            Grant::Lease(lease) | Grant::Connection(_, lease) => {
-                self.accepts.contains(&lease.server().slot) && !self.place.is_over(now)
-            }
-            Grant::Again | Grant::Displaced => !self.place.is_over(now),
-        }
+        let is_wanted = match grant {
+            Grant::Lease(lease) | Grant::Connection(_, lease) => self.accepts(lease.server()),
+            Grant::Again | Grant::Displaced => true,
+        };
+        is_wanted && !self.place.is_over(now)
     }
 
     /// Gives it this; comes back with it if it has left.
@@ -234,9 +271,17 @@ impl Waiting {
         Poll::Pending
     }
 
-    /// Takes the place itself back, for one who found something free after queueing. What was given meanwhile comes with it.
-    pub fn leave(self) -> Option<Grant> {
-        lock(&self.slot.state).grant.take()
+    /// Whether it has been given something.
+    pub fn is_served(&self) -> bool {
+        lock(&self.slot.state).grant.is_some()
+    }
+
+    /// Whether it is the first of those who wait that accepts this server.
+    pub fn is_first_for(&self, server: &Server) -> bool {
+        let now = Instant::now();
+        let queue = lock(&self.gate.queue);
+        let mut ahead = queue.iter().filter(|slot| slot.accepts(server) && !slot.place.is_over(now));
+        ahead.next().is_some_and(|first| Arc::ptr_eq(first, &self.slot))
     }
 }
 
@@ -252,7 +297,7 @@ impl Drop for Waiting {
         drop(queue);
         match late {
             // That was for this one alone.
-            None | Some(Grant::Displaced) => {}
+            None | Some(Grant::Displaced | Grant::Again) => {}
             Some(late) => drop(self.gate.give(late)),
         }
     }
@@ -273,8 +318,20 @@ mod tests {
     use super::*;
 
     fn server() -> Arc<Server> {
+        numbered(0)
+    }
+
+    fn numbered(slot: usize) -> Arc<Server> {
         let address = Address::Tcp(([127, 0, 0, 1], 1).into());
-        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address, transport: 0 }, "s:1", 0, 1))
+        Arc::new(Server::new(ServerId { pool: "p".into(), name: "s".into(), address, transport: 0 }, "s:1", slot, 1))
+    }
+
+    fn queue(gate: &Arc<Gate>, accepts: &[&Arc<Server>], priority: Priority) -> Waiting {
+        try_queue(gate, accepts, priority).expect("a place")
+    }
+
+    fn try_queue(gate: &Arc<Gate>, accepts: &[&Arc<Server>], priority: Priority) -> Option<Waiting> {
+        gate.queue(accepts.iter().map(|server| Arc::clone(server)).collect(), place(priority, LONG))
     }
 
     fn place(priority: Priority, patience: Duration) -> Place {
@@ -294,7 +351,7 @@ mod tests {
     fn the_highest_class_is_served_first_and_then_the_first_that_came() {
         let (gate, server) = (Arc::new(Gate::new(10)), server());
         let classes = [Priority::Low, Priority::Normal, Priority::High, Priority::High];
-        let waiting = classes.map(|class| gate.queue([0].into(), place(class, LONG)).expect("a place"));
+        let waiting = classes.map(|class| queue(&gate, &[&server], class));
         // What ends would be given on.
         let mut kept = Vec::new();
         for number in [2, 3, 1, 0] {
@@ -310,11 +367,11 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_its_last() {
-        let gate = Arc::new(Gate::new(2));
-        let first = gate.queue([0].into(), place(Priority::Normal, LONG)).expect("a place");
-        let low = gate.queue([0].into(), place(Priority::Low, LONG)).expect("a place");
-        assert!(gate.queue([0].into(), place(Priority::Low, LONG)).is_none());
-        let high = gate.queue([0].into(), place(Priority::High, LONG)).expect("a place");
+        let (gate, server) = (Arc::new(Gate::new(2)), server());
+        let first = queue(&gate, &[&server], Priority::Normal);
+        let low = queue(&gate, &[&server], Priority::Low);
+        assert!(try_queue(&gate, &[&server], Priority::Low).is_none());
+        let high = queue(&gate, &[&server], Priority::High);
         assert!(matches!(granted(&low), Some(Grant::Displaced)));
         assert!(granted(&first).is_none() && granted(&high).is_none());
         assert_eq!(gate.waiting(), 2);
@@ -323,10 +380,10 @@ mod tests {
     #[test]
     fn whose_time_is_over_is_passed_over() {
         let (gate, server) = (Arc::new(Gate::new(10)), server());
-        let late = gate.queue([0].into(), place(Priority::High, Duration::ZERO)).expect("a place");
+        let late = gate.queue([Arc::clone(&server)].into(), place(Priority::High, Duration::ZERO)).expect("a place");
         let lease = server.lease(&gate).expect("a lease");
         assert!(gate.give(Grant::Lease(lease)).is_some());
-        let in_time = gate.queue([0].into(), place(Priority::Low, LONG)).expect("a place");
+        let in_time = queue(&gate, &[&server], Priority::Low);
         drop(server.lease(&gate));
         assert!(granted(&late).is_none());
         assert!(matches!(granted(&in_time), Some(Grant::Lease(_))));
@@ -334,14 +391,67 @@ mod tests {
 
     #[test]
     fn room_in_a_limited_pool_is_one_for_any_server() {
-        let (gate, leaving) = (Arc::new(Gate::new(10)), server());
+        let (gate, leaving, other) = (Arc::new(Gate::new(10)), server(), numbered(7));
         gate.set_most_connections(Some(1));
         let lease = leaving.lease(&gate).expect("a lease");
         assert!(leaving.lease(&gate).is_none());
         // This one's snapshot does not know the server any more.
-        let waiting = gate.queue([7].into(), place(Priority::Normal, LONG)).expect("a place");
+        let waiting = queue(&gate, &[&other], Priority::Normal);
         leaving.set_retired(true);
         drop(lease);
-        assert!(matches!(granted(&waiting), Some(Grant::Again)));
+        assert!(matches!(granted(&waiting), Some(Grant::Lease(lease)) if lease.server().slot == 7));
+    }
+
+    #[test]
+    fn room_goes_to_the_first_who_can_use_it() {
+        let (gate, full, other) = (Arc::new(Gate::new(10)), numbered(0), numbered(1));
+        gate.set_most_connections(Some(2));
+        full.set_max_connections(Some(1));
+        let (_stays, ends) = (full.lease(&gate), other.lease(&gate));
+        let first = queue(&gate, &[&full], Priority::High);
+        let second = queue(&gate, &[&full, &other], Priority::Normal);
+        drop(ends);
+        assert!(granted(&first).is_none());
+        assert!(matches!(granted(&second), Some(Grant::Lease(lease)) if lease.server().slot == 1));
+        assert!(granted(&first).is_none());
+    }
+
+    #[test]
+    fn who_is_chosen_comes_before_who_is_free_as_well() {
+        let (gate, one, two) = (Arc::new(Gate::new(10)), numbered(0), numbered(1));
+        gate.set_most_connections(Some(1));
+        let ends = one.lease(&gate);
+        let waiting = queue(&gate, &[&two, &one], Priority::Normal);
+        drop(ends);
+        assert!(matches!(granted(&waiting), Some(Grant::Lease(lease)) if lease.server().slot == 1));
+    }
+
+    #[test]
+    fn everybody_is_stirred_even_if_the_first_comes_back_at_once() {
+        let (gate, server) = (Arc::new(Gate::new(10)), server());
+        let waiting = [Priority::High, Priority::Normal, Priority::Low].map(|class| queue(&gate, &[&server], class));
+        gate.stir();
+        assert!(waiting.iter().all(|waiting| matches!(granted(waiting), Some(Grant::Again))));
+        assert_eq!(gate.waiting(), 0);
+    }
+
+    #[test]
+    fn the_first_who_has_a_use_for_an_idle_connection_decides() {
+        let (gate, idle, other) = (Arc::new(Gate::new(10)), numbered(0), numbered(1));
+        assert_eq!(gate.use_of(&idle), Use::None);
+        let _held = idle.lease(&gate);
+        let needs_other = queue(&gate, &[&other], Priority::High);
+        assert_eq!(gate.use_of(&idle), Use::None, "there is room without it");
+        gate.set_most_connections(Some(1));
+        assert_eq!(gate.use_of(&idle), Use::Close);
+        let takes = queue(&gate, &[&idle], Priority::Low);
+        assert!(takes.is_first_for(&idle) && !takes.is_first_for(&other));
+        assert_eq!(gate.use_of(&idle), Use::Close, "who came first goes first");
+        drop(needs_other);
+        assert_eq!(gate.use_of(&idle), Use::Take);
+        other.set_max_connections(Some(0));
+        drop(takes);
+        let _in_vain = queue(&gate, &[&other], Priority::High);
+        assert_eq!(gate.use_of(&idle), Use::None, "its place is of no use");
     }
 }

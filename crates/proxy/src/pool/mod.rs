@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use concurrency::{Bounds, Concurrency};
 pub use conduct::{Ejections, Errors};
+pub(crate) use gate::Use;
 pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use limit::{Hedges, Limit, Met};

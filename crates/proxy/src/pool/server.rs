@@ -160,7 +160,7 @@ impl Server {
 
     /// Whether it may have one more connection.
     pub(crate) fn has_room(&self) -> bool {
-        self.open() < self.max_connections.load(Ordering::Relaxed)
+        self.open.load(Ordering::SeqCst) < self.max_connections.load(Ordering::Relaxed)
     }
 
     /// Whether it finishes what it has and gets nothing new.

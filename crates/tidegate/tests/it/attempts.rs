@@ -2,6 +2,7 @@
 
 mod hedges;
 mod limits;
+mod queue;
 mod time;
 
 use testkit::{Server, Tidegate};

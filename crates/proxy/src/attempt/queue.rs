@@ -1,0 +1,110 @@
+//! The wait for a server, in the queue of a pool with limits.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use base::{Fault, Kind};
+use http::Conn;
+use net::stream::Peek;
+
+use super::checkout::connect;
+use super::choose::{Choice, accepts, awaited, choose};
+use super::{Busy, GONE, Upstream, begin_try, bounded, expired};
+use crate::balance::Wish;
+use crate::exchange::Exchange;
+use crate::pool::{Grant, Lease, Place, Pool, Server, Waiting};
+use crate::session::Session;
+use crate::snapshot::{Arm, Route};
+use crate::worker::{Command, Worker};
+
+/// Waits for a server below its limit, in the order of priority and arrival across all workers.
+pub(super) async fn queue(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    wish: Wish,
+    own: Option<usize>,
+    tried: &[usize],
+) -> Result<Upstream, Fault> {
+    let pool = &arm.pool;
+    let began = Instant::now();
+    let patience = bounded(x, route, arm.timeouts.queue);
+    // Whoever has to queue again keeps its place.
+    let place = Place::new(began, route.priority, patience);
+    let result = loop {
+        let wanted = awaited(&session.worker, arm, wish, own, tried);
+        if wanted.is_empty() {
+            break Err(Fault::proxy(Kind::NoServer));
+        }
+        let Some(waiting) = pool.gate.queue(wanted.clone().into(), place) else {
+            break Err(Fault::proxy(Kind::QueueFull));
+        };
+        match look(&session.worker, arm, wish, own, tried, &waiting) {
+            Choice::None => break Err(Fault::proxy(Kind::NoServer)),
+            Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
+            Choice::Lease(_, lease) => break Ok((lease, None)),
+            Choice::Saturated => ask_for_idle(&session.worker, pool, &wanted),
+        }
+        session.timer.arm(began, patience);
+        let granted = poll_fn(|cx| {
+            if let Poll::Ready(grant) = waiting.poll(cx) {
+                return Poll::Ready(Ok(grant));
+            }
+            // Whoever hangs up in a queue has left it, even if only half of the connection is closed.
+            if matches!(session.client.stream().poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
+                return Poll::Ready(Err(GONE));
+            }
+            session.timer.poll_expired(cx).map(|()| Err(expired(x, route, Fault::proxy(Kind::QueueTimeout))))
+        })
+        .await;
+        drop(waiting);
+        // A server that is out since we queued is left to whoever still wants it.
+        let is_welcome = |lease: &Lease| accepts(arm, own, tried, lease.server());
+        match granted {
+            Ok(Grant::Lease(lease)) if is_welcome(&lease) => break Ok((lease, None)),
+            Ok(Grant::Connection(detached, lease)) if is_welcome(&lease) => {
+                let attached = detached.attach().map_err(|_| Fault::proxy(Kind::Overload));
+                break attached.map(|stream| (lease, Some(Conn::new(stream))));
+            }
+            Ok(Grant::Again | Grant::Lease(_) | Grant::Connection(..)) => {}
+            Ok(Grant::Displaced) => break Err(Fault::proxy(Kind::QueueFull)),
+            Err(fault) => break Err(fault),
+        }
+    };
+    begin_try(x, arm);
+    x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
+    let (lease, conn) = result?;
+    x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
+    match conn {
+        Some(conn) => Ok(Upstream::new(conn, Busy::begin(lease), true)),
+        None => connect(session, x, route, arm, lease).await,
+    }
+}
+
+/// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it. What
+/// somebody waits for who goes first is handed on.
+fn look(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize], waiting: &Waiting) -> Choice {
+    while !waiting.is_served() {
+        match choose(worker, arm, wish, own, tried) {
+            Choice::Idle(_, parked) if !waiting.is_first_for(parked.lease.server()) => {
+                worker.hand_on(parked, &arm.pool.gate);
+            }
+            Choice::Lease(_, lease) if !waiting.is_first_for(lease.server()) => {
+                drop(arm.pool.gate.give(Grant::Lease(lease)));
+            }
+            choice => return choice,
+        }
+    }
+    Choice::Saturated
+}
+
+/// Asks all workers for idle connections: to one of these servers, or to any where it is the pool that has no room.
+fn ask_for_idle(worker: &Worker, pool: &Arc<Pool>, wanted: &[Arc<Server>]) {
+    let is_idle = |server: &Arc<Server>| server.idle() > 0;
+    if wanted.iter().any(is_idle) || (!pool.gate.has_room() && pool.servers.iter().any(is_idle)) {
+        worker.fleet.tell_all(|_| Command::Relinquish(Arc::clone(pool)));
+    }
+}
