@@ -83,6 +83,9 @@ pub(super) async fn connect(
             if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
                 return Poll::Ready(Ok(dialled));
             }
+            if session.worker.is_cut() {
+                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+            }
             if is_client_gone(session, cx) {
                 return Poll::Ready(Err(GONE));
             }

@@ -147,6 +147,9 @@ pub(super) async fn race(
                     }
                 }
             }
+            if session.worker.is_cut() {
+                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+            }
             if is_client_gone(session, cx) {
                 return Poll::Ready(Err(GONE));
             }

@@ -53,6 +53,9 @@ pub(super) async fn queue(
             if let Poll::Ready(grant) = waiting.poll(cx) {
                 return Poll::Ready(Ok(grant));
             }
+            if session.worker.is_cut() {
+                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+            }
             // Whoever hangs up in a queue has left it, even if only half of the connection is closed.
             if matches!(session.client.stream().poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
                 return Poll::Ready(Err(GONE));

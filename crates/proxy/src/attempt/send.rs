@@ -123,6 +123,9 @@ pub(super) async fn send(
                 session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
             }
         }
+        if session.worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
         if x.upload.is_done() && is_client_gone(session, cx) {
             return Poll::Ready(Err(GONE));
         }

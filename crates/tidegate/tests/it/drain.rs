@@ -1,8 +1,8 @@
 //! The end: what is under way is finished, what is idle is closed, what takes too long is cut.
 
-use testkit::{Client, Ending, Peer, Server, Signal, Tidegate, ok};
+use testkit::{Client, Ending, Hanging, Peer, Server, Signal, Tidegate, ok};
 
-use crate::support::{PLAIN, get, start};
+use crate::support::{PLAIN, Place, get, start, until_waiting};
 
 /// A program in front of a server that holds each request until the signal.
 fn held(shutdown: &str) -> (Server, Tidegate, Signal) {
@@ -107,4 +107,51 @@ fn a_second_signal_ends_it_at_once() {
     assert_ne!(tidegate.wait().code(), Some(0));
     assert!(busy.try_response().is_err());
     let_go.raise();
+}
+
+/// Wherever a request stands, it is answered and recorded when the time is over.
+#[test]
+fn what_has_no_answer_yet_is_cut_with_a_record() {
+    let silent = || Server::script(Peer::hang);
+    let (app, full, one, two, hangs) = (silent(), silent(), silent(), silent(), Hanging::new());
+    let text = "
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    routes:
+      - { match: { path: /sent }, to: sent }
+      - { match: { path: '/full/*' }, to: app }
+      - { match: { path: /hedged }, to: hedged }
+      - { match: { path: /connecting }, to: connecting }
+pools:
+  sent: [@SENT]
+  app: { servers: [{ address: '@FULL', max_connections: 1 }], queue: { timeout: 1h } }
+  hedged: { servers: [@ONE, @TWO], retries: { hedge: 10ms } }
+  connecting: { servers: [@HANGS], timeouts: { connect: 1h } }
+shutdown: { drain: 300ms }
+";
+    let servers: [(&str, &dyn Place); 5] =
+        [("SENT", &app), ("FULL", &full), ("ONE", &one), ("TWO", &two), ("HANGS", &hangs)];
+    let mut tidegate = start(text, &servers);
+    let send = |target: &str| {
+        let mut client = tidegate.client();
+        client.send(get(target, ""));
+        client
+    };
+    let mut clients = vec![send("/full/first")];
+    full.until_connections(1);
+    clients.extend(["/full/waits", "/sent", "/hedged", "/connecting"].map(send));
+    app.until_connections(1);
+    one.until_connections(1);
+    two.until_connections(1);
+    until_waiting(&tidegate, 1);
+    tidegate.terminate();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 503);
+    }
+    assert_eq!(tidegate.wait().code(), Some(0));
+    for path in ["/full/first", "/full/waits", "/sent", "/hedged", "/connecting"] {
+        let line = tidegate.log_of(path);
+        assert_eq!((&line["fault"], &line["status"]), (&"drained".into(), &503.into()), "{line}");
+    }
 }
