@@ -119,7 +119,13 @@ pub(super) fn unconnected(server: &Server, error: &io::Error) -> Fault {
     if error.kind() != io::ErrorKind::InvalidData {
         return Fault::server(Kind::Connect, Retry::Always);
     }
-    let id = &server.id;
-    observe::log::warn(format_args!("server `{}` of pool `{}` at {} and TLS: {error}", id.name, id.pool, id.address));
+    if let Some(left_out) = server.may_complain() {
+        let id = &server.id;
+        let more = if left_out > 0 { format!(" ({left_out} more since the last time)") } else { String::new() };
+        observe::log::warn(format_args!(
+            "server `{}` of pool `{}` at {} and TLS: {error}{more}",
+            id.name, id.pool, id.address
+        ));
+    }
     Fault::server(Kind::ServerTls, Retry::Always)
 }

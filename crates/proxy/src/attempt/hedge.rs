@@ -193,8 +193,8 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
     if sticky::own(x, pool).is_some() {
         return None;
     }
-    let mut entry = None;
-    if let Err(limit) = afford(arm, &mut entry) {
+    let (mut entry, now) = (None, Instant::now());
+    if let Err(limit) = afford(arm, &mut entry, now) {
         meet(x, arm, limit);
         return None;
     }
@@ -204,8 +204,8 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
             let server = Arc::clone(parked.lease.server());
             if !is_other(&server) {
                 // It has become the only one that is left, just now.
-                session.worker.idle.park(parked.conn, parked.lease, Instant::now(), pool.pooled);
-                return None;
+                session.worker.idle.park(parked.conn, parked.lease, now, pool.pooled);
+                return unsent(arm, now);
             }
             let upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
             (number, server, Stage::Connected(upstream))
@@ -216,14 +216,22 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
             let dialling = Box::pin(async move { dial(&to.id.address, to.security()).await });
             (number, server, Stage::Connecting(dialling, Busy::begin(lease)))
         }
-        Choice::Lease(..) | Choice::None | Choice::Saturated => return None,
+        Choice::Lease(..) | Choice::None | Choice::Saturated => return unsent(arm, now),
     };
     tried.push(server.slot);
     x.notes.tries = x.notes.tries.saturating_add(1);
     x.notes.hedges += 1;
     pool.gate.hedges.sent();
     let pump = Pump::new(BodyReader::Done(None), Framing::None, false);
-    Some(Leg { number, server, stage, began: Instant::now(), pump, interim: 0, _entry: entry })
+    Some(Leg { number, server, stage, began: now, pump, interim: 0, _entry: entry })
+}
+
+/// There is nobody to ask after all: the budget keeps what the hedge would have cost.
+fn unsent(arm: &Arm, counted: Instant) -> Option<Leg> {
+    if arm.retries.budget.is_some() {
+        arm.pool.gate.budget.give_back(counted);
+    }
+    None
 }
 
 /// Counts what the server that was asked first gave for an answer, which nobody wants.

@@ -63,7 +63,7 @@ pub(super) fn next(
     if time_left(x, route).is_some_and(|left| left <= wait) {
         return Next::Stop;
     }
-    match afford(arm, retrying) {
+    match afford(arm, retrying, Instant::now()) {
         Ok(()) => Next::Try(wait),
         Err(limit) => {
             meet(x, arm, limit);
@@ -72,8 +72,8 @@ pub(super) fn next(
     }
 }
 
-/// Whether the pool's limits leave room for one more try.
-pub(super) fn afford(arm: &Arm, retrying: &mut Option<Entry>) -> Result<(), Limit> {
+/// Whether the pool's limits leave room for one more try, which is counted at this moment.
+pub(super) fn afford(arm: &Arm, retrying: &mut Option<Entry>, now: Instant) -> Result<(), Limit> {
     let gate = &arm.pool.gate;
     if let Some(most) = arm.pool.breaker.retries
         && retrying.is_none()
@@ -81,7 +81,7 @@ pub(super) fn afford(arm: &Arm, retrying: &mut Option<Entry>) -> Result<(), Limi
         *retrying = Some(gate.retries.enter(most).ok_or(Limit::Retries)?);
     }
     match arm.retries.budget {
-        Some(share) if !gate.budget.retry(Instant::now(), share) => Err(Limit::RetryBudget),
+        Some(share) if !gate.budget.retry(now, share) => Err(Limit::RetryBudget),
         _ => Ok(()),
     }
 }

@@ -79,6 +79,18 @@ impl Budget {
         }
     }
 
+    /// Takes back a try that was counted at this moment, since there was none.
+    pub fn give_back(&self, then: Instant) {
+        let number = self.number(then);
+        let place = &self.seconds[number as usize % SECONDS];
+        let one_less = |seen: u64| {
+            let second = Second::of(seen);
+            (second.number == number % Second::NUMBERS && second.retries > 0).then(|| seen - 1)
+        };
+        // A second that is over long since has taken its count with it.
+        let _ = place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
     /// The sums of the window without its last second.
     fn before(&self, number: u64) -> (u64, u64) {
         (number.saturating_sub(WINDOW - 1)..number)
@@ -153,6 +165,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let begin = Instant::now();
+        let budget = Budget::new(begin);
+        budget.give_back(begin);
+        (0..MINIMUM).for_each(|_| assert!(budget.retry(begin, 0)));
+        assert!(!budget.retry(begin, 0));
+        budget.give_back(begin);
+        budget.give_back(begin + Duration::from_secs(1));
+        assert!(budget.retry(begin, 0) && !budget.retry(begin, 0));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Pools: servers, the connections kept to them, their limits and the queue in front of them.
 
 mod budget;
+mod complaints;
 mod concurrency;
 mod conduct;
 mod gate;

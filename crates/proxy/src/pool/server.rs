@@ -9,6 +9,7 @@ use net::dial::Security;
 use observe::stats::RequestStats;
 
 use super::Gate;
+use super::complaints::Complaints;
 use super::conduct::{Conduct, Ejections, Errors};
 use super::standing::{Reason, Standing, UNWANTED};
 use crate::balance::Latency;
@@ -41,6 +42,7 @@ pub struct Server {
     security: Option<Security>,
     standing: Standing,
     conduct: Conduct,
+    complaints: Complaints,
     weight: AtomicU32,
     /// The part of its weight that it gets for now, in [`WHOLE`]s.
     ramp: AtomicU32,
@@ -83,6 +85,7 @@ impl Server {
             security: None,
             standing: Standing::new(),
             conduct: Conduct::default(),
+            complaints: Complaints::default(),
             weight: AtomicU32::new(1),
             ramp: AtomicU32::new(WHOLE),
             share: AtomicU64::new(u64::from(WHOLE)),
@@ -325,6 +328,11 @@ impl Server {
     /// A connect failed: it is passed over for a while, longer each time.
     pub fn connect_failed(&self) {
         self.standing.connect_failed();
+    }
+
+    /// Whether the log may hear of another failure of it now; if so, how many it did not hear of.
+    pub(crate) fn may_complain(&self) -> Option<u32> {
+        self.complaints.may_say(self.standing.millis())
     }
 
     /// A connect succeeded: what failed before is forgotten.

@@ -256,3 +256,33 @@ fn a_server_that_is_merely_slower_than_a_hedge_is_not_ejected() {
     assert!(slow.requests().len() >= 12, "{}", slow.requests().len());
     assert!(!tidegate.messages().contains("is ejected"));
 }
+
+/// Where nobody else can be asked, nothing of the budget is spent.
+#[test]
+fn a_hedge_that_is_not_sent_costs_nothing() {
+    let slow = Server::http(|_| {
+        thread::sleep(Duration::from_millis(40));
+        ok("slow")
+    });
+    let busy = silent();
+    let text = "
+workers: 1
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools:
+  app:
+    servers: { a: '@SLOW', b: { address: '@BUSY', max_connections: 1 } }
+    balance: round_robin
+    retries: { extra: 0, budget: 0%, hedge: 10ms }
+";
+    let tidegate = start(text, &[("SLOW", &slow), ("BUSY", &busy)]);
+    assert_eq!(ask(&tidegate, &post("/", "")).text(), "slow");
+    let mut client = tidegate.client();
+    client.send(post("/", ""));
+    busy.request();
+    // More than even a budget of nothing allows.
+    for _ in 0..14 {
+        assert_eq!(ask(&tidegate, &get("/", "")).text(), "slow");
+    }
+    let met = tidegate.metric("tidegate_pool_limits_met_total", &["limit=\"retry_budget\""])[0];
+    assert_eq!((met, hedges(&tidegate).0), (0.0, 0.0));
+}

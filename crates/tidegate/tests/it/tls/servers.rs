@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use testkit::{Authority, Client, Reloaded, Server, ServerTls, Tidegate, ok};
 
@@ -194,4 +195,18 @@ fn a_server_that_speaks_no_tls_is_502() {
     let tidegate = before(&desk, &server, "{ ca: '@DIR/ca.pem' }");
     assert_eq!(tidegate.client().ask(get("/plain", "")).status, 502);
     assert_eq!(tidegate.log_of("/plain")["fault"], "server_tls");
+}
+
+#[test]
+fn the_log_hears_of_failed_handshakes_once_a_second() {
+    let desk = Desk::new();
+    let server = origin(&desk);
+    let tidegate = before(&desk, &server, "{ server_name: other.test, ca: '@DIR/ca.pem' }");
+    let began = Instant::now();
+    for _ in 0..40 {
+        assert_eq!(status(&tidegate, "/"), 502);
+    }
+    tidegate.message("and TLS: ");
+    let said = tidegate.messages().matches("and TLS: ").count() as u64;
+    assert!(said <= began.elapsed().as_secs() + 1, "{said}");
 }
