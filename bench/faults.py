@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Breaks one of three servers under load, and lets canaries drive themselves; says what clients saw. See README.md."""
+"""Breaks one of three servers under load, and lets canaries drive themselves; says what clients saw. Ends with 1 if that is not
+what it should be. See README.md."""
 
 import argparse
 import asyncio
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +47,7 @@ listeners:
           steps: [5%, 25%, 50%, 100%]
           every: 10s
           sticky: cookie
-          rollback_if: {{ error_points: 2%, p99_ratio: {ratio}, min_requests: 50 }}
+          rollback_if: {{ error_points: 2%, p99_ratio: 1.5, min_requests: 50 }}
 access_log: {folder}/access.log
 pools:
   v1: {{ servers: ["127.0.0.1:{a}"], retries: {{ extra: 0 }} }}
@@ -62,11 +64,14 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=500, help="requests a second")
     parser.add_argument("--tidegate", type=Path, default=HERE.parent / "target/release/tidegate", metavar="PATH")
     options = parser.parse_args()
+    missed: list[str] = []
     for name in options.scenario.split(","):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             run = canary if name.startswith("canary") else fault
-            asyncio.run(run(name, options, folder, stack))
+            missed += asyncio.run(run(name, options, folder, stack))
+    if missed:
+        sys.exit("missed:\n" + "\n".join(missed))
 
 
 # One of three servers breaks three seconds into the load, and is well again twelve seconds later.
@@ -81,7 +86,7 @@ FAULTS = {
 HEALTHY, BROKEN, AFTER = 5, 13, 7
 
 
-async def fault(name: str, options, folder: Path, stack: ExitStack) -> None:
+async def fault(name: str, options, folder: Path, stack: ExitStack) -> list[str]:
     kind, breaks, mends = FAULTS[name]
     servers = [Server(kind if letter == "c" else "nginx", letter, folder, stack) for letter in "abc"]
     ports = {server.name: server.port for server in servers}
@@ -102,20 +107,49 @@ async def fault(name: str, options, folder: Path, stack: ExitStack) -> None:
         f"   p99 before {healthy * 1e3:.1f} ms, in the first 3 s {first * 1e3:.1f} ms, from 3 to 13 s {broken * 1e3:.1f} ms"
         f" (bound {bound * 1e3:.1f} ms: {'met' if broken <= bound else 'MISSED'})"
     )
-    proxy.show_log(load.began + HEALTHY)
+    proxy.show_log()
+    return wrong(
+        (load.failed() - load.broken_off(), f"{name}: requests failed whose response had not begun: {load.failures()}"),
+        (not broken <= bound, f"{name}: p99 of {broken * 1e3:.1f} ms is above its bound of {bound * 1e3:.1f} ms"),
+    )
 
 
-async def canary(name: str, options, folder: Path, stack: ExitStack) -> None:
+async def canary(name: str, options, folder: Path, stack: ExitStack) -> list[str]:
     stable, candidate = (Server("script", letter, folder, stack) for letter in "ab")
     candidate.tell("version v2")
     if name == "canary-bad":
         candidate.tell("fail 20")
-    proxy = Proxy(CANARY, folder, stack, options.tidegate, a=stable.port, b=candidate.port, ratio=1000)
+    proxy = Proxy(CANARY, folder, stack, options.tidegate, a=stable.port, b=candidate.port)
     load = Load(proxy.port, options.rate, users=1000)
     await load.run(60)
-    print(f"== {name}: {len(load.samples)} requests, {load.failed()} failed ({load.failed() / len(load.samples):.2%})")
-    print(f"   {sum(user.flips for user in load.users)} of {len(load.users)} users were moved off the candidate")
-    proxy.show_log(load.began)
+    share = load.failed() / len(load.samples)
+    flips = sum(user.flips for user in load.users)
+    print(f"== {name}: {len(load.samples)} requests, {load.failed()} failed ({share:.2%}) {load.failures()}")
+    print(f"   {flips} users of {len(load.users)} were moved off the candidate")
+    proxy.show_log()
+    if name == "canary-bad":
+        judged, back = load.nth_of_candidate(50), proxy.when("rolled back at 0%")
+        late = back - judged if back and judged else None
+        print(f"   rolled back {'never' if late is None else f'{late:.1f} s'} after the candidate's 50th response")
+        return wrong(
+            (late is None or late > 3, f"{name}: not rolled back within 3 s of what there is to judge: {late}"),
+            (share > 0.01, f"{name}: {share:.2%} of all requests failed, more than 1%"),
+            (load.failures().keys() - {500}, f"{name}: others failed than the candidate's: {load.failures()}"),
+        )
+    return wrong(
+        (proxy.when("promoted at 100%") is None, f"{name}: the candidate was not promoted"),
+        (load.failed(), f"{name}: {load.failed()} requests failed {load.failures()}"),
+        (flips, f"{name}: {flips} users were moved off the candidate"),
+    )
+
+
+def wrong(*checks: tuple[object, str]) -> list[str]:
+    """What there is to say of each check that is wrong."""
+    return [message for is_wrong, message in checks if is_wrong]
+
+
+class BrokeOff(Exception):
+    """A response that had begun and did not end: nobody may send its request again."""
 
 
 class Load:
@@ -150,7 +184,11 @@ class Load:
             status, head = await asyncio.wait_for(self.ask(user), 30)
         except (OSError, EOFError, asyncio.TimeoutError) as error:
             status, head = type(error).__name__, b""
-        self.samples.append(Sample(at, time.monotonic() - asked, status))
+        except BrokeOff:
+            status, head = BrokeOff.__name__, b""
+        took = time.monotonic() - asked
+        # Only the candidate ever fails.
+        self.samples.append(Sample(at, took, status, time.time(), status == 500 or b"\r\nX-Version: v2\r\n" in head))
         if user and status == 200:
             user.saw(head)
 
@@ -160,7 +198,10 @@ class Load:
         writer.write(f"GET / HTTP/1.1\r\nHost: app\r\n{cookie}\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(length)
+        try:
+            await reader.readexactly(length)
+        except (OSError, EOFError) as error:
+            raise BrokeOff from error
         if b"connection: close" in head.lower():
             writer.close()
         else:
@@ -173,6 +214,14 @@ class Load:
     def failed(self) -> int:
         return sum(sample.status != 200 for sample in self.samples)
 
+    def broken_off(self) -> int:
+        return sum(sample.status == BrokeOff.__name__ for sample in self.samples)
+
+    def nth_of_candidate(self, nth: int) -> float | None:
+        """When the candidate's nth response had come."""
+        times = sorted(sample.ended for sample in self.samples if sample.of_candidate)
+        return times[nth - 1] if len(times) >= nth else None
+
     def failures(self) -> dict:
         statuses = [sample.status for sample in self.samples if sample.status != 200]
         return {status: statuses.count(status) for status in set(statuses)}
@@ -183,6 +232,8 @@ class Sample:
     at: float
     took: float
     status: object
+    ended: float
+    of_candidate: bool
 
 
 @dataclass
@@ -190,7 +241,6 @@ class User:
     cookie: str = ""
     version: str = ""
     flips: int = 0
-    seen: list = field(default_factory=list)
 
     def saw(self, head: bytes) -> None:
         for line in head.split(b"\r\n"):
@@ -212,8 +262,13 @@ class Proxy:
         stack.callback(end, self.process)
         wait_for(self.port, self.process, self.log)
 
-    def show_log(self, since: float) -> None:
-        """What the process said of servers and canaries, by the seconds since then."""
+    def when(self, words: str) -> float | None:
+        """When the process said this first."""
+        lines = (line for line in self.log.read_text().splitlines() if words in line)
+        return next((datetime.fromisoformat(line.split()[0]).timestamp() for line in lines), None)
+
+    def show_log(self) -> None:
+        """What the process said of servers and canaries."""
         for line in self.log.read_text().splitlines():
             if any(word in line for word in ("server", "canary", "eject")):
                 print(f"   | {line}")
