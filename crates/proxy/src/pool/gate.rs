@@ -123,6 +123,12 @@ impl Gate {
         self.connections.load(Ordering::SeqCst) < self.most_connections.load(Ordering::Relaxed)
     }
 
+    /// Whether connections to all servers together are limited. Only then are they counted: the count is one word that all
+    /// workers write.
+    pub(super) fn is_limited(&self) -> bool {
+        self.most_connections.load(Ordering::Relaxed) != u32::MAX
+    }
+
     /// Counts one more connection, unless there are as many as there may be.
     pub(super) fn open(&self) -> bool {
         let most = self.most_connections.load(Ordering::Relaxed);
@@ -205,7 +211,7 @@ impl Gate {
     /// A connection to this server has closed: the first who has a use for the room may open one. That is whoever accepts the
     /// server, and where connections to all servers together are limited, it is anybody.
     pub(super) fn released(self: &Arc<Gate>, server: &Arc<Server>) {
-        let is_shared = self.most_connections.load(Ordering::Relaxed) != u32::MAX;
+        let is_shared = self.is_limited();
         while self.waiting() > 0 && self.has_room() && (is_shared || server.has_room()) {
             let Some((slot, lease)) = self.next(|other| is_shared || other.slot == server.slot) else { return };
             if let Some(Grant::Lease(lease)) = slot.grant(Grant::Lease(lease)) {
@@ -417,6 +423,27 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_counted_once_there_is_a_limit() {
+        let (gate, server) = (Arc::new(Gate::new(10)), server());
+        let count = || gate.connections.load(Ordering::Relaxed);
+        let [one, two] = [(); 2].map(|()| server.lease(&gate).expect("a lease"));
+        let mut early = [one, two];
+        assert_eq!(count(), 0, "nobody asks");
+        assert!(early.iter_mut().all(Lease::is_within_limit));
+        gate.set_most_connections(Some(1));
+        assert_eq!(early.each_mut().map(Lease::is_within_limit), [true, false]);
+        assert_eq!(early.each_mut().map(Lease::is_within_limit), [true, false], "it is counted once");
+        assert!(server.lease(&gate).is_none());
+        let [counted, uncounted] = early;
+        drop(uncounted);
+        assert_eq!(count(), 1);
+        // The limit is gone before what was counted ends.
+        gate.set_most_connections(None);
+        drop(counted);
+        assert_eq!((count(), server.open()), (0, 0));
+    }
+
+    #[test]
     fn who_is_chosen_comes_before_who_is_free_as_well() {
         let (gate, one, two) = (Arc::new(Gate::new(10)), numbered(0), numbered(1));
         gate.set_most_connections(Some(1));
@@ -438,6 +465,7 @@ mod tests {
     #[test]
     fn the_first_who_has_a_use_for_an_idle_connection_decides() {
         let (gate, idle, other) = (Arc::new(Gate::new(10)), numbered(0), numbered(1));
+        gate.set_most_connections(Some(2));
         assert_eq!(gate.use_of(&idle), Use::None);
         let _held = idle.lease(&gate);
         let needs_other = queue(&gate, &[&other], Priority::High);

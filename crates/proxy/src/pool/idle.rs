@@ -52,14 +52,14 @@ impl Idle {
     }
 
     /// Keeps a connection.
-    pub(crate) fn park(&self, conn: Conn, lease: Lease, now: Instant, keep: Duration) {
+    pub(crate) fn park(&self, conn: Conn, mut lease: Lease, now: Instant, keep: Duration) {
         let slot = lease.server().slot;
         let mut all = self.by_slot.borrow_mut();
         if all.len() <= slot {
             all.resize_with(slot + 1, Vec::new);
         }
         let parked = &mut all[slot];
-        if parked.len() < MOST && is_kept(lease.server()) {
+        if parked.len() < MOST && is_kept(&mut lease) {
             lease.server().parked();
             parked.push(Parked { conn, lease, until: now + keep });
         }
@@ -70,10 +70,10 @@ impl Idle {
         let mut closed = Vec::new();
         for parked in self.by_slot.borrow_mut().iter_mut() {
             let keep =
-                |parked: &Parked| parked.until > now && is_kept(parked.lease.server()) && is_silent(&parked.conn);
+                |parked: &mut Parked| parked.until > now && is_silent(&parked.conn) && is_kept(&mut parked.lease);
             let mut at = 0;
             while at < parked.len() {
-                if keep(&parked[at]) {
+                if keep(&mut parked[at]) {
                     at += 1;
                 } else {
                     parked[at].lease.server().unparked();
@@ -86,10 +86,11 @@ impl Idle {
     }
 }
 
-/// Whether idle connections to this server are of use: it is in the configuration and not drained, and active checks do not
-/// say that it is down.
-fn is_kept(server: &Server) -> bool {
-    !server.is_retired() && !server.is_drained() && !server.is_checked_down()
+/// Whether an idle connection is of use: its server is in the configuration and not drained, active checks do not say that it
+/// is down, and the pool has room for it.
+fn is_kept(lease: &mut Lease) -> bool {
+    let server = lease.server();
+    !server.is_retired() && !server.is_drained() && !server.is_checked_down() && lease.is_within_limit()
 }
 
 /// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. Mostly the runtime knows

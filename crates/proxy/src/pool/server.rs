@@ -62,6 +62,8 @@ pub struct Server {
 pub struct Lease {
     server: Arc<Server>,
     gate: Arc<Gate>,
+    /// The gate has counted it.
+    counted: bool,
     /// Nobody is told when it ends.
     quiet: bool,
 }
@@ -363,11 +365,12 @@ impl Server {
                 Err(now) => open = now,
             }
         }
-        if !gate.open() {
+        let counted = gate.is_limited();
+        if counted && !gate.open() {
             self.open.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
-        Some(Lease { server: Arc::clone(self), gate: Arc::clone(gate), quiet: false })
+        Some(Lease { server: Arc::clone(self), gate: Arc::clone(gate), counted, quiet: false })
     }
 
     /// Idle connections to it, in all workers.
@@ -406,6 +409,17 @@ impl Lease {
         &self.server
     }
 
+    /// Whether it is within the limit of connections to all servers of the pool. A connection that is older than the limit is
+    /// counted when this is asked first, which is when it has nothing to do: until then there may be more than the limit says,
+    /// and one for which there is no room then should end.
+    pub(super) fn is_within_limit(&mut self) -> bool {
+        if !self.counted && self.gate.is_limited() {
+            self.counted = self.gate.open();
+            return self.counted;
+        }
+        true
+    }
+
     /// Ends it without looking for somebody who waits.
     pub(super) fn give_back(mut self) {
         self.quiet = true;
@@ -415,7 +429,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.server.open.fetch_sub(1, Ordering::SeqCst);
-        self.gate.close();
+        if self.counted {
+            self.gate.close();
+        }
         if !self.quiet {
             self.gate.released(&self.server);
         }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use testkit::{Client, Server, Signal, Tidegate, ok};
+use testkit::{Client, Reloaded, Server, Signal, Start, Tidegate, ok};
 
 use crate::health::until_state;
-use crate::support::{ask, get, start, until_waiting};
+use crate::support::{BINARY, ask, config, get, start, until_waiting};
 
 /// A server that answers with its name, and to `/hold` only after the signal. It closes each connection if it is asked to.
 fn holding(name: &'static str, closes: bool, let_go: &Signal) -> Server {
@@ -135,4 +135,32 @@ pools:
     for (client, home) in waiting.iter_mut().zip(homes.values()) {
         assert_eq!(&client.response().text(), home);
     }
+}
+
+#[test]
+fn a_limit_that_a_reload_brings_holds_for_older_connections() {
+    let let_go = Signal::new();
+    let server = holding("app", false, &let_go);
+    let text = |pool: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {{ servers: [@APP], {pool} }} }}\n"
+        );
+        config(&text, &[("APP", &server)])
+    };
+    let tidegate = Start::of(BINARY).text(&text("timeouts: { pooled: 1m }"));
+    let mut clients: Vec<Client> = (0..4).map(|_| sent(&tidegate, &get("/hold", ""))).collect();
+    server.until_open(4);
+    let limited = text("circuit_breaker: { connections: 2 }, queue: { timeout: 20s }");
+    assert_eq!(tidegate.reload(&limited), Reloaded::Yes);
+    // What is under way is not cut.
+    let_go.raise();
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "app");
+    }
+    server.until_open(2);
+    let mut later: Vec<Client> = (0..8).map(|_| sent(&tidegate, &get("/later", ""))).collect();
+    for client in &mut later {
+        assert_eq!(client.response().text(), "app");
+    }
+    assert_eq!(server.connections(), 4, "the two that stay serve");
 }
