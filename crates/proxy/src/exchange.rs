@@ -187,8 +187,12 @@ async fn story<'a>(
     }
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
-    let upstream = attempt::attempt(session, x, route, arm).await?;
-    attempt::deliver(session, x, listener, route, arm, upstream).await
+    let waits = canary::ask(&route.ending, x);
+    let answered = attempt::attempt(session, x, route, arm).await;
+    if let Some((state, variant)) = waits {
+        state.settles(variant);
+    }
+    attempt::deliver(session, x, listener, route, arm, answered?).await
 }
 
 fn pin(session: &mut Session) -> Pinned {

@@ -102,7 +102,9 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         total_us: Some(micros(total)),
     });
     if let Some((state, variant)) = account.canary {
-        state.count(worker.id, variant, x.notes.status, x.notes.fault, micros(until_answered(&x.notes, total)));
+        let is_whole = x.upload.is_read();
+        let took = micros(until_answered(&x.notes, total));
+        state.count(worker.id, variant, (x.notes.status, is_whole), x.notes.fault, took);
     }
     let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base::units::{Share, print_duration};
 use config::spec::{Course, Guard};
@@ -139,9 +139,11 @@ impl Machine {
         if !self.phase.is_watched() {
             return None;
         }
-        let whole = window.whole();
+        let mut whole = window.whole();
+        let overdue = window.overdue(now, patience(&guard, &whole.stable));
+        whole = whole.with_overdue(overdue);
         // What is new counts by itself too: a version that was good for long and breaks now breaks now.
-        let latest = window.last(guard.min_requests);
+        let latest = window.last(guard.min_requests).map(|latest| latest.with_overdue(overdue));
         if whole.stable.requests >= guard.min_requests && self.share < Share::WHOLE {
             self.known = Some(whole.stable.clone());
         }
@@ -316,6 +318,17 @@ impl Machine {
         first.then_some(Said::Waits(reason))
     }
 }
+
+/// How long a request may wait before it counts as one that hangs: what the bound of latencies allows, if there is one, else ten
+/// times what the stable version takes, and never less than a second.
+fn patience(guard: &Guard, stable: &Sample) -> Duration {
+    let allowed = guard.p99_ratio.map_or(1000, u64::from);
+    let us = stable.p99_us().unwrap_or(0).saturating_mul(allowed) / 100;
+    Duration::from_micros(us).max(SHORTEST_PATIENCE)
+}
+
+/// No wait is shorter that counts as one without end.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a candidate is compared with.
 #[derive(Debug)]

@@ -14,6 +14,10 @@ pub struct Sample {
     pub errors: u64,
     /// How long they waited for their responses.
     pub latency: Histogram,
+    /// Requests that have asked it.
+    pub asked: u64,
+    /// Those of them that wait no longer.
+    pub settled: u64,
 }
 
 /// The same of both versions at one moment, or over one window.
@@ -36,11 +40,17 @@ impl Sample {
         self.latency.quantile(0.99)
     }
 
+    fn with_overdue(self, overdue: u64) -> Sample {
+        Sample { requests: self.requests + overdue, errors: self.errors + overdue, ..self }
+    }
+
     fn since(&self, earlier: &Sample) -> Sample {
         Sample {
             requests: self.requests.saturating_sub(earlier.requests),
             errors: self.errors.saturating_sub(earlier.errors),
             latency: self.latency.since(&earlier.latency),
+            asked: self.asked.saturating_sub(earlier.asked),
+            settled: self.settled.saturating_sub(earlier.settled),
         }
     }
 }
@@ -48,8 +58,16 @@ impl Sample {
 impl Pair {
     /// What the workers have counted so far.
     pub fn read(state: &State) -> Pair {
-        let of = |variant| Sample::from(state.stats(variant).read());
+        let of = |variant| {
+            let (asked, settled) = state.waits(variant);
+            Sample { asked, settled, ..Sample::from(state.stats(variant).read()) }
+        };
         Pair { stable: of(Variant::Stable), candidate: of(Variant::Candidate) }
+    }
+
+    /// The same with requests that still wait and should not, stable first: who lets them hang has failed them.
+    pub fn with_overdue(self, [stable, candidate]: [u64; 2]) -> Pair {
+        Pair { stable: self.stable.with_overdue(stable), candidate: self.candidate.with_overdue(candidate) }
     }
 
     /// What was counted since an earlier reading.
@@ -60,7 +78,8 @@ impl Pair {
 
 impl From<Requests> for Sample {
     fn from(read: Requests) -> Sample {
-        Sample { requests: read.total(), errors: read.with_class(Class::ServerError), latency: read.latency }
+        let (requests, errors) = (read.total(), read.with_class(Class::ServerError));
+        Sample { requests, errors, latency: read.latency, ..Sample::default() }
     }
 }
 

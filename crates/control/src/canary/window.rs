@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::sample::Pair;
+use super::sample::{Pair, Sample};
 
 /// Readings of the last while.
 #[derive(Debug)]
@@ -50,6 +50,15 @@ impl Window {
         }
     }
 
+    /// Requests that have asked each version longer ago than this and wait still: at least so many, stable first.
+    pub fn overdue(&self, now: Instant, patience: Duration) -> [u64; 2] {
+        let Some((_, last)) = self.readings.back() else { return [0; 2] };
+        let is_old = |at: &Instant| now.saturating_duration_since(*at) >= patience;
+        let then = self.readings.iter().rev().find(|(at, _)| is_old(at));
+        let of = |then: &Sample, last: &Sample| then.asked.saturating_sub(last.settled);
+        then.map_or([0; 2], |(_, then)| [of(&then.stable, &last.stable), of(&then.candidate, &last.candidate)])
+    }
+
     /// What was counted in the shortest last part of it that has this many requests of the candidate.
     pub fn last(&self, least: u64) -> Option<Pair> {
         let (_, last) = self.readings.back()?;
@@ -61,7 +70,6 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canary::sample::Sample;
 
     /// One request of the candidate each second, taken in each second, for so long.
     fn after(seconds: u64, span: u64) -> Window {

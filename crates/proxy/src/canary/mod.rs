@@ -84,6 +84,17 @@ pub(crate) fn choose<'a>(session: &Session, x: &mut Exchange, canary: &'a Canary
     canary.arm(serving)
 }
 
+/// Notes that a request without a body, which waits for nobody else, has asked a version; it settles when the wait is over.
+pub(crate) fn ask<'a>(ending: &'a Ending, x: &Exchange) -> Option<(&'a State, Variant)> {
+    let Ending::Canary(canary) = ending else { return None };
+    let variant = *Variant::ALL.get(x.notes.arm?)?;
+    if x.notes.forced || !x.upload.is_read() {
+        return None;
+    }
+    canary.state.asks(variant);
+    Some((&canary.state, variant))
+}
+
 /// Tells a client that has none yet the number that it should keep.
 pub(crate) fn tell(ending: &Ending, x: &mut Exchange) {
     if let Some(number) = x.notes.cohort.take()

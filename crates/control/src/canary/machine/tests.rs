@@ -20,6 +20,8 @@ struct World {
     rate: u64,
     fails: [u32; 2],
     takes_us: [u64; 2],
+    /// The chances in thousandths that a request is never answered.
+    hangs: [u32; 2],
     said: Vec<String>,
 }
 
@@ -35,6 +37,7 @@ impl World {
             rate: 500,
             fails: [10, 10],
             takes_us: [5_000, 5_000],
+            hangs: [0, 0],
             said: Vec::new(),
         }
     }
@@ -44,6 +47,11 @@ impl World {
         for _ in 0..self.rate {
             let new = self.random.u32(0..Share::WHOLE) < self.machine.share().unwrap_or(0);
             let version = if new { &mut self.reading.candidate } else { &mut self.reading.stable };
+            version.asked += 1;
+            if self.random.u32(0..1000) < self.hangs[usize::from(new)] {
+                continue;
+            }
+            version.settled += 1;
             let failed = self.random.u32(0..1000) < self.fails[usize::from(new)];
             version.add(1, u64::from(failed), self.takes_us[usize::from(new)]);
         }
@@ -299,4 +307,24 @@ proptest! {
             (share, since) = (now, world.now);
         }
     }
+}
+
+/// Requests that wait for ever are counted nowhere else: long before they time out it is known who lets them hang.
+#[test]
+fn a_candidate_that_hangs_is_rolled_back_within_seconds() {
+    for thousandths in [1000, 500, 200] {
+        let mut world = World::new(u64::from(thousandths));
+        world.hangs = [0, thousandths];
+        world.seconds(15);
+        assert!(world.is(Phase::RolledBack, 0), "{thousandths}: {:?}", world.said);
+        assert!(world.said.iter().all(|said| !said.contains("25%")), "{thousandths}: {:?}", world.said);
+    }
+}
+
+#[test]
+fn versions_that_hang_alike_are_not_told_apart() {
+    let mut world = World::new(1);
+    world.hangs = [300, 300];
+    world.seconds(30);
+    assert!(world.machine.phase() != Phase::RolledBack, "{:?}", world.said);
 }

@@ -392,3 +392,17 @@ pools: { v1: [@V1], v2: [@V2] }
         assert_eq!(tidegate.metric("tidegate_canary_share", &[&labels]), [share]);
     }
 }
+
+/// Nobody has been answered and nothing has timed out: who still waits counts.
+#[test]
+fn a_candidate_that_hangs_is_rolled_back_long_before_the_timeout() {
+    let (v1, v2) = (Server::named("v1"), Server::script(|peer| peer.hang()));
+    let bounds = "steps: [50%, 100%], every: 30s, rollback_if: { error_points: 2%, min_requests: 5 }";
+    let tidegate = start(&text(bounds), &[("V1", &v1), ("V2", &v2)]);
+    let mut clients: Vec<Client> = (0..60).map(|_| tidegate.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: browser {number}\r\n\r\n"));
+    }
+    let canary = until(&tidegate, |canary| canary["state"] == "rolled_back");
+    assert_eq!(canary["share"], "0%", "{canary:#}");
+}
