@@ -16,6 +16,7 @@ mod content;
 mod diagnostics;
 mod effective;
 mod effective_json;
+mod idle;
 mod include;
 mod interpolate;
 mod keys;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostics::{Mistake, Mistakes};
+use crate::idle::idle_keys;
 use crate::interpolate::Sources;
 use crate::shape::{Map, shape};
 use crate::span::Span;
@@ -104,7 +105,7 @@ fn load_bytes(
     Ok(Loaded { spec, files: sources.read.into_inner(), warnings, document: shaped.top })
 }
 
-/// Names that nothing uses.
+/// Names that nothing uses, and keys that do nothing.
 fn warnings(spec: &Spec) -> Vec<Mistake> {
     let mut used = Used::default();
     for listener in &spec.listeners {
@@ -129,7 +130,7 @@ fn warnings(spec: &Spec) -> Vec<Mistake> {
         let name = policy.name.as_ref()?;
         Some(Mistake::new(policy.span.clone(), format!("policy `{name}` is never used")))
     });
-    pools.chain(policies).collect()
+    pools.chain(policies).chain(idle_keys(spec)).collect()
 }
 
 #[derive(Default)]

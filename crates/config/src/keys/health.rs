@@ -58,8 +58,8 @@ pub(super) static HEALTH: Section = Section::new(
 
 pub(super) static OUTLIER: Section = Section::new(
     "outlier",
-    "Servers are judged by how requests go. A 5xx other than 501 and 505 is an error, and so is a connect, a reset, a time-out or a \
-     broken answer of the server; a retry counts like a first try. One that is out is used only if no other is left.",
+    "Servers are judged by how requests go. A 5xx other than 501 and 505 is an error (for `success_rate` those two are as well), and so \
+     is a connect, a reset, a time-out or a broken answer of the server; a retry counts like a first try. One that is out is used only if no other is left.",
     &[
         Key::new(
             "consecutive_errors",

@@ -61,7 +61,7 @@ pub(crate) static POOL: Section = Section::new(
             "slow_start",
             Type::Duration,
             "A server that comes back, or joins a running process, gets a tenth of its weight at first and all of it after this \
-             time. Absent means at once.",
+             time. It has no effect with `maglev`, `ring_hash`, `source` and `first`. Absent means at once.",
         ),
         Key::new("sticky", Type::Section(&STICKY), "How clients stay with the server that they were sent to."),
         Key::new("tls", Type::Section(&POOL_TLS), "TLS towards the servers. Absent means plain connections."),

@@ -171,3 +171,37 @@ fn every_key_is_in_schema_and_reference_and_no_planned_one() {
     let unique: std::collections::HashSet<_> = keys.iter().collect();
     assert_eq!(unique.len(), keys.len());
 }
+
+#[test]
+fn keys_that_do_nothing_where_they_stand_are_warned_of() {
+    let warnings = |pool: &str, more: &str| {
+        let text = format!("{more}listeners: {{a: {{bind: ':1', to: p}}}}\npools: {{p: {{{pool}}}}}\n");
+        let loaded = load(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (pool, said) in [
+        (
+            "servers: [h:1], slow_start: 5s, balance: maglev",
+            "`slow_start` of pool `p` does nothing with `balance: maglev`",
+        ),
+        (
+            "servers: [h:1], outlier: {every: 1s}",
+            "`outlier.every` of pool `p` does nothing without `success_rate` or `latency`",
+        ),
+        ("servers: [h:1], queue: {length: 7}", "`queue` of pool `p` does nothing without `max_connections`"),
+        ("servers: [{address: 'h:1', zone: z}]", "`zone` of server `h:1` in pool `p` does nothing without"),
+        (
+            "servers: [{address: 'h:1', weight: 2}], balance: first",
+            "`weight` of server `h:1` in pool `p` does nothing with",
+        ),
+    ] {
+        let heard = warnings(pool, "");
+        assert!(heard.starts_with(said) && heard.lines().count() == 1, "{heard}");
+    }
+    for pool in [
+        "servers: [{address: 'h:1', zone: z, weight: 2, max_connections: 1}], slow_start: 5s, queue: {length: 7}",
+        "servers: [h:1], balance: maglev, outlier: {every: 1s, latency: {}}, circuit_breaker: {connections: 1}, queue: {length: 7}",
+    ] {
+        assert_eq!(warnings(pool, "zone: z\n"), "");
+    }
+}

@@ -1,7 +1,7 @@
 //! Outliers: which answers speak against a server, how many servers may be out, and for how long (sans-IO).
 //!
 //! The rules are Envoy's (its manual, "Outlier detection"): errors in a row eject at once; an ejection lasts `eject_for` times
-//! the number of ejections, up to a most; only a part of a pool may be out. What differs: 501 and 505 do not count, since
+//! the number of ejections, up to a most; only a part of a pool may be out. What differs: 501 and 505 are no errors in a row, since
 //! a client can ask for them; the last server is never ejected; and a server is forgiven one ejection for each `eject_for` that
 //! it has been well.
 

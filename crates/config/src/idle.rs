@@ -1,0 +1,55 @@
+//! What is allowed and does nothing where it stands: its author has probably meant something else.
+
+use std::time::Duration;
+
+use crate::diagnostics::Mistake;
+use crate::spec::{Algorithm, Pool, Spec};
+
+/// Keys without an effect.
+pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
+    spec.pools.iter().flat_map(|pool| {
+        let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
+        of_pool.chain(of_servers(spec, pool))
+    })
+}
+
+fn of_pool(pool: &Pool) -> Vec<String> {
+    let (name, balance) = (&pool.name, pool.balance.algorithm);
+    let mut said = Vec::new();
+    let ramps = !matches!(balance, Algorithm::First | Algorithm::Source | Algorithm::Maglev | Algorithm::RingHash);
+    if pool.slow_start.is_some() && !ramps {
+        said.push(format!("`slow_start` of pool `{name}` does nothing with `balance: {}`", balance.word()));
+    }
+    if let Some(outlier) = &pool.outlier
+        && outlier.every != COMPARED_EVERY
+        && outlier.success_rate.is_none()
+        && outlier.latency.is_none()
+    {
+        said.push(format!("`outlier.every` of pool `{name}` does nothing without `success_rate` or `latency`"));
+    }
+    // A list that somebody else keeps may have limits of its own.
+    let is_limited = pool.breaker.connections.is_some()
+        || pool.servers.iter().any(|server| server.max_connections.is_some() || server.address.is_source());
+    if pool.queue_length != QUEUE_LENGTH && !is_limited {
+        said.push(format!(
+            "`queue` of pool `{name}` does nothing without `max_connections` or `circuit_breaker.connections`"
+        ));
+    }
+    said
+}
+
+fn of_servers<'a>(spec: &'a Spec, pool: &'a Pool) -> impl Iterator<Item = Mistake> + use<'a> {
+    let is_first = pool.balance.algorithm == Algorithm::First;
+    pool.servers.iter().flat_map(move |server| {
+        let (name, of) = (&server.name, &pool.name);
+        let zone = (server.tier.zone.is_some() && spec.zone.is_none())
+            .then(|| format!("`zone` of server `{name}` in pool `{of}` does nothing without the document's `zone`"));
+        let weight = (server.weight != 1 && is_first)
+            .then(|| format!("`weight` of server `{name}` in pool `{of}` does nothing with `balance: first`"));
+        zone.into_iter().chain(weight).map(|said| Mistake::new(server.span.clone(), said))
+    })
+}
+
+/// The defaults: what is as it would be without a word needs none.
+const COMPARED_EVERY: Duration = Duration::from_secs(10);
+const QUEUE_LENGTH: u32 = 100;
