@@ -27,6 +27,8 @@ pub struct Machine {
     window: Option<Window>,
     /// The stable version in the last window in which it had enough requests and the candidate had not taken them all.
     known: Option<Sample>,
+    /// Looks in a row at which a candidate that has everything was slower than the stable version was before.
+    slow: u32,
     /// Why the step has not been followed by the next one, though its time is over.
     waits: Option<String>,
     history: VecDeque<Entry>,
@@ -112,6 +114,9 @@ pub enum Said {
 
 /// Entries that a history keeps.
 const REMEMBERED: usize = 64;
+/// A candidate that has everything and is slow may stand on a machine that was busy for a moment: there is no other version
+/// that would have been as slow. So it has to be slow for so many looks in a row.
+const LASTING: u32 = 5;
 
 impl Machine {
     /// A canary that begins now, with counters at this reading.
@@ -123,6 +128,7 @@ impl Machine {
             since: now,
             window: None,
             known: None,
+            slow: 0,
             waits: None,
             history: VecDeque::new(),
             changes: BTreeMap::new(),
@@ -148,15 +154,23 @@ impl Machine {
             self.known = Some(whole.stable.clone());
         }
         let enough = whole.candidate.requests >= guard.min_requests;
+        let mut slow = 0;
         if enough {
-            for pair in latest.iter().chain([&whole]) {
-                let beside = self.beside(&guard, pair, &whole);
-                if let Verdict::Worse(excess) = beside.judge(&guard, &pair.candidate) {
-                    let reason = format!("{excess}{}", beside.remark());
-                    return Some(self.enter(now, Phase::RolledBack, 0, excess.cause(), reason));
+            for (is_latest, pair) in latest.iter().map(|pair| (true, pair)).chain([(false, &whole)]) {
+                let beside = self.beside(&guard, pair);
+                let Verdict::Worse(excess) = beside.judge(&guard, &pair.candidate) else { continue };
+                if matches!(beside, Beside::Before(_)) && excess.cause() == Cause::Latency {
+                    // Of the whole window a moment that is over may be the reason.
+                    slow = if is_latest { self.slow + 1 } else { slow };
+                    if slow < LASTING {
+                        continue;
+                    }
                 }
+                let reason = format!("{excess}{}", beside.remark());
+                return Some(self.enter(now, Phase::RolledBack, 0, excess.cause(), reason));
             }
         }
+        self.slow = slow;
         if self.phase != Phase::Running || now.saturating_duration_since(self.since) < every {
             self.waits = None;
             return None;
@@ -166,7 +180,7 @@ impl Machine {
             return self
                 .wait(format!("too few requests of the candidate: {has} of {needs} in {}", print_duration(every)));
         }
-        let beside = self.beside(&guard, &whole, &whole);
+        let beside = self.beside(&guard, &whole);
         let Some(stable) = beside.enough() else {
             let (has, needs) = (whole.stable.requests, guard.min_requests);
             return self.wait(format!(
@@ -279,14 +293,13 @@ impl Machine {
         };
     }
 
-    /// What the candidate is compared with: the stable version over the same time, and over the whole window if a part of it
-    /// has too few requests. At the whole share there is no such version beside it, only what it was before.
-    fn beside(&self, guard: &Guard, pair: &Pair, whole: &Pair) -> Beside {
-        let now = [pair, whole].into_iter().map(|pair| &pair.stable).find(|one| one.requests >= guard.min_requests);
-        match (now, &self.known) {
-            (_, Some(known)) if self.share == Share::WHOLE => Beside::Before(known.clone()),
-            (Some(now), _) => Beside::Now(now.clone()),
-            (None, known) => Beside::TooFew(known.clone()),
+    /// What the candidate is compared with: the stable version over the same time. At the whole share there is none beside it,
+    /// only what it was before.
+    fn beside(&self, guard: &Guard, pair: &Pair) -> Beside {
+        match &self.known {
+            Some(known) if self.share == Share::WHOLE => Beside::Before(known.clone()),
+            _ if pair.stable.requests >= guard.min_requests => Beside::Now(pair.stable.clone()),
+            known => Beside::TooFew(known.clone()),
         }
     }
 
@@ -302,7 +315,7 @@ impl Machine {
     }
 
     fn enter(&mut self, now: Instant, phase: Phase, share: u32, cause: Cause, reason: String) -> Said {
-        (self.phase, self.share, self.since, self.waits) = (phase, share, now, None);
+        (self.phase, self.share, self.since, self.waits, self.slow) = (phase, share, now, None, 0);
         *self.changes.entry((phase, cause)).or_default() += 1;
         let entry = Entry { at: now, phase, share, cause, reason };
         if self.history.len() == REMEMBERED {

@@ -139,6 +139,31 @@ fn the_last_step_is_compared_with_what_the_stable_version_was() {
     }
     world.seconds(8);
     world.takes_us[1] = 25_000;
+    world.seconds(5);
+    assert!(world.is(Phase::RolledBack, 0), "{:?}", world.said);
+}
+
+#[test]
+fn a_slow_moment_of_who_has_everything_makes_it_wait() {
+    let mut world = World::new(5);
+    while world.machine.share() < Some(Share::WHOLE) {
+        world.second();
+    }
+    world.seconds(7);
+    world.takes_us = [25_000, 25_000];
+    world.seconds(2);
+    world.takes_us = [5_000, 5_000];
+    world.seconds(5);
+    assert!(world.is(Phase::Running, Share::WHOLE), "{:?}", world.said);
+    assert!(world.said.last().is_some_and(|said| said.ends_with("which may be chance")), "{:?}", world.said);
+    world.seconds(6);
+    assert!(world.is(Phase::Promoted, Share::WHOLE), "{:?}", world.said);
+    // Failing is not a matter of the machine.
+    let mut world = World::new(5);
+    while world.machine.share() < Some(Share::WHOLE) {
+        world.second();
+    }
+    world.fails[1] = 200;
     world.seconds(2);
     assert!(world.is(Phase::RolledBack, 0), "{:?}", world.said);
 }
