@@ -222,6 +222,9 @@ impl Machine {
             }
             Command::Pause => return Err(Refused("only a canary that runs can be paused")),
             Command::Resume if !steps => return Err(Refused("a canary without `steps` has nothing to resume")),
+            Command::Resume if self.share == 0 && self.phase == Phase::Held => {
+                return Err(Refused("a canary at 0% learns nothing and would never go on, set a share or `restart`"));
+            }
             Command::Resume if matches!(self.phase, Phase::Paused | Phase::Held) => {
                 self.enter(now, Phase::Running, self.share, Cause::Operator, reason)
             }

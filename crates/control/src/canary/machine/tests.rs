@@ -257,6 +257,10 @@ fn what_an_operator_wants_is_done_and_watched() {
         world.command(Command::Resume),
         Err(Refused("only a canary that is paused or held can go on, this one can `restart`"))
     );
+    world.command(Command::Set(0)).expect("always");
+    let refused = world.command(Command::Resume).expect_err("no request would ever tell it anything");
+    assert!(refused.0.contains("at 0%") && world.is(Phase::Held, 0), "{refused:?}");
+    world.command(Command::Restart).expect("always");
     world.command(Command::Pause).expect("it runs");
     world.seconds(30);
     assert!(world.is(Phase::Paused, 500));
