@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::hex;
+
 /// The address of the other end of an accepted connection, as the kernel (or a PROXY header) gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
@@ -27,12 +29,11 @@ pub struct RequestId {
 impl RequestId {
     /// Writes the id as 24 hexadecimal digits: 64 bits of origin, 32 of sequence.
     pub fn hex(self) -> [u8; 24] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut out = [0; 24];
         let value = (u128::from(self.origin) << 32) | u128::from(self.sequence & 0xffff_ffff);
         let mut rest = value;
         for slot in out.iter_mut().rev() {
-            *slot = DIGITS[(rest & 15) as usize];
+            *slot = hex::DIGITS[(rest & 15) as usize];
             rest >>= 4;
         }
         out

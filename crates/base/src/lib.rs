@@ -4,6 +4,7 @@
 
 pub mod civil;
 pub mod fault;
+pub mod hex;
 pub mod ids;
 pub mod units;
 

@@ -3,6 +3,7 @@
 //! HMAC-SHA-256 (RFC 2104, FIPS 180-4), cut to 128 bits. A purpose goes into each tag, so that a cookie of one kind
 //! never passes for one of another.
 
+use base::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -33,8 +34,7 @@ impl Seal {
     pub fn seal(&self, purpose: &str, value: &[u8]) -> String {
         let mut out = String::with_capacity(2 * (value.len() + TAG));
         for byte in value.iter().chain(&self.tag(purpose, value)) {
-            out.push(char::from(HEX[usize::from(byte >> 4)]));
-            out.push(char::from(HEX[usize::from(byte & 15)]));
+            out.extend(hex::pair(*byte).map(char::from));
         }
         out
     }
@@ -45,7 +45,7 @@ impl Seal {
         if !rest.is_empty() || pairs.len() < TAG {
             return None;
         }
-        let digit = |byte: u8| HEX.iter().position(|digit| *digit == byte);
+        let digit = |byte: u8| hex::DIGITS.iter().position(|digit| *digit == byte);
         let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? * 16 + digit(*low)?) as u8);
         let mut value: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
         let tag = value.split_off(value.len() - TAG);
@@ -67,8 +67,6 @@ impl std::fmt::Debug for Seal {
         f.write_str("Seal")
     }
 }
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use base::hex;
 use base::ids::RequestId;
 use net::tls::Agreed;
 use wire::Head;
@@ -119,7 +120,9 @@ impl Selector {
             Selector::Sni => Cow::Borrowed(view.tls?.name.as_deref()?.as_bytes()),
             Selector::TlsVersion => Cow::Borrowed(view.tls?.version.as_bytes()),
             Selector::TlsCipher => Cow::Borrowed(view.tls?.cipher.as_bytes()),
-            Selector::ClientFingerprint => Cow::Owned(hex(view.tls?.fingerprint.as_ref()?)),
+            Selector::ClientFingerprint => {
+                Cow::Owned(view.tls?.fingerprint.as_ref()?.iter().flat_map(|byte| hex::pair(*byte)).collect())
+            }
             Selector::Header(name) => Cow::Borrowed(view.head.value(name.as_bytes())?),
             Selector::Cookie(name) => Cow::Borrowed(crate::route::cookie(view.head, name.as_bytes())?),
             Selector::Query(name) => crate::route::query(view.head, name.as_bytes())?,
@@ -136,9 +139,4 @@ impl Selector {
             out.extend_from_slice(&kept);
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).collect()
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use table::Table;
 
+use base::hex;
 use rustc_hash::FxHashMap;
 
 use crate::balance::Key;
@@ -145,11 +146,10 @@ impl Known {
 
 /// What stands for a server in a cookie: the same for every node with the same secret.
 fn value(id: &ServerId, seal: &Seal) -> [u8; 32] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let identity = format!("{}\0{}\0{}", id.pool, id.name, id.address);
     let mut value = [0; 32];
     for (pair, byte) in value.as_chunks_mut::<2>().0.iter_mut().zip(seal.tag("sticky", identity.as_bytes())) {
-        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        *pair = hex::pair(byte);
     }
     value
 }
