@@ -216,8 +216,8 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
     x.client.version = head.version();
     x.client.head_only = head.method() == Method::Head;
     x.client.keep_alive = match head.version() {
-        Version::H11 => !wishes.close,
         Version::H10 => wishes.keep_alive && !wishes.close,
+        _ => !wishes.close,
     };
     x.upload = Pump::new(BodyReader::new(head.framing()), head.framing(), listener.splice);
     x.facts.id = session.worker.next_id();
@@ -270,7 +270,7 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
             return Err(Fault::client(Kind::Expectation));
         }
         // RFC 9110 section 10.1.1: from HTTP/1.0, and without a body, it means nothing.
-        x.client.awaits_continue = head.version() == Version::H11 && !x.upload.is_read();
+        x.client.awaits_continue = head.version() != Version::H10 && !x.upload.is_read();
     }
     if forwarded::via_count(head) > forwarded::MOST_PASSES {
         x.notes.reason = "the request has come round in a loop";

@@ -16,6 +16,8 @@ pub struct Head {
     version: Version,
     framing: Framing,
     control: Control,
+    /// The protocol that a request wants to switch to; empty if none.
+    protocol: Span,
 }
 
 /// How the length of a message's body is known.
@@ -38,6 +40,10 @@ pub enum Version {
     H10,
     /// HTTP/1.1
     H11,
+    /// HTTP/2
+    H2,
+    /// HTTP/3
+    H3,
 }
 
 /// The method of a request.
@@ -119,6 +125,7 @@ impl Default for Head {
             version: Version::H11,
             framing: Framing::None,
             control: Control::Response { status: 0, reason: Span::default() },
+            protocol: Span::default(),
         }
     }
 }
@@ -136,6 +143,7 @@ impl Head {
         self.framing = Framing::None;
         // Control data that outlived its arena would point at other bytes, or past them.
         self.control = Control::Response { status: 0, reason: Span::default() };
+        self.protocol = Span::default();
     }
 
     /// Starts a request of our own making.
@@ -154,6 +162,17 @@ impl Head {
         self.clear();
         self.version = Version::H11;
         self.control = Control::Response { status, reason: Span::default() };
+    }
+
+    /// The protocol that the request wants to switch to, whatever its version says that with: `Upgrade` in HTTP/1.1, an
+    /// extended CONNECT in HTTP/2 and 3 (RFC 8441, RFC 9220), which is held as a `GET` like the other. Empty if there is none.
+    pub fn protocol(&self) -> &[u8] {
+        self.bytes(self.protocol)
+    }
+
+    /// Says that the request wants to switch to this protocol.
+    pub fn set_protocol(&mut self, name: &[u8]) {
+        self.protocol = self.push(name);
     }
 
     /// The version that the message arrived in.

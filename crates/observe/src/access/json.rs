@@ -53,6 +53,8 @@ fn request(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(match record.version {
         Version::H10 => b",\"version\":\"1.0\"",
         Version::H11 => b",\"version\":\"1.1\"",
+        Version::H2 => b",\"version\":\"2\"",
+        Version::H3 => b",\"version\":\"3\"",
     });
     if let Some(tls) = &record.tls {
         text(b",\"tls\":\"", tls.version.as_bytes(), out);

@@ -171,7 +171,7 @@ fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route, pool: &Pool) 
 fn outgoing_framing(arrived: Framing, client: Version) -> Framing {
     match (arrived, client) {
         (Framing::Unknown | Framing::UntilClose, Version::H10) => Framing::UntilClose,
-        (Framing::UntilClose, Version::H11) => Framing::Unknown,
+        (Framing::UntilClose, _) => Framing::Unknown,
         (framing, _) => framing,
     }
 }
@@ -183,8 +183,8 @@ pub(super) fn server_keeps_open(response: &Head) -> bool {
     }
     let wishes = hop::wishes(response);
     match response.version() {
-        Version::H11 => !wishes.close,
         Version::H10 => wishes.keep_alive && !wishes.close,
+        _ => !wishes.close,
     }
 }
 

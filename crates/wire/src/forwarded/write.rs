@@ -125,6 +125,8 @@ pub(super) fn add_via(head: &mut Head) {
     let line: &[u8] = match head.version() {
         Version::H10 => b"Via: 1.0 tidegate\r\n",
         Version::H11 => b"Via: 1.1 tidegate\r\n",
+        Version::H2 => b"Via: 2 tidegate\r\n",
+        Version::H3 => b"Via: 3 tidegate\r\n",
     };
     head.add_line(Known::Via, 3, line);
 }
