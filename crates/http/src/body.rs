@@ -13,6 +13,9 @@ pub enum BodyReader {
     Chunked(Box<Chunks>),
     /// Everything until the connection ends.
     UntilClose,
+    /// Everything until the end of the stream, which the connection tells apart from a cut, and which trailers may stand
+    /// before.
+    UntilEnd,
     /// The body has ended, or there was none.
     Done(Option<Box<Head>>),
 }
@@ -52,6 +55,15 @@ impl BodyReader {
         matches!(self, BodyReader::Done(_))
     }
 
+    /// The most bytes that are content as they come, with nothing else between them.
+    pub fn raw(&self) -> Option<u64> {
+        match self {
+            BodyReader::Length(left) => Some(*left),
+            BodyReader::UntilClose | BodyReader::UntilEnd => Some(u64::MAX),
+            BodyReader::Chunked(_) | BodyReader::Done(_) => None,
+        }
+    }
+
     /// Content bytes that are still to come, where that is known and nothing else stands between them.
     pub fn bulk(&self) -> Option<u64> {
         match self {
@@ -78,7 +90,7 @@ impl BodyReader {
     pub fn take(&mut self, bytes: &[u8], mut content: impl FnMut(&[u8])) -> Result<usize, Reject> {
         match self {
             BodyReader::Done(_) => Ok(0),
-            BodyReader::UntilClose => {
+            BodyReader::UntilClose | BodyReader::UntilEnd => {
                 content(bytes);
                 Ok(bytes.len())
             }
@@ -115,10 +127,10 @@ impl BodyReader {
         }
     }
 
-    /// The connection has ended: says whether that was the body's end.
-    pub fn ended(&mut self) -> bool {
-        if matches!(self, BodyReader::UntilClose) {
-            *self = BodyReader::Done(None);
+    /// Nothing more comes, and these trailers came before: says whether that was the body's end.
+    pub fn ended(&mut self, trailers: Option<Box<Head>>) -> bool {
+        if matches!(self, BodyReader::UntilClose | BodyReader::UntilEnd) {
+            *self = BodyReader::Done(trailers);
         }
         self.is_done()
     }

@@ -8,8 +8,11 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use net::Stream;
-use wire::Head;
+use net::stream::Peek;
 use wire::h1::{self, Asked, Limits, Progress, Reject};
+use wire::{Framing, Head, Version};
+
+use crate::body::{BodyReader, BodyWriter};
 
 /// A connection.
 #[derive(Debug)]
@@ -54,19 +57,95 @@ impl Conn {
         Conn { stream, carry: Vec::new(), partial: false }
     }
 
-    /// The stream.
-    pub fn stream(&self) -> &Stream {
-        &self.stream
+    /// The stream under it, if its bytes are the message's own: what may go through a pipe.
+    pub fn plain(&self) -> Option<&Stream> {
+        Some(&self.stream).filter(|stream| stream.is_plain())
     }
 
-    /// The stream, for writing.
-    pub fn stream_mut(&mut self) -> &mut Stream {
-        &mut self.stream
+    /// The stream alone, if nobody shares it; bytes that were read too early are lost.
+    pub fn into_stream(self) -> Option<Stream> {
+        Some(self.stream)
     }
 
-    /// The stream alone; bytes that were read too early are lost.
-    pub fn into_stream(self) -> Stream {
-        self.stream
+    /// Reads what is there, past the bytes that were kept. Zero bytes are the end.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.stream.poll_read(cx, into)
+    }
+
+    /// Writes as much as is taken.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, bytes)
+    }
+
+    /// What a read would find; pending while the peer is there and silent.
+    pub fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peek> {
+        self.stream.poll_peek(cx)
+    }
+
+    /// Says that nothing more will be written, where that is said by the connection itself.
+    pub fn shutdown_write(&mut self) {
+        self.stream.shutdown_write();
+    }
+
+    /// Makes the coming close visible as a cut.
+    pub fn reset_on_close(&self) {
+        self.stream.reset_on_close();
+    }
+
+    /// Whether it ends without a word of its own, so that nothing has to be waited for.
+    pub fn ends_silently(&self) -> bool {
+        self.stream.is_plain()
+    }
+
+    /// Says that it ends here, where a protocol wants that said; ready when the socket has it.
+    pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_farewell(cx)
+    }
+
+    /// Writes a request's head, in the version that is spoken here, behind what is in `out`.
+    pub fn write_request(&mut self, head: &Head, out: &mut Vec<u8>) {
+        h1::request_head(head, out);
+    }
+
+    /// Writes a response's head, in the version that is spoken here, behind what is in `out`. `keep` says whether the
+    /// connection waits for another request after it. Answers whether the head has left already: then it cannot be taken back.
+    pub fn write_response(&mut self, head: &mut Head, asked_in: Version, keep: bool, out: &mut Vec<u8>) -> bool {
+        if !keep {
+            head.add(b"Connection", b"close");
+        } else if asked_in == Version::H10 {
+            head.add(b"Connection", b"keep-alive");
+        }
+        h1::response_head(head, out);
+        false
+    }
+
+    /// Writes the head of an interim response, in the version that is spoken here, behind what is in `out`.
+    pub fn write_interim(&mut self, head: &Head, out: &mut Vec<u8>) {
+        h1::response_head(head, out);
+    }
+
+    /// How content is written here that is framed so.
+    pub fn body_writer(&self, framing: Framing) -> BodyWriter {
+        BodyWriter::new(framing)
+    }
+
+    /// How the content of a message is read here whose head says that it is framed so.
+    pub fn body_reader(&self, framing: Framing) -> BodyReader {
+        BodyReader::new(framing)
+    }
+
+    /// Everything of the message was written: says that it ends here, where the framing of its content has not said so.
+    pub fn finish(&mut self, _trailers: Option<&Head>) {}
+
+    /// The trailers of a message whose end was read here, if the framing of its content does not hold them.
+    pub fn take_trailers(&mut self) -> Option<Box<Head>> {
+        None
     }
 
     /// Whether bytes wait that were read too early.
@@ -206,7 +285,7 @@ impl Backlog {
     /// What the socket says.
     pub fn push(&mut self, cx: &mut Context<'_>, to: &mut Conn, mut bytes: &[u8]) -> io::Result<()> {
         while self.is_empty() && !bytes.is_empty() {
-            match to.stream.poll_write(cx, bytes) {
+            match to.poll_write(cx, bytes) {
                 Poll::Ready(written) => bytes = &bytes[written?..],
                 Poll::Pending => break,
             }
@@ -221,7 +300,7 @@ impl Backlog {
     /// What the socket says.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Poll<io::Result<()>> {
         while !self.is_empty() {
-            match ready!(to.stream.poll_write(cx, &self.bytes[self.at..]))? {
+            match ready!(to.poll_write(cx, &self.bytes[self.at..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.at += written,
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base::ids::RequestId;
 use base::{Fault, Kind};
-use http::{Backlog, BodyReader};
+use http::{Backlog, BodyWriter};
 use net::tls::Agreed;
 use wire::head::{Method, Scheme};
 use wire::{Head, Known, Version, forwarded, hop, uri};
@@ -219,7 +219,7 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         Version::H10 => wishes.keep_alive && !wishes.close,
         _ => !wishes.close,
     };
-    x.upload = Pump::new(BodyReader::new(head.framing()), head.framing(), listener.splice);
+    x.upload = Pump::new(session.client.body_reader(head.framing()), BodyWriter::Plain, listener.splice);
     x.facts.id = session.worker.next_id();
     x.facts.peer = session.origin.peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
     x.facts.client = forwarded::client_ip(head, x.facts.peer.ip(), &listener.forwarding);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Side};
 use wire::head::Method;
-use wire::{Framing, Known, Version, h1};
+use wire::{Framing, Known};
 
 use crate::canary;
 use crate::exchange::{After, Exchange};
@@ -59,7 +59,7 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
     if x.client.answered {
         x.notes.cut = true;
         if x.response.framing() == Framing::UntilClose {
-            session.client.stream().reset_on_close();
+            session.client.reset_on_close();
         }
         return After::Close;
     }
@@ -135,7 +135,10 @@ pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route,
 
 /// Tells a client that waits to send its body.
 pub(crate) async fn say_continue(session: &mut Session, x: &mut Exchange) -> Result<(), Fault> {
-    write_all(session, x, b"HTTP/1.1 100 Continue\r\n\r\n").await
+    let mut out = session.worker.out();
+    x.response.start_response(100);
+    session.client.write_interim(&x.response, &mut out);
+    write_all(session, x, &out).await
 }
 
 /// Writes all of this to the client, behind what waits.
@@ -161,16 +164,11 @@ pub(crate) async fn write_all(session: &mut Session, x: &mut Exchange, bytes: &[
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes the head of the response to the client.
-pub(crate) fn write_response(session: &Session, x: &mut Exchange, keep: bool, out: &mut Vec<u8>) {
+pub(crate) fn write_response(session: &mut Session, x: &mut Exchange, keep: bool, out: &mut Vec<u8>) {
     if !x.response.has(Known::Date) {
         x.response.add(b"Date", &session.worker.date());
     }
-    if !keep {
-        x.response.add(b"Connection", b"close");
-    } else if x.client.version == Version::H10 {
-        x.response.add(b"Connection", b"keep-alive");
-    }
-    h1::response_head(&x.response, out);
+    x.client.answered |= session.client.write_response(&mut x.response, x.client.version, keep, out);
 }
 
 /// Finishes an answer of ours: policies, framing, and what becomes of the connection.
@@ -196,6 +194,7 @@ async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[
         x.notes.fault = x.notes.fault.or(Some(Fault::client(Kind::ClientGone)));
         return After::Close;
     }
+    session.client.finish(None);
     match (keep, unread || x.notes.fault.is_some()) {
         (true, _) => After::KeepAlive,
         (false, false) => After::Close,

@@ -355,7 +355,8 @@ impl Worker {
 
     /// Gives an idle connection to the first who waits for one to its server.
     pub(crate) fn hand_on(&self, parked: Parked, gate: &Gate) {
-        if let Ok(detached) = parked.conn.into_stream().detach()
+        if let Some(stream) = parked.conn.into_stream()
+            && let Ok(detached) = stream.detach()
             && let Some(Grant::Connection(unwanted, lease)) = gate.give(Grant::Connection(detached, parked.lease))
             && let Ok(stream) = unwanted.attach()
         {

@@ -201,7 +201,7 @@ impl Line {
         let mut left = bytes;
         let written = poll_fn(|cx| {
             while !left.is_empty() {
-                match ready!(self.conn.stream_mut().poll_write(cx, left)) {
+                match ready!(self.conn.poll_write(cx, left)) {
                     Ok(0) | Err(_) => return Poll::Ready(Err(Kind::ClientGone)),
                     Ok(count) => left = &left[count..],
                 }
@@ -213,11 +213,11 @@ impl Line {
 
     /// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
     async fn linger(mut self) {
-        self.conn.stream().shutdown_write();
+        self.conn.shutdown_write();
         let mut left = LINGER.1;
         let rest = poll_fn(|cx| {
             loop {
-                match ready!(self.conn.stream_mut().poll_read(cx, &mut self.block)) {
+                match ready!(self.conn.poll_read(cx, &mut self.block)) {
                     Ok(count) if count > 0 && count <= left => left -= count,
                     _ => return Poll::Ready(()),
                 }

@@ -5,7 +5,7 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
-use wire::{Framing, Head, Known, Version, forwarded, h1, hop};
+use wire::{Framing, Head, Known, Version, forwarded, hop};
 
 use super::{GONE, Tunnel, Upstream, bad_response, bounded, expired};
 use crate::exchange::{After, Exchange};
@@ -35,7 +35,7 @@ pub(crate) async fn deliver(
         return Err(bad_response(x, "Connection names a field that frames the message"));
     }
     let outgoing = outgoing_framing(arrived, x.client.version);
-    let mut down = Pump::new(http::BodyReader::new(arrived), outgoing, listener.splice);
+    let mut down = Pump::new(upstream.conn.body_reader(arrived), session.client.body_writer(outgoing), listener.splice);
     x.response.set_framing(outgoing);
     walk_back(x, listener, route, &arm.pool);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
@@ -60,7 +60,7 @@ pub(crate) async fn deliver(
 
 /// The head and what came of the body with it, in one write.
 fn encode_first(
-    session: &Session,
+    session: &mut Session,
     x: &mut Exchange,
     upstream: &mut Upstream,
     down: &mut Pump,
@@ -148,7 +148,7 @@ async fn switch(
     x.notes.status = 101;
     x.client.answered = true;
     let mut out = Vec::new();
-    h1::response_head(&x.response, &mut out);
+    session.client.write_interim(&x.response, &mut out);
     if let Some((block, range)) = upstream.surplus.take() {
         upstream.conn.keep(&block[range]);
     }

@@ -29,7 +29,8 @@ pub(crate) async fn discard(
     if let Some((block, range)) = upstream.surplus.take() {
         upstream.conn.keep(&block[range]);
     }
-    let mut rest = Rest { reader: BodyReader::new(x.response.framing()), starved: false, content: 0, moved: true };
+    let mut rest =
+        Rest { reader: upstream.conn.body_reader(x.response.framing()), starved: false, content: 0, moved: true };
     let result = poll_fn(|cx| {
         if let Poll::Ready(ended) = rest.poll(cx, &session.worker, &mut upstream.conn) {
             return Poll::Ready(ended);
@@ -70,7 +71,7 @@ impl Rest {
             } else {
                 let kept = conn.carry().len();
                 let length = ready!(conn.poll_bytes(cx, &mut block)).map_err(|_| BROKEN)?;
-                if length == kept && !self.reader.ended() {
+                if length == kept && !self.reader.ended(conn.take_trailers()) {
                     return Poll::Ready(Err(BROKEN));
                 }
                 length

@@ -12,10 +12,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
-use http::{BodyReader, Conn};
+use http::Conn;
 use net::dial::{dial, is_shortage};
 use net::stream::Stream;
-use wire::h1::{self, Asked};
+use wire::h1::Asked;
 use wire::{Framing, Head};
 
 use super::checkout::unconnected;
@@ -222,7 +222,7 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
     x.notes.tries = x.notes.tries.saturating_add(1);
     x.notes.hedges += 1;
     pool.gate.hedges.sent();
-    let pump = Pump::new(BodyReader::Done(None), Framing::None, false);
+    let pump = Pump::default();
     Some(Leg { number, server, stage, began: now, pump, interim: 0, _entry: entry })
 }
 
@@ -294,9 +294,9 @@ impl Leg {
                 Stage::Connected(mut upstream) => {
                     set_host(&arm.pool.host, &self.server, &mut x.request);
                     let mut out = session.worker.out();
-                    h1::request_head(&x.request, &mut out);
+                    upstream.conn.write_request(&x.request, &mut out);
                     // What could not be written shows when the answer is read.
-                    let _ = self.pump.begin_with_content(cx, &mut upstream.conn, &mut out, &[]);
+                    let _ = self.pump.begin_with_content(cx, &mut upstream.conn, Framing::None, &mut out, &[]);
                     Stage::Waiting(upstream)
                 }
                 Stage::Waiting(mut upstream) => {

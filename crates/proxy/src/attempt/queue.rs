@@ -57,7 +57,7 @@ pub(super) async fn queue(
                 return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
             }
             // Whoever hangs up in a queue has left it, even if only half of the connection is closed.
-            if matches!(session.client.stream().poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
+            if matches!(session.client.poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
                 return Poll::Ready(Err(GONE));
             }
             session.timer.poll_expired(cx).map(|()| Err(expired(x, route, Fault::proxy(Kind::QueueTimeout))))

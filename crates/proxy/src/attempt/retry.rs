@@ -115,8 +115,7 @@ pub(super) fn may_repeat(x: &Exchange, fault: Fault) -> bool {
 
 /// Makes the exchange ready for another try.
 pub(super) fn again(x: &mut Exchange) {
-    let framing = x.request.framing();
-    x.upload.redirect(framing);
+    x.upload.redirect();
     x.response.clear();
     x.notes.response = None;
     x.notes.waited = None;

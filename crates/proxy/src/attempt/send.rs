@@ -61,8 +61,9 @@ pub(super) async fn send(
         if !begun {
             begun = true;
             let mut out = session.worker.out();
-            h1::request_head(&x.request, &mut out);
-            if x.upload.begin_with_content(cx, &mut upstream.conn, &mut out, &x.prefix).is_err() {
+            upstream.conn.write_request(&x.request, &mut out);
+            let framing = x.request.framing();
+            if x.upload.begin_with_content(cx, &mut upstream.conn, framing, &mut out, &x.prefix).is_err() {
                 broken = true;
             }
         }
@@ -211,13 +212,13 @@ fn pass_interim(session: &mut Session, x: &mut Exchange, cx: &mut Context<'_>) -
     }
     x.notes.interim = true;
     let mut out = session.worker.out();
-    h1::response_head(&x.response, &mut out);
+    session.client.write_interim(&x.response, &mut out);
     x.to_client.push(cx, &mut session.client, &out).map_err(|_| GONE)
 }
 
 /// Whether the client has left while the server works: a reset is; a mere end of its sending is not.
 pub(super) fn is_client_gone(session: &Session, cx: &mut Context<'_>) -> bool {
-    session.client.stream().poll_peek(cx) == Poll::Ready(Peek::Broken)
+    session.client.poll_peek(cx) == Poll::Ready(Peek::Broken)
 }
 
 pub(super) fn of_server(x: &mut Exchange, error: ReadError) -> Fault {

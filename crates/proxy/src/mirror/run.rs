@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::Side as Whose;
-use http::BodyReader;
 use net::Stream;
 use wire::{Head, Method};
 
@@ -70,7 +69,7 @@ async fn run(worker: Rc<Worker>, listener: Arc<Listener>, copy: Copy) {
     let mut session = Session::of_nobody(&worker, &listener, silent);
     let mut x = worker.exchange();
     x.client.head_only = head.method() == Method::Head;
-    x.upload = Pump::new(BodyReader::Done(None), head.framing(), false);
+    x.upload = Pump::default();
     (x.request, x.facts, x.prefix) = (head, facts, body);
     x.began(None);
     x.notes.arm = Some(0);

@@ -96,5 +96,5 @@ fn is_kept(lease: &mut Lease) -> bool {
 /// Whether nothing has happened on a connection that should be silent: no byte, no end, no error. Mostly the runtime knows
 /// it without a system call.
 fn is_silent(conn: &Conn) -> bool {
-    conn.stream().poll_peek(&mut Context::from_waker(Waker::noop())).is_pending()
+    conn.poll_peek(&mut Context::from_waker(Waker::noop())).is_pending()
 }

@@ -23,7 +23,10 @@ pub(crate) struct Pump {
     splice: bool,
     /// What the reader could not use must be read again with more behind it.
     starved: bool,
+    /// The end of the body was framed, behind all of it.
     ended: bool,
+    /// The connection was told of the end.
+    told: bool,
     /// Bytes of content that went through.
     pub(crate) content: u64,
     /// More content than this stops it.
@@ -62,21 +65,22 @@ const SPLICE_FROM: u64 = 16 * 1024;
 
 impl Default for Pump {
     fn default() -> Pump {
-        Pump::new(BodyReader::Done(None), Framing::None, false)
+        Pump::new(BodyReader::Done(None), BodyWriter::Plain, false)
     }
 }
 
 impl Pump {
-    /// A pump for a body that is read so, and written in this framing.
-    pub(crate) fn new(reader: BodyReader, framing: Framing, splice: bool) -> Pump {
+    /// A pump for a body that is read so, and written so.
+    pub(crate) fn new(reader: BodyReader, writer: BodyWriter, splice: bool) -> Pump {
         Pump {
             reader,
-            writer: BodyWriter::new(framing),
+            writer,
             backlog: Backlog::default(),
             pipe: None,
             splice,
             starved: false,
             ended: false,
+            told: false,
             content: 0,
             limit: u64::MAX,
             moved: false,
@@ -103,7 +107,7 @@ impl Pump {
 
     /// Whether the whole body was read, written and taken.
     pub(crate) fn is_done(&self) -> bool {
-        self.ended && self.backlog.is_empty()
+        self.told
     }
 
     /// Whether it stands still because the side it goes to takes nothing.
@@ -112,10 +116,9 @@ impl Pump {
     }
 
     /// Forgets where the body goes: it will go elsewhere. The reader stays where it is.
-    pub(crate) fn redirect(&mut self, framing: Framing) {
-        self.writer = BodyWriter::new(framing);
+    pub(crate) fn redirect(&mut self) {
         self.backlog = Backlog::default();
-        self.ended = false;
+        (self.ended, self.told) = (false, false);
         self.content = 0;
     }
 
@@ -127,21 +130,23 @@ impl Pump {
 
     /// Writes `out`: a head, and behind it what of the body came with it, in one go if the socket takes it.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>, to: &mut Conn, out: &[u8]) -> Result<(), Stop> {
-        self.backlog.push(cx, to, out).map_err(|_| Stop::Sink)
+        self.push(cx, to, out)
     }
 
-    /// Writes content that was read before, in its framing, behind `out`.
+    /// Writes content that was read before, as `to` wants this framing, behind `out`.
     pub(crate) fn begin_with_content(
         &mut self,
         cx: &mut Context<'_>,
         to: &mut Conn,
+        framing: Framing,
         out: &mut Vec<u8>,
         content: &[u8],
     ) -> Result<(), Stop> {
+        self.writer = to.body_writer(framing);
         self.writer.content(content, out);
         self.content = content.len() as u64;
         self.end_if_read(out);
-        self.backlog.push(cx, to, out).map_err(|_| Stop::Sink)
+        self.push(cx, to, out)
     }
 
     /// Takes content out of `bytes` without sending it; answers how many bytes belong to the body.
@@ -166,8 +171,10 @@ impl Pump {
             if !self.backlog.is_empty() {
                 ready!(self.backlog.poll_flush(cx, to)).map_err(|_| Stop::Sink)?;
                 self.moved = true;
+                self.tell_if_ended(to);
             }
             if self.ended {
+                self.tell_if_ended(to);
                 return Poll::Ready(Ok(()));
             }
             if self.pipe.is_some() || self.wants_pipe(from, to) {
@@ -186,7 +193,7 @@ impl Pump {
             } else {
                 let kept = from.carry().len();
                 let length = ready!(from.poll_bytes(cx, &mut block)).map_err(|_| BROKEN)?;
-                if length == kept && !self.reader.ended() {
+                if length == kept && !self.reader.ended(from.take_trailers()) {
                     return Poll::Ready(Err(BROKEN));
                 }
                 length
@@ -209,7 +216,8 @@ impl Pump {
         bytes: &[u8],
     ) -> Result<usize, Stop> {
         if self.writer == BodyWriter::Plain
-            && let Some(left) = self.reader.bulk()
+            && let Some(left) = self.reader.raw()
+            && !bytes.is_empty()
         {
             // Plain to plain: the socket is given the bytes where they are.
             let used = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -219,13 +227,26 @@ impl Pump {
                 copy.take(&bytes[..used]);
             }
             self.end_if_read(&mut Vec::new());
-            self.backlog.push(cx, to, &bytes[..used]).map_err(|_| Stop::Sink)?;
+            self.push(cx, to, &bytes[..used])?;
             return Ok(used);
         }
         let mut out = worker.out();
         let used = self.encode(bytes, &mut out)?;
-        self.backlog.push(cx, to, &out).map_err(|_| Stop::Sink)?;
+        self.push(cx, to, &out)?;
         Ok(used)
+    }
+
+    fn push(&mut self, cx: &mut Context<'_>, to: &mut Conn, bytes: &[u8]) -> Result<(), Stop> {
+        self.backlog.push(cx, to, bytes).map_err(|_| Stop::Sink)?;
+        self.tell_if_ended(to);
+        Ok(())
+    }
+
+    fn tell_if_ended(&mut self, to: &mut Conn) {
+        if self.ended && !self.told && self.backlog.is_empty() {
+            to.finish(self.reader.trailers());
+            self.told = true;
+        }
     }
 
     /// Appends the body's part of `bytes` in its framing; answers how many bytes that was.
@@ -263,18 +284,20 @@ impl Pump {
             && self.writer == BodyWriter::Plain
             && !from.has_carry()
             && self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
-            && from.stream().is_plain()
-            && to.stream().is_plain()
+            && from.plain().is_some()
+            && to.plain().is_some()
     }
 
     fn poll_pipe(&mut self, cx: &mut Context<'_>, worker: &Worker, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {
-        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
+        let (Some(pipe), Some(source), Some(sink)) = (&mut self.pipe, from.plain(), to.plain()) else {
+            return Poll::Ready(Err(BROKEN));
+        };
         loop {
             let left = self.reader.bulk().unwrap_or(0);
             let mut stuck = true;
             if left > 0 && !pipe.is_full() {
                 let most = usize::try_from(left).unwrap_or(usize::MAX);
-                match pipe.poll_fill(cx, from.stream(), most) {
+                match pipe.poll_fill(cx, source, most) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(BROKEN)),
                     Poll::Ready(Ok(count)) => {
                         self.reader.passed(count as u64);
@@ -289,7 +312,7 @@ impl Pump {
                 }
             }
             if pipe.filled() > 0 {
-                match pipe.poll_drain(cx, to.stream()) {
+                match pipe.poll_drain(cx, sink) {
                     Poll::Ready(Ok(count)) => {
                         worker.fleet.spliced(worker.id, count as u64);
                         stuck = false;
@@ -300,7 +323,7 @@ impl Pump {
             }
             if self.reader.is_done() && pipe.filled() == 0 {
                 self.pipe = None;
-                self.ended = true;
+                (self.ended, self.told) = (true, true);
                 self.moved = true;
                 return Poll::Ready(Ok(()));
             }

@@ -6,9 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
-use http::{BodyReader, Conn};
+use http::{BodyReader, BodyWriter, Conn};
 use net::timer::Timer;
-use wire::Framing;
 
 use super::{Pump, Stop};
 use crate::worker::Worker;
@@ -29,8 +28,8 @@ pub(crate) async fn tunnel(
     timer: &Timer,
     idle: Duration,
 ) -> Ended {
-    let mut up = Pump::new(BodyReader::UntilClose, Framing::UntilClose, false);
-    let mut down = Pump::new(BodyReader::UntilClose, Framing::UntilClose, false);
+    let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, false);
+    let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, false);
     let (mut up_open, mut down_open) = (true, true);
     timer.arm(Instant::now(), idle);
     let fault = poll_fn(|cx| {
@@ -39,7 +38,7 @@ pub(crate) async fn tunnel(
         }
         if up_open && let Poll::Ready(ended) = up.poll(cx, worker, client, server) {
             match ended {
-                Ok(()) => server.stream().shutdown_write(),
+                Ok(()) => server.shutdown_write(),
                 Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
                 Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
             }
@@ -47,7 +46,7 @@ pub(crate) async fn tunnel(
         }
         if down_open && let Poll::Ready(ended) = down.poll(cx, worker, server, client) {
             match ended {
-                Ok(()) => client.stream().shutdown_write(),
+                Ok(()) => client.shutdown_write(),
                 Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
                 Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
             }

@@ -156,11 +156,11 @@ async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel)
 /// Closes as TLS wants it: an end that is not said would look like a cut (RFC 8446 section 6.1). Plain connections have nothing to
 /// say.
 async fn farewell(conn: &Conn, timer: &Timer, worker: &Worker) {
-    if conn.stream().is_plain() {
+    if conn.ends_silently() {
         return;
     }
     timer.arm(Instant::now(), PATIENCE);
-    poll_fn(|cx| match conn.stream().poll_farewell(cx) {
+    poll_fn(|cx| match conn.poll_farewell(cx) {
         Poll::Pending if !worker.is_cut() => timer.poll_expired(cx),
         _ => Poll::Ready(()),
     })
@@ -173,7 +173,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
 async fn linger(session: &mut Session) {
     const MOST: usize = 1024 * 1024;
-    session.client.stream().shutdown_write();
+    session.client.shutdown_write();
     session.timer.arm(Instant::now(), PATIENCE);
     let mut read = session.client.carry().len();
     poll_fn(|cx| {
@@ -182,7 +182,7 @@ async fn linger(session: &mut Session) {
             if session.timer.poll_expired(cx).is_ready() || session.worker.is_cut() || read > MOST {
                 return Poll::Ready(());
             }
-            match ready!(session.client.stream_mut().poll_read(cx, &mut block)) {
+            match ready!(session.client.poll_read(cx, &mut block)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(count) => read += count,
             }

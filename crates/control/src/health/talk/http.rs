@@ -106,7 +106,7 @@ impl<'a> Talk<'a> {
     pub(super) fn ended(&mut self) -> Result<(), String> {
         match &mut self.state {
             State::Body { reader, content } => {
-                if reader.ended() {
+                if reader.ended(None) {
                     return self.script.judge(content);
                 }
                 Err(CLOSED.to_owned())
