@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use crate::span::Span;
 
 mod balance;
+mod bind;
 mod canary;
 mod health;
 mod matching;
@@ -25,6 +26,7 @@ mod tls;
 mod tuning;
 
 pub use balance::{Algorithm, Balance};
+pub use bind::{Bind, BindAddress};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
@@ -162,7 +164,7 @@ pub struct Listener {
     pub role: Role,
     /// Where it listens: at least one.
     pub binds: Vec<Bind>,
-    /// HTTP versions that are served.
+    /// HTTP versions that are served: at least one, each once.
     pub http: Vec<HttpVersion>,
     /// Limits that hold before a route is known.
     pub head: HeadLimits,
@@ -194,10 +196,14 @@ pub enum Role {
 }
 
 /// A version of HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HttpVersion {
     /// HTTP/1.0 and HTTP/1.1.
     H1,
+    /// HTTP/2.
+    H2,
+    /// HTTP/3.
+    H3,
 }
 
 /// What a listener serves.
@@ -207,41 +213,6 @@ pub enum Serves {
     Routes(Vec<Route>),
     /// The sites that name it.
     Sites(Vec<SiteId>),
-}
-
-/// One address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
-    /// The address.
-    pub address: BindAddress,
-    /// Where it was written, for an address that cannot be bound.
-    pub span: Span,
-}
-
-/// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BindAddress {
-    /// One IP address and port; port 0 is one port, chosen once, for all workers.
-    Ip(SocketAddr),
-    /// `:PORT`: every address of both families.
-    AnyFamily(u16),
-    /// A Unix socket.
-    Unix {
-        /// Where the socket file is made; a relative path is in the state folder.
-        path: PathBuf,
-        /// Its permission bits; absent leaves them to the umask.
-        mode: Option<u32>,
-    },
-}
-
-impl std::fmt::Display for BindAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            BindAddress::Ip(address) => address.fmt(f),
-            BindAddress::AnyFamily(port) => write!(f, ":{port}"),
-            BindAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 /// Limits that hold before a route is known.

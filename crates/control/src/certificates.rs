@@ -9,8 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use config::Mistake;
-use config::spec::{Certificate, CertificateId, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Spec};
-use net::tls::{BadIdentity, ClientCert, Identity, Oldest, Originator, Terminator, Tickets, Trust};
+use config::spec::{
+    Certificate, CertificateId, HttpVersion, Listener, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Protocol,
+    Spec,
+};
+use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Terminator, Tickets, Trust};
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
@@ -50,7 +53,7 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mista
     let mut keyring = Keyring::default();
     for listener in &spec.listeners {
         if let Some(tls) = &listener.tls
-            && let Some(terminator) = reading.terminator(spec, tls, tickets)
+            && let Some(terminator) = reading.terminator(spec, listener, tls, tickets)
         {
             keyring.listeners.insert(listener.name.clone(), terminator);
         }
@@ -107,7 +110,13 @@ impl Reading {
         None
     }
 
-    fn terminator(&mut self, spec: &Spec, tls: &ListenerTls, tickets: Option<&Tickets>) -> Option<Terminator> {
+    fn terminator(
+        &mut self,
+        spec: &Spec,
+        listener: &Listener,
+        tls: &ListenerTls,
+        tickets: Option<&Tickets>,
+    ) -> Option<Terminator> {
         let shown: Vec<(Identity, bool)> = tls
             .certificates
             .iter()
@@ -117,7 +126,7 @@ impl Reading {
             None => ClientCert::Off,
             Some(asked) => ClientCert::By(self.content(&asked.ca)?, asked.required),
         };
-        match Terminator::new(&shown, oldest(tls.min_version), &asked, &[b"http/1.1"], tickets) {
+        match Terminator::new(&shown, oldest(tls.min_version), &asked, &offer(&listener.http), tickets) {
             Ok(terminator) => Some(terminator),
             Err(why) => {
                 let ca = tls.client_cert.as_ref().map(|asked| &asked.ca)?;
@@ -150,7 +159,10 @@ impl Reading {
             pem.hash(&mut number);
         }
         identity.as_ref().map(Identity::chain).hash(&mut number);
-        match Originator::new(&trust, identity.as_ref(), oldest(tls.min_version), &[b"http/1.1"]) {
+        let wanted = match pool.protocol {
+            Protocol::H1 => Alpn::H1,
+        };
+        match Originator::new(&trust, identity.as_ref(), oldest(tls.min_version), &[wanted]) {
             Ok(originator) => {
                 Some(Way { originator, server_name: tls.server_name.clone(), transport: number.finish() | 1 })
             }
@@ -191,6 +203,12 @@ fn cannot(error: &io::Error, path: &Path) -> String {
         _ => error.to_string(),
     };
     format!("cannot read the file: {why}: {}", path.display())
+}
+
+/// What clients are offered over TCP: of what both speak, the newest is chosen, in whatever order it was written.
+fn offer(http: &[HttpVersion]) -> Vec<Alpn> {
+    let over_tcp = [(HttpVersion::H2, Alpn::H2), (HttpVersion::H1, Alpn::H1)];
+    over_tcp.into_iter().filter(|(version, _)| http.contains(version)).map(|(_, alpn)| alpn).collect()
 }
 
 fn oldest(version: MinVersion) -> Oldest {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::Alpn;
 use crate::tls::secured::{Agreed, DetachedSecured, Secured};
 
 /// A connected stream that is registered with the worker's runtime.
@@ -141,6 +142,14 @@ impl Stream {
     pub fn agreed(&self) -> Option<Agreed> {
         match self {
             Stream::Secured(stream) => Some(stream.agreed()),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// The protocol that was agreed on with TLS, if there is any.
+    pub fn alpn(&self) -> Option<Alpn> {
+        match self {
+            Stream::Secured(stream) => stream.alpn(),
             Stream::Tcp(_) | Stream::Unix(_) => None,
         }
     }

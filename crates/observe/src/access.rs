@@ -23,6 +23,7 @@
 //! | `version` | the HTTP version the client spoke: `1.0`, `1.1` |
 //! | `tls` | the version of TLS between the client and us: `TLSv1.2`, `TLSv1.3` |
 //! | `sni` | the name that the client asked for in its handshake |
+//! | `alpn` | the protocol that was agreed on in the handshake (RFC 7301): `http/1.1`, `h2` |
 //! | `tls_resumed` | `true` if the handshake took up an earlier session |
 //! | `status` | the status that was sent; absent if none was |
 //! | `pool` | the pool's name |
@@ -140,6 +141,8 @@ pub struct Tls<'a> {
     pub version: &'a str,
     /// The name that the client asked for.
     pub name: Option<&'a str>,
+    /// The protocol that was agreed on.
+    pub alpn: Option<&'a str>,
     /// Whether an earlier session was taken up.
     pub resumed: bool,
 }

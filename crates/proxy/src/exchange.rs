@@ -297,6 +297,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 port: session.origin.port,
                 kind: if x.facts.websocket { route::Kind::Websocket } else { route::Kind::Http },
                 sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
+                alpn: x.facts.tls.as_ref().and_then(|tls| tls.alpn),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 body,
             };

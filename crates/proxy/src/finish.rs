@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use base::ids::{ClientIp, PeerAddr};
 use base::{Fault, Kind, Retry, Side};
 use net::Address;
+use net::tls::Alpn;
 use observe::access::{self, Phases, Record};
 use observe::stats::{Outcome, RequestStats};
 use wire::Known;
@@ -123,6 +124,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         tls: x.facts.tls.as_deref().map(|agreed| access::Tls {
             version: agreed.version,
             name: agreed.name.as_deref(),
+            alpn: agreed.alpn.map(Alpn::name),
             resumed: agreed.resumed,
         }),
         status: x.notes.status,

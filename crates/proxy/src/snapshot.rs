@@ -44,6 +44,8 @@ pub struct Listener {
     pub id: ListenerId,
     /// Its name in logs.
     pub name: Arc<str>,
+    /// What it speaks.
+    pub versions: Versions,
     /// Limits of request heads.
     pub head: Limits,
     /// TLS, if clients speak it.
@@ -68,6 +70,17 @@ pub struct Listener {
     pub connections: Arc<ConnectionStats>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
+}
+
+/// Versions of HTTP that a listener speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// HTTP/1.0 and HTTP/1.1.
+    pub h1: bool,
+    /// HTTP/2.
+    pub h2: bool,
+    /// HTTP/3.
+    pub h3: bool,
 }
 
 /// TLS towards clients.

@@ -52,6 +52,8 @@ pub struct Wishes<'a> {
     pub signatures: Option<&'static str>,
     /// The key exchange that it offers.
     pub exchange: Option<&'static dyn SupportedKxGroup>,
+    /// The protocols that it offers (RFC 7301), by their registered names.
+    pub protocols: &'a [&'a str],
 }
 
 /// What a session has agreed on.
@@ -67,6 +69,8 @@ pub struct Agreed {
     pub shown: Vec<u8>,
     /// The name that the client asked a server for.
     pub name: Option<String>,
+    /// The protocol, by its registered name.
+    pub alpn: Option<String>,
 }
 
 /// A session on its socket. The handshake is gone through when something is first read or written.
@@ -107,13 +111,14 @@ impl ClientTls {
         let noting = Arc::new(Noting { judge, stapled: Mutex::default() });
         let verifier: Arc<dyn ServerCertVerifier> = noting.clone();
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-        let config = match wishes.shows {
+        let mut config = match wishes.shows {
             None => builder.with_no_client_auth(),
             Some(issued) => {
                 let (chain, key) = parts(issued);
                 builder.with_client_auth_cert(chain, key).expect("a certificate")
             }
         };
+        config.alpn_protocols = wishes.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         ClientTls { config: Arc::new(config), name: name.to_owned(), noting }
     }
 
@@ -150,6 +155,14 @@ impl ServerTls {
     /// A server that also wants to see certificates of this authority's.
     pub fn asking(issued: &Issued, authority: &Authority) -> ServerTls {
         ServerTls::build(issued, Some(authority), rustls::ALL_VERSIONS)
+    }
+
+    /// The same for these protocols alone (RFC 7301), by their registered names.
+    #[must_use]
+    pub fn speaking(&self, protocols: &[&str]) -> ServerTls {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        ServerTls { config: Arc::new(config) }
     }
 
     fn build(
@@ -195,6 +208,7 @@ impl Secured {
                 Connection::Server(server) => server.server_name().map(str::to_owned),
                 Connection::Client(_) => None,
             },
+            alpn: self.connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
         }
     }
 

@@ -30,9 +30,9 @@ pub(super) static LISTENER: Section = Section::new(
         Key::new(
             "http",
             Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])),
-            "Versions of HTTP to serve.",
-        )
-        .default("h1"),
+            "Versions of HTTP to serve. Under TLS client and listener agree on one in the handshake (ALPN): the newest that both \
+             speak; a client that offers only others is refused. Absent means `h1`.",
+        ),
         Key::new("tls", Type::Section(&LISTENER_TLS), "TLS towards clients, on every address of the listener.").own(),
         Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.")
             .filled(),

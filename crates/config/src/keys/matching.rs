@@ -45,6 +45,11 @@ pub(super) static MATCH: Section = Section::new(
             "The name that the client asked for in its handshake of TLS, written like `host`. Who has asked for none matches nothing.",
         ),
         Key::new(
+            "alpn",
+            Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])),
+            "The version of HTTP that was agreed on in the handshake of TLS (ALPN). Who has agreed on none matches nothing.",
+        ),
+        Key::new(
             "client_cert",
             Type::Section(&CLIENT_CERT),
             "The certificate that the client has shown; both tests must hold.",
@@ -52,7 +57,6 @@ pub(super) static MATCH: Section = Section::new(
         Key::new("body", Type::Section(&BODY), "The request's body, read only when everything else holds."),
         Key::new("any", Type::List(&Type::Section(&MATCH)), "One of these matches."),
         Key::new("not", Type::Section(&MATCH), "This does not match."),
-        Key::planned("alpn"),
         Key::planned("user"),
         Key::planned("group"),
         Key::planned("url"),

@@ -34,7 +34,7 @@ impl<'a> Lower<'a, '_> {
             span: item.span.clone(),
             role: Role::Http,
             binds,
-            http: vec![HttpVersion::H1],
+            http: versions(map, tls.is_some()),
             head: head_limits(map.map("limits")?)?,
             tls,
             request_head_timeout: request_head_timeout?,
@@ -147,6 +147,27 @@ impl<'a> Lower<'a, '_> {
             trust,
         })
     }
+}
+
+/// What is served where a listener does not say: first under TLS, then without it.
+const SERVED: [&[HttpVersion]; 2] = [&[HttpVersion::H1], &[HttpVersion::H1]];
+
+fn versions(map: &Map, secured: bool) -> Vec<HttpVersion> {
+    let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
+    if versions.is_empty() {
+        versions = SERVED[usize::from(!secured)].to_vec();
+    }
+    versions.sort_unstable();
+    versions.dedup();
+    versions
+}
+
+pub(super) fn version(value: &Value) -> Option<HttpVersion> {
+    Some(match value.fixed()? {
+        "h2" => HttpVersion::H2,
+        "h3" => HttpVersion::H3,
+        _ => HttpVersion::H1,
+    })
 }
 
 fn overlap(a: &BindAddress, b: &BindAddress) -> bool {

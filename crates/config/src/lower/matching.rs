@@ -14,6 +14,10 @@ impl Lower<'_, '_> {
             match key.as_str() {
                 "host" => all.extend(self.hosts(value, "host", Predicate::Host)),
                 "sni" => all.extend(self.hosts(value, "sni", Predicate::Sni)),
+                "alpn" => {
+                    let versions = value.items().iter().filter_map(super::listener::version);
+                    all.extend(one_of(versions.map(Predicate::Alpn).collect()));
+                }
                 "client_cert" => all.extend(value.map().and_then(|map| self.client_cert(map))),
                 "path" => all.extend(self.paths(value)),
                 "method" => all.extend(self.methods(value)),

@@ -134,6 +134,7 @@ fn selector(name: &str) -> Result<Selector, String> {
         "sni" | "tls.sni" => return Ok(Selector::Sni),
         "tls.version" => return Ok(Selector::TlsVersion),
         "tls.cipher" => return Ok(Selector::TlsCipher),
+        "tls.alpn" => return Ok(Selector::Alpn),
         "tls.client_fingerprint" => return Ok(Selector::ClientFingerprint),
         _ => {}
     }
@@ -157,6 +158,7 @@ fn selector(name: &str) -> Result<Selector, String> {
                 "sni",
                 "tls.version",
                 "tls.cipher",
+                "tls.alpn",
                 "tls.client_fingerprint",
                 "header.NAME",
                 "cookie.NAME",

@@ -2,6 +2,8 @@
 
 use ipnet::IpNet;
 
+use super::HttpVersion;
+
 /// A condition on a request. Lists of values became [`Predicate::Any`], several keys [`Predicate::All`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
@@ -46,6 +48,8 @@ pub enum Predicate {
     Port(u16),
     /// The name that the client asked for in its handshake.
     Sni(HostPattern),
+    /// The version of HTTP that was agreed on in the handshake.
+    Alpn(HttpVersion),
     /// Whether the client has shown a certificate.
     ClientCert(bool),
     /// The certificate that the client has shown has this SHA-256.

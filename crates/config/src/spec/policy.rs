@@ -114,6 +114,8 @@ pub enum Selector {
     RequestId,
     /// The name that the client asked for in its handshake of TLS.
     Sni,
+    /// The protocol that was agreed on in the handshake of TLS, by its registered name.
+    Alpn,
     /// `TLSv1.2` or `TLSv1.3`.
     TlsVersion,
     /// The cipher suite's registered name.

@@ -2,6 +2,7 @@
 
 use config::spec::{self, Predicate, TextMatch, TextTest, ValueMatch};
 use ipnet::IpNet;
+use net::tls::Alpn;
 use proxy::route::{BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Text};
 use regex::bytes::Regex;
 use wire::forwarded::Net;
@@ -30,6 +31,7 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Kind(spec::Kind::Websocket) => Condition::Kind(vec![Kind::Websocket]),
         Predicate::Port(port) => Condition::Port(vec![*port]),
         Predicate::Sni(pattern) => Condition::Sni(vec![host(pattern)]),
+        Predicate::Alpn(version) => Condition::Alpn(vec![alpn(*version)]),
         Predicate::ClientCert(present) => Condition::ClientCert(*present),
         Predicate::Fingerprint(wanted) => Condition::Fingerprint(vec![*wanted]),
         Predicate::Body(test) => Condition::Body(body(test)),
@@ -53,6 +55,7 @@ fn alike(any: &[Predicate]) -> Option<Condition> {
             (Some(Condition::Kind(all)), Condition::Kind(more)) => all.extend(more),
             (Some(Condition::Port(all)), Condition::Port(more)) => all.extend(more),
             (Some(Condition::Sni(all)), Condition::Sni(more)) => all.extend(more),
+            (Some(Condition::Alpn(all)), Condition::Alpn(more)) => all.extend(more),
             (Some(Condition::Fingerprint(all)), Condition::Fingerprint(more)) => all.extend(more),
             (Some(Condition::Header { name, values }), Condition::Header { name: other, values: more })
             | (Some(Condition::Cookie { name, values }), Condition::Cookie { name: other, values: more })
@@ -72,6 +75,14 @@ pub(super) fn host(pattern: &spec::HostPattern) -> HostPattern {
         spec::HostPattern::Exact(name) => HostPattern::Exact(name.clone()),
         spec::HostPattern::Wildcard(name) => HostPattern::Wildcard(name.clone()),
         spec::HostPattern::Text(test) => HostPattern::Text(text(test)),
+    }
+}
+
+fn alpn(version: spec::HttpVersion) -> Alpn {
+    match version {
+        spec::HttpVersion::H1 => Alpn::H1,
+        spec::HttpVersion::H2 => Alpn::H2,
+        spec::HttpVersion::H3 => Alpn::H3,
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) fn selector(selector: &spec::Selector) -> Selector {
         spec::Selector::Method => Selector::Method,
         spec::Selector::RequestId => Selector::RequestId,
         spec::Selector::Sni => Selector::Sni,
+        spec::Selector::Alpn => Selector::Alpn,
         spec::Selector::TlsVersion => Selector::TlsVersion,
         spec::Selector::TlsCipher => Selector::TlsCipher,
         spec::Selector::ClientFingerprint => Selector::ClientFingerprint,

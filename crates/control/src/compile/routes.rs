@@ -9,7 +9,7 @@ use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
 use proxy::snapshot::{
-    Arm, Backoff, Deny, Ending, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls,
+    Arm, Backoff, Deny, Ending, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls, Versions,
 };
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
@@ -70,6 +70,7 @@ pub(super) fn listener(
     Listener {
         id,
         name: listener.name.as_str().into(),
+        versions: versions(&listener.http),
         head: Limits {
             head: size(listener.head.request_head),
             line: size(listener.head.request_line),
@@ -92,6 +93,11 @@ pub(super) fn listener(
         connections,
         splice: spec.splice,
     }
+}
+
+fn versions(http: &[spec::HttpVersion]) -> Versions {
+    let speaks = |version| http.contains(&version);
+    Versions { h1: speaks(spec::HttpVersion::H1), h2: speaks(spec::HttpVersion::H2), h3: speaks(spec::HttpVersion::H3) }
 }
 
 impl Flattener<'_> {

@@ -1,11 +1,13 @@
 //! TLS on a stream, by rustls: its sessions, its certificates, its judgement of both. Here stands only how its bytes reach the
 //! socket, and which certificate a name is shown.
 //!
+//! - [`alpn`]: the protocols that are agreed on in a handshake
 //! - [`identity`]: a certificate chain with its key
 //! - [`terminate`]: our side of connections from clients
 //! - [`originate`]: our side of connections to servers
 //! - [`secured`]: a session on its socket
 
+pub mod alpn;
 pub mod identity;
 pub mod originate;
 pub mod secured;
@@ -15,6 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub use alpn::Alpn;
 pub use identity::{BadIdentity, Identity};
 pub use originate::{Originator, Trust};
 pub use secured::{Agreed, Secured};

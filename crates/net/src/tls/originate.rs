@@ -11,13 +11,15 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use super::secured::Secured;
 use super::terminate::roots;
-use super::{Identity, Oldest, provider};
+use super::{Alpn, Identity, Oldest, alpn, provider};
 use crate::stream::Stream;
 
 /// All that is settled before a server is dialled. Sessions are remembered in it, and resumed.
 #[derive(Clone, Debug)]
 pub struct Originator {
     config: Arc<ClientConfig>,
+    /// Whether a server that agrees on nothing is what we want: all that do not know of protocols speak HTTP/1.
+    settles_for_none: bool,
 }
 
 /// Whose servers are believed.
@@ -38,7 +40,7 @@ impl Originator {
         trust: &Trust,
         identity: Option<&Identity>,
         oldest: Oldest,
-        protocols: &[&[u8]],
+        protocols: &[Alpn],
     ) -> Result<Originator, String> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(oldest.versions())
@@ -52,20 +54,24 @@ impl Originator {
             Some(identity) => builder
                 .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&identity.key)))),
         };
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        Ok(Originator { config: Arc::new(config) })
+        config.alpn_protocols = alpn::offer(protocols);
+        let settles_for_none = protocols.is_empty() || protocols.contains(&Alpn::H1);
+        Ok(Originator { config: Arc::new(config), settles_for_none })
     }
 
     /// Makes a stream to a server of this name a secured one. The caller bounds the time.
     ///
     /// # Errors
-    /// The name is none, the server broke off, or it is not who it should be.
+    /// The name is none, the server broke off, it is not who it should be, or it speaks none of our protocols.
     pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Stream> {
         let bad = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| bad(error.to_string()))?;
         let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| bad(error.to_string()))?;
         let secured = Box::new(Secured::new(stream, session.into()));
         secured.handshake().await?;
+        if !self.settles_for_none && secured.alpn().is_none() {
+            return Err(bad("the server agrees on none of our protocols".to_owned()));
+        }
         Ok(Stream::Secured(secured))
     }
 }

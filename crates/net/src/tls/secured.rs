@@ -18,6 +18,7 @@ use rustls::Connection;
 use sha2::{Digest as _, Sha256};
 use tokio::io::Interest;
 
+use super::Alpn;
 use crate::stream::{Detached, Peek, Stream};
 
 /// A TLS session on its socket.
@@ -42,7 +43,7 @@ pub struct Agreed {
     /// The cipher suite's registered name.
     pub cipher: &'static str,
     /// The protocol that was chosen by ALPN (RFC 7301).
-    pub protocol: Option<Vec<u8>>,
+    pub alpn: Option<Alpn>,
     /// The name that the client asked for (RFC 6066 section 3), in lower case.
     pub name: Option<String>,
     /// SHA-256 of the peer's certificate in DER, if it has shown one.
@@ -92,7 +93,7 @@ impl Secured {
                 _ => "TLSv1.2",
             },
             cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
-            protocol: session.alpn_protocol().map(<[u8]>::to_vec),
+            alpn: session.alpn_protocol().and_then(Alpn::of),
             name: match session {
                 Connection::Server(session) => session.server_name().map(str::to_ascii_lowercase),
                 Connection::Client(_) => None,
@@ -100,6 +101,11 @@ impl Secured {
             fingerprint: session.peer_certificates().and_then(<[_]>::first).map(|first| Sha256::digest(first).into()),
             resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         }
+    }
+
+    /// The protocol that was agreed on.
+    pub fn alpn(&self) -> Option<Alpn> {
+        self.session.borrow().connection.alpn_protocol().and_then(Alpn::of)
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::identity::certificates;
 use super::secured::Secured;
-use super::{Identity, Oldest, provider};
+use super::{Alpn, Identity, Oldest, alpn, provider};
 use crate::stream::Stream;
 
 /// All that is settled before a client comes.
@@ -48,7 +48,8 @@ impl Tickets {
 }
 
 impl Terminator {
-    /// With these identities; the first marked one, or the first, is for clients whose name is nobody's.
+    /// With these identities; the first marked one, or the first, is for clients whose name is nobody's. Of the
+    /// protocols the first that a client offers, too, is chosen; one that offers others alone is refused (RFC 7301 section 3.2).
     ///
     /// # Errors
     /// The authorities of clients cannot be read.
@@ -56,7 +57,7 @@ impl Terminator {
         identities: &[(Identity, bool)],
         oldest: Oldest,
         client_cert: &ClientCert,
-        protocols: &[&[u8]],
+        protocols: &[Alpn],
         tickets: Option<&Tickets>,
     ) -> Result<Terminator, String> {
         let builder = ServerConfig::builder_with_provider(provider())
@@ -73,7 +74,7 @@ impl Terminator {
         let names = Arc::new(Names::of(identities));
         let resolver: Arc<dyn ResolvesServerCert> = names.clone();
         let mut config = builder.with_cert_resolver(resolver);
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        config.alpn_protocols = alpn::offer(protocols);
         if let Some(tickets) = tickets {
             config.ticketer = Arc::new(Bound::to(client_cert, tickets));
         }

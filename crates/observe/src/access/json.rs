@@ -59,6 +59,7 @@ fn request(record: &Record<'_>, out: &mut Vec<u8>) {
     if let Some(tls) = &record.tls {
         text(b",\"tls\":\"", tls.version.as_bytes(), out);
         maybe_text(b",\"sni\":\"", tls.name.map(str::as_bytes), out);
+        maybe_text(b",\"alpn\":\"", tls.alpn.map(str::as_bytes), out);
         if tls.resumed {
             out.extend_from_slice(b",\"tls_resumed\":true");
         }

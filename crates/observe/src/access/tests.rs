@@ -25,7 +25,7 @@ fn a_full_json_line() {
         tries: 2,
         hedged: true,
         reused: true,
-        tls: Some(Tls { version: "TLSv1.3", name: Some("example.com"), resumed: true }),
+        tls: Some(Tls { version: "TLSv1.3", name: Some("example.com"), alpn: Some("h2"), resumed: true }),
         phases: Phases {
             head_us: Some(12),
             queue_us: Some(0),
@@ -42,7 +42,7 @@ fn a_full_json_line() {
     let expected = concat!(
         r#"{"time":"2026-11-23T12:00:00.123Z","id":"00000000000000ab00000001","listener":"web","route":"api","#,
         r#""client":"203.0.113.9","peer":"10.0.0.1:40000","method":"GET","host":"example.com","path":"/a/b","#,
-        r#""query":"q=1","version":"1.1","tls":"TLSv1.3","sni":"example.com","tls_resumed":true,"status":200,"pool":"api","server":"a1","address":"127.0.0.1:9001","#,
+        r#""query":"q=1","version":"1.1","tls":"TLSv1.3","sni":"example.com","alpn":"h2","tls_resumed":true,"status":200,"pool":"api","server":"a1","address":"127.0.0.1:9001","#,
         r#""tries":2,"hedged":true,"reused":true,"bytes_in":0,"bytes_out":1024,"head_us":12,"queue_us":0,"connect_us":150,"#,
         r#""response_us":2000,"total_us":3600000000000,"limit":"retry_budget","cut":true,"fault":"truncated","side":"server"}"#,
     );

@@ -49,6 +49,8 @@ pub enum Selector {
     RequestId,
     /// The name that the client asked for in its handshake of TLS.
     Sni,
+    /// The protocol that was agreed on in the handshake of TLS, by its registered name.
+    Alpn,
     /// `TLSv1.2` or `TLSv1.3`.
     TlsVersion,
     /// The cipher suite's registered name.
@@ -118,6 +120,7 @@ impl Selector {
             Selector::Method => Cow::Borrowed(view.head.method_text()),
             Selector::RequestId => Cow::Owned(view.id.hex().to_vec()),
             Selector::Sni => Cow::Borrowed(view.tls?.name.as_deref()?.as_bytes()),
+            Selector::Alpn => Cow::Borrowed(view.tls?.alpn?.name().as_bytes()),
             Selector::TlsVersion => Cow::Borrowed(view.tls?.version.as_bytes()),
             Selector::TlsCipher => Cow::Borrowed(view.tls?.cipher.as_bytes()),
             Selector::ClientFingerprint => {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use net::tls::Alpn;
 use wire::Head;
 
 /// What a request shows to the table.
@@ -21,6 +22,8 @@ pub struct Facts<'a> {
     pub kind: Kind,
     /// The name that the client asked for in its handshake of TLS, in normal form; empty if it has asked for none.
     pub sni: &'a [u8],
+    /// The protocol that was agreed on in that handshake.
+    pub alpn: Option<Alpn>,
     /// SHA-256 of the certificate that the client has shown.
     pub fingerprint: Option<&'a [u8; 32]>,
     /// What is known of its body.

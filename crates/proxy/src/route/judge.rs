@@ -70,6 +70,7 @@ impl Condition {
             Condition::Kind(kinds) => kinds.contains(&facts.kind),
             Condition::Port(ports) => ports.contains(&facts.port),
             Condition::Sni(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.sni)),
+            Condition::Alpn(wanted) => facts.alpn.is_some_and(|agreed| wanted.contains(&agreed)),
             Condition::ClientCert(wanted) => facts.fingerprint.is_some() == *wanted,
             Condition::Fingerprint(wanted) => facts.fingerprint.is_some_and(|shown| wanted.contains(shown)),
             Condition::Body(body) => return body.judge(facts),

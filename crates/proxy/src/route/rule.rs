@@ -1,5 +1,6 @@
 //! What a rule asks for, as the table's maker states it.
 
+use net::tls::Alpn;
 use regex::bytes::Regex;
 use wire::forwarded::Net;
 
@@ -53,6 +54,8 @@ pub enum Condition {
     Port(Vec<u16>),
     /// The name that the client asked for in its handshake of TLS; none satisfies none.
     Sni(Vec<HostPattern>),
+    /// The protocol that was agreed on in the handshake of TLS; none satisfies none.
+    Alpn(Vec<Alpn>),
     /// Whether the client has shown a certificate.
     ClientCert(bool),
     /// SHA-256 of the certificate that the client has shown.

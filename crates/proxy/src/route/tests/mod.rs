@@ -7,6 +7,7 @@ mod scan;
 
 use std::net::IpAddr;
 
+use net::tls::Alpn;
 use regex::bytes::Regex;
 use wire::{Framing, Head};
 
@@ -22,6 +23,7 @@ struct Request {
     port: u16,
     kind: Kind,
     sni: String,
+    alpn: Option<Alpn>,
     fingerprint: Option<[u8; 32]>,
     body: Option<(Vec<u8>, bool)>,
 }
@@ -42,6 +44,7 @@ impl Request {
             port: 80,
             kind: Kind::Http,
             sni: String::new(),
+            alpn: None,
             fingerprint: None,
             body: None,
         }
@@ -82,6 +85,7 @@ impl Request {
             port: self.port,
             kind: self.kind,
             sni: self.sni.as_bytes(),
+            alpn: self.alpn,
             fingerprint: self.fingerprint.as_ref(),
             body: match &self.body {
                 None => Body::Unread,

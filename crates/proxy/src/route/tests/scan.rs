@@ -1,5 +1,6 @@
 //! Random tables and requests: the compiled table says what trying every rule in turn says.
 
+use net::tls::Alpn;
 use proptest::prelude::*;
 use proptest::sample::select;
 use wire::forwarded::Net;
@@ -56,6 +57,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => select(vec![Kind::Http, Kind::Websocket]).prop_map(|kind| Condition::Kind(vec![kind])),
         1 => (0..33_u8).prop_map(|prefix| Condition::Client(vec![Net { address: [192, 0, 2, 2].into(), prefix }])),
         1 => prop::collection::vec(host_pattern(), 0..3).prop_map(Condition::Sni),
+        1 => select(vec![Alpn::H1, Alpn::H2]).prop_map(|alpn| Condition::Alpn(vec![alpn])),
         1 => any::<bool>().prop_map(Condition::ClientCert),
         1 => (0..2_u8).prop_map(|byte| Condition::Fingerprint(vec![[byte; 32]])),
         1 => body(),
@@ -138,13 +140,14 @@ prop_compose! {
         port in 0..2_u16,
         kind in select(vec![Kind::Http, Kind::Websocket]),
         sni in host_name(),
+        alpn in prop::option::of(select(vec![Alpn::H1, Alpn::H2])),
         fingerprint in prop::option::of(0..2_u8),
         framing in select(vec![Framing::None, Framing::Unknown, Framing::Length(3)]),
         body in prop::option::of(("(x=)?[ab]{0,4}", any::<bool>())),
     ) -> Request {
         let mut request = Request::of(&format!("{method} /?x=a"));
         (request.host, request.path, request.port, request.kind) = (host, path, port, kind);
-        (request.sni, request.fingerprint) = (sni, fingerprint.map(|byte| [byte; 32]));
+        (request.sni, request.alpn, request.fingerprint) = (sni, alpn, fingerprint.map(|byte| [byte; 32]));
         for (name, value) in &fields {
             request = request.with(name, value);
         }

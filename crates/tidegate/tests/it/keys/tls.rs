@@ -27,6 +27,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     (&["pools.*.tls.certificate"], servers::a_server_may_ask_who_we_are),
     (&["pools.*.tls.min_version"], servers::the_oldest_version_holds_for_servers_too),
+    (
+        &["listeners.*.routes.*.match.alpn"],
+        clients::the_protocol_is_agreed_on_in_the_handshake_and_a_route_may_ask_for_it,
+    ),
     (&["listeners.*.routes.*.match.sni"], clients::a_route_may_ask_for_the_name_in_the_handshake),
     (
         &[

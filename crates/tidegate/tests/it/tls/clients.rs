@@ -166,6 +166,30 @@ pub(crate) fn a_route_may_ask_for_the_name_in_the_handshake() {
     }
 }
 
+/// RFC 7301 section 3.2: the newest that both speak; who speaks only others is told so, who names none is served all the same.
+#[test]
+pub(crate) fn the_protocol_is_agreed_on_in_the_handshake_and_a_route_may_ask_for_it() {
+    let desk = Desk::new();
+    let text = ALONE.replace(
+        "respond: { body: here }",
+        "routes: [{ match: { not: { alpn: h1 } }, respond: { body: none } }, \
+         { match: { alpn: h1 }, respond: { body: one } }]",
+    );
+    let tidegate = desk.start(&text, &[]);
+    let speaking =
+        |protocols| ClientTls::with(&desk.authority, "example.com", &Wishes { protocols, ..Wishes::default() });
+    for (path, offered, agreed, body) in
+        [("/one", &["acme", "http/1.1"][..], Some("http/1.1"), "one"), ("/none", &[], None, "none")]
+    {
+        let mut client = Client::secured(&tidegate.address("web"), &speaking(offered));
+        assert_eq!(client.agreed().alpn.as_deref(), agreed);
+        assert_eq!(client.ask(page(path)).text(), body);
+        assert_eq!(tidegate.log_of(path)["alpn"].as_str(), agreed);
+    }
+    let why = refusal(&tidegate.address("web"), &speaking(&["acme", "h3"]));
+    assert!(why.contains("NoApplicationProtocol"), "{why}");
+}
+
 #[test]
 pub(crate) fn a_route_may_ask_for_a_client_certificate() {
     let desk = Desk::new();
@@ -208,17 +232,21 @@ fn servers_may_be_told_of_what_was_agreed_on() {
         .replace("tls: main", "tls: { certificates: main, client_cert: { ca: '@DIR/people.pem', mode: optional } }")
         .replace(
             "to: app",
-            "use: [{ headers: { request: { set: { x-sni: '${tls.sni}', x-tls: '${tls.version} ${tls.cipher}', \
+            "use: [{ headers: { request: { set: { x-sni: '${tls.sni}', x-tls: '${tls.version} ${tls.cipher} ${tls.alpn}', \
              x-client: '${tls.client_fingerprint}' } } } }], to: app",
         );
     let tidegate = desk.start(&text, &[("APP", &server)]);
     for (shows, wanted) in [(Some(&ada), ada.fingerprint()), (None, String::new())] {
-        let tls = ClientTls::with(&desk.authority, "example.com", &Wishes { shows, ..Wishes::default() });
+        let tls = ClientTls::with(
+            &desk.authority,
+            "example.com",
+            &Wishes { shows, protocols: &["http/1.1"], ..Wishes::default() },
+        );
         let request = page("/").replace("\r\n\r\n", "\r\nX-Client: forged\r\n\r\n");
         assert_eq!(Client::secured(&tidegate.address("web"), &tls).ask(request).status, 200);
         let fields = server.request().fields;
         assert_eq!(fields.value("x-sni"), Some("example.com"));
-        assert_eq!(fields.value("x-tls"), Some("TLSv1.3 TLS13_AES_256_GCM_SHA384"));
+        assert_eq!(fields.value("x-tls"), Some("TLSv1.3 TLS13_AES_256_GCM_SHA384 http/1.1"));
         assert_eq!(fields.values("x-client"), [wanted.as_str()]);
     }
 }

@@ -85,6 +85,22 @@ pub(crate) fn the_oldest_version_holds_for_servers_too() {
     }
 }
 
+/// RFC 7301: a server that has never heard of protocols speaks what all do; one that speaks others alone has no request.
+#[test]
+fn a_server_must_speak_our_protocol() {
+    let desk = Desk::new();
+    let tls = ServerTls::new(&desk.issue("origin", &["origin.test"]));
+    for (spoken, wanted) in [(&["h2", "http/1.1"][..], 200), (&[], 200), (&["h2"], 502)] {
+        let server = answering(&tls.speaking(spoken));
+        let tidegate = before(&desk, &server, "{ server_name: origin.test, ca: '@DIR/ca.pem' }");
+        assert_eq!(status(&tidegate, "/"), wanted, "{spoken:?}");
+        if wanted == 502 {
+            assert_eq!(tidegate.log_of("/")["fault"], "server_tls");
+            tidegate.message("NoApplicationProtocol");
+        }
+    }
+}
+
 /// Tickets that come behind the handshake are bytes on an idle connection, and no reason to close it.
 #[test]
 fn connections_with_tls_are_used_again() {
