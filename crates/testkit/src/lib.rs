@@ -10,6 +10,7 @@
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
 //! - [`names`]: a name server with answers that can change
+//! - [`tools`]: clients and servers of another making
 //! - [`program`]: the program under test
 //!
 //! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
@@ -24,6 +25,7 @@ pub mod program;
 pub mod server;
 pub mod socket;
 pub mod tls;
+pub mod tools;
 pub mod wait;
 
 pub use absent::{Hanging, Refusing};
@@ -35,4 +37,5 @@ pub use nginx::Nginx;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
 pub use tls::{ClientTls, ServerTls, Wishes};
+pub use tools::{python, skip, tool};
 pub use wait::{PATIENCE, Shared, Signal};
