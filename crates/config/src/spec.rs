@@ -26,7 +26,7 @@ mod tls;
 mod tuning;
 
 pub use balance::{Algorithm, Balance};
-pub use bind::{Bind, BindAddress};
+pub use bind::{Bind, BindAddress, BindTls};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
@@ -164,11 +164,11 @@ pub struct Listener {
     pub role: Role,
     /// Where it listens: at least one.
     pub binds: Vec<Bind>,
-    /// HTTP versions that are served: at least one, each once.
+    /// HTTP versions that are served where an address does not differ: at least one, each once.
     pub http: Vec<HttpVersion>,
     /// Limits that hold before a route is known.
     pub head: HeadLimits,
-    /// TLS towards clients; absent is plain.
+    /// TLS towards clients where an address does not differ; absent is plain.
     pub tls: Option<ListenerTls>,
     /// How long a request's head may take, from its first byte (the first on a connection: from accept).
     pub request_head_timeout: Duration,
@@ -186,6 +186,26 @@ pub struct Listener {
     pub uses: Vec<PolicyId>,
     /// What it serves.
     pub serves: Serves,
+}
+
+impl Listener {
+    /// TLS at one of its addresses.
+    pub fn tls_at<'a>(&'a self, bind: &'a Bind) -> Option<&'a ListenerTls> {
+        match &bind.tls {
+            BindTls::Inherited => self.tls.as_ref(),
+            BindTls::Off => None,
+            BindTls::Own(own) => Some(own),
+        }
+    }
+
+    /// Everything that it says of TLS: for all addresses that do not differ, and for those that do, by their place.
+    pub fn all_tls(&self) -> impl Iterator<Item = (Option<usize>, &ListenerTls)> {
+        let own = self.binds.iter().enumerate().filter_map(|(n, bind)| match &bind.tls {
+            BindTls::Own(own) => Some((Some(n), &**own)),
+            BindTls::Inherited | BindTls::Off => None,
+        });
+        self.tls.as_ref().map(|tls| (None, tls)).into_iter().chain(own)
+    }
 }
 
 /// What a listener does with its flows.

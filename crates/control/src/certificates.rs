@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 
 use config::Mistake;
 use config::spec::{
-    Certificate, CertificateId, HttpVersion, Listener, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Protocol,
-    Spec,
+    Certificate, CertificateId, HttpVersion, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Protocol, Spec,
 };
 use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Terminator, Tickets, Trust};
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    /// Of listeners with TLS.
-    pub listeners: HashMap<String, Terminator>,
+    /// Of listeners with TLS, by their names; of addresses that differ, by their places in the listener, too.
+    pub listeners: HashMap<(String, Option<usize>), Terminator>,
     /// Of pools with TLS.
     pub pools: HashMap<String, Way>,
 }
@@ -52,10 +51,11 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mista
     reading.identities = spec.certificates.iter().map(|one| reading.identity(one)).collect();
     let mut keyring = Keyring::default();
     for listener in &spec.listeners {
-        if let Some(tls) = &listener.tls
-            && let Some(terminator) = reading.terminator(spec, listener, tls, tickets)
-        {
-            keyring.listeners.insert(listener.name.clone(), terminator);
+        for (at, tls) in listener.all_tls() {
+            let http = at.map_or(&listener.http, |at| &listener.binds[at].http);
+            if let Some(terminator) = reading.terminator(spec, http, tls, tickets) {
+                keyring.listeners.insert((listener.name.clone(), at), terminator);
+            }
         }
     }
     for pool in &spec.pools {
@@ -71,7 +71,8 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mista
 /// The files that [`read`] reads: a change of any is a change of the configuration.
 pub fn files(spec: &Spec) -> Vec<PathBuf> {
     let own = spec.certificates.iter().flat_map(|one| [Some(&one.cert), Some(&one.key), one.ocsp.as_ref()]).flatten();
-    let clients = spec.listeners.iter().filter_map(|listener| Some(&listener.tls.as_ref()?.client_cert.as_ref()?.ca));
+    let tls = spec.listeners.iter().flat_map(|listener| listener.all_tls());
+    let clients = tls.filter_map(|(_, tls)| Some(&tls.client_cert.as_ref()?.ca));
     let servers = spec.pools.iter().filter_map(|pool| pool.tls.as_ref()?.ca.as_ref());
     own.chain(clients).chain(servers).map(|file| file.path.clone()).collect()
 }
@@ -113,7 +114,7 @@ impl Reading {
     fn terminator(
         &mut self,
         spec: &Spec,
-        listener: &Listener,
+        http: &[HttpVersion],
         tls: &ListenerTls,
         tickets: Option<&Tickets>,
     ) -> Option<Terminator> {
@@ -126,7 +127,7 @@ impl Reading {
             None => ClientCert::Off,
             Some(asked) => ClientCert::By(self.content(&asked.ca)?, asked.required),
         };
-        match Terminator::new(&shown, oldest(tls.min_version), &asked, &offer(&listener.http), tickets) {
+        match Terminator::new(&shown, oldest(tls.min_version), &asked, &offer(http), tickets) {
             Ok(terminator) => Some(terminator),
             Err(why) => {
                 let ca = tls.client_cert.as_ref().map(|asked| &asked.ca)?;

@@ -120,7 +120,11 @@ impl Plane {
         self.keyring = keyring;
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
-        let id_of = |name: &str| snapshot.listeners.iter().flatten().find(|one| &*one.name == name).map(|one| one.id);
+        let registry = &mut self.registry;
+        let id_of = |(name, address): &(String, String)| {
+            let known = snapshot.listeners.iter().flatten().find(|one| *one.name == **name);
+            known.map(|one| (one.id, registry.bind(name, address)))
+        };
         self.sockets.commit(planned, &self.fleet, id_of);
         let alive: HashSet<(String, String)> = snapshot
             .listeners

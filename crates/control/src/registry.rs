@@ -15,7 +15,7 @@ use proxy::mirror::Report;
 use proxy::policy::Policy;
 use proxy::pool::{Ejections, Gate, Server, ServerId};
 use proxy::seal::Seal;
-use proxy::snapshot::{ListenerId, Snapshot};
+use proxy::snapshot::{BindId, ListenerId, Snapshot};
 use proxy::sticky::Table;
 
 use crate::canary::{Canaries, Plan};
@@ -25,6 +25,7 @@ use crate::canary::{Canaries, Plan};
 pub struct Registry {
     workers: usize,
     listeners: HashMap<String, Kept>,
+    binds: HashMap<(String, String), BindId>,
     pools: HashMap<String, (usize, Arc<Gate>)>,
     ejections: HashMap<Arc<str>, Arc<Ejections>>,
     servers: HashMap<ServerId, Known>,
@@ -70,6 +71,7 @@ impl Registry {
         Registry {
             workers,
             listeners: HashMap::new(),
+            binds: HashMap::new(),
             pools: HashMap::new(),
             ejections: HashMap::new(),
             servers: HashMap::new(),
@@ -125,6 +127,12 @@ impl Registry {
             handshakes: Arc::default(),
         });
         (kept.id, Arc::clone(&kept.connections))
+    }
+
+    /// The number of an address of a listener.
+    pub fn bind(&mut self, listener: &str, address: &str) -> BindId {
+        let next = BindId(self.binds.len());
+        *self.binds.entry((listener.to_owned(), address.to_owned())).or_insert(next)
     }
 
     /// How many handshakes are under way at a listener that was asked for before.

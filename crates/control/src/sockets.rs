@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use base::ids::WorkerId;
 use config::Span;
-use config::spec::{Bind, BindAddress, Spec};
+use config::spec::{Bind, BindAddress, Listener, Spec};
 use net::Address;
 use net::listen::{Bound, bind, probe};
-use proxy::snapshot::ListenerId;
+use proxy::snapshot::{BindId, ListenerId};
 use proxy::worker::{Command, Fleet, SocketId};
 use tokio::sync::mpsc::Sender;
 
@@ -23,6 +23,20 @@ pub struct Sockets {
 
 /// A listener's name and the address as configured: port 0 stays the same port over reloads.
 type Key = (String, String);
+
+/// What identifies the addresses of a listener, in their order.
+pub fn keys(listener: &Listener) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for at in &listener.binds {
+        let mut key = (listener.name.clone(), at.address.to_string());
+        // Each port 0 of a listener is another port.
+        while keys.contains(&key) {
+            key.1.push('+');
+        }
+        keys.push(key);
+    }
+    keys
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -54,12 +68,7 @@ impl Sockets {
     pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
         let (mut fresh, mut failed, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for listener in &spec.listeners {
-            for at in &listener.binds {
-                let mut key = (listener.name.clone(), at.address.to_string());
-                // Each port 0 of a listener is another port.
-                while wanted.contains(&key) {
-                    key.1.push('+');
-                }
+            for (at, key) in listener.binds.iter().zip(keys(listener)) {
                 wanted.push(key.clone());
                 if self.open.contains_key(&key) {
                     continue;
@@ -81,9 +90,14 @@ impl Sockets {
     }
 
     /// Puts a plan to work: new sockets accept, old ones accept what waits and close.
-    pub fn commit(&mut self, planned: Planned, fleet: &Arc<Fleet>, id_of: impl Fn(&str) -> Option<ListenerId>) {
+    pub fn commit(
+        &mut self,
+        planned: Planned,
+        fleet: &Arc<Fleet>,
+        mut id_of: impl FnMut(&Key) -> Option<(ListenerId, BindId)>,
+    ) {
         for (key, actual, bounds) in planned.fresh {
-            let Some(listener) = id_of(&key.0) else { continue };
+            let Some((listener, bind)) = id_of(&key) else { continue };
             let socket = SocketId(self.next);
             self.next += 1;
             let port = match &actual {
@@ -91,7 +105,7 @@ impl Sockets {
                 Address::Unix(_) => 0,
             };
             for (worker, bound) in bounds.into_iter().enumerate() {
-                fleet.tell(WorkerId(worker), Command::Listen(listener, socket, bound, port));
+                fleet.tell(WorkerId(worker), Command::Listen(listener, bind, socket, bound, port));
             }
             self.open.insert(key, Entry { socket, actual });
         }

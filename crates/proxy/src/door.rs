@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::reply;
 use crate::session::{self, Origin};
-use crate::snapshot::ListenerId;
+use crate::snapshot::{BindId, ListenerId};
 use crate::worker::{Command, Worker};
 
 /// What a door does.
@@ -36,15 +36,14 @@ const REST: Duration = Duration::from_millis(50);
 pub(crate) async fn accept(
     worker: Rc<Worker>,
     listening: Listening,
-    listener: ListenerId,
-    port: u16,
+    at: (ListenerId, BindId, u16),
     state: Rc<Cell<State>>,
 ) {
     let mut spare = spare();
     let mut complained: Option<Instant> = None;
     let done = loop {
         match poll_fn(|cx| poll(&listening, &state, cx)).await {
-            Event::Accepted(stream, peer) => place(&worker, stream, peer, listener, port),
+            Event::Accepted(stream, peer) => place(&worker, stream, peer, at),
             Event::Closed(done) => break done,
             Event::Failed(error) if is_out_of_descriptors(&error) => {
                 if complained.is_none_or(|last| last.elapsed() > Duration::from_secs(1)) {
@@ -55,7 +54,7 @@ pub(crate) async fn accept(
                 drop(spare.take());
                 let mut cx = Context::from_waker(Waker::noop());
                 if let Poll::Ready(Ok((stream, _))) = listening.poll_accept(&mut cx) {
-                    refuse(stream, worker.pin().listener(listener).is_some_and(|known| known.tls.is_none()));
+                    refuse(stream, worker.pin().listener(at.0).is_some_and(|known| known.tls_at(at.1).is_none()));
                 }
                 spare = self::spare();
                 if spare.is_none() {
@@ -102,7 +101,8 @@ fn poll(listening: &Listening, state: &Cell<State>, cx: &mut Context<'_>) -> Pol
     }
 }
 
-fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, listener: ListenerId, port: u16) {
+fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, at: (ListenerId, BindId, u16)) {
+    let (listener, bind, port) = at;
     let snapshot = worker.pin();
     let Some(known) = snapshot.listener(listener) else {
         // The listener was removed: what was still in its queue is served by nobody.
@@ -112,9 +112,9 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, listener
     counters.accepted();
     if known.active() >= known.max_connections {
         counters.refused();
-        return refuse(stream, known.tls.is_none());
+        return refuse(stream, known.tls_at(bind).is_none());
     }
-    let origin = Origin { listener, peer, port };
+    let origin = Origin { listener, bind, peer, port };
     let home = worker.fleet.place(worker.id);
     worker.fleet.connection_began(home);
     if home == worker.id {

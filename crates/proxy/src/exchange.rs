@@ -243,7 +243,9 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         return Err(Fault::client(Kind::Misdirected));
     }
     if let Some(tls) = &session.tls
-        && !listener.tls.as_ref().is_none_or(|ours| ours.terminator.shows_alike(tls.name.as_deref(), &x.facts.host))
+        && !listener
+            .tls_at(session.origin.bind)
+            .is_none_or(|ours| ours.terminator.shows_alike(tls.name.as_deref(), &x.facts.host))
     {
         x.notes.reason = "the host has another certificate than this connection";
         return Err(Fault::client(Kind::Misdirected));
@@ -326,7 +328,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
 /// No route: under TLS a host that none is for was meant for another connection (RFC 9110 section 15.5.20).
 fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     match &listener.hosts {
-        Some(hosts) if !hosts.has_host(&x.facts.host) => {
+        Some(hosts) if x.facts.tls.is_some() && !hosts.has_host(&x.facts.host) => {
             x.notes.reason = "no site here has this host";
             Fault::client(Kind::Misdirected)
         }

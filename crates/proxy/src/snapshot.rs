@@ -30,6 +30,26 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub usize);
 
+/// The identity of an address of a listener: both names, as a number that stays the same over reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BindId(pub usize);
+
+impl BindId {
+    /// The address of what no client has sent.
+    pub const NONE: BindId = BindId(usize::MAX);
+}
+
+/// What an address of a listener does other than the others.
+#[derive(Clone, Debug)]
+pub struct Face {
+    /// The address.
+    pub bind: BindId,
+    /// TLS, if clients speak it there.
+    pub tls: Option<Tls>,
+    /// What is spoken there.
+    pub versions: Versions,
+}
+
 impl Snapshot {
     /// The listener of that id, if it still exists.
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
@@ -44,12 +64,14 @@ pub struct Listener {
     pub id: ListenerId,
     /// Its name in logs.
     pub name: Arc<str>,
-    /// What it speaks.
+    /// What it speaks where an address does not differ.
     pub versions: Versions,
     /// Limits of request heads.
     pub head: Limits,
-    /// TLS, if clients speak it.
+    /// TLS, if clients speak it, where an address does not differ.
     pub tls: Option<Tls>,
+    /// The addresses that differ.
+    pub faces: Box<[Face]>,
     /// How long a head may take.
     pub request_head: Duration,
     /// How long a connection may wait for its next request.
@@ -115,6 +137,16 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Listener {
+    /// TLS at one of its addresses, if clients speak it there.
+    pub fn tls_at(&self, bind: BindId) -> Option<&Tls> {
+        self.faces.iter().find(|face| face.bind == bind).map_or(self.tls.as_ref(), |face| face.tls.as_ref())
+    }
+
+    /// What is spoken at one of its addresses.
+    pub fn versions_at(&self, bind: BindId) -> Versions {
+        self.faces.iter().find(|face| face.bind == bind).map_or(self.versions, |face| face.versions)
+    }
+
     /// Connections that the process holds for this listener.
     pub fn active(&self) -> usize {
         let active: u64 = self.connections.read().map(|(_, worker)| worker.active).sum();

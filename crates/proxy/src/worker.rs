@@ -28,7 +28,7 @@ use crate::door;
 use crate::exchange::Exchange;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Use, Warm, warm};
 use crate::session::{self, Origin};
-use crate::snapshot::{ListenerId, Snapshot};
+use crate::snapshot::{BindId, ListenerId, Snapshot};
 
 /// All workers of the process, as each of them and the control crate see them.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub enum Command {
     /// Run by this snapshot from now on.
     Apply(Arc<Snapshot>),
     /// Accept on this socket, too.
-    Listen(ListenerId, SocketId, Bound, u16),
+    Listen(ListenerId, BindId, SocketId, Bound, u16),
     /// Accept what waits on this socket, then close it; tell when it is done.
     Unlisten(SocketId, tokio::sync::mpsc::Sender<()>),
     /// Write access records here from now on.
@@ -290,11 +290,11 @@ impl Worker {
                 // Sessions of listeners that are gone find out.
                 self.timers.wake_all();
             }
-            Command::Listen(listener, socket, bound, port) => match bound.attach() {
+            Command::Listen(listener, bind, socket, bound, port) => match bound.attach() {
                 Ok(listening) => {
                     let state = Rc::new(Cell::new(door::State::Open));
                     self.doors.borrow_mut().insert(socket, Rc::clone(&state));
-                    let door = door::accept(Rc::clone(self), listening, listener, port, state);
+                    let door = door::accept(Rc::clone(self), listening, (listener, bind, port), state);
                     tokio::task::spawn_local(door);
                 }
                 Err(error) => observe::log::error(format_args!("cannot listen in worker {}: {error}", self.id.0)),

@@ -33,7 +33,7 @@ pub(super) static LISTENER: Section = Section::new(
             "Versions of HTTP to serve. Under TLS client and listener agree on one in the handshake (ALPN): the newest that both \
              speak; a client that offers only others is refused. Absent means `h1`.",
         ),
-        Key::new("tls", Type::Section(&LISTENER_TLS), "TLS towards clients, on every address of the listener.").own(),
+        Key::new("tls", Type::Section(&LISTENER_TLS), "TLS towards clients, on every address of the listener that does not say otherwise; `off` is none.").own(),
         Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.")
             .filled(),
         USE,
@@ -62,7 +62,11 @@ static BIND: Section = Section::new(
     &[
         Key::new("address", Type::Text("HOST:PORT, :PORT, [v6]:PORT or unix:PATH"), "The address.").required(),
         Key::new("mode", Type::Text("octal file mode"), "Permissions of a Unix socket, such as `0660`."),
-        Key::planned("tls"),
+        Key::new(
+            "tls",
+            Type::Section(&LISTENER_TLS),
+            "TLS at this address, whatever the listener says; `off` is none. Absent is as the listener says.",
+        ),
         Key::planned("accept_proxy"),
     ],
 );

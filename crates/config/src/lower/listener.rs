@@ -1,13 +1,15 @@
 //! Listeners.
 
+use std::time::Duration;
+
 use super::ending::ENDINGS;
 use super::levels::Levels;
 use super::template::Needs;
 use super::{Lower, PlacedSite, address, sites_of};
 use crate::shape::{Item, Map, Value};
 use crate::spec::{
-    Admin, AdminBind, Bind, BindAddress, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion, Listener,
-    Role, Serves,
+    Admin, AdminBind, Bind, BindAddress, BindTls, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion,
+    Listener, Role, Serves,
 };
 
 impl<'a> Lower<'a, '_> {
@@ -17,8 +19,6 @@ impl<'a> Lower<'a, '_> {
 
     fn listener(&mut self, item: &'a Item, sites: &[PlacedSite]) -> Option<Listener> {
         let map = item.value.map()?;
-        let binds: Vec<Bind> = map.list("bind").iter().filter_map(|value| self.bind(value, &map.label)).collect();
-        self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         let uses = self.uses(map, Needs::default());
         let serves = self.serves(item, map, sites);
         let Levels { timeouts, retries, limits, .. } = self.levels(map);
@@ -26,7 +26,12 @@ impl<'a> Lower<'a, '_> {
         let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
         let keep_alive_timeout = times.and_then(|times| self.time(times, "keep_alive"));
         let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
-        let tls = self.listener_tls(map, handshake_timeout);
+        let handshakes = map.map("limits").and_then(|limits| limits.small("handshakes"));
+        let handshakes = handshake_timeout.zip(handshakes);
+        let tls = self.listener_tls(map, handshakes).and_then(|said| said);
+        let binds: Vec<Bind> =
+            map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
+        self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         let forwarding = map.map("forwarding").and_then(|map| self.forwarding(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -48,7 +53,21 @@ impl<'a> Lower<'a, '_> {
         })
     }
 
-    fn bind(&mut self, value: &Value, label: &str) -> Option<Bind> {
+    fn bind(
+        &mut self,
+        value: &'a Value,
+        listener: &Map,
+        secured: bool,
+        handshakes: Option<(Duration, u32)>,
+    ) -> Option<Bind> {
+        let label = &listener.label;
+        let (tls, secured) = match value.map().filter(|map| map.has("tls")) {
+            None => (BindTls::Inherited, secured),
+            Some(map) => match self.listener_tls(map, handshakes)? {
+                None => (BindTls::Off, false),
+                Some(own) => (BindTls::Own(Box::new(own)), true),
+            },
+        };
         let (value, mode) = match value.map() {
             Some(map) => (map.get("address")?, map.get("mode")),
             None => (value, None),
@@ -71,7 +90,7 @@ impl<'a> Lower<'a, '_> {
                 _ => self.note(written, format!("`bind` of {label}: only a Unix socket has a `mode`, remove it")),
             }
         }
-        Some(Bind { address, span: value.span.clone() })
+        Some(Bind { address, tls, http: versions(listener, secured), span: value.span.clone() })
     }
 
     /// A listener has routes, or an ending of its own, or sites.

@@ -26,9 +26,21 @@ impl<'a> Lower<'a, '_> {
         items.iter().filter_map(certificate).collect()
     }
 
-    /// TLS of a listener.
-    pub(super) fn listener_tls(&mut self, map: &'a Map, handshake_timeout: Option<Duration>) -> Option<ListenerTls> {
+    /// TLS of a listener, or of one of its addresses; `off` is none.
+    pub(super) fn listener_tls(
+        &mut self,
+        map: &'a Map,
+        handshakes: Option<(Duration, u32)>,
+    ) -> Option<Option<ListenerTls>> {
         let tls = map.map("tls")?;
+        if let [only] = tls.list("certificates")
+            && only.fixed() == Some(OFF)
+        {
+            if tls.has("client_cert") {
+                self.note(only, format!("{} is `off` and has other keys, keep one of them", tls.label));
+            }
+            return Some(None);
+        }
         let certificates = tls.list("certificates").iter().filter_map(|name| self.certificate(name)).collect();
         let client_cert = tls.map("client_cert").and_then(|map| {
             let ca = self.file(map.get("ca")?)?;
@@ -37,13 +49,14 @@ impl<'a> Lower<'a, '_> {
                 mode => Some(ClientCert { ca, required: mode == "required" }),
             }
         });
-        Some(ListenerTls {
+        let (handshake_timeout, handshakes) = handshakes?;
+        Some(Some(ListenerTls {
             certificates,
             min_version: min_version(tls)?,
             client_cert,
-            handshake_timeout: handshake_timeout?,
-            handshakes: map.map("limits")?.small("handshakes")?,
-        })
+            handshake_timeout,
+            handshakes,
+        }))
     }
 
     /// TLS of a pool.
@@ -96,6 +109,9 @@ impl<'a> Lower<'a, '_> {
         Some(NamedFile { path, span: value.span.clone() })
     }
 }
+
+/// The word in the place of a certificate that stands for no TLS at all.
+const OFF: &str = "off";
 
 fn min_version(tls: &Map) -> Option<MinVersion> {
     Some(if tls.fixed("min_version")? == "tls1.3" { MinVersion::Tls13 } else { MinVersion::Tls12 })

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::{HttpVersion, ListenerTls};
 use crate::span::Span;
 
 /// One address to listen on.
@@ -10,8 +11,23 @@ use crate::span::Span;
 pub struct Bind {
     /// The address.
     pub address: BindAddress,
+    /// Where it does not do as the listener does.
+    pub tls: BindTls,
+    /// HTTP versions that are served there: at least one, each once.
+    pub http: Vec<HttpVersion>,
     /// Where it was written, for an address that cannot be bound.
     pub span: Span,
+}
+
+/// TLS at one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindTls {
+    /// As the listener says.
+    Inherited,
+    /// None, whatever the listener says.
+    Off,
+    /// Its own.
+    Own(Box<ListenerTls>),
 }
 
 /// An address to listen on.

@@ -9,7 +9,8 @@ use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
 use proxy::snapshot::{
-    Arm, Backoff, Deny, Ending, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls, Versions,
+    Arm, Backoff, Deny, Ending, Face, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls,
+    Versions,
 };
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
@@ -18,6 +19,7 @@ use super::{matching, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
 use crate::registry::Registry;
+use crate::sockets;
 
 /// What an outer level hands down to the routes inside it.
 #[derive(Clone)]
@@ -52,6 +54,25 @@ pub(super) fn listener(
 ) -> Listener {
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
+    let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
+        let terminator = keyring.listeners.get(&(listener.name.clone(), at));
+        tls.zip(terminator).map(|(tls, terminator)| Tls {
+            terminator: terminator.clone(),
+            patience: tls.handshake_timeout,
+            most: tls.handshakes as usize,
+            under_way: Arc::clone(&under_way),
+        })
+    };
+    let tls = secure(None, listener.tls.as_ref());
+    let binds = listener.binds.iter().zip(sockets::keys(listener)).enumerate();
+    let differing = binds.filter(|(_, (bind, _))| bind.tls != spec::BindTls::Inherited);
+    let faces: Box<[Face]> = differing
+        .map(|(at, (bind, (name, address)))| Face {
+            bind: registry.bind(&name, &address),
+            tls: secure(Some(at), listener.tls_at(bind)),
+            versions: versions(&bind.http),
+        })
+        .collect();
     let mut flat = Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
         conditions: Vec::new(),
@@ -67,6 +88,7 @@ pub(super) fn listener(
         Serves::Sites(sites) => flat.sites(sites, &top),
     }
     let Flattener { rules, routes, .. } = flat;
+    let secured = listener.all_tls().next().map(|_| ());
     Listener {
         id,
         name: listener.name.as_str().into(),
@@ -76,17 +98,13 @@ pub(super) fn listener(
             line: size(listener.head.request_line),
             fields: listener.head.fields as usize,
         },
-        tls: listener.tls.as_ref().zip(keyring.listeners.get(&listener.name)).map(|(tls, terminator)| Tls {
-            terminator: terminator.clone(),
-            patience: tls.handshake_timeout,
-            most: tls.handshakes as usize,
-            under_way,
-        }),
+        hosts: secured.and_then(|()| Table::of_hosts(&rules)),
+        tls,
+        faces,
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
-        hosts: listener.tls.as_ref().and_then(|_| Table::of_hosts(&rules)),
         table: Table::compile(rules),
         routes,
         default,

@@ -15,7 +15,7 @@ use net::timer::Timer;
 use net::tls::Agreed;
 use observe::stats::ConnectionStats;
 
-use crate::snapshot::{Listener, ListenerId, Tls};
+use crate::snapshot::{BindId, Listener, ListenerId, Tls};
 use crate::worker::Worker;
 
 /// Where a connection came from.
@@ -23,6 +23,8 @@ use crate::worker::Worker;
 pub struct Origin {
     /// The listener it arrived at.
     pub listener: ListenerId,
+    /// Which of the listener's addresses that was.
+    pub bind: BindId,
     /// The other end; absent on Unix sockets.
     pub peer: Option<SocketAddr>,
     /// The port it arrived at; 0 on Unix sockets.
@@ -62,7 +64,7 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
         counted: Counted::of(worker, &listener.connections),
         worker: Rc::clone(worker),
     };
-    match &listener.tls {
+    match listener.tls_at(origin.bind) {
         None => tokio::task::spawn_local(http::serve(arrived.session(stream, None))),
         Some(tls) => tokio::task::spawn_local(secure(arrived, tls.clone(), stream)),
     };
@@ -119,7 +121,7 @@ impl Session {
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
             client: ::http::Conn::new(silent),
-            origin: Origin { listener: listener.id, peer: None, port: 0 },
+            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0 },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,

@@ -1,5 +1,6 @@
 //! TLS with clients and with servers.
 
+pub(crate) mod addresses;
 pub(crate) mod clients;
 pub(crate) mod files;
 pub(crate) mod handshakes;

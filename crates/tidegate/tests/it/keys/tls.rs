@@ -1,7 +1,7 @@
 //! The keys of certificates and TLS. Each case is also a test of its own, with its friends.
 
 use super::Case;
-use crate::tls::{clients, files, handshakes, servers};
+use crate::tls::{addresses, clients, files, handshakes, servers};
 
 pub(super) const CASES: &[Case] = &[
     (
@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
         &["listeners.*.tls.client_cert", "listeners.*.tls.client_cert.ca", "listeners.*.tls.client_cert.mode"],
         clients::client_certificates_are_optional_or_required_and_bad_ones_always_fail,
     ),
+    (&["listeners.*.bind.*.tls"], addresses::an_address_may_have_its_own_tls_or_none),
     (&["listeners.*.timeouts.tls_handshake"], handshakes::a_handshake_that_takes_too_long_is_broken_off),
     (&["listeners.*.limits.handshakes"], handshakes::handshakes_beyond_their_number_are_refused),
     (
