@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::span::Span;
 
+mod algorithms;
 mod balance;
 mod bind;
 mod canary;
@@ -25,6 +26,7 @@ mod tier;
 mod tls;
 mod tuning;
 
+pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Bind, BindAddress, BindTls};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};

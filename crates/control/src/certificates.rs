@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use config::Mistake;
 use config::spec::{
-    Certificate, CertificateId, HttpVersion, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Protocol, Spec,
+    Algorithms, Certificate, CertificateId, HttpVersion, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Protocol,
+    Spec,
 };
-use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Terminator, Tickets, Trust};
+use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Spoken, Terminator, Tickets, Trust};
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
@@ -127,7 +128,7 @@ impl Reading {
             None => ClientCert::Off,
             Some(asked) => ClientCert::By(self.content(&asked.ca)?, asked.required),
         };
-        match Terminator::new(&shown, oldest(tls.min_version), &asked, &offer(http), tickets) {
+        match Terminator::new(&shown, &spoken(tls.min_version, &tls.algorithms), &asked, &offer(http), tickets) {
             Ok(terminator) => Some(terminator),
             Err(why) => {
                 let ca = tls.client_cert.as_ref().map(|asked| &asked.ca)?;
@@ -155,7 +156,7 @@ impl Reading {
             Some(id) => Some(self.named(id)?),
         };
         let mut number = DefaultHasher::new();
-        (&tls.server_name, tls.verify, tls.min_version == MinVersion::Tls13).hash(&mut number);
+        (&tls.server_name, tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms).hash(&mut number);
         if let Trust::Authorities(pem) = &trust {
             pem.hash(&mut number);
         }
@@ -163,7 +164,7 @@ impl Reading {
         let wanted = match pool.protocol {
             Protocol::H1 => Alpn::H1,
         };
-        match Originator::new(&trust, identity.as_ref(), oldest(tls.min_version), &[wanted]) {
+        match Originator::new(&trust, identity.as_ref(), &spoken(tls.min_version, &tls.algorithms), &[wanted]) {
             Ok(originator) => {
                 Some(Way { originator, server_name: tls.server_name.clone(), transport: number.finish() | 1 })
             }
@@ -212,9 +213,27 @@ fn offer(http: &[HttpVersion]) -> Vec<Alpn> {
     over_tcp.into_iter().filter(|(version, _)| http.contains(version)).map(|(_, alpn)| alpn).collect()
 }
 
-fn oldest(version: MinVersion) -> Oldest {
-    match version {
+fn spoken(oldest: MinVersion, algorithms: &Algorithms) -> Spoken {
+    let spoken = Spoken::since(match oldest {
         MinVersion::Tls12 => Oldest::Tls12,
         MinVersion::Tls13 => Oldest::Tls13,
+    });
+    match spoken.only(algorithms.suites.as_deref(), algorithms.prefers, algorithms.groups.as_deref()) {
+        Ok(spoken) => spoken,
+        Err(name) => unreachable!("an algorithm that the configuration knows: {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::spec::{GROUPS, SUITES};
+
+    use super::*;
+
+    #[test]
+    fn every_algorithm_that_may_be_configured_is_there() {
+        let known = SUITES.map(|suite| suite.name);
+        Spoken::since(Oldest::Tls12).only(Some(&known), true, Some(&GROUPS)).expect("all of them");
+        assert_eq!(Spoken::since(Oldest::Tls12).only(Some(&["x"]), true, None).expect_err("an unknown one"), "x");
     }
 }

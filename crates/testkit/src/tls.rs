@@ -61,6 +61,8 @@ pub struct Wishes<'a> {
 pub struct Agreed {
     /// `TLSv1_2`, `TLSv1_3`.
     pub version: String,
+    /// The cipher suite: `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
     /// The key exchange: `X25519MLKEM768`, `X25519`.
     pub exchange: String,
     /// Whether a former session was resumed.
@@ -197,6 +199,11 @@ impl Secured {
         let shown = self.connection.peer_certificates().and_then(<[_]>::first);
         Agreed {
             version: format!("{:?}", self.connection.protocol_version().expect("a handshake that is done")),
+            cipher: self
+                .connection
+                .negotiated_cipher_suite()
+                .map(|suite| format!("{:?}", suite.suite()))
+                .unwrap_or_default(),
             exchange: self
                 .connection
                 .negotiated_key_exchange_group()

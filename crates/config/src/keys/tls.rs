@@ -37,6 +37,21 @@ const MIN_VERSION: Key = Key::new(
     "The oldest version that is spoken. Under 1.2 only suites with forward secrecy and AEAD are.",
 );
 
+const CIPHERS: Key = Key::new(
+    "ciphers",
+    Type::List(&Type::Text("modern, intermediate or a cipher suite")),
+    "Which cipher suites are spoken: `intermediate` is all that are known (with forward secrecy and AEAD), `modern` those of TLS 1.3. \
+     A list names them as IANA does (`TLS_AES_256_GCM_SHA384`) or as OpenSSL does (`ECDHE-RSA-AES128-GCM-SHA256`), the preferred one \
+     first; without a list the client's preference counts.",
+);
+
+const GROUPS: Key = Key::new(
+    "groups",
+    Type::List(&Type::Text("group")),
+    "Which groups keys are exchanged in, the preferred one first, of `X25519MLKEM768`, `X25519`, `secp256r1`, `secp384r1`, \
+     `SecP256r1MLKEM768` and `MLKEM1024`. Absent means the first four: whoever can exchanges keys that withstand quantum computers.",
+);
+
 pub(super) static LISTENER_TLS: Section = Section::new(
     "listener tls",
     "TLS towards clients. A list stands for `certificates`.",
@@ -50,7 +65,8 @@ pub(super) static LISTENER_TLS: Section = Section::new(
         .required(),
         MIN_VERSION.default("tls1.2"),
         Key::new("client_cert", Type::Section(&CLIENT_CERT), "What is asked of clients. Absent means nothing."),
-        Key::planned("ciphers"),
+        CIPHERS.default("intermediate"),
+        GROUPS,
     ],
 )
 .short("certificates");
@@ -87,6 +103,8 @@ pub(super) static POOL_TLS: Section = Section::new(
         Key::new("verify", Type::Bool, "`false` believes anybody: secret, but nobody knows with whom.").default("true"),
         Key::new("certificate", Type::Text("certificate"), "What servers that ask for a certificate are shown."),
         MIN_VERSION.default("tls1.2"),
+        CIPHERS.default("intermediate"),
+        GROUPS,
         Key::planned("alpn"),
     ],
 );

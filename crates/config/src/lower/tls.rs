@@ -6,7 +6,8 @@ use super::Lower;
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Map, Value};
 use crate::spec::{
-    Certificate, CertificateId, ClientCert, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Server, ServerAddress,
+    Algorithms, Certificate, CertificateId, ClientCert, GROUPS, ListenerTls, MinVersion, NamedFile, Pool, PoolTls,
+    SUITES, Server, ServerAddress, Suite,
 };
 
 impl<'a> Lower<'a, '_> {
@@ -49,10 +50,12 @@ impl<'a> Lower<'a, '_> {
                 mode => Some(ClientCert { ca, required: mode == "required" }),
             }
         });
+        let algorithms = self.algorithms(tls);
         let (handshake_timeout, handshakes) = handshakes?;
         Some(Some(ListenerTls {
             certificates,
             min_version: min_version(tls)?,
+            algorithms,
             client_cert,
             handshake_timeout,
             handshakes,
@@ -70,6 +73,7 @@ impl<'a> Lower<'a, '_> {
             }
             is_name.then(|| text.to_ascii_lowercase())
         });
+        let algorithms = self.algorithms(tls);
         let verify = tls.boolean("verify")?;
         if let Some(ca) = tls.get("ca").filter(|_| !verify) {
             self.note(ca, format!("{} has a `ca` and does not `verify`, keep one of them", tls.label));
@@ -80,7 +84,54 @@ impl<'a> Lower<'a, '_> {
             verify,
             certificate: tls.get("certificate").and_then(|name| self.certificate(name)),
             min_version: min_version(tls)?,
+            algorithms,
         })
+    }
+
+    fn algorithms(&mut self, tls: &Map) -> Algorithms {
+        let ciphers = tls.list("ciphers");
+        let (suites, prefers) = match ciphers {
+            [only] if only.fixed() == Some("intermediate") => (None, false),
+            [only] if only.fixed() == Some("modern") => (Some(NEWEST.map(|suite| suite.name).to_vec()), false),
+            list => (Some(list.iter().filter_map(|value| self.suite(value)).collect()), true),
+        };
+        let is_spoken = |name: &&str| SUITES.iter().any(|suite| suite.name == *name && suite.is_newest);
+        if let (Some(first), Some(suites), Some(MinVersion::Tls13)) = (ciphers.first(), &suites, min_version(tls))
+            && suites.len() == ciphers.len()
+            && !suites.iter().any(is_spoken)
+        {
+            let known = NEWEST.map(|suite| suite.name).join(", ");
+            self.note(
+                first,
+                format!("none of `ciphers` of {} belongs to TLS 1.3, whose suites are {known}", tls.label),
+            );
+        }
+        let groups = tls.list("groups");
+        let groups = (!groups.is_empty()).then(|| groups.iter().filter_map(|value| self.group(value)).collect());
+        Algorithms { suites, prefers, groups }
+    }
+
+    fn suite(&mut self, value: &Value) -> Option<&'static str> {
+        let text = value.fixed()?;
+        let is_it = |suite: &&Suite| [suite.name, suite.openssl].contains(&text);
+        let found = SUITES.iter().find(is_it).map(|suite| suite.name);
+        if found.is_none() {
+            let why = match text {
+                "modern" | "intermediate" => format!("`{text}` stands alone, it is a list of its own"),
+                _ => format!("unknown cipher suite `{text}`, there are {}", SUITES.map(|suite| suite.name).join(", ")),
+            };
+            self.note(value, why);
+        }
+        found
+    }
+
+    fn group(&mut self, value: &Value) -> Option<&'static str> {
+        let text = value.fixed()?;
+        let found = GROUPS.into_iter().find(|name| name.eq_ignore_ascii_case(text));
+        if found.is_none() {
+            self.note(value, format!("unknown group `{text}`, there are {}", GROUPS.join(", ")));
+        }
+        found
     }
 
     /// A socket file has no name that a certificate could be for.
@@ -109,6 +160,9 @@ impl<'a> Lower<'a, '_> {
         Some(NamedFile { path, span: value.span.clone() })
     }
 }
+
+/// The suites of TLS 1.3.
+const NEWEST: [Suite; 3] = [SUITES[0], SUITES[1], SUITES[2]];
 
 /// The word in the place of a certificate that stands for no TLS at all.
 const OFF: &str = "off";

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Algorithms;
 use crate::span::Span;
 
 /// A file, and where it was named.
@@ -49,6 +50,8 @@ pub struct ListenerTls {
     pub certificates: Vec<CertificateId>,
     /// The oldest version.
     pub min_version: MinVersion,
+    /// The algorithms that are spoken.
+    pub algorithms: Algorithms,
     /// What is asked of clients.
     pub client_cert: Option<ClientCert>,
     /// How long a handshake may take.
@@ -79,4 +82,6 @@ pub struct PoolTls {
     pub certificate: Option<CertificateId>,
     /// The oldest version.
     pub min_version: MinVersion,
+    /// The algorithms that are spoken.
+    pub algorithms: Algorithms,
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use super::secured::Secured;
 use super::terminate::roots;
-use super::{Alpn, Identity, Oldest, alpn, provider};
+use super::{Alpn, Identity, Spoken, alpn, provider};
 use crate::stream::Stream;
 
 /// All that is settled before a server is dialled. Sessions are remembered in it, and resumed.
@@ -39,11 +39,11 @@ impl Originator {
     pub fn new(
         trust: &Trust,
         identity: Option<&Identity>,
-        oldest: Oldest,
+        spoken: &Spoken,
         protocols: &[Alpn],
     ) -> Result<Originator, String> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(oldest.versions())
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&spoken.provider))
+            .with_protocol_versions(spoken.versions())
             .map_err(|error| error.to_string())?;
         let builder = match trust {
             Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),

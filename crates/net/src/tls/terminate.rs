@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::identity::certificates;
 use super::secured::Secured;
-use super::{Alpn, Identity, Oldest, alpn, provider};
+use super::{Alpn, Identity, Spoken, alpn, provider};
 use crate::stream::Stream;
 
 /// All that is settled before a client comes.
@@ -55,13 +55,13 @@ impl Terminator {
     /// The authorities of clients cannot be read.
     pub fn new(
         identities: &[(Identity, bool)],
-        oldest: Oldest,
+        spoken: &Spoken,
         client_cert: &ClientCert,
         protocols: &[Alpn],
         tickets: Option<&Tickets>,
     ) -> Result<Terminator, String> {
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(oldest.versions())
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&spoken.provider))
+            .with_protocol_versions(spoken.versions())
             .map_err(|error| error.to_string())?;
         let builder = match client_cert {
             ClientCert::Off => builder.with_no_client_auth(),
@@ -75,6 +75,7 @@ impl Terminator {
         let resolver: Arc<dyn ResolvesServerCert> = names.clone();
         let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = alpn::offer(protocols);
+        config.ignore_client_order = spoken.prefers;
         if let Some(tickets) = tickets {
             config.ticketer = Arc::new(Bound::to(client_cert, tickets));
         }

@@ -15,6 +15,8 @@ pub(super) const CASES: &[Case] = &[
         clients::a_name_is_shown_its_own_certificate_else_the_wildcards_else_the_default,
     ),
     (&["listeners.*.tls.min_version"], clients::both_versions_are_spoken_unless_the_oldest_is_said),
+    (&["listeners.*.tls.ciphers", "listeners.*.tls.groups"], clients::suites_and_groups_may_be_chosen),
+    (&["pools.*.tls.ciphers", "pools.*.tls.groups"], servers::suites_and_groups_may_be_chosen_for_servers_too),
     (
         &["listeners.*.tls.client_cert", "listeners.*.tls.client_cert.ca", "listeners.*.tls.client_cert.mode"],
         clients::client_certificates_are_optional_or_required_and_bad_ones_always_fail,

@@ -1,7 +1,7 @@
 //! What clients are shown, and what both agree on.
 
 use testkit::tls::Wishes;
-use testkit::{Authority, Client, ClientTls, Server};
+use testkit::{Authority, Client, ClientTls, Server, Tidegate};
 
 use super::{ALONE, Desk, EDGE, page, refusal, was_shown};
 
@@ -107,6 +107,43 @@ fn the_key_exchange_withstands_quantum_computers_where_the_client_can() {
     let wishes = Wishes { exchange: Some(rustls::crypto::aws_lc_rs::kx_group::X25519), ..Wishes::default() };
     let tls = ClientTls::with(&desk.authority, "example.com", &wishes);
     assert_eq!(Client::secured(&tidegate.address("web"), &tls).agreed().exchange, "X25519");
+}
+
+/// Who speaks only what is not spoken here is refused; of what both speak, a list's order counts more than the client's.
+#[test]
+pub(crate) fn suites_and_groups_may_be_chosen() {
+    let desk = Desk::new();
+    let ask = |tidegate: &Tidegate, wishes: &Wishes<'_>| {
+        Client::try_secured(&tidegate.address("web"), &ClientTls::with(&desk.authority, "example.com", wishes))
+            .map(|mut client| {
+                assert_eq!(client.ask(page("/")).text(), "here");
+                let agreed = client.agreed();
+                format!("{} {}", agreed.cipher, agreed.exchange)
+            })
+            .unwrap_or_else(|error| error.to_string())
+    };
+    let old = Wishes { version: Some(&rustls::version::TLS12), ..Wishes::default() };
+    let x25519 = Wishes { exchange: Some(rustls::crypto::aws_lc_rs::kx_group::X25519), ..Wishes::default() };
+    for (keys, wishes, wanted) in [
+        ("", &Wishes::default(), "TLS13_AES_256_GCM_SHA384 X25519MLKEM768"),
+        ("", &old, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 X25519"),
+        ("ciphers: modern", &Wishes::default(), "TLS13_AES_256_GCM_SHA384 X25519MLKEM768"),
+        ("ciphers: modern", &old, "fatal alert"),
+        (
+            "ciphers: [TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384]",
+            &Wishes::default(),
+            "TLS13_AES_128_GCM_SHA256 X25519MLKEM768",
+        ),
+        ("ciphers: ECDHE-ECDSA-CHACHA20-POLY1305", &old, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 X25519"),
+        ("ciphers: ECDHE-RSA-AES128-GCM-SHA256", &old, "fatal alert"),
+        ("groups: [secp384r1, X25519]", &x25519, "TLS13_AES_256_GCM_SHA384 X25519"),
+        ("groups: SECP384R1", &Wishes::default(), "TLS13_AES_256_GCM_SHA384 secp384r1"),
+        ("groups: secp384r1", &x25519, "fatal alert"),
+    ] {
+        let tidegate = desk.start(&ALONE.replace("tls: main", &format!("tls: {{ certificates: main, {keys} }}")), &[]);
+        let said = ask(&tidegate, wishes);
+        assert!(said.contains(wanted), "{keys}: {said}");
+    }
 }
 
 #[test]

@@ -101,6 +101,25 @@ fn a_server_must_speak_our_protocol() {
     }
 }
 
+#[test]
+pub(crate) fn suites_and_groups_may_be_chosen_for_servers_too() {
+    let desk = Desk::new();
+    let server = Server::secured(&ServerTls::new(&desk.issue("origin", &["origin.test"])), |peer| {
+        while peer.request().is_some() {
+            let agreed = peer.reader.socket.agreed();
+            peer.send(ok(format!("{} {}", agreed.cipher, agreed.exchange)));
+        }
+    });
+    for (keys, wanted) in [
+        ("ciphers: TLS_AES_128_GCM_SHA256, groups: secp256r1", "TLS13_AES_128_GCM_SHA256 secp256r1"),
+        ("ciphers: ECDHE-ECDSA-AES128-GCM-SHA256, groups: X25519", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 X25519"),
+        ("ciphers: ECDHE-RSA-AES128-GCM-SHA256", "502: server_tls\n"),
+    ] {
+        let tidegate = before(&desk, &server, &format!("{{ server_name: origin.test, ca: '@DIR/ca.pem', {keys} }}"));
+        assert_eq!(tidegate.client().get("/").text(), wanted, "{keys}");
+    }
+}
+
 /// Tickets that come behind the handshake are bytes on an idle connection, and no reason to close it.
 #[test]
 fn connections_with_tls_are_used_again() {
