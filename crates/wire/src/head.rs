@@ -4,6 +4,8 @@
 //! forwarded is written by copying the ranges that survive. Edits append to the arena and change the index.
 //! A `Head` is meant to be kept and filled again, so that a request needs no allocation of its own.
 
+mod lines;
+
 use crate::known::Known;
 
 /// A message head.
@@ -77,6 +79,8 @@ struct Field {
     known: Known,
     /// The arena holds `name: value\r\n` in just these bytes, so a run of such fields is one copy.
     canonical: bool,
+    /// Its sender wants it never to be in any table of a compressor (RFC 7541 section 6.2.3).
+    secret: bool,
 }
 
 /// A field whose value is being written at the arena's end. Nothing else may be written there until it is finished.
@@ -361,7 +365,7 @@ impl Head {
         self.arena.extend_from_slice(b"\r\n");
         let known = Known::of(self.bytes(name));
         self.present |= known.bit();
-        self.fields.push(Field { name, value, known, canonical: true });
+        self.fields.push(Field { name, value, known, canonical: true, secret: false });
     }
 
     /// Replaces all fields of this name by one.
@@ -436,16 +440,6 @@ impl Head {
         self.arena.capacity() + self.fields.capacity() * size_of::<Field>()
     }
 
-    /// Adds a field that is given as its whole line, `name: value\r\n`, with a name of this length.
-    #[inline]
-    pub(crate) fn add_line(&mut self, known: Known, name: usize, line: &'static [u8]) {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(line);
-        self.present |= known.bit();
-        let value = Span::of(start + name + 2, line.len() - name - 4);
-        self.fields.push(Field { name: Span::of(start, name), value, known, canonical: true });
-    }
-
     /// Makes room for fields of this many bytes altogether.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.arena.reserve(bytes);
@@ -488,7 +482,7 @@ impl Head {
         let value = Span::of(draft.value, self.arena.len() - draft.value);
         self.arena.extend_from_slice(b"\r\n");
         self.present |= draft.known.bit();
-        self.fields.push(Field { name: draft.name, value, known: draft.known, canonical: true });
+        self.fields.push(Field { name: draft.name, value, known: draft.known, canonical: true, secret: false });
     }
 
     pub(crate) fn begin(&mut self, raw: &[u8], version: Version) {
@@ -503,7 +497,7 @@ impl Head {
         let canonical = name.end() + 2 == value.start as usize
             && value.end() + 2 == next
             && self.arena.get(name.end() + 1) == Some(&b' ');
-        self.fields.push(Field { name, value, known, canonical });
+        self.fields.push(Field { name, value, known, canonical, secret: false });
     }
 
     pub(crate) fn control_request(

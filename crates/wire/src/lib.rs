@@ -5,6 +5,7 @@
 //! - [`head`]: the one message head of every HTTP version
 //! - [`known`]: the field names that the data path asks for
 //! - [`h1`]: HTTP/1 heads and chunked bodies, read strictly and written
+//! - [`h2`]: HTTP/2 connections: frames, HPACK, streams, either role
 //! - [`uri`]: hosts and paths in their one normal form
 //! - [`hop`]: which fields end at this hop
 //! - [`forwarded`]: who the client is, and what servers are told of it
@@ -13,6 +14,7 @@
 
 pub mod forwarded;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod hop;
 pub mod known;

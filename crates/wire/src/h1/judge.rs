@@ -67,7 +67,7 @@ pub(super) fn refusal(error: httparse::Error) -> Reject {
 }
 
 /// What a message's fields say of its body, once all that is ambiguous is refused (RFC 9112 section 6).
-pub(super) fn framing(head: &mut Head) -> Result<Option<Framing>, Reject> {
+pub(crate) fn framing(head: &mut Head) -> Result<Option<Framing>, Reject> {
     if head.has(Known::Misspelled) {
         return Err(Reject::Malformed("a framing field's name with `_`"));
     }
@@ -148,7 +148,7 @@ fn content_length(text: &[u8]) -> Result<u64, Reject> {
 }
 
 /// Whether a byte may stand in a token (RFC 9110 section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
+pub(crate) const fn is_token(byte: u8) -> bool {
     matches!(byte,
         b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'
         | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')

@@ -9,8 +9,10 @@ mod request;
 mod response;
 mod write;
 
+pub(crate) use judge::{framing as framing_said, is_token};
 pub use request::request;
 pub use response::{Asked, response};
+pub(crate) use write::decimal;
 pub use write::{request_head, response_head, status_line};
 
 /// How large a head may be.

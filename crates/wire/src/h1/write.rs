@@ -68,7 +68,7 @@ fn framing_field(head: &Head, out: &mut Vec<u8>) {
 }
 
 /// Appends a number in decimal digits.
-pub(super) fn decimal(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

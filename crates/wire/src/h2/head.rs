@@ -1,0 +1,10 @@
+//! Between blocks and heads: which pseudo-header fields a message has, how its length is known, what is refused.
+//!
+//! Whatever could mean something else when it is written as HTTP/1 is refused here (RFC 9113 sections 8.2, 8.3 and 10.3):
+//! a head that comes out of this room is as strict as one that [`h1`](crate::h1) has read.
+
+mod read;
+mod write;
+
+pub use read::{Expected, Read, Section, read};
+pub use write::{request, response, trailers};

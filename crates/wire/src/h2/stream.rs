@@ -1,0 +1,206 @@
+//! Streams (RFC 9113 section 5.1): their states, and the table of those that live.
+
+use super::StreamId;
+use super::flow::{Receiving, Sending};
+use super::head::Expected;
+use crate::h1::Asked;
+
+/// One stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// What the peer still has to send.
+    pub receive: Half,
+    /// What we still have to send.
+    pub send: Half,
+    /// What we may send.
+    pub sending: Sending,
+    /// What the peer may send.
+    pub receiving: Receiving,
+    /// Content that has arrived and was not handed on.
+    pub held: u32,
+    /// Content that the head has announced and that has not arrived.
+    pub expected: Expected,
+    /// What was asked: it decides whether the response has content.
+    pub asked: Asked,
+    /// When its turn comes.
+    pub priority: Priority,
+    /// When it last sent content, counted in sends of the connection.
+    pub turn: u64,
+    /// It has content that was not taken.
+    pub hungry: bool,
+}
+
+/// One direction of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The head, or the final one, is still to come.
+    Head,
+    /// Content may follow.
+    Content,
+    /// Nothing follows.
+    Ended,
+}
+
+/// What RFC 9218 says of a response's place among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Priority {
+    /// 0 is the most urgent, 7 the least.
+    pub urgency: u8,
+}
+
+impl Default for Priority {
+    fn default() -> Priority {
+        Priority { urgency: 3 }
+    }
+}
+
+impl Priority {
+    /// Reads a `Priority` field's value (RFC 9218 section 4). What does not parse says nothing.
+    ///
+    /// `i` is not looked at: streams of one urgency take turns, since a stream that never ends (gRPC, server-sent events) says
+    /// as little about it as a page's picture, and must not keep others waiting.
+    pub fn of(value: &[u8]) -> Priority {
+        for member in value.split(|byte| *byte == b',') {
+            if let [b'u', b'=', digit @ b'0'..=b'7'] | [b'u', b'=', digit @ b'0'..=b'7', b';', ..] = member.trim_ascii()
+            {
+                return Priority { urgency: digit - b'0' };
+            }
+        }
+        Priority::default()
+    }
+}
+
+/// How a stream that is no longer in the table has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Both sides had said all.
+    Finished,
+    /// We have reset it: frames that were under way are no mistake of the peer's.
+    Reset,
+    /// The peer has reset it.
+    ResetByPeer,
+}
+
+/// The streams that live, and how the last of the others ended.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// By number, ascending, with the slot of each.
+    index: Vec<(u32, u32)>,
+    slots: Vec<Option<Stream>>,
+    free: Vec<u32>,
+    /// A ring.
+    past: Vec<(u32, Past)>,
+    next_past: usize,
+}
+
+/// A peer learns of a reset a round trip later: until then, at most as many streams as may be open end in that way.
+const MOST_PAST: usize = 512;
+
+impl Streams {
+    /// The number of living streams.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no stream lives.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Adds a stream with a number above all others of its side.
+    pub fn add(&mut self, id: StreamId, stream: Stream) -> &mut Stream {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(None);
+                self.slots.len() as u32 - 1
+            }
+        };
+        let at = self.index.partition_point(|(number, _)| *number < id.number());
+        self.index.insert(at, (id.number(), slot));
+        self.slots[slot as usize].insert(stream)
+    }
+
+    /// A living stream.
+    #[inline]
+    pub fn of(&self, id: StreamId) -> Option<&Stream> {
+        let at = self.find(id)?;
+        self.slots[self.index[at].1 as usize].as_ref()
+    }
+
+    /// A living stream.
+    #[inline]
+    pub fn of_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
+        let at = self.find(id)?;
+        self.slots[self.index[at].1 as usize].as_mut()
+    }
+
+    /// Takes a stream out.
+    pub fn remove(&mut self, id: StreamId, past: Past) -> Option<Stream> {
+        let at = self.find(id)?;
+        let (number, slot) = self.index.remove(at);
+        self.free.push(slot);
+        self.remember(number, past);
+        self.slots[slot as usize].take()
+    }
+
+    /// Notes how a stream ended that never was in the table.
+    pub fn remember(&mut self, number: u32, past: Past) {
+        if self.past.len() < MOST_PAST {
+            self.past.push((number, past));
+            return;
+        }
+        self.past[self.next_past] = (number, past);
+        self.next_past = (self.next_past + 1) % MOST_PAST;
+    }
+
+    /// How a stream ended, if that was not long ago.
+    pub fn past(&self, number: u32) -> Option<Past> {
+        self.past.iter().find(|(past, _)| *past == number).map(|(_, past)| *past)
+    }
+
+    /// All living streams.
+    pub fn iter(&self) -> impl Iterator<Item = (StreamId, &Stream)> {
+        self.index
+            .iter()
+            .filter_map(|(number, slot)| Some((StreamId::new(*number)?, self.slots[*slot as usize].as_ref()?)))
+    }
+
+    /// All living streams.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// Bytes of memory that the table holds.
+    pub fn capacity(&self) -> usize {
+        let index = self.index.capacity() * size_of::<(u32, u32)>() + self.free.capacity() * size_of::<u32>();
+        index + self.slots.capacity() * size_of::<Option<Stream>>() + self.past.capacity() * size_of::<(u32, Past)>()
+    }
+
+    #[inline]
+    fn find(&self, id: StreamId) -> Option<usize> {
+        self.index.binary_search_by_key(&id.number(), |(number, _)| *number).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urgency_is_read() {
+        for (value, urgency) in [
+            ("u=0", 0),
+            ("u=7, i", 7),
+            ("i, u=1", 1),
+            ("i", 3),
+            ("", 3),
+            ("u=8", 3),
+            ("u=10", 3),
+            ("u=5;x", 5),
+            ("u", 3),
+        ] {
+            assert_eq!(Priority::of(value.as_bytes()).urgency, urgency, "{value}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Fields that come as whole lines, `name: value\r\n`: our own, and those that decoders of field blocks write to the arena.
+
+use super::{Field, FieldRef, Head, Span};
+use crate::known::Known;
+
+impl Head {
+    /// Adds a field that is given as its whole line, `name: value\r\n`, with a name of this length.
+    #[inline]
+    pub(crate) fn add_line(&mut self, known: Known, name: usize, line: &'static [u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(line);
+        self.present |= known.bit();
+        let value = Span::of(start + name + 2, line.len() - name - 4);
+        self.fields.push(Field { name: Span::of(start, name), value, known, canonical: true, secret: false });
+    }
+
+    /// The arena, for a decoder that writes lines, `name: value\r\n`, behind what is there.
+    #[inline]
+    pub(crate) fn arena(&mut self) -> &mut Vec<u8> {
+        &mut self.arena
+    }
+
+    /// Adds the field of a line that a decoder has written to the arena.
+    #[inline]
+    pub(crate) fn index_line(&mut self, start: usize, name: usize, value: usize, known: Known, secret: bool) {
+        self.present |= known.bit();
+        let (name, value) = (Span::of(start, name), Span::of(start + name + 2, value));
+        self.fields.push(Field { name, value, known, canonical: true, secret });
+    }
+
+    /// All fields, and whether each must be kept out of the tables of compressors.
+    pub(crate) fn fields_and_secrets(&self) -> impl Iterator<Item = (FieldRef<'_>, bool)> {
+        self.fields.iter().map(|field| {
+            (
+                FieldRef { name: self.bytes(field.name), value: self.bytes(field.value), known: field.known },
+                field.secret,
+            )
+        })
+    }
+
+    /// Bytes that a message of ours has to hold for its fields, about.
+    pub(crate) fn size_hint(&self) -> usize {
+        self.arena.len() + 64
+    }
+
+    /// Makes a range of the arena the protocol that the request wants to switch to.
+    pub(crate) fn protocol_at(&mut self, protocol: Span) {
+        self.protocol = protocol;
+    }
+
+    /// The bytes of a range.
+    pub(crate) fn text(&self, span: Span) -> &[u8] {
+        self.bytes(span)
+    }
+}

@@ -1,0 +1,1 @@
+//! What peers do to us, and where it ends.

@@ -1,0 +1,5 @@
+//! HTTP/2 connections against each other, against attackers, and at the mercy of how bytes arrive.
+
+mod attacks;
+mod pair;
+mod talk;
