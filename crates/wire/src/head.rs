@@ -161,6 +161,11 @@ impl Head {
         self.control = Control::Request { method, scheme: Scheme::Unsaid, authority, path, query };
     }
 
+    /// Replaces a response's status; the reason that came with it goes.
+    pub fn set_status(&mut self, status: u16) {
+        self.control_response(status, Span::default());
+    }
+
     /// Starts a response of our own making.
     pub fn start_response(&mut self, status: u16) {
         self.clear();

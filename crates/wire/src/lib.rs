@@ -8,6 +8,7 @@
 //! - [`h2`]: HTTP/2 connections: frames, HPACK, streams, either role
 //! - [`uri`]: hosts and paths in their one normal form
 //! - [`hop`]: which fields end at this hop
+//! - [`websocket`]: the key of a WebSocket and its answer, where only one side has them
 //! - [`forwarded`]: who the client is, and what servers are told of it
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
@@ -19,6 +20,7 @@ pub mod head;
 pub mod hop;
 pub mod known;
 pub mod uri;
+pub mod websocket;
 
 pub use head::{Framing, Head, Method, Version};
 pub use known::Known;

@@ -10,7 +10,8 @@ use crate::known::Known;
 /// a CONNECT is the authority.
 ///
 /// The fields must be those for the next hop, hop-by-hop fields removed. A head without `Host` (HTTP/1.0 needs none) gets
-/// one with the authority it holds, were it empty (RFC 9112 section 3.2).
+/// one with the authority it holds, were it empty (RFC 9112 section 3.2). A protocol that it wants to switch to is asked for by
+/// `Upgrade`.
 pub fn request_head(head: &Head, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_text());
     out.push(b' ');
@@ -26,6 +27,11 @@ pub fn request_head(head: &Head, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     head.write_fields(out);
+    if !head.protocol().is_empty() {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
+        out.extend_from_slice(head.protocol());
+        out.extend_from_slice(b"\r\n");
+    }
     framing_field(head, out);
     out.extend_from_slice(b"\r\n");
 }

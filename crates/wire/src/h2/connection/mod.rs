@@ -298,6 +298,11 @@ impl Connection {
         leaving && self.open == 0
     }
 
+    /// Whether a block of fields has begun whose end has not come.
+    pub fn is_inside_block(&self) -> bool {
+        matches!(self.reading, Reading::Block(_))
+    }
+
     /// Bytes of memory that the connection holds beside itself.
     pub fn capacity(&self) -> usize {
         let block = if let Reading::Block(block) = &self.reading { block.bytes.capacity() } else { 0 };
