@@ -10,18 +10,31 @@ use std::task::{Context, Poll, ready};
 use net::Stream;
 use net::stream::Peek;
 use wire::h1::{self, Asked, Limits, Progress, Reject};
+use wire::h2::frame::PREFACE;
 use wire::{Framing, Head, Version};
 
 use crate::body::{BodyReader, BodyWriter};
+use crate::h2::Lane;
 
 /// A connection.
 #[derive(Debug)]
 pub struct Conn {
-    stream: Stream,
+    carrier: Carrier,
     /// Read, not yet used. Empty, and without memory, most of the time.
     carry: Vec<u8>,
     /// What is kept is known to be less than a head.
     partial: bool,
+    /// The first bytes may say that HTTP/2 follows.
+    sniffs: bool,
+}
+
+/// What carries the messages.
+#[derive(Debug)]
+enum Carrier {
+    /// HTTP/1 has its connection for itself.
+    Line(Stream),
+    /// A stream of a connection that others share.
+    Lane(Lane),
 }
 
 /// What came.
@@ -31,6 +44,8 @@ pub enum Arrival {
     Head,
     /// The peer closed the connection before it sent anything.
     Closed,
+    /// The preface of HTTP/2, which is kept.
+    Preface,
 }
 
 /// Why a head could not be read.
@@ -54,17 +69,38 @@ pub struct Backlog {
 impl Conn {
     /// A connection on a fresh stream.
     pub fn new(stream: Stream) -> Conn {
-        Conn { stream, carry: Vec::new(), partial: false }
+        Conn { carrier: Carrier::Line(stream), carry: Vec::new(), partial: false, sniffs: false }
+    }
+
+    /// Lets the peer begin with HTTP/2 without having agreed on it (RFC 9113 section 3.3).
+    pub fn sniffing(stream: Stream) -> Conn {
+        Conn { sniffs: true, ..Conn::new(stream) }
+    }
+
+    /// One stream of a connection that others share.
+    pub fn of_lane(lane: Lane) -> Conn {
+        Conn { carrier: Carrier::Lane(lane), carry: Vec::new(), partial: false, sniffs: false }
     }
 
     /// The stream under it, if its bytes are the message's own: what may go through a pipe.
     pub fn plain(&self) -> Option<&Stream> {
-        Some(&self.stream).filter(|stream| stream.is_plain())
+        match &self.carrier {
+            Carrier::Line(stream) => Some(stream).filter(|stream| stream.is_plain()),
+            Carrier::Lane(_) => None,
+        }
     }
 
     /// The stream alone, if nobody shares it; bytes that were read too early are lost.
     pub fn into_stream(self) -> Option<Stream> {
-        Some(self.stream)
+        self.into_parts().map(|(stream, _)| stream)
+    }
+
+    /// The stream, if nobody shares it, and the bytes that were read too early.
+    pub fn into_parts(self) -> Option<(Stream, Vec<u8>)> {
+        match self.carrier {
+            Carrier::Line(stream) => Some((stream, self.carry)),
+            Carrier::Lane(_) => None,
+        }
     }
 
     /// Reads what is there, past the bytes that were kept. Zero bytes are the end.
@@ -72,7 +108,10 @@ impl Conn {
     /// # Errors
     /// What the socket says.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.stream.poll_read(cx, into)
+        match &mut self.carrier {
+            Carrier::Line(stream) => stream.poll_read(cx, into),
+            Carrier::Lane(lane) => lane.poll_read(cx, into),
+        }
     }
 
     /// Writes as much as is taken.
@@ -80,72 +119,142 @@ impl Conn {
     /// # Errors
     /// What the socket says.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, bytes)
+        match &mut self.carrier {
+            Carrier::Line(stream) => stream.poll_write(cx, bytes),
+            Carrier::Lane(lane) => lane.poll_write(cx, bytes),
+        }
     }
 
     /// What a read would find; pending while the peer is there and silent.
     pub fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peek> {
-        self.stream.poll_peek(cx)
+        match &self.carrier {
+            Carrier::Line(stream) => stream.poll_peek(cx),
+            Carrier::Lane(lane) => lane.poll_peek(cx),
+        }
     }
 
-    /// Says that nothing more will be written, where that is said by the connection itself.
+    /// Says that nothing more will be written.
     pub fn shutdown_write(&mut self) {
-        self.stream.shutdown_write();
+        match &mut self.carrier {
+            Carrier::Line(stream) => stream.shutdown_write(),
+            Carrier::Lane(lane) => lane.finish(None),
+        }
     }
 
-    /// Makes the coming close visible as a cut.
+    /// Makes the coming close visible as a cut. A lane that is dropped before its end is cut visibly anyway.
     pub fn reset_on_close(&self) {
-        self.stream.reset_on_close();
+        if let Carrier::Line(stream) = &self.carrier {
+            stream.reset_on_close();
+        }
     }
 
     /// Whether it ends without a word of its own, so that nothing has to be waited for.
     pub fn ends_silently(&self) -> bool {
-        self.stream.is_plain()
+        match &self.carrier {
+            Carrier::Line(stream) => stream.is_plain(),
+            Carrier::Lane(_) => true,
+        }
     }
 
     /// Says that it ends here, where a protocol wants that said; ready when the socket has it.
     pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_farewell(cx)
+        match &self.carrier {
+            Carrier::Line(stream) => stream.poll_farewell(cx),
+            Carrier::Lane(_) => Poll::Ready(()),
+        }
     }
 
     /// Writes a request's head, in the version that is spoken here, behind what is in `out`.
     pub fn write_request(&mut self, head: &Head, out: &mut Vec<u8>) {
-        h1::request_head(head, out);
+        match &mut self.carrier {
+            Carrier::Line(_) => h1::request_head(head, out),
+            Carrier::Lane(lane) => lane.write_head(head),
+        }
     }
 
     /// Writes a response's head, in the version that is spoken here, behind what is in `out`. `keep` says whether the
     /// connection waits for another request after it. Answers whether the head has left already: then it cannot be taken back.
     pub fn write_response(&mut self, head: &mut Head, asked_in: Version, keep: bool, out: &mut Vec<u8>) -> bool {
-        if !keep {
-            head.add(b"Connection", b"close");
-        } else if asked_in == Version::H10 {
-            head.add(b"Connection", b"keep-alive");
+        match &mut self.carrier {
+            Carrier::Line(_) => {
+                if !keep {
+                    head.add(b"Connection", b"close");
+                } else if asked_in == Version::H10 {
+                    head.add(b"Connection", b"keep-alive");
+                }
+                h1::response_head(head, out);
+                false
+            }
+            Carrier::Lane(lane) => {
+                lane.write_head(head);
+                true
+            }
         }
-        h1::response_head(head, out);
-        false
+    }
+
+    /// Writes the head of the response after which both sides say what they like, behind what is in `out`. Its status becomes
+    /// what the client is told.
+    pub fn write_switched(&mut self, head: &mut Head, out: &mut Vec<u8>) {
+        match &mut self.carrier {
+            Carrier::Line(_) => {
+                head.add(b"Connection", b"Upgrade");
+                head.add(b"Upgrade", b"websocket");
+                h1::response_head(head, out);
+            }
+            // RFC 8441 section 5: any status of success says so.
+            Carrier::Lane(lane) => {
+                head.set_status(200);
+                lane.write_head(head);
+            }
+        }
     }
 
     /// Writes the head of an interim response, in the version that is spoken here, behind what is in `out`.
     pub fn write_interim(&mut self, head: &Head, out: &mut Vec<u8>) {
-        h1::response_head(head, out);
+        match &mut self.carrier {
+            Carrier::Line(_) => h1::response_head(head, out),
+            Carrier::Lane(lane) => lane.write_head(head),
+        }
     }
 
     /// How content is written here that is framed so.
     pub fn body_writer(&self, framing: Framing) -> BodyWriter {
-        BodyWriter::new(framing)
+        match &self.carrier {
+            Carrier::Line(_) => BodyWriter::new(framing),
+            Carrier::Lane(_) => BodyWriter::Plain,
+        }
     }
 
     /// How the content of a message is read here whose head says that it is framed so.
     pub fn body_reader(&self, framing: Framing) -> BodyReader {
-        BodyReader::new(framing)
+        match (&self.carrier, framing) {
+            (Carrier::Line(_), _) => BodyReader::new(framing),
+            (Carrier::Lane(_), Framing::None) => BodyReader::Done(None),
+            (Carrier::Lane(_), _) => BodyReader::UntilEnd,
+        }
     }
 
     /// Everything of the message was written: says that it ends here, where the framing of its content has not said so.
-    pub fn finish(&mut self, _trailers: Option<&Head>) {}
+    pub fn finish(&mut self, trailers: Option<&Head>) {
+        if let Carrier::Lane(lane) = &mut self.carrier {
+            lane.finish(trailers);
+        }
+    }
 
     /// The trailers of a message whose end was read here, if the framing of its content does not hold them.
     pub fn take_trailers(&mut self) -> Option<Box<Head>> {
-        None
+        match &mut self.carrier {
+            Carrier::Line(_) => None,
+            Carrier::Lane(lane) => lane.take_trailers(),
+        }
+    }
+
+    /// Whether some of a message's content is here already, so that reading it would not wait.
+    pub fn has_content(&self) -> bool {
+        match &self.carrier {
+            Carrier::Line(_) => self.has_carry(),
+            Carrier::Lane(lane) => self.has_carry() || lane.has_content(),
+        }
     }
 
     /// Whether bytes wait that were read too early.
@@ -173,9 +282,9 @@ impl Conn {
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>, block: &mut [u8]) -> Poll<io::Result<usize>> {
         let kept = self.carry.len();
         if kept == 0 {
-            return self.stream.poll_read(cx, block);
+            return self.poll_read(cx, block);
         }
-        let fresh = ready!(self.stream.poll_read(cx, &mut block[kept..]))?;
+        let fresh = ready!(self.poll_read(cx, &mut block[kept..]))?;
         block[..kept].copy_from_slice(&self.carry);
         self.carry = Vec::new();
         Poll::Ready(Ok(kept + fresh))
@@ -200,7 +309,7 @@ impl Conn {
         limits: &Limits,
         head: &mut Head,
     ) -> Poll<Result<Arrival, ReadError>> {
-        if self.has_carry() && !self.partial {
+        if self.has_carry() && !self.partial && !self.sniffs {
             // A pipelined request may be here whole: try before reading.
             if let Progress::Complete(used) = h1::request(&self.carry, limits, head).map_err(ReadError::Reject)? {
                 self.carry.drain(..used);
@@ -220,6 +329,17 @@ impl Conn {
                 Err(error) if kept == 0 && is_reset(&error) => return Poll::Ready(Ok(Arrival::Closed)),
                 Err(error) => return Poll::Ready(Err(ReadError::Io(error))),
             };
+            if self.sniffs {
+                let seen = length.min(PREFACE.len());
+                self.sniffs = block[..seen] == PREFACE[..seen];
+                if self.sniffs {
+                    self.keep(&block[..length]);
+                    if seen == PREFACE.len() {
+                        return Poll::Ready(Ok(Arrival::Preface));
+                    }
+                    continue;
+                }
+            }
             if may_be_whole(kept, &block[..length], limits)
                 && let Progress::Complete(used) =
                     h1::request(&block[..length], limits, head).map_err(ReadError::Reject)?

@@ -1,6 +1,7 @@
 //! One message model over the HTTP versions: connections that give and take heads and bodies.
 //!
 //! - [`conn`]: a connection and the bytes that were read from it too early
+//! - [`h2`]: HTTP/2, whose streams look like connections of their own
 //! - [`body`]: content out of its framing, and into another
 //!
 //! Nothing here knows a route, a pool or a policy, and nothing here waits longer than its caller lets it: time is the
@@ -8,6 +9,7 @@
 
 pub mod body;
 pub mod conn;
+pub mod h2;
 
 pub use body::{BodyReader, BodyWriter};
 pub use conn::{Arrival, Backlog, Conn, ReadError};

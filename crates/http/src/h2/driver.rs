@@ -1,0 +1,228 @@
+//! What moves the bytes of a connection: reads for all its streams, and writes what all of them have to say.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use net::Stream;
+use wire::Head;
+use wire::h1::Reject;
+use wire::h2::{self, Broken, Connection, Event, Limits, StreamId};
+
+use super::lane::Role;
+use super::{Lane, Link, Shared, Strand};
+
+/// A connection of HTTP/2.
+#[derive(Debug)]
+pub struct Driver {
+    stream: Stream,
+    link: Link,
+    /// Read, not yet understood.
+    carry: Vec<u8>,
+    /// Where heads are read into.
+    head: Head,
+    /// What is left to do before it ends.
+    ending: Option<End>,
+}
+
+/// A request that came.
+pub enum Came<'a> {
+    /// Its head; the caller may take the head's memory and leave its own.
+    Request(Lane, &'a mut Head),
+    /// A request that cannot be served, and why. It can be answered.
+    Refused(Lane, Reject),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer has left, or we had said that we would.
+    Closed,
+    /// The peer broke the protocol; it was told, and how is here.
+    Broken(&'static str),
+}
+
+/// When so much waits that the peer does not read, nothing more is read of it.
+const MOST_OUT: usize = 512 * 1024;
+
+impl Driver {
+    /// The server's end of a connection, of which these bytes were read already.
+    pub fn server(stream: Stream, carry: Vec<u8>, limits: &Limits) -> Driver {
+        let shared = Shared {
+            codec: Connection::new(h2::Role::Server, limits),
+            lanes: rustc_hash::FxHashMap::default(),
+            driver: None,
+            waiting: 0,
+            over: false,
+        };
+        Driver { stream, link: Link(Rc::new(RefCell::new(shared))), carry, head: Head::default(), ending: None }
+    }
+
+    /// The stream below, to end it.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// How many streams have an exchange.
+    pub fn open(&self) -> usize {
+        self.link.0.borrow().lanes.len()
+    }
+
+    /// Whether some of a head, or of a frame, has come and the rest has not.
+    pub fn is_inside(&self) -> bool {
+        !self.carry.is_empty() || self.link.0.borrow().codec.is_inside_block()
+    }
+
+    /// Tells the peer that no new streams are wanted; those it has begun meanwhile are still served.
+    pub fn announce_end(&self) {
+        self.link.0.borrow_mut().codec.announce_end();
+    }
+
+    /// Moves what can be moved, hands requests to `came`, and is ready when the connection has ended.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        block: &mut [u8],
+        now: Instant,
+        came: &mut dyn FnMut(Came<'_>),
+    ) -> Poll<End> {
+        self.stay_awake(cx);
+        if !self.carry.is_empty() && self.ending.is_none() {
+            // What came with the bytes that told the version.
+            let kept = std::mem::take(&mut self.carry);
+            self.take(&kept, now, came);
+        }
+        loop {
+            if let Some(end) = self.poll_write(cx) {
+                return self.over(end);
+            }
+            if let Some(end) = self.ending {
+                return if self.link.0.borrow().codec.has_out() { Poll::Pending } else { self.over(end) };
+            }
+            {
+                let shared = self.link.0.borrow();
+                if shared.codec.is_over() && !shared.codec.has_out() && shared.lanes.is_empty() {
+                    drop(shared);
+                    return self.over(End::Closed);
+                }
+                if shared.codec.out().len() > MOST_OUT {
+                    return Poll::Pending;
+                }
+            }
+            let kept = self.carry.len();
+            let length = match self.stream.poll_read(cx, &mut block[kept..]) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return self.over(End::Closed),
+                Poll::Ready(Ok(count)) => kept + count,
+            };
+            block[..kept].copy_from_slice(&self.carry);
+            self.carry.clear();
+            self.take(&block[..length], now, came);
+        }
+    }
+
+    fn stay_awake(&self, cx: &Context<'_>) {
+        let mut shared = self.link.0.borrow_mut();
+        if !shared.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            shared.driver = Some(cx.waker().clone());
+        }
+    }
+
+    /// Writes what the socket takes.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let mut shared = self.link.0.borrow_mut();
+        let mut wrote = false;
+        while shared.codec.has_out() {
+            match self.stream.poll_write(cx, shared.codec.out()) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    shared.codec.written(count);
+                    wrote = true;
+                }
+                Poll::Ready(_) => return Some(End::Closed),
+                Poll::Pending => break,
+            }
+        }
+        if wrote {
+            shared.wake_writers();
+        }
+        None
+    }
+
+    fn over(&mut self, end: End) -> Poll<End> {
+        self.link.0.borrow_mut().end();
+        Poll::Ready(end)
+    }
+
+    /// Understands bytes; keeps those that are less than a frame.
+    fn take(&mut self, mut bytes: &[u8], now: Instant, came: &mut dyn FnMut(Came<'_>)) {
+        loop {
+            let stepped = self.link.0.borrow_mut().codec.step(bytes, now, &mut self.head);
+            let step = match stepped {
+                Ok(step) => step,
+                Err(Broken { reason, .. }) => {
+                    self.ending = Some(End::Broken(reason));
+                    return;
+                }
+            };
+            bytes = &bytes[step.used..];
+            match step.event {
+                None if step.used == 0 || bytes.is_empty() => break,
+                None => {}
+                Some(event) => self.heed(event, came),
+            }
+        }
+        self.carry.extend_from_slice(bytes);
+    }
+
+    fn heed(&mut self, event: Event<'_>, came: &mut dyn FnMut(Came<'_>)) {
+        match event {
+            Event::Head { id, end } => {
+                let lane = self.begin(id, end);
+                came(Came::Request(lane, &mut self.head));
+            }
+            Event::Refused { id, reject, end } => {
+                let lane = self.begin(id, end);
+                came(Came::Refused(lane, reject));
+            }
+            Event::Data { id, content, end } => self.with(|shared| match shared.lanes.get_mut(&id) {
+                Some(strand) => {
+                    strand.content.extend_from_slice(content);
+                    strand.ended |= end;
+                    strand.wake();
+                }
+                // Its exchange has ended before it.
+                None => shared.codec.consumed(id, content.len()),
+            }),
+            Event::Trailers { id } => {
+                let trailers = Box::new(std::mem::take(&mut self.head));
+                self.with(|shared| {
+                    if let Some(strand) = shared.lanes.get_mut(&id) {
+                        strand.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+                        strand.ended = true;
+                        strand.wake();
+                    }
+                });
+            }
+            Event::Reset { id, code, .. } => self.with(|shared| {
+                if let Some(strand) = shared.lanes.get_mut(&id) {
+                    strand.broken = Some(code);
+                    strand.wake();
+                }
+            }),
+            Event::Window { .. } | Event::Settings => self.with(Shared::wake_writers),
+            // A client that goes away still wants the answers to what it has asked.
+            Event::GoAway { .. } | Event::Pong => {}
+        }
+    }
+
+    fn begin(&mut self, id: StreamId, end: bool) -> Lane {
+        let strand = Strand { ended: end, ..Strand::default() };
+        self.with(|shared| shared.lanes.insert(id, strand));
+        Lane::new(&self.link, id, Role::Server)
+    }
+
+    fn with<R>(&self, work: impl FnOnce(&mut Shared) -> R) -> R {
+        work(&mut self.link.0.borrow_mut())
+    }
+}

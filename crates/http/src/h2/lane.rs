@@ -1,0 +1,190 @@
+//! One stream of a connection, as its exchange sees it: content without framing, heads, an end.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use net::stream::Peek;
+use wire::Head;
+use wire::h2::{Code, StreamId};
+
+use super::{Link, Shared};
+
+/// A stream. Dropping it before its message was finished resets it, which the peer sees as a cut.
+#[derive(Debug)]
+pub struct Lane {
+    link: Link,
+    id: StreamId,
+    /// We have said all.
+    finished: bool,
+    role: Role,
+}
+
+/// Which end of the stream a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It gives the response.
+    Server,
+}
+
+impl Lane {
+    pub(super) fn new(link: &Link, id: StreamId, role: Role) -> Lane {
+        Lane { link: link.clone(), id, finished: false, role }
+    }
+
+    /// Reads content; zero bytes are its end.
+    ///
+    /// # Errors
+    /// The stream was reset, or its connection is over.
+    pub(crate) fn poll_read(&mut self, cx: &Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.with(|id, shared| {
+            let over = shared.over;
+            let Some(strand) = shared.lanes.get_mut(&id) else { return Poll::Ready(Err(reset())) };
+            let waiting = &strand.content[strand.at..];
+            if !waiting.is_empty() {
+                let count = waiting.len().min(into.len());
+                into[..count].copy_from_slice(&waiting[..count]);
+                strand.at += count;
+                if strand.at == strand.content.len() {
+                    // What waits is nothing, so it owns nothing.
+                    (strand.content, strand.at) = (Vec::new(), 0);
+                }
+                if !over {
+                    shared.codec.consumed(id, count);
+                    shared.nudge();
+                }
+                return Poll::Ready(Ok(count));
+            }
+            if strand.broken.is_some() {
+                return Poll::Ready(Err(reset()));
+            }
+            if strand.ended {
+                return Poll::Ready(Ok(0));
+            }
+            if over {
+                return Poll::Ready(Err(reset()));
+            }
+            strand.wake_later(cx);
+            Poll::Pending
+        })
+    }
+
+    /// Whether a read would not wait.
+    pub(crate) fn has_content(&self) -> bool {
+        let shared = self.link.0.borrow();
+        shared.lanes.get(&self.id).is_some_and(|strand| strand.at < strand.content.len() || strand.ended)
+    }
+
+    /// The trailers, once the end was read.
+    pub(crate) fn take_trailers(&mut self) -> Option<Box<Head>> {
+        self.with(|id, shared| shared.lanes.get_mut(&id)?.trailers.take())
+    }
+
+    /// Writes content, as much as the peer and the connection have room for.
+    ///
+    /// # Errors
+    /// The stream was reset, or its connection is over.
+    pub(crate) fn poll_write(&mut self, cx: &Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|id, shared| {
+            let Some(strand) = shared.lanes.get_mut(&id) else { return Poll::Ready(Err(reset())) };
+            if shared.over || strand.broken.is_some() {
+                return Poll::Ready(Err(reset()));
+            }
+            match shared.codec.send(id, content) {
+                0 => {
+                    if !std::mem::replace(&mut strand.waits, true) {
+                        shared.waiting += 1;
+                    }
+                    strand.wake_later(cx);
+                    Poll::Pending
+                }
+                count => {
+                    shared.nudge();
+                    Poll::Ready(Ok(count))
+                }
+            }
+        })
+    }
+
+    /// Writes a head.
+    pub(crate) fn write_head(&mut self, head: &Head) {
+        self.with(|id, shared| {
+            if shared.is_open(id) {
+                shared.codec.send_head(id, head);
+                shared.nudge();
+            }
+        });
+    }
+
+    /// Says that the message ends here.
+    pub(crate) fn finish(&mut self, trailers: Option<&Head>) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.with(|id, shared| {
+            if shared.is_open(id) {
+                shared.codec.finish(id, trailers);
+                shared.nudge();
+            }
+        });
+    }
+
+    /// What a read would find; pending while the peer is there and silent.
+    pub(crate) fn poll_peek(&self, cx: &Context<'_>) -> Poll<Peek> {
+        self.with(|id, shared| {
+            let over = shared.over;
+            match shared.lanes.get_mut(&id) {
+                None => Poll::Ready(Peek::Broken),
+                Some(strand) if over || strand.broken.is_some() => Poll::Ready(Peek::Broken),
+                Some(strand) if strand.at < strand.content.len() => Poll::Ready(Peek::Bytes),
+                // That a message has ended says nothing of whether its sender waits for the answer.
+                Some(strand) => {
+                    strand.wake_later(cx);
+                    Poll::Pending
+                }
+            }
+        })
+    }
+
+    fn with<R>(&self, work: impl FnOnce(StreamId, &mut Shared) -> R) -> R {
+        work(self.id, &mut self.link.0.borrow_mut())
+    }
+}
+
+impl Shared {
+    fn is_open(&self, id: StreamId) -> bool {
+        !self.over && self.lanes.get(&id).is_some_and(|strand| strand.broken.is_none())
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let (finished, role) = (self.finished, self.role);
+        self.with(|id, shared| {
+            let Some(strand) = shared.lanes.remove(&id) else { return };
+            if strand.waits {
+                shared.waiting -= 1;
+            }
+            if !shared.over {
+                if strand.broken.is_none() {
+                    let code = match (role, finished) {
+                        // RFC 9113 section 8.1: the rest of the request is not needed.
+                        (Role::Server, true) => Code::NO_ERROR,
+                        (Role::Server, false) => Code::INTERNAL_ERROR,
+                    };
+                    shared.codec.reset(id, code);
+                }
+                shared.nudge();
+            }
+            // Whoever drives may wait for the last of them.
+            if shared.lanes.is_empty()
+                && let Some(driver) = &shared.driver
+            {
+                driver.wake_by_ref();
+            }
+        });
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}

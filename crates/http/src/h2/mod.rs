@@ -1,0 +1,100 @@
+//! A connection of HTTP/2: the driver that moves its bytes, and the lanes that look like connections of their own.
+//!
+//! The codec of `wire` knows the protocol and does no IO. Here it meets the socket: [`Driver`] reads and writes for all streams
+//! of a connection, each [`Lane`] is one of them. Both belong to one worker, so that they share the codec without a lock; a lane
+//! that has written wakes the driver, which then writes for everybody who had something to say in this turn.
+
+mod driver;
+mod lane;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use rustc_hash::FxHashMap;
+use wire::Head;
+use wire::h2::{Code, Connection, StreamId};
+
+pub use driver::{Came, Driver, End};
+pub use lane::Lane;
+
+/// What the driver and the lanes of a connection share.
+#[derive(Debug, Clone)]
+struct Link(Rc<RefCell<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    codec: Connection,
+    lanes: FxHashMap<StreamId, Strand>,
+    /// Wakes the task of the driver.
+    driver: Option<Waker>,
+    /// How many lanes wait until they may write.
+    waiting: usize,
+    /// The connection is over: nothing is read or written any more.
+    over: bool,
+}
+
+/// What the driver has for one lane.
+#[derive(Debug, Default)]
+struct Strand {
+    /// Content that was not read yet, from `at` on.
+    content: Vec<u8>,
+    at: usize,
+    trailers: Option<Box<Head>>,
+    /// The peer has said all.
+    ended: bool,
+    /// The stream was reset, by either side.
+    broken: Option<Code>,
+    /// It wants to write, and may not.
+    waits: bool,
+    /// Wakes the task of the lane.
+    task: Option<Waker>,
+}
+
+impl Shared {
+    /// Makes sure that the driver writes what the codec has to say.
+    fn nudge(&self) {
+        if self.codec.has_out()
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Lets lanes write that wait for it and may, the most urgent first.
+    fn wake_writers(&mut self) {
+        if self.waiting == 0 {
+            return;
+        }
+        for id in self.codec.writable_in_order() {
+            if let Some(strand) = self.lanes.get_mut(&id)
+                && std::mem::take(&mut strand.waits)
+            {
+                self.waiting -= 1;
+                strand.wake();
+            }
+        }
+    }
+
+    /// Nothing comes and goes any more.
+    fn end(&mut self) {
+        self.over = true;
+        for strand in self.lanes.values_mut() {
+            strand.wake();
+        }
+    }
+}
+
+impl Strand {
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    fn wake_later(&mut self, cx: &Context<'_>) {
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+        }
+    }
+}
