@@ -29,6 +29,7 @@ mod prefix;
 mod queue;
 mod retry;
 mod send;
+mod switch;
 
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;

@@ -15,7 +15,7 @@ use base::{Fault, Kind};
 use http::{Backlog, BodyWriter};
 use net::tls::Agreed;
 use wire::head::{Method, Scheme};
-use wire::{Head, Known, Version, forwarded, hop, uri};
+use wire::{Head, Known, Version, forwarded, hop, uri, websocket};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
@@ -263,10 +263,18 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
             x.facts.path = normal;
         }
     }
-    x.facts.websocket = wishes.upgrade
+    if wishes.upgrade
         && head.method() == Method::Get
         && head.version() == Version::H11
-        && head.values_of(Known::Upgrade).flat_map(hop::options).any(|name| name.eq_ignore_ascii_case(b"websocket"));
+        && head.values_of(Known::Upgrade).flat_map(hop::options).any(|name| name.eq_ignore_ascii_case(b"websocket"))
+    {
+        head.set_protocol(b"websocket");
+    }
+    x.facts.websocket = head.protocol() == b"websocket";
+    if x.facts.websocket && head.version() != Version::H11 && head.value(websocket::KEY).is_none() {
+        // What a server of HTTP/1.1 is asked with, an extended CONNECT comes without (RFC 8441 section 5).
+        head.add(websocket::KEY, &websocket::key(session.worker.random.borrow_mut().u128(..).to_le_bytes()));
+    }
     if head.has(Known::Expect) {
         if !head.values_of(Known::Expect).all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
             return Err(Fault::client(Kind::Expectation));
@@ -385,10 +393,6 @@ fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Rou
     if trailers {
         head.add(b"TE", b"trailers");
         head.add(b"Connection", b"TE");
-    }
-    if x.facts.websocket {
-        head.add(b"Connection", b"Upgrade");
-        head.add(b"Upgrade", b"websocket");
     }
     if x.client.awaits_continue {
         head.add(b"Expect", b"100-continue");

@@ -29,9 +29,10 @@ pub(super) static LISTENER: Section = Section::new(
         .own(),
         Key::new(
             "http",
-            Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])),
+            Type::List(&Type::Word(&[live("h1"), live("h2"), planned("h3")])),
             "Versions of HTTP to serve. Under TLS client and listener agree on one in the handshake (ALPN): the newest that both \
-             speak; a client that offers only others is refused. Absent means `h1`.",
+             speak; a client that offers only others is refused. Without TLS a client of HTTP/2 has to know that it is served \
+             (prior knowledge). Absent means `[h1, h2]` under TLS, else `h1`.",
         ),
         Key::new("tls", Type::Section(&LISTENER_TLS), "TLS towards clients, on every address of the listener that does not say otherwise; `off` is none.").own(),
         Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.")

@@ -169,7 +169,7 @@ impl<'a> Lower<'a, '_> {
 }
 
 /// What is served where a listener does not say: first under TLS, then without it.
-const SERVED: [&[HttpVersion]; 2] = [&[HttpVersion::H1], &[HttpVersion::H1]];
+const SERVED: [&[HttpVersion]; 2] = [&[HttpVersion::H1, HttpVersion::H2], &[HttpVersion::H1]];
 
 fn versions(map: &Map, secured: bool) -> Vec<HttpVersion> {
     let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();

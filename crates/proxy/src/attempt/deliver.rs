@@ -5,11 +5,11 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
-use wire::{Framing, Head, Known, Version, forwarded, hop};
+use wire::{Framing, Head, Version, forwarded, hop};
 
-use super::{GONE, Tunnel, Upstream, bad_response, bounded, expired};
+use super::switch::switch;
+use super::{GONE, Upstream, bad_response, bounded, expired};
 use crate::exchange::{After, Exchange};
-use crate::finish::Account;
 use crate::pool::Pool;
 use crate::relay::{Pump, Stop};
 use crate::session::Session;
@@ -125,40 +125,8 @@ async fn relay_response(
     .await
 }
 
-/// The server has switched protocols: the client is told, and from there on both sides say what they like.
-async fn switch(
-    session: &mut Session,
-    x: &mut Exchange,
-    listener: &Listener,
-    route: &Route,
-    arm: &Arm,
-    mut upstream: Upstream,
-) -> Result<After, Fault> {
-    let agreed = x.facts.websocket
-        && x.response
-            .values_of(Known::Upgrade)
-            .flat_map(hop::options)
-            .any(|name| name.eq_ignore_ascii_case(b"websocket"));
-    if !agreed || hop::strip(&mut x.response).is_err() {
-        return Err(bad_response(x, "the server switched to a protocol that nobody asked for"));
-    }
-    x.response.add(b"Connection", b"Upgrade");
-    x.response.add(b"Upgrade", b"websocket");
-    walk_back(x, listener, route, &arm.pool);
-    x.notes.status = 101;
-    x.client.answered = true;
-    let mut out = Vec::new();
-    session.client.write_interim(&x.response, &mut out);
-    if let Some((block, range)) = upstream.surplus.take() {
-        upstream.conn.keep(&block[range]);
-    }
-    reply::write_all(session, x, &out).await?;
-    let account = Account::of(listener, route, &x.notes).owned();
-    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, account })))
-}
-
 /// What every response meets on its way back.
-fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route, pool: &Pool) {
+pub(super) fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route, pool: &Pool) {
     if listener.forwarding.via {
         forwarded::response_via(&mut x.response);
     }

@@ -159,6 +159,11 @@ impl Pump {
         Ok(used)
     }
 
+    /// Its source has ended while it was prefetched.
+    pub(crate) fn finish_early(&mut self, from: &mut Conn) -> Result<(), Stop> {
+        if self.reader.ended(from.take_trailers()) { Ok(()) } else { Err(BROKEN) }
+    }
+
     /// Moves what can be moved; ready when all of the body was taken.
     pub(crate) fn poll(
         &mut self,

@@ -10,7 +10,7 @@ use http::{Arrival, Conn, ReadError};
 use net::timer::Timer;
 use wire::h1::Reject;
 
-use super::Session;
+use super::{Session, h2};
 use crate::attempt::Tunnel;
 use crate::exchange::{self, After, Exchange};
 use crate::worker::Worker;
@@ -28,6 +28,10 @@ pub(crate) async fn serve(mut session: Session) {
                 After::Linger
             }
             Request::Nothing => After::Close,
+            Request::Preface => {
+                session.worker.return_unused(exchange);
+                return h2::serve_sniffed(session);
+            }
         };
         let after = match after {
             After::Tunnel(switched) => return Box::pin(tunnel(session, exchange, *switched)).await,
@@ -37,8 +41,11 @@ pub(crate) async fn serve(mut session: Session) {
         session.worker.recycle(exchange);
         match after {
             After::KeepAlive => waiting = Waiting { since: now, fresh: false, begun: false },
-            After::Linger => return Box::pin(linger(&mut session)).await,
-            After::Close | After::Tunnel(_) => return farewell(&session.client, &session.timer, &session.worker).await,
+            After::Linger => {
+                let Session { client, timer, worker, .. } = &mut session;
+                return Box::pin(linger(client, timer, worker)).await;
+            }
+            After::Close | After::Tunnel(_) => return close(&session.client, &session.timer, &session.worker).await,
         }
     }
 }
@@ -56,6 +63,8 @@ struct Waiting {
 enum Request {
     Arrived,
     Refused(Fault, &'static str),
+    /// HTTP/2 begins here.
+    Preface,
     Nothing,
 }
 
@@ -72,6 +81,7 @@ fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'
             Request::Arrived
         }
         Poll::Ready(Ok(Arrival::Closed)) => Request::Nothing,
+        Poll::Ready(Ok(Arrival::Preface)) => Request::Preface,
         // What ends inside a head cannot be answered: whoever sent it is gone.
         Poll::Ready(Err(ReadError::Ended | ReadError::Io(_))) => Request::Nothing,
         Poll::Ready(Err(ReadError::Reject(reject))) => Request::Refused(fault_of(reject), reject.reason()),
@@ -121,10 +131,10 @@ fn ready_to_stop(session: &mut Session, waiting: &mut Waiting, cx: &Context<'_>)
 
 /// How long a connection that is leaving may be idle: one that is in use gets a response with `Connection: close` before
 /// that, so that no request is lost.
-const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
 /// What the reader refused, as a fault.
-fn fault_of(reject: Reject) -> Fault {
+pub(super) fn fault_of(reject: Reject) -> Fault {
     Fault::client(match reject {
         Reject::Malformed(_) => Kind::Malformed,
         Reject::LineTooLong => Kind::LineTooLong,
@@ -136,14 +146,14 @@ fn fault_of(reject: Reject) -> Fault {
 }
 
 /// Serves a tunnel to its end. It may live for days: it holds its counters, and nothing of the snapshot.
-async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) {
+pub(super) async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) {
     let Session { worker, mut client, timer, counted: _counted, listener, tls, .. } = session;
     drop((listener, tls));
     let Tunnel { mut upstream, idle, account } = switched;
     let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, idle).await;
     if ended.fault.is_none() {
-        farewell(&client, &timer, &worker).await;
-        farewell(&upstream.conn, &timer, &worker).await;
+        close(&client, &timer, &worker).await;
+        close(&upstream.conn, &timer, &worker).await;
     }
     exchange.notes.bytes_in = ended.bytes_in;
     exchange.notes.bytes_out = ended.bytes_out;
@@ -155,7 +165,7 @@ async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel)
 
 /// Closes as TLS wants it: an end that is not said would look like a cut (RFC 8446 section 6.1). Plain connections have nothing to
 /// say.
-async fn farewell(conn: &Conn, timer: &Timer, worker: &Worker) {
+pub(super) async fn close(conn: &Conn, timer: &Timer, worker: &Worker) {
     if conn.ends_silently() {
         return;
     }
@@ -171,18 +181,18 @@ async fn farewell(conn: &Conn, timer: &Timer, worker: &Worker) {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
-async fn linger(session: &mut Session) {
+pub(super) async fn linger(client: &mut Conn, timer: &Timer, worker: &Rc<Worker>) {
     const MOST: usize = 1024 * 1024;
-    session.client.shutdown_write();
-    session.timer.arm(Instant::now(), PATIENCE);
-    let mut read = session.client.carry().len();
+    client.shutdown_write();
+    timer.arm(Instant::now(), PATIENCE);
+    let mut read = client.carry().len();
     poll_fn(|cx| {
-        let mut block = session.worker.block(0);
+        let mut block = worker.block(0);
         loop {
-            if session.timer.poll_expired(cx).is_ready() || session.worker.is_cut() || read > MOST {
+            if timer.poll_expired(cx).is_ready() || worker.is_cut() || read > MOST {
                 return Poll::Ready(());
             }
-            match ready!(session.client.poll_read(cx, &mut block)) {
+            match ready!(client.poll_read(cx, &mut block)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(count) => read += count,
             }

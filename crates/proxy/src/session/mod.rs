@@ -1,5 +1,6 @@
 //! The life of one connection from a client.
 
+mod h2;
 mod http;
 
 use std::future::{Future as _, poll_fn};
@@ -10,9 +11,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use ::http::Conn;
 use net::Stream;
 use net::timer::Timer;
-use net::tls::Agreed;
+use net::tls::{Agreed, Alpn};
 use observe::stats::ConnectionStats;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Tls};
@@ -34,7 +36,7 @@ pub struct Origin {
 /// What all exchanges of one connection share.
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) client: ::http::Conn,
+    pub(crate) client: Conn,
     pub(crate) origin: Origin,
     /// The listener as the last exchange knew it: it outlives its removal from the configuration.
     pub(crate) listener: Arc<Listener>,
@@ -57,33 +59,36 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let arrived = Arrived {
-        origin,
-        listener: Arc::clone(listener),
-        timer: worker.timers.timer(),
-        counted: Counted::of(worker, &listener.connections),
-        worker: Rc::clone(worker),
-    };
+    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
+    let counted = Counted::of(worker, &listener.connections);
+    let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match listener.tls_at(origin.bind) {
-        None => tokio::task::spawn_local(http::serve(arrived.session(stream, None))),
+        None => tokio::task::spawn_local(http::serve(arrived.session(stream))),
         Some(tls) => tokio::task::spawn_local(secure(arrived, tls.clone(), stream)),
     };
 }
 
 /// A connection that is no session yet.
 struct Arrived {
-    worker: Rc<Worker>,
-    origin: Origin,
-    listener: Arc<Listener>,
+    common: Common,
     timer: Timer,
     counted: Counted,
 }
 
+/// What a connection, and each exchange on it, knows of where it arrived.
+#[derive(Clone)]
+struct Common {
+    worker: Rc<Worker>,
+    origin: Origin,
+    listener: Arc<Listener>,
+    tls: Option<Rc<Agreed>>,
+}
+
 /// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
 /// alert, and counted; nothing of a request is known that could be recorded.
-async fn secure(arrived: Arrived, tls: Tls, stream: Stream) {
+async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     let connections = Arc::clone(&arrived.counted.connections);
-    let counters = connections.shard(arrived.worker.id);
+    let counters = connections.shard(arrived.common.worker.id);
     let outcome = match tls.begin() {
         None => None,
         Some(_place) => {
@@ -93,7 +98,7 @@ async fn secure(arrived: Arrived, tls: Tls, stream: Stream) {
                 if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
                     return Poll::Ready(done.ok());
                 }
-                if arrived.worker.is_cut() {
+                if arrived.common.worker.is_cut() {
                     return Poll::Ready(None);
                 }
                 arrived.timer.poll_expired(cx).map(|()| None)
@@ -103,24 +108,54 @@ async fn secure(arrived: Arrived, tls: Tls, stream: Stream) {
     };
     let Some(stream) = outcome else { return counters.handshake_failed() };
     counters.handshake_done();
-    let agreed = stream.agreed().map(Rc::new);
+    arrived.common.tls = stream.agreed().map(Rc::new);
     // A task of its own: what a handshake needs should not stay with the connection.
-    tokio::task::spawn_local(http::serve(arrived.session(stream, agreed)));
+    match stream.alpn() {
+        Some(Alpn::H2) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
+        _ => tokio::task::spawn_local(http::serve(arrived.session(stream))),
+    };
 }
 
 impl Arrived {
-    fn session(self, stream: Stream, tls: Option<Rc<Agreed>>) -> Session {
-        let Arrived { worker, origin, listener, timer, counted } = self;
-        let client = ::http::Conn::new(stream);
-        Session { worker, client, origin, listener, timer, counted: Some(counted), tls }
+    fn session(self, stream: Stream) -> Session {
+        // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
+        let sniffs = self.common.listener.versions.h2 && stream.alpn().is_none();
+        let client = if sniffs { Conn::sniffing(stream) } else { Conn::new(stream) };
+        self.common.session(client, self.timer, Some(self.counted))
     }
+}
+
+impl Common {
+    fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
+        let Common { worker, origin, listener, tls } = self;
+        Session { worker, client, origin, listener, timer, counted, tls }
+    }
+
+    /// Whether the connection should not take another request: the process drains, or the listener is gone.
+    fn is_leaving(&self) -> bool {
+        is_leaving(&self.worker, self.origin)
+    }
+
+    /// Takes on the listener as a reload has made it.
+    fn adopt(&mut self) {
+        let snapshot = self.worker.pin();
+        if let Some(listener) = snapshot.listener(self.origin.listener)
+            && !Arc::ptr_eq(listener, &self.listener)
+        {
+            self.listener = Arc::clone(listener);
+        }
+    }
+}
+
+fn is_leaving(worker: &Worker, origin: Origin) -> bool {
+    worker.is_draining() || worker.pin().listener(origin.listener).is_none()
 }
 
 impl Session {
     /// A session for a request that no client has sent. It counts for no listener.
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
-            client: ::http::Conn::new(silent),
+            client: Conn::new(silent),
             origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0 },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
@@ -132,7 +167,7 @@ impl Session {
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.worker.is_draining() || self.worker.pin().listener(self.origin.listener).is_none()
+        is_leaving(&self.worker, self.origin)
     }
 
     /// Takes on the listener as a reload has made it.

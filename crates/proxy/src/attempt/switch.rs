@@ -1,0 +1,64 @@
+//! The server has switched protocols: the client is told, and from there on both sides say what they like.
+
+use wire::{Known, Version, hop, websocket};
+
+use super::deliver::walk_back;
+use super::{Tunnel, Upstream, bad_response};
+use crate::exchange::{After, Exchange};
+use crate::finish::Account;
+use crate::reply;
+use crate::session::Session;
+use crate::snapshot::{Arm, Listener, Route};
+
+use base::Fault;
+
+/// Makes a tunnel of the exchange.
+pub(super) async fn switch(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+    mut upstream: Upstream,
+) -> Result<After, Fault> {
+    let agreed = x.facts.websocket
+        && x.response
+            .values_of(Known::Upgrade)
+            .flat_map(hop::options)
+            .any(|name| name.eq_ignore_ascii_case(b"websocket"));
+    if !agreed || hop::strip(&mut x.response).is_err() {
+        return Err(bad_response(x, "the server switched to a protocol that nobody asked for"));
+    }
+    settle_key(x)?;
+    walk_back(x, listener, route, &arm.pool);
+    x.client.answered = true;
+    let mut out = Vec::new();
+    session.client.write_switched(&mut x.response, &mut out);
+    x.notes.status = x.response.status();
+    if let Some((block, range)) = upstream.surplus.take() {
+        upstream.conn.keep(&block[range]);
+    }
+    reply::write_all(session, x, &out).await?;
+    let account = Account::of(listener, route, &x.notes).owned();
+    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, account })))
+}
+
+/// A client of HTTP/1.1 looks at the answer to its key itself. That to a key of ours, nobody else does; and where a server needs
+/// none, the client still does.
+fn settle_key(x: &mut Exchange) -> Result<(), Fault> {
+    if x.client.version == Version::H11 {
+        if !x.response.values(websocket::ACCEPT).any(|_| true)
+            && let Some(key) = x.request.value(websocket::KEY)
+        {
+            let answer = websocket::accept(key);
+            x.response.add(websocket::ACCEPT, &answer);
+        }
+        return Ok(());
+    }
+    // A server of HTTP/2 or 3 has seen no key.
+    if x.response.version() == Version::H11 && !websocket::is_answered(&x.request, &x.response) {
+        return Err(bad_response(x, "the server has not answered the key of the WebSocket"));
+    }
+    x.response.remove(websocket::ACCEPT);
+    Ok(())
+}
