@@ -6,6 +6,7 @@
 //! - [`authority`]: certificates, made when they are needed
 //! - [`message`]: HTTP/1 messages, by a strict reader that shares no code with the program
 //! - [`client`]: sends exact bytes, reads exactly one response
+//! - [`h2`]: a client of HTTP/2
 //! - [`server`]: a backend that follows a script
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
@@ -18,6 +19,7 @@
 pub mod absent;
 pub mod authority;
 pub mod client;
+pub mod h2;
 pub mod message;
 pub mod names;
 pub mod nginx;
@@ -36,6 +38,14 @@ pub use names::{Names, Way};
 pub use nginx::Nginx;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
+/// What a server answers to the key of a WebSocket (RFC 6455 section 4.2.2).
+pub fn websocket_accept(key: &str) -> String {
+    use base64::Engine as _;
+    use sha1::Digest as _;
+    let hash = sha1::Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+    base64::engine::general_purpose::STANDARD.encode(hash)
+}
+
 pub use tls::{ClientTls, ServerTls, Wishes};
 pub use tools::{python, skip, tool};
 pub use wait::{PATIENCE, Shared, Signal};

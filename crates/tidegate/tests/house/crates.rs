@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 
 /// Packages that only these crates may use.
 const KEPT_TO: [(&str, &[&str]); 12] = [
-    ("tokio", &["net", "proxy", "control"]),
+    ("tokio", &["net", "proxy", "control", "testkit"]),
     ("socket2", &["net"]),
     ("hickory-resolver", &["net"]),
     ("rustls", &["net", "testkit"]),

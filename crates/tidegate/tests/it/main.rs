@@ -14,6 +14,7 @@ mod drain;
 mod examples;
 mod failures;
 mod fields;
+mod h2;
 mod health;
 mod http1;
 mod keys;

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use testkit::{Client, Ending, Request, Server, Tidegate};
+use testkit::{Client, Ending, Request, Server, Tidegate, h2};
 
 use super::{Case, assert_refused, fault};
 use crate::support::{before, before_with, get, seen, start};
@@ -46,7 +46,11 @@ fn role() {
 
 fn http() {
     assert_eq!(alone("http: h1").client().get("/").status, 200);
-    assert_refused("listeners: { web: { bind: 127.0.0.1:0, http: [h1, h2], respond: 200 } }", "`h2` is planned");
+    let address = |tidegate: &Tidegate| tidegate.address("web").parse().expect("an address");
+    let both = alone("http: [h1, h2]");
+    assert_eq!(both.client().get("/").status, 200);
+    assert_eq!(h2::Client::connect(address(&both)).get("a", "/", &[]).expect("an answer").status, 200);
+    assert_refused("listeners: { web: { bind: 127.0.0.1:0, http: [h1, h3], respond: 200 } }", "`h3` is planned");
 }
 
 fn bind() {

@@ -1,0 +1,201 @@
+//! What breaks the protocol, and what merely looks like it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use testkit::{PATIENCE, Server};
+
+use super::{address, before, client};
+use crate::support::{assert_serves, before_with};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+/// A frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A block of fields, each a literal without an index.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            block.push(text.len() as u8);
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+    let fields = [&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")], more].concat();
+    frame(1, 5, stream, &block(&fields))
+}
+
+/// Sends bytes and answers the frames that come back, until the end or `enough`.
+fn talk(tidegate: &testkit::Tidegate, bytes: &[u8], enough: impl Fn(&[Frame]) -> bool) -> Vec<Frame> {
+    let mut stream = TcpStream::connect(address(tidegate)).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.write_all(bytes).expect("room");
+    let (mut frames, mut head) = (Vec::new(), [0; 9]);
+    while !enough(&frames) && stream.read_exact(&mut head).is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).expect("a whole frame");
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        frames.push(Frame { kind: head[3], stream, payload });
+    }
+    frames
+}
+
+struct Frame {
+    kind: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+/// The error code of the RST_STREAM of a stream, or of the GOAWAY.
+fn code(frames: &[Frame], kind: u8, stream: u32) -> Option<u32> {
+    let frame = frames.iter().find(|frame| frame.kind == kind && frame.stream == stream)?;
+    let at = if kind == 7 { 4 } else { 0 };
+    Some(u32::from_be_bytes(frame.payload[at..at + 4].try_into().expect("four bytes")))
+}
+
+fn answered(stream: u32) -> impl Fn(&[Frame]) -> bool {
+    move |frames| frames.iter().any(|frame| frame.kind == 1 && frame.stream == stream)
+}
+
+#[test]
+fn a_preface_may_come_in_pieces_and_with_requests_behind_it() {
+    let server = Server::named("app");
+    let (tidegate, _client) = before(&server);
+    let all = [PREFACE, SETTINGS, &get(1, &[])].concat();
+    assert!(!talk(&tidegate, &all, answered(1)).is_empty());
+    let mut stream = TcpStream::connect(address(&tidegate)).expect("a connection");
+    stream.set_nodelay(true).expect("a socket");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    for byte in &all {
+        stream.write_all(&[*byte]).expect("room");
+    }
+    let mut first = [0; 9];
+    stream.read_exact(&mut first).expect("settings");
+    assert_eq!(first[3], 4);
+    // A method that begins like the preface is a request of HTTP/1.
+    let mut plain = tidegate.client();
+    plain.send("PR");
+    plain.send("OPFIND / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(plain.response().status, 200);
+    assert_serves(&mut plain);
+}
+
+#[test]
+fn a_listener_that_does_not_speak_it_refuses_it() {
+    let server = Server::named("app");
+    let tidegate = before_with(&server, "http: h1");
+    let mut client = tidegate.client();
+    client.send([PREFACE, SETTINGS].concat());
+    assert!(client.response().status >= 400);
+}
+
+#[test]
+fn malformed_requests_reset_their_stream_alone() {
+    let server = Server::named("app");
+    let (tidegate, _client) = before(&server);
+    let fine = get(3, &[]);
+    for (what, bad) in [
+        ("a field of a connection", get(1, &[("connection", "close")])),
+        ("a transfer coding", get(1, &[("transfer-encoding", "chunked")])),
+        ("upper case", get(1, &[("Accept", "a")])),
+        ("a line end", get(1, &[("x", "a\r\nb: c")])),
+        ("a zero", get(1, &[("x", "a\0")])),
+        ("an unknown pseudo-header", get(1, &[(":x", "a")])),
+        ("a second path", get(1, &[(":path", "/b")])),
+        ("another host", get(1, &[("host", "b")])),
+        ("no path", frame(1, 5, 1, &block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a")]))),
+        ("an empty path", frame(1, 5, 1, &block(&[(":method", "GET"), (":scheme", "http"), (":path", "")]))),
+        (
+            "a length that is not kept",
+            [
+                &frame(
+                    1,
+                    4,
+                    1,
+                    &block(&[
+                        (":method", "POST"),
+                        (":scheme", "http"),
+                        (":authority", "a"),
+                        (":path", "/"),
+                        ("content-length", "2"),
+                    ]),
+                ),
+                &frame(0, 1, 1, b"abc")[..],
+            ]
+            .concat(),
+        ),
+    ] {
+        let frames = talk(&tidegate, &[PREFACE, SETTINGS, &bad, &fine].concat(), answered(3));
+        assert_eq!(code(&frames, 3, 1), Some(1), "{what}");
+        assert!(answered(3)(&frames), "{what}");
+    }
+    assert!(server.requests().iter().all(|request| request.method == "GET"), "{:?}", server.requests());
+}
+
+#[test]
+fn heads_over_their_limits_are_431_and_414() {
+    let server = Server::named("app");
+    let tidegate = before_with(&server, "http: [h1, h2], limits: { request_head: 4KiB, request_line: 1KiB }");
+    let mut client = client(&tidegate);
+    let long = "x".repeat(5000);
+    assert_eq!(client.get("a", "/", &[("x-long", &long)]).expect("an answer").status, 431);
+    let path = format!("/{}", "x".repeat(2000));
+    assert_eq!(client.get("a", &path, &[]).expect("an answer").status, 414);
+    assert_eq!(client.get("a", "/", &[]).expect("an answer").status, 200);
+    let line = tidegate.log_line("the first refusal", |line| line["status"] == 431);
+    assert_eq!((line["fault"].as_str(), line["version"].as_str()), (Some("head_too_large"), Some("2")));
+}
+
+#[test]
+fn breaking_the_protocol_ends_the_connection_with_a_word() {
+    let server = Server::named("app");
+    let (tidegate, _client) = before(&server);
+    for (what, bytes, wanted) in [
+        ("no settings first", get(1, &[]), 1),
+        ("content before a head", [SETTINGS, &frame(0, 0, 1, b"x")].concat(), 1),
+        ("an even stream", [SETTINGS, &get(2, &[])].concat(), 1),
+        ("a broken block", [SETTINGS, &frame(1, 5, 1, &[0xff, 0xff, 0xff, 0xff, 0xff])].concat(), 9),
+        ("a frame over its size", [SETTINGS, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]].concat(), 6),
+    ] {
+        let frames = talk(&tidegate, &[PREFACE, &bytes].concat(), |_| false);
+        assert_eq!(code(&frames, 7, 0), Some(wanted), "{what}");
+    }
+}
+
+#[test]
+fn rapid_resets_end_the_connection() {
+    // CVE-2023-44487: requests that are taken back at once cost the client nothing.
+    let server = Server::named("app");
+    let (tidegate, _client) = before(&server);
+    let mut bytes = [PREFACE, SETTINGS].concat();
+    for number in 0..2000 {
+        bytes.extend_from_slice(&get(1 + 2 * number, &[]));
+        bytes.extend_from_slice(&frame(3, 0, 1 + 2 * number, &8_u32.to_be_bytes()));
+    }
+    let frames = talk(&tidegate, &bytes, |_| false);
+    assert_eq!(code(&frames, 7, 0), Some(11));
+    assert!(server.requests().len() < 2000);
+}
+
+#[test]
+fn a_head_that_does_not_end_is_not_waited_for_forever() {
+    let server = Server::named("app");
+    let tidegate = before_with(&server, "http: [h1, h2], timeouts: { request_head: 200ms }");
+    let begun = frame(1, 1, 1, &block(&[(":method", "GET")]));
+    let frames = talk(&tidegate, &[PREFACE, SETTINGS, &begun].concat(), |_| false);
+    assert!(frames.iter().all(|frame| frame.kind != 1));
+    // Nor one who says nothing at all.
+    assert!(talk(&tidegate, &[PREFACE, SETTINGS].concat(), |_| false).iter().all(|frame| frame.kind != 1));
+}
