@@ -164,7 +164,7 @@ fn a_server_that_reads_slowly_slows_its_client() {
         let _rest = peer.request();
         peer.send(ok("done"));
     });
-    let (tidegate, mut client) =
+    let (_tidegate, mut client) =
         before_and(&server, "limits: { request_body: 100MiB }, timeouts: { request_body: 60s }");
     assert_eq!(client.post("a", "/first", &[], &[b'x'; 100_000]).expect("an answer").status, 200);
     let mut exchange = client.begin(h2::request(h2::Method::POST, "a", "/", &[]), false).expect("a stream");
