@@ -14,6 +14,7 @@ mod address;
 mod balance;
 mod body;
 mod canary;
+mod certificate;
 mod ending;
 mod fields;
 mod health;
@@ -38,11 +39,12 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let top = &shaped.top;
     let mut lower = Lower::new(top, &shaped.bare_pool, sources, mistakes);
     lower.names();
-    let certificates = lower.certificates();
     let pools = lower.pools();
     lower.named_policies();
     let sites = lower.sites();
     let listeners = lower.listeners(&sites);
+    let all_sites: Vec<_> = sites.iter().map(|(site, _)| site.clone()).collect();
+    let certificates = lower.certificates(&listeners, &all_sites);
     let admin = lower.admin();
     lower.refuse_shared_binds(admin.as_ref());
     let dns = lower.dns();
@@ -58,7 +60,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         access_log,
         certificates,
         admin,
-        sites: sites.into_iter().map(|(site, _)| site).collect(),
+        sites: all_sites,
         policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
         pools,
         shutdown: shutdown(top),
@@ -94,6 +96,8 @@ struct Lower<'a, 'b> {
     policy_ids: HashMap<&'a str, Vec<PolicyId>>,
     policies: Vec<(crate::spec::Policy, template::Needs)>,
     subsets: Vec<tier::Subset>,
+    /// Certificates that a listener names and that need no entry of their own.
+    implied: Vec<crate::spec::Certificate>,
     /// Every address that is listened on, with its listener's name.
     binds: Vec<(Bind, &'a str)>,
 }
@@ -112,6 +116,7 @@ impl<'a, 'b> Lower<'a, 'b> {
             policies: Vec::new(),
             binds: Vec::new(),
             subsets: Vec::new(),
+            implied: Vec::new(),
         }
     }
 

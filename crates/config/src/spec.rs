@@ -38,7 +38,7 @@ pub use matching::{
 pub use policy::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template};
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
-pub use tls::{Certificate, CertificateId, ClientCert, ListenerTls, MinVersion, NamedFile, PoolTls};
+pub use tls::{Certificate, CertificateId, CertificateSource, ClientCert, ListenerTls, MinVersion, NamedFile, PoolTls};
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.

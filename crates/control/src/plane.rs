@@ -12,7 +12,7 @@ use proxy::pool::{Gate, Pool};
 use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
 
-use crate::certificates::{self, Keyring};
+use crate::certificates::{self, Keyring, Vault};
 use crate::compile::{self, Compiled};
 use crate::discovery::Discovery;
 use crate::health::Health;
@@ -32,6 +32,8 @@ pub struct Plane {
     pub discovery: Discovery,
     /// What listeners show and pools believe.
     pub keyring: Keyring,
+    /// Certificates that are made here.
+    pub vault: Vault,
     /// Whether the servers are well.
     pub health: Health,
     /// The snapshot that the workers run by.
@@ -63,6 +65,7 @@ impl Plane {
             sockets: Sockets::default(),
             discovery: Discovery::default(),
             keyring: Keyring::default(),
+            vault: Vault::default(),
             health: Health::default(),
             snapshot: Arc::default(),
             pools: Vec::new(),
@@ -105,7 +108,8 @@ impl Plane {
             }
             _ => None,
         };
-        let keyring = certificates::read(spec, self.tickets.as_ref()).map_err(|bad| mistakes.extend(bad)).ok();
+        let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
+        let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
         let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
             return Err(Mistakes(mistakes));
         };
@@ -167,6 +171,20 @@ impl Plane {
         self.discovery = discovery;
         self.expanded = expanded;
         self.switch(compiled);
+    }
+
+    /// Shows other certificates by the same configuration, as they are now.
+    pub fn recertify(&mut self) {
+        let Some(loaded) = &self.loaded else { return };
+        match certificates::read(&loaded.spec, self.tickets.as_ref(), Some(&mut self.vault)) {
+            Ok(keyring) => {
+                self.keyring = keyring;
+                let discovery = std::mem::take(&mut self.discovery);
+                self.readdress(discovery);
+            }
+            // Files that are wrong are said by the reload that their change brings.
+            Err(wrong) => observe::log::warn(format_args!("certificates stay as they are: {}", Mistakes(wrong))),
+        }
     }
 
     /// Runs by other weights of the same configuration, where algorithms have prepared something for the old ones.

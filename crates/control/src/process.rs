@@ -56,6 +56,9 @@ pub struct Process {
     reloading: tokio::sync::Mutex<()>,
 }
 
+/// How often it is looked whether certificates that are made here end soon.
+const RENEWED_EVERY: Duration = Duration::from_secs(60);
+
 /// Descriptors that are neither a client's nor a server's: logs, listeners, pipes, timers.
 const RESERVED: u64 = 64;
 
@@ -83,7 +86,7 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
         Source::Text { name, text } => config::load_text_with(name, text, Path::new("."), &options.sets, &env),
     };
     let mut loaded = loaded.map(in_state_folder)?;
-    certificates::read(&loaded.spec, None).map_err(Mistakes)?;
+    certificates::read(&loaded.spec, None, None).map_err(Mistakes)?;
     loaded.files.extend(certificates::files(&loaded.spec));
     Ok(loaded)
 }
@@ -93,6 +96,7 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
 pub fn in_state_folder(mut loaded: Loaded) -> Loaded {
     let given = || std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     let Some(state) = loaded.spec.state.clone().or_else(given) else { return loaded };
+    loaded.spec.state = Some(state.clone());
     let spec = &mut loaded.spec;
     if let Some(AccessLog { to: LogSink::File(path), .. }) = &mut spec.access_log {
         *path = state.join(&*path);
@@ -156,6 +160,7 @@ async fn live(options: Options) -> ExitCode {
     }
     tokio::task::spawn_local(Rc::clone(&process).watch_files());
     tokio::task::spawn_local(Rc::clone(&process).watch_standing());
+    tokio::task::spawn_local(Rc::clone(&process).renew_certificates());
     tokio::task::spawn_local(Rc::clone(&process).watch_servers());
     tokio::task::spawn_local(Rc::clone(&process).drive_canaries());
     tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
@@ -307,6 +312,17 @@ impl Process {
             let mut plane = self.plane.borrow_mut();
             plane.health.look();
             plane.health.compare();
+        }
+    }
+
+    async fn renew_certificates(self: Rc<Process>) {
+        loop {
+            tokio::time::sleep(RENEWED_EVERY).await;
+            let _one_at_a_time = self.reloading.lock().await;
+            let mut plane = self.plane.borrow_mut();
+            if plane.vault.is_due() {
+                plane.recertify();
+            }
         }
     }
 

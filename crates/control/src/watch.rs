@@ -9,6 +9,8 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Watch {
     seen: Vec<(PathBuf, Option<Print>)>,
+    /// What is in those that are folders.
+    inside: Vec<(PathBuf, Option<Print>)>,
 }
 
 /// What changes about a file when its content does.
@@ -25,12 +27,16 @@ struct Print {
 impl Watch {
     /// The files as they are now.
     pub fn of(files: &[PathBuf]) -> Watch {
-        Watch { seen: files.iter().map(|file| (file.clone(), print(file))).collect() }
+        let seen: Vec<_> = files.iter().map(|file| (file.clone(), print(file))).collect();
+        let entries = files.iter().filter_map(|file| fs::read_dir(file).ok()).flatten().flatten();
+        let mut inside: Vec<_> = entries.map(|entry| entry.path()).map(|file| (file.clone(), print(&file))).collect();
+        inside.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Watch { seen, inside }
     }
 
     /// The same files as they are now.
     pub fn again(&self) -> Watch {
-        Watch { seen: self.seen.iter().map(|(file, _)| (file.clone(), print(file))).collect() }
+        Watch::of(&self.seen.iter().map(|(file, _)| file.clone()).collect::<Vec<_>>())
     }
 }
 

@@ -93,6 +93,14 @@ impl ClientTls {
     /// # Panics
     /// They cannot be granted.
     pub fn with(authority: &Authority, name: &str, wishes: &Wishes<'_>) -> ClientTls {
+        ClientTls::trusting(authority.pem(), name, wishes)
+    }
+
+    /// The same for an authority whose certificate is this, in PEM.
+    ///
+    /// # Panics
+    /// It is none, or the wishes cannot be granted.
+    pub fn trusting(authority: &str, name: &str, wishes: &Wishes<'_>) -> ClientTls {
         let mut provider = aws_lc_rs::default_provider();
         if let Some(kind) = wishes.signatures {
             provider.signature_verification_algorithms = only(provider.signature_verification_algorithms, kind);
@@ -107,8 +115,7 @@ impl ClientTls {
         let provider = Arc::new(provider);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(versions).expect("versions");
-        let judge =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(authority.pem())), Arc::clone(&provider));
+        let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(authority)), Arc::clone(&provider));
         let judge = judge.build().expect("an authority");
         let noting = Arc::new(Noting { judge, stapled: Mutex::default() });
         let verifier: Arc<dyn ServerCertVerifier> = noting.clone();

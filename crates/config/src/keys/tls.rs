@@ -4,16 +4,31 @@ use super::{Key, Section, Type, live};
 
 pub(super) static CERTIFICATE: Section = Section::new(
     "certificate",
-    "A certificate chain with its key, in PEM files. Both are watched: when they change, new connections get the new one.",
+    "Where a certificate comes from: `cert` and `key`, a `folder` of many, or `internal`. Files are watched: when they change, new \
+     connections get the new ones.",
     &[
         Key::new(
             "cert",
             Type::Text("file"),
-            "The chain, the server's own certificate first. Relative to the file that names it.",
-        )
-        .required(),
-        Key::new("key", Type::Text("file"), "The private key (PKCS#8, PKCS#1 or SEC1). Relative to the file that names it.")
-            .required(),
+            "The chain in PEM, the server's own certificate first. Relative to the file that names it.",
+        ),
+        Key::new(
+            "key",
+            Type::Text("file"),
+            "The private key in PEM (PKCS#8, PKCS#1 or SEC1); may be the same file. Relative to the file that names it.",
+        ),
+        Key::new(
+            "folder",
+            Type::Text("folder"),
+            "Every certificate in this folder: pairs `NAME.pem` or `NAME.crt` with `NAME.key`, and files `NAME.pem` that hold both. \
+             Files may come, change and go. Relative to the file that names it.",
+        ),
+        Key::new(
+            "internal",
+            Type::Section(&INTERNAL),
+            "Made here, for development: signed by an authority of this machine's own, whose certificate stands in the `state` folder \
+             under `internal`. Clients must be told to trust it.",
+        ),
         Key::new(
             "default",
             Type::Bool,
@@ -24,11 +39,21 @@ pub(super) static CERTIFICATE: Section = Section::new(
         Key::new(
             "ocsp",
             Type::Text("file"),
-            "An OCSP response in DER, which clients that want one get with the certificate. Watched like the others; somebody else \
-             fetches it anew. Relative to the file that names it.",
+            "An OCSP response in DER, which clients that want one get with the certificate of `cert`. Watched like the others; somebody \
+             else fetches it anew. Relative to the file that names it.",
         ),
         Key::planned("acme"),
     ],
+);
+
+static INTERNAL: Section = Section::new(
+    "internal certificate",
+    "A certificate that is made here and renewed before it ends.",
+    &[Key::new(
+        "hosts",
+        Type::List(&Type::Text("host or address")),
+        "Whom it is for. Absent means the hosts of the routes and sites of the listeners that show it, and `localhost` in any case.",
+    )],
 );
 
 const MIN_VERSION: Key = Key::new(
@@ -59,7 +84,7 @@ pub(super) static LISTENER_TLS: Section = Section::new(
         Key::new(
             "certificates",
             Type::List(&Type::Text("certificate")),
-            "Names under `certificates`. A client is shown one for the host that it names (SNI): of that very name, else of its \
+            "Names under `certificates`, or `internal`, which needs no entry there. A client is shown one for the host that it names (SNI): of that very name, else of its \
              wildcard, else the default; a name can have one for each kind of key.",
         )
         .required(),

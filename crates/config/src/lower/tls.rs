@@ -3,30 +3,13 @@
 use std::time::Duration;
 
 use super::Lower;
-use crate::diagnostics::did_you_mean;
 use crate::shape::{Map, Value};
 use crate::spec::{
-    Algorithms, Certificate, CertificateId, ClientCert, GROUPS, ListenerTls, MinVersion, NamedFile, Pool, PoolTls,
-    SUITES, Server, ServerAddress, Suite,
+    Algorithms, ClientCert, GROUPS, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, SUITES, Server, ServerAddress,
+    Suite,
 };
 
 impl<'a> Lower<'a, '_> {
-    /// The certificates with names.
-    pub(super) fn certificates(&mut self) -> Vec<Certificate> {
-        let items = self.top.named("certificates");
-        let certificate = |item: &crate::shape::Item| {
-            let map = item.value.map()?;
-            Some(Certificate {
-                name: item.key.clone(),
-                cert: self.file(map.get("cert")?)?,
-                key: self.file(map.get("key")?)?,
-                ocsp: map.get("ocsp").and_then(|value| self.file(value)),
-                default: map.boolean("default")?,
-            })
-        };
-        items.iter().filter_map(certificate).collect()
-    }
-
     /// TLS of a listener, or of one of its addresses; `off` is none.
     pub(super) fn listener_tls(
         &mut self,
@@ -42,7 +25,7 @@ impl<'a> Lower<'a, '_> {
             }
             return Some(None);
         }
-        let certificates = tls.list("certificates").iter().filter_map(|name| self.certificate(name)).collect();
+        let certificates = tls.list("certificates").iter().filter_map(|name| self.shown_certificate(name)).collect();
         let client_cert = tls.map("client_cert").and_then(|map| {
             let ca = self.file(map.get("ca")?)?;
             match map.fixed("mode")? {
@@ -82,7 +65,7 @@ impl<'a> Lower<'a, '_> {
             server_name,
             ca: tls.get("ca").and_then(|value| self.file(value)),
             verify,
-            certificate: tls.get("certificate").and_then(|name| self.certificate(name)),
+            certificate: tls.get("certificate").and_then(|name| self.own_certificate(name)),
             min_version: min_version(tls)?,
             algorithms,
         })
@@ -144,18 +127,7 @@ impl<'a> Lower<'a, '_> {
         }
     }
 
-    fn certificate(&mut self, name: &Value) -> Option<CertificateId> {
-        let text = name.fixed()?;
-        let all = self.top.named("certificates");
-        let found = all.iter().position(|item| item.key == text).map(CertificateId);
-        if found.is_none() {
-            let hint = did_you_mean(text, all.iter().map(|item| item.key.as_str()));
-            self.note(name, format!("there is no certificate `{text}`{hint}"));
-        }
-        found
-    }
-
-    fn file(&mut self, value: &Value) -> Option<NamedFile> {
+    pub(super) fn file(&mut self, value: &Value) -> Option<NamedFile> {
         let path = self.sources.dir_of(&value.span.file).join(value.fixed()?);
         Some(NamedFile { path, span: value.span.clone() })
     }

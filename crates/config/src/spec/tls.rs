@@ -15,19 +15,35 @@ pub struct NamedFile {
     pub span: Span,
 }
 
-/// A certificate chain with its key.
+/// Where certificates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// Its key under `certificates`.
     pub name: String,
-    /// The chain.
-    pub cert: NamedFile,
-    /// The private key.
-    pub key: NamedFile,
-    /// What its authority says of it (RFC 6066 section 8).
-    pub ocsp: Option<NamedFile>,
+    /// Where it was written.
+    pub span: Span,
+    /// Where it comes from.
+    pub source: CertificateSource,
     /// Whether it is for clients whose name is nobody's.
     pub default: bool,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// From files that somebody else writes.
+    Files {
+        /// The chain.
+        cert: NamedFile,
+        /// The private key.
+        key: NamedFile,
+        /// What its authority says of it (RFC 6066 section 8).
+        ocsp: Option<NamedFile>,
+    },
+    /// All that are in a folder.
+    Folder(NamedFile),
+    /// Made here, for these hosts and addresses; `*.` in front of some.
+    Internal(Vec<String>),
 }
 
 /// A certificate by its place in [`Spec::certificates`](crate::spec::Spec::certificates).

@@ -8,14 +8,17 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use sha2::{Digest as _, Sha256};
 
 use super::provider;
+use super::validity::validity;
 
 /// A certificate chain with its key.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
     names: Vec<String>,
+    validity: Option<(u64, u64)>,
 }
 
 /// Why a certificate and a key make no identity.
@@ -44,12 +47,13 @@ impl Identity {
         let names = webpki::EndEntityCert::try_from(certificate)
             .map(|parsed| parsed.valid_dns_names().map(str::to_ascii_lowercase).collect())
             .map_err(|error| BadIdentity::Certificate(error.to_string()))?;
+        let validity = validity(certificate);
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(BadIdentity::Mismatch),
         }
-        Ok(Identity { key: Arc::new(certified), names })
+        Ok(Identity { key: Arc::new(certified), names, validity })
     }
 
     /// With what its authority says of it (OCSP, in DER), for clients that want to know.
@@ -62,6 +66,16 @@ impl Identity {
     /// The chain, in DER.
     pub fn chain(&self) -> Vec<&[u8]> {
         self.key.cert.iter().map(|certificate| certificate.as_ref()).collect()
+    }
+
+    /// The first and the last second in which it is valid, in Unix time.
+    pub fn validity(&self) -> Option<(u64, u64)> {
+        self.validity
+    }
+
+    /// SHA-256 of the certificate in DER.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(self.key.cert.first().map_or(&[][..], |first| first.as_ref())).into()
     }
 
     /// The DNS names that the certificate is for, in lower case; `*.` in front of a wildcard's.

@@ -14,6 +14,7 @@ pub mod originate;
 pub mod secured;
 pub mod spoken;
 pub mod terminate;
+mod validity;
 
 pub use alpn::Alpn;
 pub use identity::{BadIdentity, Identity};

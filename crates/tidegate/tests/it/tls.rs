@@ -3,7 +3,9 @@
 pub(crate) mod addresses;
 pub(crate) mod clients;
 pub(crate) mod files;
+pub(crate) mod folders;
 pub(crate) mod handshakes;
+pub(crate) mod made;
 mod real;
 mod relay;
 mod requests;

@@ -1,7 +1,7 @@
 //! The keys of certificates and TLS. Each case is also a test of its own, with its friends.
 
 use super::Case;
-use crate::tls::{addresses, clients, files, handshakes, servers};
+use crate::tls::{addresses, clients, files, folders, handshakes, made, servers};
 
 pub(super) const CASES: &[Case] = &[
     (
@@ -9,6 +9,9 @@ pub(super) const CASES: &[Case] = &[
         files::mistakes_in_files_refuse_the_start_with_their_places,
     ),
     (&["certificates.*.ocsp"], files::what_an_authority_says_is_stapled_to_the_certificate_and_follows_its_file),
+    (&["certificates.*.folder"], folders::every_pair_of_a_folder_is_shown_and_pairs_may_come_change_and_go),
+    (&["certificates.*.internal"], made::a_certificate_is_made_for_the_hosts_of_the_routes_and_this_machine),
+    (&["certificates.*.internal.hosts"], made::hosts_of_a_made_certificate_may_be_said_and_come_from_sites),
     (&["certificates.*.default"], clients::the_first_certificate_is_the_default_of_those_that_have_none),
     (
         &["listeners.*.tls", "listeners.*.tls.certificates"],

@@ -1,19 +1,28 @@
 //! Certificates and authorities: from files to what listeners show and pools believe.
 //!
+//! - [`folder`]: pairs of files by their stems
+//! - [`internal`]: an authority of this machine's own
+//!
 //! Everything is read before anything is put in force, so that a file that is missing or not what it should be is a mistake with
 //! its place, and what was in force stays.
+
+mod folder;
+mod internal;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use config::Mistake;
 use config::spec::{
-    Algorithms, Certificate, CertificateId, HttpVersion, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Protocol,
-    Spec,
+    Algorithms, Certificate, CertificateId, CertificateSource, HttpVersion, ListenerTls, MinVersion, NamedFile, Pool,
+    PoolTls, Protocol, Spec,
 };
 use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Spoken, Terminator, Tickets, Trust};
+
+use internal::Internal;
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
@@ -22,6 +31,34 @@ pub struct Keyring {
     pub listeners: HashMap<(String, Option<usize>), Terminator>,
     /// Of pools with TLS.
     pub pools: HashMap<String, Way>,
+    /// Every certificate, in the order of the configuration.
+    pub shown: Vec<Shown>,
+}
+
+/// A certificate as operators see it.
+#[derive(Debug)]
+pub struct Shown {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it comes from: `files`, `folder`, `internal`.
+    pub source: &'static str,
+    /// The file that it stands in, if it stands in one.
+    pub file: Option<PathBuf>,
+    /// The certificate itself.
+    pub identity: Identity,
+}
+
+/// What outlives the configuration: certificates that are made here.
+#[derive(Debug, Default)]
+pub struct Vault {
+    internal: Internal,
+}
+
+impl Vault {
+    /// Whether something in it should be replaced.
+    pub fn is_due(&self) -> bool {
+        self.internal.is_due(SystemTime::now())
+    }
 }
 
 /// TLS on the way to the servers of a pool.
@@ -43,14 +80,21 @@ const SYSTEM: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Reads everything that a configuration names.
+/// Reads everything that a configuration names. Without a vault nothing is made that is not there: that is a check.
 ///
 /// # Errors
 /// Every file that is missing or not what it should be.
-pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mistake>> {
+pub fn read(spec: &Spec, tickets: Option<&Tickets>, mut vault: Option<&mut Vault>) -> Result<Keyring, Vec<Mistake>> {
     let mut reading = Reading { mistakes: Vec::new(), identities: Vec::new() };
-    reading.identities = spec.certificates.iter().map(|one| reading.identity(one)).collect();
     let mut keyring = Keyring::default();
+    for certificate in &spec.certificates {
+        let shown = reading.certificate(spec, certificate, vault.as_deref_mut());
+        reading.identities.push(shown.iter().map(|one| one.identity.clone()).collect());
+        keyring.shown.extend(shown);
+    }
+    if let Some(vault) = vault {
+        vault.internal.keep(&keyring.shown.iter().map(|one| one.identity.clone()).collect::<Vec<_>>());
+    }
     for listener in &spec.listeners {
         for (at, tls) in listener.all_tls() {
             let http = at.map_or(&listener.http, |at| &listener.binds[at].http);
@@ -71,7 +115,12 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>) -> Result<Keyring, Vec<Mista
 
 /// The files that [`read`] reads: a change of any is a change of the configuration.
 pub fn files(spec: &Spec) -> Vec<PathBuf> {
-    let own = spec.certificates.iter().flat_map(|one| [Some(&one.cert), Some(&one.key), one.ocsp.as_ref()]).flatten();
+    let own = spec.certificates.iter().flat_map(|one| match &one.source {
+        CertificateSource::Files { cert, key, ocsp } => vec![Some(cert), Some(key), ocsp.as_ref()],
+        CertificateSource::Folder(folder) => vec![Some(folder)],
+        CertificateSource::Internal(_) => Vec::new(),
+    });
+    let own = own.flatten();
     let tls = spec.listeners.iter().flat_map(|listener| listener.all_tls());
     let clients = tls.filter_map(|(_, tls)| Some(&tls.client_cert.as_ref()?.ca));
     let servers = spec.pools.iter().filter_map(|pool| pool.tls.as_ref()?.ca.as_ref());
@@ -80,13 +129,40 @@ pub fn files(spec: &Spec) -> Vec<PathBuf> {
 
 struct Reading {
     mistakes: Vec<Mistake>,
-    /// By [`CertificateId`]; absent where it was reported.
-    identities: Vec<Option<Identity>>,
+    /// By [`CertificateId`]; none where it was reported, or where there is none yet.
+    identities: Vec<Vec<Identity>>,
 }
 
 impl Reading {
-    fn identity(&mut self, said: &Certificate) -> Option<Identity> {
-        let Certificate { cert, key, ocsp, .. } = said;
+    fn certificate(&mut self, spec: &Spec, said: &Certificate, vault: Option<&mut Vault>) -> Vec<Shown> {
+        let shown = |source, file, identity| Shown { name: said.name.clone(), source, file, identity };
+        match &said.source {
+            CertificateSource::Files { cert, key, ocsp } => {
+                let read = self.pair(cert, key, ocsp.as_ref());
+                read.map(|identity| shown("files", Some(cert.path.clone()), identity)).into_iter().collect()
+            }
+            CertificateSource::Folder(folder) => match folder::read(&folder.path) {
+                Ok(members) => members.into_iter().map(|one| shown("folder", Some(one.file), one.identity)).collect(),
+                Err(wrong) => {
+                    wrong.iter().for_each(|why| self.note(folder, why));
+                    Vec::new()
+                }
+            },
+            CertificateSource::Internal(hosts) => {
+                let Some(vault) = vault else { return Vec::new() };
+                let state = spec.state.as_deref().unwrap_or(Path::new("."));
+                match vault.internal.identity(state, hosts, SystemTime::now()) {
+                    Ok(identity) => vec![shown("internal", None, identity)],
+                    Err(message) => {
+                        self.mistakes.push(Mistake { message, span: said.span.clone() });
+                        Vec::new()
+                    }
+                }
+            }
+        }
+    }
+
+    fn pair(&mut self, cert: &NamedFile, key: &NamedFile, ocsp: Option<&NamedFile>) -> Option<Identity> {
         let (chain, secret) = (self.content(cert), self.content(key));
         let stapled = match ocsp {
             None => None,
@@ -122,7 +198,7 @@ impl Reading {
         let shown: Vec<(Identity, bool)> = tls
             .certificates
             .iter()
-            .filter_map(|id| Some((self.named(*id)?, spec.certificates[id.0].default)))
+            .flat_map(|id| self.identities[id.0].iter().map(|one| (one.clone(), spec.certificates[id.0].default)))
             .collect();
         let asked = match &tls.client_cert {
             None => ClientCert::Off,
@@ -180,14 +256,14 @@ impl Reading {
     }
 
     fn named(&self, id: CertificateId) -> Option<Identity> {
-        self.identities.get(id.0).cloned().flatten()
+        self.identities.get(id.0)?.first().cloned()
     }
 
     fn content(&mut self, file: &NamedFile) -> Option<Vec<u8>> {
         match config::content(&file.path) {
             Ok(content) => Some(content),
             Err(error) => {
-                self.note(file, &cannot(&error, &file.path));
+                self.note(file, &cannot("file", &error, &file.path));
                 None
             }
         }
@@ -198,13 +274,13 @@ impl Reading {
     }
 }
 
-fn cannot(error: &io::Error, path: &Path) -> String {
+fn cannot(what: &str, error: &io::Error, path: &Path) -> String {
     let why = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::NotFound => format!("there is no such {what}"),
         io::ErrorKind::PermissionDenied => "it may not be read by this user".to_owned(),
         _ => error.to_string(),
     };
-    format!("cannot read the file: {why}: {}", path.display())
+    format!("cannot read the {what}: {why}: {}", path.display())
 }
 
 /// What clients are offered over TCP: of what both speak, the newest is chosen, in whatever order it was written.
