@@ -46,7 +46,7 @@ pub(super) static MATCH: Section = Section::new(
         ),
         Key::new(
             "alpn",
-            Type::List(&Type::Word(&[live("h1"), planned("h2"), planned("h3")])),
+            Type::List(&Type::Word(&[live("h1"), live("h2"), planned("h3")])),
             "The version of HTTP that was agreed on in the handshake of TLS (ALPN). Who has agreed on none matches nothing.",
         ),
         Key::new(

@@ -119,7 +119,7 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
 impl Arrived {
     fn session(self, stream: Stream) -> Session {
         // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
-        let sniffs = self.common.listener.versions.h2 && stream.alpn().is_none();
+        let sniffs = self.common.listener.versions_at(self.common.origin.bind).h2 && stream.alpn().is_none();
         let client = if sniffs { Conn::sniffing(stream) } else { Conn::new(stream) };
         self.common.session(client, self.timer, Some(self.counted))
     }

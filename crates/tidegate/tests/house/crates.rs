@@ -26,7 +26,7 @@ const KEPT_TO: [(&str, &[&str]); 12] = [
     ("hickory-resolver", &["net"]),
     ("rustls", &["net", "testkit"]),
     ("webpki", &["net"]),
-    ("rcgen", &["testkit"]),
+    ("rcgen", &["control", "testkit"]),
     ("rustix", &["net", "observe", "control", "testkit"]),
     ("httparse", &["wire"]),
     ("saphyr-parser", &["config"]),

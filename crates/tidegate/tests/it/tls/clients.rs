@@ -209,7 +209,7 @@ pub(crate) fn the_protocol_is_agreed_on_in_the_handshake_and_a_route_may_ask_for
     let desk = Desk::new();
     let text = ALONE.replace(
         "respond: { body: here }",
-        "routes: [{ match: { not: { alpn: h1 } }, respond: { body: none } }, \
+        "routes: [{ match: { not: { alpn: [h1, h2] } }, respond: { body: none } }, \
          { match: { alpn: h1 }, respond: { body: one } }]",
     );
     let tidegate = desk.start(&text, &[]);
