@@ -8,7 +8,7 @@ use std::time::Instant;
 use net::Stream;
 use wire::Head;
 use wire::h1::Reject;
-use wire::h2::{self, Broken, Connection, Event, Limits, StreamId};
+use wire::h2::{self, Broken, By, Code, Connection, Event, Limits, StreamId};
 
 use super::lane::Role;
 use super::{Lane, Link, Shared, Strand};
@@ -22,8 +22,8 @@ pub struct Driver {
     carry: Vec<u8>,
     /// Where heads are read into.
     head: Head,
-    /// What is left to do before it ends.
-    ending: Option<End>,
+    /// The connection cannot go on, and why.
+    broken: Option<&'static str>,
 }
 
 /// A request that came.
@@ -32,13 +32,17 @@ pub enum Came<'a> {
     Request(Lane, &'a mut Head),
     /// A request that cannot be served, and why. It can be answered.
     Refused(Lane, Reject),
+    /// A request that broke the protocol, and how. Its stream is reset already.
+    Reset(&'static str),
 }
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The peer has left, or we had said that we would.
+    /// The peer has left.
     Closed,
+    /// We have, and the peer was told.
+    Left,
     /// The peer broke the protocol; it was told, and how is here.
     Broken(&'static str),
 }
@@ -56,7 +60,7 @@ impl Driver {
             waiting: 0,
             over: false,
         };
-        Driver { stream, link: Link(Rc::new(RefCell::new(shared))), carry, head: Head::default(), ending: None }
+        Driver { stream, link: Link(Rc::new(RefCell::new(shared))), carry, head: Head::default(), broken: None }
     }
 
     /// The stream below, to end it.
@@ -74,6 +78,11 @@ impl Driver {
         !self.carry.is_empty() || self.link.0.borrow().codec.is_inside_block()
     }
 
+    /// Tells the peer that the connection ends here; it does as soon as it is polled again.
+    pub fn leave(&self) {
+        self.link.0.borrow_mut().codec.go_away(Code::NO_ERROR);
+    }
+
     /// Tells the peer that no new streams are wanted; those it has begun meanwhile are still served.
     pub fn announce_end(&self) {
         self.link.0.borrow_mut().codec.announce_end();
@@ -88,7 +97,7 @@ impl Driver {
         came: &mut dyn FnMut(Came<'_>),
     ) -> Poll<End> {
         self.stay_awake(cx);
-        if !self.carry.is_empty() && self.ending.is_none() {
+        if !self.carry.is_empty() && self.broken.is_none() {
             // What came with the bytes that told the version.
             let kept = std::mem::take(&mut self.carry);
             self.take(&kept, now, came);
@@ -97,18 +106,15 @@ impl Driver {
             if let Some(end) = self.poll_write(cx) {
                 return self.over(end);
             }
-            if let Some(end) = self.ending {
-                return if self.link.0.borrow().codec.has_out() { Poll::Pending } else { self.over(end) };
+            // What is to be said was written, if there was room for it.
+            if let Some(reason) = self.broken {
+                return self.over(End::Broken(reason));
             }
-            {
-                let shared = self.link.0.borrow();
-                if shared.codec.is_over() && !shared.codec.has_out() && shared.lanes.is_empty() {
-                    drop(shared);
-                    return self.over(End::Closed);
-                }
-                if shared.codec.out().len() > MOST_OUT {
-                    return Poll::Pending;
-                }
+            if self.is_over() {
+                return self.over(End::Left);
+            }
+            if self.link.0.borrow().codec.out().len() > MOST_OUT {
+                return Poll::Pending;
             }
             let kept = self.carry.len();
             let length = match self.stream.poll_read(cx, &mut block[kept..]) {
@@ -120,6 +126,12 @@ impl Driver {
             self.carry.clear();
             self.take(&block[..length], now, came);
         }
+    }
+
+    /// Whether one side has said that it goes, and all of its streams have ended.
+    fn is_over(&self) -> bool {
+        let shared = self.link.0.borrow();
+        shared.codec.is_over() && !shared.codec.has_out() && shared.lanes.is_empty()
     }
 
     fn stay_awake(&self, cx: &Context<'_>) {
@@ -161,7 +173,7 @@ impl Driver {
             let step = match stepped {
                 Ok(step) => step,
                 Err(Broken { reason, .. }) => {
-                    self.ending = Some(End::Broken(reason));
+                    self.broken = Some(reason);
                     return;
                 }
             };
@@ -204,12 +216,17 @@ impl Driver {
                     }
                 });
             }
-            Event::Reset { id, code, .. } => self.with(|shared| {
-                if let Some(strand) = shared.lanes.get_mut(&id) {
+            Event::Reset { id, code, by } => {
+                let is_known = self.with(|shared| {
+                    let strand = shared.lanes.get_mut(&id)?;
                     strand.broken = Some(code);
                     strand.wake();
+                    Some(())
+                });
+                if let (None, By::Us(reason)) = (is_known, by) {
+                    came(Came::Reset(reason));
                 }
-            }),
+            }
             Event::Window { .. } | Event::Settings => self.with(Shared::wake_writers),
             // A client that goes away still wants the answers to what it has asked.
             Event::GoAway { .. } | Event::Pong => {}

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use base::{Fault, Kind};
 use http::Conn;
 use http::h2::{Came, Driver, End, Lane};
 use net::Stream;
@@ -16,6 +17,7 @@ use wire::h2::Limits;
 use super::http::{MOMENT, close, fault_of, linger};
 use super::{Arrived, Common, Session};
 use crate::exchange::{self, After, Exchange};
+use crate::finish::{self, Account};
 use crate::reply;
 
 /// Serves a connection until it ends. `carry` was read of it already.
@@ -38,8 +40,12 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
     let mut client = Conn::new(driver.into_stream());
     match end {
         End::Closed => close(&client, &timer, &common.worker).await,
-        // A close with unread bytes would be a reset, which may overtake the GOAWAY that says what was wrong.
-        End::Broken(_) => linger(&mut client, &timer, &common.worker).await,
+        End::Left => linger(&mut client, &timer, &common.worker).await,
+        End::Broken(reason) => {
+            record(&common, reason);
+            // A close with unread bytes would be a reset, which may overtake the GOAWAY that says what was wrong.
+            linger(&mut client, &timer, &common.worker).await;
+        }
     }
     drop(counted);
 }
@@ -104,7 +110,13 @@ impl Trunk {
             self.timer.arm(now, limit - waited);
             ready!(self.timer.poll_expired(cx));
         }
-        Poll::Ready(End::Closed)
+        // A request that is under way to us will be known to be unanswered.
+        self.driver.leave();
+        let mut block = worker.block(0);
+        Poll::Ready(match self.driver.poll(cx, &mut block, now, &mut |_| {}) {
+            Poll::Ready(end) => end,
+            Poll::Pending => End::Left,
+        })
     }
 
     /// What it waits for, and how long at most; nothing while exchanges are under way, which have times of their own.
@@ -124,16 +136,38 @@ impl Trunk {
 
 /// Begins an exchange for a request.
 fn begin(common: &mut Common, came: Came<'_>) {
-    let mut exchange = common.worker.exchange();
     common.adopt();
+    let mut exchange = common.worker.exchange();
     let (lane, refused) = match came {
         Came::Request(lane, head) => {
             std::mem::swap(&mut exchange.request, head);
             (lane, None)
         }
         Came::Refused(lane, reject) => (lane, Some(reject)),
+        Came::Reset(reason) => {
+            common.worker.return_unused(exchange);
+            return record(common, reason);
+        }
     };
     tokio::task::spawn_local(stream(common.clone(), lane, exchange, refused));
+}
+
+/// Records what broke the protocol, and was told so by the protocol's own means.
+fn record(common: &Common, reason: &'static str) {
+    let Common { worker, origin, listener, tls } = common;
+    let mut x = worker.exchange();
+    x.request.start_request(b"", b"", b"", None);
+    x.began(None);
+    x.client.version = Version::H2;
+    x.facts.id = worker.next_id();
+    x.facts.tls.clone_from(tls);
+    if let Some(peer) = origin.peer {
+        (x.facts.peer, x.facts.client) = (peer, peer.ip());
+    }
+    (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
+    let account = Account::of(listener, &listener.default, &x.notes);
+    finish::record(worker, &mut x, &account);
+    worker.recycle(x);
 }
 
 /// Serves one request.

@@ -131,7 +131,7 @@ fn answers_of_our_own_have_the_same_form() {
 
 #[test]
 fn one_client_that_reads_slowly_holds_up_neither_others_nor_much_memory() {
-    const SIZE: usize = 24 * 1024 * 1024;
+    const SIZE: usize = 64 * 1024 * 1024;
     let server = Server::http(|request| if request.target == "/big" { ok(vec![b'x'; SIZE]) } else { ok("small") });
     let (tidegate, mut client) = before_and(&server, "timeouts: { stream: 60s }");
     assert_eq!(client.get("a", "/", &[]).expect("an answer").body, b"small");
@@ -143,7 +143,7 @@ fn one_client_that_reads_slowly_holds_up_neither_others_nor_much_memory() {
         assert_eq!(client.get("a", "/", &[]).expect("an answer").body, b"small");
     }
     let grown = tidegate.rss().saturating_sub(before);
-    assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
+    assert!(grown < 16 * 1024 * 1024, "{grown} bytes more");
     let mut read = 0;
     while let Some(content) = client.content(&mut big).expect("more of it") {
         read += content.len();
@@ -156,17 +156,13 @@ fn a_server_that_reads_slowly_slows_its_client() {
     let let_go = Signal::new();
     let held = let_go.clone();
     let server = Server::script(move |peer| {
-        let head = peer.request_head().expect("a head");
-        if head.target == "/first" {
-            return peer.send(ok("first"));
-        }
+        let _head = peer.request_head().expect("a head");
         held.wait();
         let _rest = peer.request();
         peer.send(ok("done"));
     });
     let (_tidegate, mut client) =
         before_and(&server, "limits: { request_body: 100MiB }, timeouts: { request_body: 60s }");
-    assert_eq!(client.post("a", "/first", &[], &[b'x'; 100_000]).expect("an answer").status, 200);
     let mut exchange = client.begin(h2::request(h2::Method::POST, "a", "/", &[]), false).expect("a stream");
     let sent = client.send_what_fits(&mut exchange, 64 * 1024 * 1024).expect("an open stream");
     assert!(sent < 16 * 1024 * 1024, "{sent} bytes were taken for a server that reads none");

@@ -142,6 +142,8 @@ fn malformed_requests_reset_their_stream_alone() {
         assert!(answered(3)(&frames), "{what}");
     }
     assert!(server.requests().iter().all(|request| request.method == "GET"), "{:?}", server.requests());
+    let line = tidegate.log_line("a refusal", |line| line["fault"] == "malformed");
+    assert!(line["reason"].is_string() && line["version"] == "2", "{line}");
 }
 
 #[test]
