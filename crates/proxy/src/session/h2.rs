@@ -189,3 +189,23 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: impl FnOnce(Common, Lane, Box<Exchange>, Option<Reject>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn idle<F: Future>(_: impl FnOnce(Arrived, Stream, Vec<u8>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_waits_is_small() {
+        assert!(idle(serve) <= 1024, "{}", idle(serve));
+        // It is moved to where it lives when a request comes.
+        assert!(size(stream) <= 2560, "{}", size(stream));
+    }
+}
