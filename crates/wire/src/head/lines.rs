@@ -28,6 +28,25 @@ impl Head {
         self.fields.push(Field { name, value, known, canonical: true, secret });
     }
 
+    /// Puts one field in the place of all with a known name, with their values behind each other.
+    pub(crate) fn join(&mut self, known: Known, name: &[u8], separator: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(name);
+        self.arena.extend_from_slice(b": ");
+        let (mut first, mut secret) = (true, false);
+        for field in self.fields.iter().filter(|field| field.known == known) {
+            if !std::mem::take(&mut first) {
+                self.arena.extend_from_slice(separator);
+            }
+            self.arena.extend_from_within(field.value.start()..field.value.end());
+            secret |= field.secret;
+        }
+        let value = self.arena.len() - start - name.len() - 2;
+        self.arena.extend_from_slice(b"\r\n");
+        self.remove_known(known);
+        self.index_line(start, name.len(), value, known, secret);
+    }
+
     /// All fields, and whether each must be kept out of the tables of compressors.
     pub(crate) fn fields_and_secrets(&self) -> impl Iterator<Item = (FieldRef<'_>, bool)> {
         self.fields.iter().map(|field| {

@@ -197,7 +197,8 @@ impl Reader<'_> {
 
     fn finish(&mut self, end: bool) -> Result<Expected, Reject> {
         if self.found.crumbs > 1 {
-            self.join_cookies();
+            // RFC 9113 section 8.2.3: crumbs are one field to everybody else.
+            self.head.join(Known::Cookie, b"cookie", b"; ");
         }
         match self.section {
             Section::Request => self.request(end),
@@ -211,25 +212,6 @@ impl Reader<'_> {
                 Ok(Expected::Any)
             }
         }
-    }
-
-    /// RFC 9113 section 8.2.3: crumbs are one field to everybody else.
-    fn join_cookies(&mut self) {
-        let secret = self.head.fields_and_secrets().any(|(field, secret)| secret && field.known == Known::Cookie);
-        let mut joined = Vec::with_capacity(256);
-        for crumb in self.head.values_of(Known::Cookie) {
-            if !joined.is_empty() {
-                joined.extend_from_slice(b"; ");
-            }
-            joined.extend_from_slice(crumb);
-        }
-        self.head.remove_known(Known::Cookie);
-        let start = self.head.arena().len();
-        let arena = self.head.arena();
-        arena.extend_from_slice(b"cookie: ");
-        arena.extend_from_slice(&joined);
-        arena.extend_from_slice(b"\r\n");
-        self.head.index_line(start, 6, joined.len(), Known::Cookie, secret);
     }
 
     /// RFC 9113 section 8.3.1, RFC 8441 section 4.
