@@ -5,18 +5,21 @@ use std::path::Path;
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::invariants;
+use shared::{h2, invariants};
 
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 6] = [
+    let targets: [(&str, Target); 9] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
         ("path", invariants::path),
         ("path", invariants::authority),
         ("forwarded", invariants::forwarding),
+        ("h2_blocks", h2::blocks),
+        ("h2_frames", h2::frames),
+        ("h2_conversation", h2::conversation),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

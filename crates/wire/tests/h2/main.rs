@@ -3,7 +3,12 @@
 mod attacks;
 mod frames;
 mod heads;
+mod hpack;
 mod pair;
 mod properties;
 mod raw;
 mod talk;
+
+#[path = "../shared/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses its part of what is shared")]
+mod shared;

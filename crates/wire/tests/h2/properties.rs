@@ -6,6 +6,7 @@ use tidegate_wire::h2::{Limits, Role};
 use tidegate_wire::{Framing, Head};
 
 use super::pair::{Pair, Seen, Side};
+use super::shared;
 
 fn name() -> impl Strategy<Value = String> {
     let known =
@@ -107,6 +108,25 @@ proptest! {
         prop_assert_eq!(joined(whole.take()), joined(parts.take()));
         prop_assert_eq!((whole.broken, parts.broken), (None, None));
         prop_assert_eq!(whole.write(), parts.write());
+    }
+
+    #[test]
+    fn any_conversation_comes_to_its_end(acts in vec(any::<u8>(), 0..600)) {
+        shared::h2::conversation(&acts);
+    }
+
+    #[test]
+    fn any_block_is_learned_of(bytes in vec(any::<u8>(), 0..300)) {
+        shared::h2::blocks(&bytes);
+    }
+
+    #[test]
+    fn any_frames_are_the_same_however_they_arrive(parts in vec((0..17_u8, any::<u8>(), 0..5_u8, vec(any::<u8>(), 0..40)), 0..12)) {
+        let mut bytes = Vec::new();
+        for (kind, flags, stream, payload) in parts {
+            bytes.extend(super::raw::frame(kind, flags, u32::from(stream), &payload));
+        }
+        shared::h2::frames(&bytes);
     }
 
     #[test]

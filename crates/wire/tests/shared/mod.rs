@@ -1,5 +1,6 @@
 //! What the attack table, the property tests and the fuzz targets share: the invariants of every room of this crate,
 //! and a second reader of HTTP/1 to disagree with.
 
+pub(crate) mod h2;
 pub(crate) mod invariants;
 pub(crate) mod reference;

@@ -120,14 +120,10 @@ impl Connection {
         let mut took = HEADER;
         let mut padding = 0;
         if header.has(flag::PADDED) {
-            let Some(first) = payload.first() else {
-                let there = header.length > 0;
-                return if there {
-                    Ok((0, None))
-                } else {
-                    Err(self.fail(Code::FRAME_SIZE_ERROR, "padding without a length"))
-                };
-            };
+            if header.length == 0 {
+                return Err(self.fail(Code::FRAME_SIZE_ERROR, "padding without a length"));
+            }
+            let Some(first) = payload.first() else { return Ok((0, None)) };
             padding = *first as usize;
             took += 1;
             if padding >= header.length {
