@@ -10,10 +10,14 @@
 //! - [`hop`]: which fields end at this hop
 //! - [`websocket`]: the key of a WebSocket and its answer, where only one side has them
 //! - [`forwarded`]: who the client is, and what servers are told of it
+//! - [`coding`]: which content coding a client would have, and what heads say of one
+//! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
 
+pub mod coding;
 pub mod forwarded;
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 pub mod head;
