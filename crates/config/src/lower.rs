@@ -15,6 +15,7 @@ mod balance;
 mod body;
 mod canary;
 mod certificate;
+mod compress;
 mod ending;
 mod fields;
 mod health;

@@ -125,6 +125,7 @@ fn plain(ty: &Type, text: &str) -> Value {
     match ty {
         Type::Integer(..) => text.parse::<u64>().map_or_else(|_| json!(text), |number| json!(number)),
         Type::Bool => json!(text == "true"),
+        Type::List(inner) if text.contains(", ") => text.split(", ").map(|text| plain(inner, text)).collect(),
         _ => json!(text),
     }
 }

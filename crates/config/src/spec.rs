@@ -35,7 +35,9 @@ pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
 };
-pub use policy::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template};
+pub use policy::{
+    Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
+};
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
 pub use tls::{Certificate, CertificateId, CertificateSource, ClientCert, ListenerTls, MinVersion, NamedFile, PoolTls};

@@ -107,6 +107,7 @@ fn typical() -> Record<'static> {
         query: Some(b"v=1f3a9c&lang=en"),
         version: Version::H11,
         status: 200,
+        grpc_status: None,
         pool: Some("api"),
         server: Some("a1"),
         address: Some(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 9001)))),

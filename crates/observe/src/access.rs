@@ -26,6 +26,7 @@
 //! | `alpn` | the protocol that was agreed on in the handshake (RFC 7301): `http/1.1`, `h2` |
 //! | `tls_resumed` | `true` if the handshake took up an earlier session |
 //! | `status` | the status that was sent; absent if none was |
+//! | `grpc_status` | how a call of gRPC has ended, a number from 0 to 16; absent for all other requests, and if nobody has said it |
 //! | `pool` | the pool's name |
 //! | `server` | the name of the server that was tried last |
 //! | `address` | its address: `127.0.0.1:9001`, `unix:/run/app.sock` |
@@ -102,6 +103,8 @@ pub struct Record<'a> {
     pub tls: Option<Tls<'a>>,
     /// The status that was sent; 0 if none was.
     pub status: u16,
+    /// How a call of gRPC has ended.
+    pub grpc_status: Option<u8>,
     /// The pool's name.
     pub pool: Option<&'a str>,
     /// The name of the server that was tried last.

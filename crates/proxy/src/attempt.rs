@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
+use wire::grpc::Code;
 
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
@@ -27,6 +28,7 @@ mod hedge;
 mod overtaken;
 mod prefix;
 mod queue;
+mod reshape;
 mod retry;
 mod send;
 mod switch;
@@ -102,8 +104,10 @@ async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
                     (sent, _) => sent.map(|_| ()),
                 };
                 match sent {
-                    Ok(()) if !arm.retries.statuses.contains(&x.response.status()) => return Ok(upstream),
-                    Ok(()) => (Fault::server(Kind::BadStatus, Retry::Idempotent), Some(upstream)),
+                    Ok(()) => match unwanted(x, arm) {
+                        None => return Ok(upstream),
+                        Some(retry) => (Fault::server(Kind::BadStatus, retry), Some(upstream)),
+                    },
                     // The server closed an idle connection while the request was on its way: that is nobody's fault, and
                     // not a retry in the sense of the configuration.
                     Err(fault) if upstream.reused && !stale && fault.kind == Kind::Reset && may_repeat(x, fault) => {
@@ -126,6 +130,7 @@ async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
             Next::Stop => return answer.ok_or(fault),
         };
         if let Some(upstream) = answer {
+            x.notes.call = x.facts.call.and_then(|_| Code::said(&x.response));
             finish::attempt(&session.worker, x, &upstream, None);
         }
         tried.extend(x.notes.server.and_then(|number| arm.pool.servers.get(number)).map(|server| server.slot));
@@ -137,9 +142,21 @@ async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
     }
 }
 
+/// Whether the configuration would rather have another answer than this, and what it takes for that to be safe. Every call of gRPC
+/// is a POST: whoever names how calls end says that those may be made again.
+fn unwanted(x: &Exchange, arm: &Arm) -> Option<Retry> {
+    if arm.retries.statuses.contains(&x.response.status()) {
+        return Some(Retry::Idempotent);
+    }
+    if arm.retries.codes.is_empty() || x.facts.call.is_none() {
+        return None;
+    }
+    Code::said(&x.response).filter(|code| arm.retries.codes.contains(code)).map(|_| Retry::Always)
+}
+
 /// What is left of the request's whole time, if that is limited.
 fn time_left(x: &Exchange, route: &Route) -> Option<Duration> {
-    route.total.map(|total| total.saturating_sub(x.notes.began.elapsed()))
+    total(x, route).map(|total| total.saturating_sub(x.notes.began.elapsed()))
 }
 
 /// A gap, unless the request's whole time ends earlier.
@@ -167,7 +184,15 @@ fn expired(x: &Exchange, route: &Route, fault: Fault) -> Fault {
 }
 
 fn is_over(x: &Exchange, route: &Route) -> bool {
-    route.total.is_some_and(|total| x.notes.began.elapsed() >= total)
+    total(x, route).is_some_and(|total| x.notes.began.elapsed() >= total)
+}
+
+/// The whole time of the request: what the route gives it, or the call itself if that is less.
+fn total(x: &Exchange, route: &Route) -> Option<Duration> {
+    match (route.total, x.facts.timeout) {
+        (Some(ours), Some(its)) => Some(ours.min(its)),
+        (ours, its) => ours.or(its),
+    }
 }
 
 fn of_client(x: &mut Exchange, stop: Stop) -> Fault {
@@ -178,6 +203,11 @@ fn of_client(x: &mut Exchange, stop: Stop) -> Fault {
         }
         Stop::Source(_) | Stop::Sink => GONE,
         Stop::TooLarge => Fault::client(Kind::BodyTooLarge),
+        Stop::Spoiled(Kind::Malformed) => {
+            x.notes.reason = "broken base64";
+            Fault::client(Kind::Malformed)
+        }
+        Stop::Spoiled(_) => Fault::proxy(Kind::Overload),
     }
 }
 

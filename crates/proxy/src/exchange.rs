@@ -14,6 +14,8 @@ use base::ids::RequestId;
 use base::{Fault, Kind};
 use http::{Backlog, BodyWriter};
 use net::tls::Agreed;
+use wire::coding::Coding;
+use wire::grpc::{self, Code, Form, NoTimeout};
 use wire::head::{Method, Scheme};
 use wire::{Head, Known, Version, forwarded, hop, uri, websocket};
 
@@ -21,7 +23,7 @@ use crate::attempt::{self, Tunnel};
 use crate::canary;
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
-use crate::policy::{self, Climbs, View};
+use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::reply;
@@ -31,8 +33,10 @@ use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
 use crate::sticky::Stuck;
 
 mod hops;
+mod prepare;
 
 use hops::{Hops, NoNumber};
+use prepare::prepare;
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
@@ -72,6 +76,12 @@ pub struct Facts {
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
     pub(crate) websocket: bool,
+    /// The form in which its client wants its answer, if it is a call of gRPC.
+    pub(crate) call: Option<Form>,
+    /// The time that it gives its call.
+    pub(crate) timeout: Option<Duration>,
+    /// The content coding that its client would have, where the route has any.
+    pub(crate) wish: Option<Coding>,
     /// What TLS has agreed on, if it came over TLS.
     pub(crate) tls: Option<Rc<Agreed>>,
 }
@@ -104,6 +114,8 @@ pub(crate) struct Notes {
     /// How long the try has waited for a response's head until its time was over.
     pub(crate) waited: Option<Duration>,
     pub(crate) status: u16,
+    /// How the call has ended, if it is one of gRPC.
+    pub(crate) call: Option<Code>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) tries: u8,
@@ -173,6 +185,7 @@ async fn story<'a>(
 ) -> Result<After, Fault> {
     admit(session, x, listener)?;
     *route = find(session, x, listener).await?;
+    x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(session, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
@@ -219,6 +232,7 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         Version::H10 => wishes.keep_alive && !wishes.close,
         _ => !wishes.close,
     };
+    x.facts.call = grpc::form(head);
     x.upload = Pump::new(session.client.body_reader(head.framing()), BodyWriter::Plain, listener.splice);
     x.facts.id = session.worker.next_id();
     x.facts.peer = session.origin.peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
@@ -286,6 +300,12 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         x.notes.reason = "the request has come round in a loop";
         return Err(Fault::client(Kind::Loop));
     }
+    if x.facts.call.is_some() {
+        x.facts.timeout = grpc::timeout(head).map_err(|NoTimeout| {
+            x.notes.reason = "grpc-timeout is no time";
+            Fault::client(Kind::Malformed)
+        })?;
+    }
     Ok(())
 }
 
@@ -305,7 +325,11 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 path: &x.facts.path,
                 client: x.facts.client,
                 port: session.origin.port,
-                kind: if x.facts.websocket { route::Kind::Websocket } else { route::Kind::Http },
+                kind: match (x.facts.websocket, x.facts.call) {
+                    (true, _) => route::Kind::Websocket,
+                    (false, Some(_)) => route::Kind::Grpc,
+                    (false, None) => route::Kind::Http,
+                },
                 sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
                 alpn: x.facts.tls.as_ref().and_then(|tls| tls.alpn),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
@@ -376,33 +400,6 @@ fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
     })
 }
 
-/// Makes the head what the next hop should see.
-fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Route) -> Result<(), Fault> {
-    let head = &mut x.request;
-    let trailers = hop::accepts_trailers(head);
-    if hop::strip(head).is_err() {
-        x.notes.reason = "Connection names a field that frames or routes the message";
-        return Err(Fault::client(Kind::Malformed));
-    }
-    if head.scheme() != Scheme::Unsaid && head.value_of(Known::Host) != Some(head.authority()) {
-        // RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
-        let authority = head.authority().to_vec();
-        head.set(b"Host", &authority);
-    }
-    forwarded::apply(head, x.facts.peer.ip(), session.tls.is_some(), session.origin.port, &listener.forwarding);
-    if trailers {
-        head.add(b"TE", b"trailers");
-        head.add(b"Connection", b"TE");
-    }
-    if x.client.awaits_continue {
-        head.add(b"Expect", b"100-continue");
-    }
-    policy::forwards(&route.policies, head, &x.facts).map_err(|Climbs| {
-        x.notes.reason = "the rewritten path climbs";
-        Fault::client(Kind::Malformed)
-    })
-}
-
 impl Deref for Pinned {
     type Target = Listener;
     fn deref(&self) -> &Listener {
@@ -429,6 +426,9 @@ impl Facts {
             query: self.query.clone(),
             captures: Captures::default(),
             websocket: false,
+            call: None,
+            timeout: None,
+            wish: None,
             tls: self.tls.clone(),
         }
     }
@@ -477,6 +477,7 @@ impl Exchange {
         self.facts.tls = None;
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
+        (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
         self.entry = None;
@@ -503,6 +504,9 @@ impl Default for Exchange {
                 query: None,
                 captures: Captures::default(),
                 websocket: false,
+                call: None,
+                timeout: None,
+                wish: None,
                 tls: None,
             },
             notes: Notes::of(Instant::now()),
@@ -539,6 +543,7 @@ impl Notes {
             response: None,
             waited: None,
             status: 0,
+            call: None,
             bytes_in: 0,
             bytes_out: 0,
             tries: 0,

@@ -10,6 +10,7 @@ use net::tls::Alpn;
 use observe::access::{self, Phases, Record};
 use observe::stats::{Outcome, RequestStats};
 use wire::Known;
+use wire::grpc::Code;
 
 use crate::attempt::Upstream;
 use crate::balance::outlier::Verdict;
@@ -95,8 +96,9 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
     if x.notes.bytes_in == 0 {
         x.notes.bytes_in = x.upload.content.max(x.prefix.len() as u64);
     }
+    let status = judged(x.notes.status, x);
     account.stats.shard(worker.id).count(&Outcome {
-        status: x.notes.status,
+        status,
         fault: x.notes.fault,
         bytes_in: x.notes.bytes_in,
         bytes_out: x.notes.bytes_out,
@@ -105,7 +107,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
     if let Some((state, variant)) = account.canary {
         let is_whole = x.upload.is_read();
         let took = micros(until_answered(&x.notes, total));
-        state.count(worker.id, variant, (x.notes.status, is_whole), x.notes.fault, took);
+        state.count(worker.id, variant, (status, is_whole), x.notes.fault, took);
     }
     let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };
@@ -128,6 +130,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             resumed: agreed.resumed,
         }),
         status: x.notes.status,
+        grpc_status: x.notes.call.map(Code::number),
         pool: account.pool.map(|pool| &**pool),
         server: account.server.map(|server| &*server.id.name),
         address: account.server.map(|server| match &server.id.address {
@@ -170,15 +173,25 @@ fn until_answered(notes: &Notes, total: Duration) -> Duration {
 pub(crate) fn attempt(worker: &Worker, x: &Exchange, upstream: &Upstream, fault: Option<Fault>) {
     let Some(server) = upstream.server() else { return };
     let fault = fault.map(|fault| in_truth(x, fault));
-    server.hear(|| Verdict::of(x.response.status(), fault, upstream.reused));
+    let status = judged(x.response.status(), x);
+    server.hear(|| Verdict::of(status, fault, upstream.reused));
     server.stats.shard(worker.id).count(&Outcome {
-        status: x.response.status(),
+        status,
         fault: fault.filter(|fault| fault.side == Side::Server),
         bytes_in: x.upload.content,
         bytes_out: x.notes.bytes_out,
         // A try that was reset or left would be the fastest of all.
         total_us: x.notes.response.or(x.notes.waited).map(micros),
     });
+}
+
+/// The status by which an answer counts. A call of gRPC is answered by 200 however it ends: what counts is how it ended, in the
+/// HTTP status that says the same.
+fn judged(status: u16, x: &Exchange) -> u16 {
+    match x.notes.call {
+        Some(code) if status == 200 => code.http(),
+        _ => status,
+    }
 }
 
 /// Counts one try at a server that another one has overtaken: its answer would have taken longer than this.

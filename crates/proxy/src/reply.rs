@@ -5,15 +5,18 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Side};
+use wire::grpc::{self, Code, Form};
 use wire::head::Method;
 use wire::{Framing, Known};
 
 use crate::canary;
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account};
-use crate::policy;
+use crate::policy::{self, Client, Compress};
+use crate::relay::{Encoders, PIECE};
 use crate::session::Session;
 use crate::snapshot::{Deny, Place, Redirect, Respond, Route};
+use crate::worker::Worker;
 
 /// The status that a fault is answered with; 0 if nobody is there to answer.
 pub fn status_of(kind: Kind) -> u16 {
@@ -48,6 +51,36 @@ pub fn status_of(kind: Kind) -> u16 {
     }
 }
 
+/// The status of gRPC that the same fault is answered with, where the request is a call.
+pub fn code_of(kind: Kind) -> Code {
+    match kind {
+        Kind::Denied => Code::PermissionDenied,
+        Kind::NoRoute | Kind::Misdirected | Kind::Unsupported | Kind::Version | Kind::Expectation => {
+            Code::Unimplemented
+        }
+        Kind::LineTooLong | Kind::HeadTooLarge | Kind::TooManyFields | Kind::BodyTooLarge => Code::ResourceExhausted,
+        Kind::TotalTimeout => Code::DeadlineExceeded,
+        Kind::HeadTimeout | Kind::BodyTimeout | Kind::ClientGone => Code::Cancelled,
+        Kind::Malformed | Kind::Loop | Kind::BadResponse => Code::Internal,
+        Kind::Unresolved
+        | Kind::Connect
+        | Kind::ServerTls
+        | Kind::Reset
+        | Kind::Truncated
+        | Kind::BadStatus
+        | Kind::NoServer
+        | Kind::CircuitBreaker
+        | Kind::QueueFull
+        | Kind::QueueTimeout
+        | Kind::Overload
+        | Kind::Drained
+        | Kind::ConnectTimeout
+        | Kind::ResponseTimeout
+        | Kind::StreamTimeout
+        | Kind::TunnelTimeout => Code::Unavailable,
+    }
+}
+
 /// What a connection is told that cannot even be served a request.
 pub(crate) const OVERLOAD: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 14\r\nConnection: close\r\n\r\n503: overload\n";
@@ -70,13 +103,26 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
         "" => format!("{status}: {}\n", fault.code()),
         reason => format!("{status}: {}: {reason}\n", fault.code()),
     };
-    x.response.start_response(status);
-    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     // A message that was refused leaves no trustworthy place at which the next one could begin.
     if fault.side == Side::Client && !matches!(fault.kind, Kind::NoRoute | Kind::Denied) {
         x.client.keep_alive = false;
     }
+    if let Some(form) = x.facts.call {
+        return end_call(session, x, route, form, code_of(fault.kind), &text).await;
+    }
+    x.response.start_response(status);
+    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
+}
+
+/// Ends a call of gRPC before it reached a server: its status stands where trailers would, and nothing follows.
+async fn end_call(session: &mut Session, x: &mut Exchange, route: &Route, form: Form, code: Code, text: &str) -> After {
+    x.notes.call = Some(code);
+    x.response.start_response(200);
+    x.response.add(b"Content-Type", form.media_type().as_bytes());
+    x.response.add(b"grpc-status", code.number().to_string().as_bytes());
+    x.response.add(b"grpc-message", &grpc::message(text.trim_end()));
+    answer(session, x, route, b"").await
 }
 
 /// Answers a request whose head could not be read.
@@ -124,12 +170,15 @@ pub(crate) async fn last_hop(session: &mut Session, x: &mut Exchange, route: &Ro
 /// Refuses.
 pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route, deny: &Deny) -> After {
     x.notes.fault = Some(Fault::client(Kind::Denied));
-    x.response.start_response(deny.status);
-    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     let text = match &deny.reason {
         Some(reason) => format!("{}: {reason}\n", deny.status),
         None => format!("{}: {}\n", deny.status, Kind::Denied.code()),
     };
+    if let Some(form) = x.facts.call {
+        return end_call(session, x, route, form, Code::of_http(deny.status), &text).await;
+    }
+    x.response.start_response(deny.status);
+    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
 }
 
@@ -179,10 +228,13 @@ async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[
     let keep = x.client.keep_alive && !unread && !session.is_leaving();
     let bodiless = matches!(x.response.status(), 204 | 304);
     x.notes.status = x.response.status();
-    x.notes.bytes_out = if x.client.head_only || bodiless { 0 } else { body.len() as u64 };
+    let mut coded = None;
     if !bodiless {
         x.response.set_framing(Framing::Length(body.len() as u64));
+        coded = code(session, x, route, body).await;
     }
+    let body = coded.as_deref().unwrap_or(body);
+    x.notes.bytes_out = if x.client.head_only || bodiless { 0 } else { body.len() as u64 };
     let mut out = Vec::with_capacity(512 + body.len());
     write_response(session, x, keep, &mut out);
     if x.notes.bytes_out > 0 {
@@ -200,6 +252,23 @@ async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[
         (false, false) => After::Close,
         (false, true) => After::Linger,
     }
+}
+
+/// An answer of our own in a content coding, if it is to have one: its head says so then.
+async fn code(session: &Session, x: &mut Exchange, route: &Route, body: &[u8]) -> Option<Vec<u8>> {
+    let compress = route.compress.as_ref()?;
+    let client = Client { wish: x.facts.wish, version: x.client.version };
+    let recipe = compress.choose(client, &x.request, &mut x.response)?;
+    let mut encoder = Encoders::lend(&session.worker, recipe, compress.at_once)?;
+    let mut coded = Vec::new();
+    for piece in body.chunks(PIECE) {
+        encoder.content(piece, &mut coded).ok()?;
+        Worker::give_way().await;
+    }
+    encoder.end(&mut coded).ok()?;
+    Compress::coded(&mut x.response, recipe);
+    x.response.set_framing(Framing::Length(coded.len() as u64));
+    Some(coded)
 }
 
 fn location(x: &Exchange, to: &Place) -> Vec<u8> {
@@ -252,6 +321,7 @@ mod tests {
             let status = status_of(kind);
             assert!(status == 0 || (400..600).contains(&status), "{kind:?}");
         }
+        assert_eq!(code_of(Kind::TotalTimeout), Code::DeadlineExceeded);
         assert_eq!(status_of(Kind::ClientGone), 0);
         assert_eq!(status_of(Kind::BadResponse), 502);
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use net::tls::Terminator;
 use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::Rules;
+use wire::grpc::Code;
 use wire::h1::Limits;
 
 use crate::balance::Roster;
 use crate::canary::Canary;
-use crate::policy::{Policy, Template};
+use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::route::Table;
 
@@ -161,6 +162,10 @@ pub struct Route {
     pub name: Arc<str>,
     /// The policies, in the order in which the request meets them.
     pub policies: Box<[Arc<Policy>]>,
+    /// How its responses are compressed, if they are.
+    pub compress: Option<Arc<Compress>>,
+    /// Whether calls of browsers become plain calls of gRPC.
+    pub grpc_web: bool,
     /// Where it ends.
     pub ending: Ending,
     /// Bytes of a request's body.
@@ -260,6 +265,8 @@ pub struct Retries {
     pub timeout: bool,
     /// The server answered one of these.
     pub statuses: Box<[u16]>,
+    /// The server ended a call of gRPC so, in the head of its answer.
+    pub codes: Box<[Code]>,
     /// The wait before another try.
     pub backoff: Option<Backoff>,
     /// Their share of the pool's requests, in hundredths of a percent.

@@ -27,6 +27,7 @@ use crate::balance::Cursor;
 use crate::door;
 use crate::exchange::Exchange;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Use, Warm, warm};
+use crate::relay::Encoders;
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId, Snapshot};
 
@@ -34,6 +35,8 @@ use crate::snapshot::{BindId, ListenerId, Snapshot};
 #[derive(Debug)]
 pub struct Fleet {
     peers: Vec<Peer>,
+    /// Contents that are under way into a coding.
+    encoders: AtomicUsize,
 }
 
 /// One worker, seen from outside.
@@ -77,6 +80,7 @@ pub(crate) struct Worker {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) timers: Rc<Timers>,
     pub(crate) pipes: Rc<Pipes>,
+    pub(crate) encoders: Encoders,
     pub(crate) idle: Idle,
     pub(crate) warm: Warm,
     pub(crate) random: RefCell<fastrand::Rng>,
@@ -139,7 +143,7 @@ impl Fleet {
                 turns: Arc::default(),
             });
         }
-        let fleet = Arc::new(Fleet { peers });
+        let fleet = Arc::new(Fleet { peers, encoders: AtomicUsize::new(0) });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new()
@@ -175,6 +179,11 @@ impl Fleet {
     pub fn tell(&self, worker: WorkerId, command: Command) {
         // A worker's inbox closes only with the process.
         let _ = self.peers[worker.0].inbox.send(command);
+    }
+
+    /// How many contents are under way into a coding.
+    pub(crate) fn encoders(&self) -> &AtomicUsize {
+        &self.encoders
     }
 
     /// Connections of all workers.
@@ -255,6 +264,7 @@ impl Worker {
             fleet,
             timers: Timers::new(),
             pipes: Rc::default(),
+            encoders: Encoders::default(),
             idle: Idle::default(),
             warm: Warm::default(),
             log: RefCell::new(None),

@@ -10,6 +10,7 @@
 //! - [`server`]: a backend that follows a script
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
+//! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
 //! - [`tools`]: clients and servers of another making
 //! - [`program`]: the program under test
@@ -19,6 +20,7 @@
 pub mod absent;
 pub mod authority;
 pub mod client;
+pub mod coding;
 pub mod h2;
 pub mod message;
 pub mod names;
@@ -33,6 +35,7 @@ pub mod wait;
 pub use absent::{Hanging, Refusing};
 pub use authority::{Authority, Issued};
 pub use client::{Client, Ending};
+pub use coding::{decoded, decoded_whole};
 pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::{Names, Way};
 pub use nginx::Nginx;

@@ -265,6 +265,20 @@ impl Reader {
         }
     }
 
+    /// Reads one chunk, which is empty if it is the last.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn chunk(&mut self) -> Result<Vec<u8>, Broken> {
+        let size = self.chunk_size()?;
+        let count = usize::try_from(size).map_err(|_| Broken::Malformed("a chunk of this size".to_owned()))?;
+        let bytes = self.exactly(count)?;
+        if size > 0 {
+            self.chunk_end()?;
+        }
+        Ok(bytes)
+    }
+
     fn chunk_size(&mut self) -> Result<u64, Broken> {
         let line = self.line()?;
         let plain = !line.is_empty() && line.len() < 16 && line.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -34,9 +34,9 @@ pub(super) static MATCH: Section = Section::new(
                 live("websocket"),
                 planned("tunnel"),
                 planned("socks"),
-                planned("grpc"),
+                live("grpc"),
             ])),
-            "`websocket` is an upgrade to it, `http` any other request.",
+            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `http` any other request.",
         ),
         Key::new("port", Type::List(&Type::Integer(1, 65_535)), "The local port on which the request arrived."),
         Key::new(
@@ -54,6 +54,11 @@ pub(super) static MATCH: Section = Section::new(
             Type::Section(&CLIENT_CERT),
             "The certificate that the client has shown; both tests must hold.",
         ),
+        Key::new(
+            "grpc",
+            Type::Section(&GRPC),
+            "A call of gRPC, also in its form for browsers: a POST whose `Content-Type` says so. Both tests must hold.",
+        ),
         Key::new("body", Type::Section(&BODY), "The request's body, read only when everything else holds."),
         Key::new("any", Type::List(&Type::Section(&MATCH)), "One of these matches."),
         Key::new("not", Type::Section(&MATCH), "This does not match."),
@@ -61,7 +66,6 @@ pub(super) static MATCH: Section = Section::new(
         Key::planned("group"),
         Key::planned("url"),
         Key::planned("time"),
-        Key::planned("grpc"),
         Key::planned("graphql"),
         Key::planned("when"),
     ],
@@ -99,6 +103,15 @@ static CLIENT_CERT: Section = Section::new(
             Type::List(&Type::Text("SHA-256")),
             "SHA-256 of the certificate in DER: 64 hexadecimal digits, colons between pairs or not.",
         ),
+    ],
+);
+
+static GRPC: Section = Section::new(
+    "grpc match",
+    "What is called. `kind: grpc` is any call.",
+    &[
+        Key::new("service", VALUES, "The service with its package: `helloworld.Greeter`."),
+        Key::new("method", VALUES, "The method: `SayHello`."),
     ],
 );
 

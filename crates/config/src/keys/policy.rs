@@ -1,6 +1,6 @@
 //! The keys of policies: one kind each.
 
-use super::{Key, Section, Type};
+use super::{Key, Section, Type, live};
 
 pub(super) static POLICY: Section = Section::new(
     "policy",
@@ -9,11 +9,17 @@ pub(super) static POLICY: Section = Section::new(
         Key::new("headers", Type::Section(&HEADERS), "Edits header fields."),
         Key::new("rewrite", Type::Section(&REWRITE), "Changes what the server is asked for."),
         Key::new("mirror", Type::Section(&MIRROR), "Sends copies to servers whose answers nobody sees."),
+        Key::new("compress", Type::Section(&COMPRESS), "Compresses responses for clients that ask for it."),
+        Key::new(
+            "grpc_web",
+            Type::Section(&GRPC_WEB),
+            "Lets browsers call servers of gRPC: translates gRPC-Web, also as text, to plain gRPC and back. What is no such call \
+             passes as it is.",
+        ),
         Key::planned("api_key"),
         Key::planned("basic_auth"),
         Key::planned("cache"),
         Key::planned("capture"),
-        Key::planned("compress"),
         Key::planned("cors"),
         Key::planned("forward_auth"),
         Key::planned("jwt"),
@@ -54,6 +60,59 @@ static REWRITE: Section = Section::new(
     )
     .required()],
 );
+
+static COMPRESS: Section = Section::new(
+    "compress",
+    "Content is coded last, when policies are through with the response, and flushed whenever the server makes a pause. Content \
+     stays as it is if it is coded already, a part (206) or bound to its bytes by a digest, with `Cache-Control: no-transform` \
+     from either side, and for HTTP/1.0. Of several levels the nearest wins.",
+    &[
+        Key::new(
+            "codings",
+            Type::List(&Type::Word(&[live("zstd"), live("br"), live("gzip")])),
+            "The codings that there are. The client's weights decide, and between equal ones this order.",
+        )
+        .default("zstd, br, gzip"),
+        Key::new("levels", Type::Section(&LEVELS), "How hard each of them tries.").filled(),
+        Key::new("min_size", Type::Size, "Content that is known to be shorter stays as it is.").default("1KiB"),
+        Key::new(
+            "types",
+            Type::List(&Type::Text("media type")),
+            "What content has to be: `text/html`, `text/*`, `application/*+json`. `text/*` leaves out `text/event-stream`, whose \
+             streams would hold an encoder each for as long as somebody listens; it is compressed if it is named.",
+        )
+        .default(
+            "text/*, application/json, application/*+json, application/xml, application/*+xml, application/javascript, \
+             application/x-javascript, application/x-ndjson, application/wasm, application/vnd.ms-fontobject, font/otf, font/ttf, \
+             image/svg+xml, image/bmp, image/x-icon, image/vnd.microsoft.icon",
+        ),
+        Key::new(
+            "offload",
+            Type::Bool,
+            "Whether servers are asked to leave it to us: they see `Accept-Encoding: identity`. Else they see what the client says, \
+             and what they have coded stays.",
+        )
+        .default("false"),
+        Key::new(
+            "at_once",
+            Type::Integer(1, 65_535),
+            "Responses that the process has under way into a coding, for each of which up to 1.5 MiB is held; others go as they are.",
+        )
+        .default("256"),
+    ],
+);
+
+static LEVELS: Section = Section::new(
+    "levels",
+    "The highest are those whose work can be cut into pieces of less than a millisecond.",
+    &[
+        Key::new("zstd", Type::Integer(1, 7), "Zstandard's.").default("3"),
+        Key::new("br", Type::Integer(1, 5), "Brotli's.").default("4"),
+        Key::new("gzip", Type::Integer(1, 9), "gzip's.").default("5"),
+    ],
+);
+
+static GRPC_WEB: Section = Section::new("grpc_web", "It has no keys: `{ grpc_web: {} }`.", &[]);
 
 static MIRROR: Section = Section::new(
     "mirror",

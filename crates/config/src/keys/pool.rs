@@ -210,9 +210,10 @@ pub(super) const RETRIES: [Key; 2] = [
     Key::new("extra", Type::Integer(0, 10), "Tries beyond the first."),
     Key::new(
         "if",
-        Type::List(&Type::Text("connect, reset, timeout or a status from 500 to 599")),
+        Type::List(&Type::Text("connect, reset, timeout, a status from 500 to 599, or a status of gRPC")),
         "What is worth another try: no connection, a connection that ended before the response's head was complete, no head in \
-         time, or a status.",
+         time, or a status. A call of gRPC is tried again whatever its method if its head says `cancelled`, `deadline_exceeded`, \
+         `internal`, `resource_exhausted` or `unavailable`, and that is named here.",
     ),
 ];
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wire::grpc::Code;
+
 use super::Lower;
 use crate::shape::{Map, Value};
 use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
@@ -70,11 +72,13 @@ impl Lower<'_, '_> {
                 "connect" => RetryIf::Connect,
                 "reset" => RetryIf::Reset,
                 "timeout" => RetryIf::Timeout,
+                _ if let Some(code) = grpc(text) => RetryIf::Grpc(code),
                 _ => match text.parse::<u16>() {
                     Ok(status) if (500..600).contains(&status) => RetryIf::Status(status),
                     _ => {
                         let message = format!(
-                            "`{text}` is no reason to retry, use connect, reset, timeout or a status from 500 to 599"
+                            "`{text}` is no reason to retry, use connect, reset, timeout, a status from 500 to 599, or cancelled, \
+                             deadline_exceeded, internal, resource_exhausted or unavailable for gRPC"
                         );
                         self.note(value, message);
                         continue;
@@ -88,6 +92,13 @@ impl Lower<'_, '_> {
         }
         conditions
     }
+}
+
+/// The ends of calls after which another server may do better.
+fn grpc(text: &str) -> Option<Code> {
+    const WORTH_IT: [Code; 5] =
+        [Code::Cancelled, Code::DeadlineExceeded, Code::Internal, Code::ResourceExhausted, Code::Unavailable];
+    WORTH_IT.into_iter().find(|code| code.name() == text)
 }
 
 fn backoff(map: &Map) -> Option<Backoff> {

@@ -33,6 +33,7 @@ impl Lower<'_, '_> {
                         .filter_map(|value| value.integer().and_then(|port| u16::try_from(port).ok()));
                     all.extend(one_of(ports.map(Predicate::Port).collect()));
                 }
+                "grpc" => all.extend(value.map().and_then(|map| self.grpc(map))),
                 "body" => all.extend(value.map().and_then(|map| self.body(map)).map(Predicate::Body)),
                 "any" => {
                     let any =
@@ -84,6 +85,21 @@ impl Lower<'_, '_> {
         if map.items.is_empty() {
             self.mistakes.note(&map.span, format!("{} is empty, say `present` or `fingerprint`", map.label));
         }
+        if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
+    }
+
+    fn grpc(&mut self, map: &Map) -> Option<Predicate> {
+        if map.items.is_empty() {
+            self.mistakes.note(
+                &map.span,
+                format!("{} is empty, say `service` or `method`, or `kind: grpc` for any call", map.label),
+            );
+        }
+        let services =
+            self.texts(map.list("service"), "service").into_iter().map(|(text, _)| Predicate::GrpcService(text));
+        let services = one_of(services.collect());
+        let methods = self.texts(map.list("method"), "method").into_iter().map(|(text, _)| Predicate::GrpcMethod(text));
+        let mut all: Vec<_> = services.into_iter().chain(one_of(methods.collect())).collect();
         if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
     }
 
@@ -212,6 +228,7 @@ fn one_of(mut any: Vec<Predicate>) -> Option<Predicate> {
 fn kind(value: &Value) -> Option<Predicate> {
     match value.fixed()? {
         "http" => Some(Predicate::Kind(Kind::Http)),
+        "grpc" => Some(Predicate::Kind(Kind::Grpc)),
         _ => Some(Predicate::Kind(Kind::Websocket)),
     }
 }

@@ -71,6 +71,10 @@ impl<'a> Lower<'a, '_> {
                 (PolicyKind::Rewrite(rewrite), needs)
             }
             item if item.key == "mirror" => (PolicyKind::Mirror(self.mirror(item.value.map()?)?), Needs::default()),
+            item if item.key == "compress" => {
+                (PolicyKind::Compress(self.compress(item.value.map()?)?), Needs::default())
+            }
+            item if item.key == "grpc_web" => (PolicyKind::GrpcWeb, Needs::default()),
             _ => return None,
         };
         let id = PolicyId(self.policies.len());

@@ -74,6 +74,11 @@ impl Shaper<'_, '_> {
         let span = map.span.clone();
         let label = inner_label(key, &map.label);
         let value = match (key.default, &key.ty) {
+            (Default::Text(text), ty @ Type::List(_)) => {
+                let scalar = |text: &str| Node { span: span.clone(), data: Data::Scalar(text.to_owned()) };
+                let node = Node { span: span.clone(), data: Data::List(text.split(", ").map(scalar).collect()) };
+                self.value(ty, &node, &label)
+            }
             (Default::Text(text), ty) => {
                 let node = Node { span: span.clone(), data: Data::Scalar(text.to_owned()) };
                 self.value(ty, &node, &label)

@@ -54,6 +54,10 @@ pub enum Predicate {
     ClientCert(bool),
     /// The certificate that the client has shown has this SHA-256.
     Fingerprint([u8; 32]),
+    /// It is a call of gRPC, of a service that is so.
+    GrpcService(TextMatch),
+    /// It is a call of gRPC, of a method that is so.
+    GrpcMethod(TextMatch),
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
 }
@@ -125,6 +129,8 @@ pub enum Kind {
     Http,
     /// An upgrade to WebSocket.
     Websocket,
+    /// A call of gRPC, also in its form for browsers.
+    Grpc,
 }
 
 /// A condition on a request's body.

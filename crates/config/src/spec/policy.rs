@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wire::coding::Coding;
+
 use super::PoolId;
 use crate::span::Span;
 
@@ -26,6 +28,10 @@ pub enum PolicyKind {
     Rewrite(Rewrite),
     /// Sends copies to servers whose answers nobody sees.
     Mirror(Mirror),
+    /// Compresses responses.
+    Compress(Compress),
+    /// Makes calls of browsers plain calls of gRPC.
+    GrpcWeb,
 }
 
 /// Edits of header fields.
@@ -71,6 +77,32 @@ pub struct Mirror {
     pub at_once: u32,
     /// How long a copy may take in all.
     pub timeout: Duration,
+}
+
+/// Compression of responses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compress {
+    /// The codings that there are, with their levels; the one that is liked best first.
+    pub codings: Vec<(Coding, u8)>,
+    /// Content that is known to be shorter stays as it is.
+    pub min_size: u64,
+    /// What content has to be.
+    pub types: Vec<MediaType>,
+    /// Whether servers are asked to leave it to us.
+    pub offload: bool,
+    /// Responses that the process has under way into a coding.
+    pub at_once: u32,
+}
+
+/// A pattern of media types, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MediaType {
+    /// This one.
+    Exact(String),
+    /// `text/*`: all of that type, but for `text/event-stream`. Holds `text/`.
+    All(String),
+    /// `application/*+json`. Holds `application/` and `+json`.
+    WithSuffix(String, String),
 }
 
 /// Text with places to fill in.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wire::grpc::Code;
+
 /// How long things may take once a route is known. A field that no level names has the value of [`Timeouts::DEFAULT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
@@ -113,6 +115,8 @@ pub enum RetryIf {
     Timeout,
     /// The server answered this, from 500 to 599.
     Status(u16),
+    /// The server ended a call of gRPC so, in the head of its answer.
+    Grpc(Code),
 }
 
 /// Who is served first of those that wait in a pool's queue.

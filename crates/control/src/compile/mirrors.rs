@@ -26,6 +26,8 @@ pub(super) fn mirror(
     let route = Route {
         name: format!("mirror:{name}").into(),
         policies: [].into(),
+        compress: None,
+        grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
         max_request_body: u64::MAX,
         request_body: Duration::MAX,

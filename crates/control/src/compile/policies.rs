@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use config::spec::{self, Spec};
-use proxy::policy::{Edits, Headers, Part, Policy, Rewrite, Selector, Template};
+use proxy::policy::{Compress, Edits, Headers, MediaType, Part, Policy, Rewrite, Selector, Template};
 use proxy::pool::Pool;
+use proxy::relay::Recipe;
 
 use super::mirrors;
 use crate::registry::Registry;
@@ -24,7 +25,24 @@ pub(super) fn policy(
         spec::PolicyKind::Mirror(mirror) => {
             Policy::Mirror(Arc::new(mirrors::mirror(spec, name, mirror, pools, registry)))
         }
+        spec::PolicyKind::Compress(said) => Policy::Compress(Arc::new(compress(said))),
+        spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
         spec::PolicyKind::Rewrite(rewrite) => Policy::Rewrite(Rewrite { path: template(&rewrite.path) }),
+    }
+}
+
+fn compress(said: &spec::Compress) -> Compress {
+    let media_type = |said: &spec::MediaType| match said {
+        spec::MediaType::Exact(name) => MediaType::Exact(name.as_str().into()),
+        spec::MediaType::All(start) => MediaType::Prefix(start.as_str().into()),
+        spec::MediaType::WithSuffix(start, end) => MediaType::Suffix(start.as_str().into(), end.as_str().into()),
+    };
+    Compress {
+        recipes: said.codings.iter().map(|(coding, level)| Recipe { coding: *coding, level: *level }).collect(),
+        min_size: said.min_size,
+        types: said.types.iter().map(media_type).collect(),
+        offload: said.offload,
+        at_once: said.at_once as usize,
     }
 }
 

@@ -200,6 +200,12 @@ impl Flattener<'_> {
         Route {
             name: name.into(),
             policies: level.policies.clone().into(),
+            // The nearest level wins.
+            compress: level.policies.iter().rev().find_map(|policy| match &**policy {
+                Policy::Compress(compress) => Some(Arc::clone(compress)),
+                _ => None,
+            }),
+            grpc_web: level.policies.iter().any(|policy| matches!(**policy, Policy::GrpcWeb)),
             ending,
             max_request_body: limits.request_body.unwrap_or(u64::MAX),
             request_body: timeouts.request_body.unwrap_or(Duration::MAX),
@@ -326,6 +332,13 @@ fn retries(retries: &spec::Retries) -> Retries {
             .iter()
             .filter_map(|condition| match condition {
                 spec::RetryIf::Status(status) => Some(*status),
+                _ => None,
+            })
+            .collect(),
+        codes: conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                spec::RetryIf::Grpc(code) => Some(*code),
                 _ => None,
             })
             .collect(),

@@ -25,6 +25,7 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     if record.status != 0 {
         number(b",\"status\":", u64::from(record.status), out);
     }
+    maybe_number(b",\"grpc_status\":", record.grpc_status.map(u64::from), out);
     upstream(record, out);
     number(b",\"bytes_in\":", record.bytes_in, out);
     number(b",\"bytes_out\":", record.bytes_out, out);

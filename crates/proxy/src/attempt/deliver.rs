@@ -5,8 +5,10 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
+use wire::grpc::Code;
 use wire::{Framing, Head, Version, forwarded, hop};
 
+use super::reshape::{framing, reshape};
 use super::switch::switch;
 use super::{GONE, Upstream, bad_response, bounded, expired};
 use crate::exchange::{After, Exchange};
@@ -35,14 +37,26 @@ pub(crate) async fn deliver(
         return Err(bad_response(x, "Connection names a field that frames the message"));
     }
     let outgoing = outgoing_framing(arrived, x.client.version);
-    let mut down = Pump::new(upstream.conn.body_reader(arrived), session.client.body_writer(outgoing), listener.splice);
     x.response.set_framing(outgoing);
+    if x.facts.call.is_some() {
+        x.notes.call = Code::said(&x.response);
+    }
     walk_back(x, listener, route, &arm.pool);
+    let transform = reshape(session, x, route, arrived);
+    let outgoing = if transform.is_some() { framing(x.client.version) } else { outgoing };
+    x.response.set_framing(outgoing);
+    let mut down = Pump::new(upstream.conn.body_reader(arrived), session.client.body_writer(outgoing), listener.splice);
+    if let Some(transform) = transform {
+        down.transform(transform);
+    }
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
     let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
     x.notes.bytes_out = down.content;
+    if x.facts.call.is_some() {
+        x.notes.call = x.notes.call.or_else(|| down.read_trailers().and_then(Code::said));
+    }
     let fault = result.err();
     finish::attempt(&session.worker, x, &upstream, fault);
     if let Some(fault) = fault {
@@ -161,5 +175,6 @@ fn of_response(x: &mut Exchange, stop: Stop) -> Fault {
         Stop::Source(Kind::Malformed) => bad_response(x, "broken chunked coding"),
         Stop::Source(_) | Stop::TooLarge => Fault::server(Kind::Truncated, Retry::Never),
         Stop::Sink => GONE,
+        Stop::Spoiled(_) => Fault::proxy(Kind::Overload),
     }
 }

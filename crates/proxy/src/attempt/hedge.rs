@@ -25,7 +25,7 @@ use super::retry::{afford, meet};
 use super::send::{
     FIRST_READ, MOST_INTERIM, RESPONSE_HEAD, is_client_gone, is_interim, note_answer, note_silence, of_server, set_host,
 };
-use super::{Busy, GONE, Upstream, bad_response, is_over, within_try};
+use super::{Busy, GONE, Upstream, bad_response, is_over, unwanted, within_try};
 use crate::exchange::Exchange;
 use crate::finish;
 use crate::pool::{Entry, Server};
@@ -353,5 +353,5 @@ fn poll_head(
 }
 
 fn is_unwanted(x: &Exchange, arm: &Arm) -> bool {
-    arm.retries.statuses.contains(&x.response.status())
+    unwanted(x, arm).is_some()
 }

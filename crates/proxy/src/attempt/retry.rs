@@ -118,6 +118,7 @@ pub(super) fn again(x: &mut Exchange) {
     x.upload.redirect();
     x.response.clear();
     x.notes.response = None;
+    x.notes.call = None;
     x.notes.waited = None;
     x.notes.reason = "";
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry, Side};
 use http::ReadError;
 use net::stream::Peek;
+use wire::grpc;
 use wire::h1::{self, Asked};
 use wire::{Head, Known, Version, hop};
 
-use super::{GONE, Upstream, bad_response, begin_try, bounded, is_over, of_client, within_try};
+use super::{GONE, Upstream, bad_response, begin_try, bounded, is_over, of_client, time_left, within_try};
 use crate::exchange::Exchange;
 use crate::pool::{HostRule, Server};
 use crate::relay::Stop;
@@ -60,6 +61,11 @@ pub(super) async fn send(
     let ended = poll_fn(|cx| {
         if !begun {
             begun = true;
+            if x.facts.call.is_some()
+                && let Some(left) = time_left(x, route)
+            {
+                x.request.set(b"grpc-timeout", grpc::write_timeout(left).as_bytes());
+            }
             let mut out = session.worker.out();
             upstream.conn.write_request(&x.request, &mut out);
             let framing = x.request.framing();

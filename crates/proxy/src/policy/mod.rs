@@ -1,12 +1,16 @@
 //! What happens to a request on the way to its destination, and to the response on the way back. One file per policy; a
 //! closed set, walked forwards, then backwards.
 
+mod compress;
+pub(crate) mod grpc_web;
 mod headers;
 mod rewrite;
 mod template;
 
 use std::sync::Arc;
 
+pub(crate) use compress::Client;
+pub use compress::{Compress, MediaType};
 pub use headers::{Edits, Headers};
 pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
@@ -26,6 +30,10 @@ pub enum Policy {
     Rewrite(Rewrite),
     /// Sends a copy elsewhere, once the request is what servers will see.
     Mirror(Arc<Mirror>),
+    /// Compresses responses, once they are what clients will see.
+    Compress(Arc<Compress>),
+    /// Makes calls of browsers plain calls of gRPC.
+    GrpcWeb,
 }
 
 /// Walks the policies in their order, before the request goes on.
@@ -37,7 +45,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
         match &**policy {
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
-            Policy::Mirror(_) => {}
+            Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
         }
     }
     Ok(())
@@ -48,7 +56,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
     for policy in policies.iter().rev() {
         match &**policy {
             Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
-            Policy::Rewrite(_) | Policy::Mirror(_) => {}
+            Policy::Rewrite(_) | Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
         }
     }
 }

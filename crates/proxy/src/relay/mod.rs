@@ -1,7 +1,10 @@
 //! Bodies, trailers and tunnels: bytes from one side to the other, at the pace of the slower.
 
 mod pump;
+mod transform;
 mod tunnel;
 
-pub(crate) use pump::{Pump, Stop};
+pub(crate) use pump::{PIECE, Pump, Stop};
+pub use transform::Recipe;
+pub(crate) use transform::{Encoders, Text, Transform};
 pub(crate) use tunnel::tunnel;

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 use base::Kind;
 use http::{Backlog, BodyReader, BodyWriter, Conn};
 use net::splice::Pipe;
-use wire::Framing;
+use wire::{Framing, Head};
 
+use super::Transform;
 use crate::worker::Worker;
 
 /// A body on its way.
@@ -35,6 +36,8 @@ pub(crate) struct Pump {
     pub(crate) moved: bool,
     /// The content that goes through, for somebody else who wants it, too.
     copy: Option<Box<Copied>>,
+    /// What becomes of the content on its way.
+    transform: Option<Box<Transform>>,
 }
 
 /// A copy of content, up to a length.
@@ -58,10 +61,15 @@ pub(crate) enum Stop {
     Sink,
     /// It is longer than allowed.
     TooLarge,
+    /// It could not be made what it should become: it is malformed, or there is no memory.
+    Spoiled(Kind),
 }
 
 /// From this length on, going through a pipe is cheaper than copying.
 const SPLICE_FROM: u64 = 16 * 1024;
+/// Content that is changed on its way goes in pieces like this, and others have their turn between them: changing one takes
+/// less than a millisecond (docs/compression.md).
+pub(crate) const PIECE: usize = 16 * 1024;
 
 impl Default for Pump {
     fn default() -> Pump {
@@ -85,7 +93,25 @@ impl Pump {
             limit: u64::MAX,
             moved: false,
             copy: None,
+            transform: None,
         }
+    }
+
+    /// Changes all content from here on.
+    pub(crate) fn transform(&mut self, transform: Transform) {
+        self.splice = false;
+        self.transform = Some(Box::new(transform));
+    }
+
+    /// Changes all content of a body of which this was read before.
+    pub(crate) fn transform_all(&mut self, mut transform: Transform, read: &mut Vec<u8>) -> Result<(), Stop> {
+        let before = std::mem::take(read);
+        transform.content(&before, read).map_err(Stop::Spoiled)?;
+        if self.reader.is_done() {
+            transform.end(None, read).map_err(Stop::Spoiled)?;
+        }
+        self.transform(transform);
+        Ok(())
     }
 
     /// Keeps a copy of all content that is still to come, unless it is longer than this. It goes through no pipe then.
@@ -103,6 +129,11 @@ impl Pump {
     /// Whether the whole body was read.
     pub(crate) fn is_read(&self) -> bool {
         self.reader.is_done()
+    }
+
+    /// The trailers that came, once the whole body was read.
+    pub(crate) fn read_trailers(&self) -> Option<&Head> {
+        self.reader.trailers()
     }
 
     /// Whether the whole body was read, written and taken.
@@ -145,13 +176,27 @@ impl Pump {
         self.writer = to.body_writer(framing);
         self.writer.content(content, out);
         self.content = content.len() as u64;
-        self.end_if_read(out);
+        self.end_if_read(out)?;
         self.push(cx, to, out)
     }
 
     /// Takes content out of `bytes` without sending it; answers how many bytes belong to the body.
     pub(crate) fn prefetch(&mut self, bytes: &[u8], into: &mut Vec<u8>) -> Result<usize, Stop> {
-        let used = self.reader.take(bytes, |content| into.extend_from_slice(content)).map_err(|_| MALFORMED)?;
+        let (transform, mut changed) = (&mut self.transform, Ok(()));
+        let used = self
+            .reader
+            .take(bytes, |content| match transform {
+                None => into.extend_from_slice(content),
+                Some(transform) if changed.is_ok() => changed = transform.content(content, into),
+                Some(_) => {}
+            })
+            .map_err(|_| MALFORMED)?;
+        if self.reader.is_done()
+            && let Some(transform) = transform
+        {
+            changed = changed.and_then(|()| transform.end(None, into));
+        }
+        changed.map_err(Stop::Spoiled)?;
         if into.len() as u64 > self.limit {
             return Err(Stop::TooLarge);
         }
@@ -172,6 +217,7 @@ impl Pump {
         from: &mut Conn,
         to: &mut Conn,
     ) -> Poll<Result<(), Stop>> {
+        let mut changed = 0;
         loop {
             if !self.backlog.is_empty() {
                 ready!(self.backlog.poll_flush(cx, to)).map_err(|_| Stop::Sink)?;
@@ -193,23 +239,50 @@ impl Pump {
                 }
             }
             let mut block = worker.block(from.carry().len() + 4096);
+            let piece = if self.transform.is_some() { PIECE } else { usize::MAX };
             let length = if from.has_carry() && !self.starved {
                 from.unkeep(&mut block)
             } else {
                 let kept = from.carry().len();
-                let length = ready!(from.poll_bytes(cx, &mut block)).map_err(|_| BROKEN)?;
+                let room = block.len().min(kept.saturating_add(piece));
+                let Poll::Ready(read) = from.poll_bytes(cx, &mut block[..room]) else {
+                    self.let_out(cx, to)?;
+                    return Poll::Pending;
+                };
+                let length = read.map_err(|_| BROKEN)?;
                 if length == kept && !self.reader.ended(from.take_trailers()) {
                     return Poll::Ready(Err(BROKEN));
                 }
                 length
             };
             self.moved = true;
-            let used = self.forward(cx, worker, to, &block[..length])?;
-            self.starved = used < length && !self.reader.is_done();
+            let mut given = length.min(piece);
+            let mut used = self.forward(cx, worker, to, &block[..given])?;
+            if used == 0 && given < length {
+                // A line of the framing that is longer than a piece.
+                given = length;
+                used = self.forward(cx, worker, to, &block[..given])?;
+            }
+            self.starved = given == length && used < length && !self.reader.is_done();
             if used < length {
                 from.keep(&block[used..length]);
             }
+            changed += used;
+            if changed >= piece && !self.ended {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
+    }
+
+    /// Nothing more is here for now: what was taken in and has not come out does so, however little it is.
+    fn let_out(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Result<(), Stop> {
+        let Some(transform) = self.transform.as_mut().filter(|transform| transform.holds()) else { return Ok(()) };
+        let (mut made, mut out) = (Vec::new(), Vec::new());
+        transform.flush(&mut made).map_err(Stop::Spoiled)?;
+        self.writer.content(&made, &mut out);
+        self.count(made.len() as u64)?;
+        self.push(cx, to, &out)
     }
 
     /// Sends the body's part of `bytes` on.
@@ -221,6 +294,7 @@ impl Pump {
         bytes: &[u8],
     ) -> Result<usize, Stop> {
         if self.writer == BodyWriter::Plain
+            && self.transform.is_none()
             && let Some(left) = self.reader.raw()
             && !bytes.is_empty()
         {
@@ -231,7 +305,7 @@ impl Pump {
             if let Some(copy) = &mut self.copy {
                 copy.take(&bytes[..used]);
             }
-            self.end_if_read(&mut Vec::new());
+            self.end_if_read(&mut Vec::new())?;
             self.push(cx, to, &bytes[..used])?;
             return Ok(used);
         }
@@ -249,13 +323,16 @@ impl Pump {
 
     fn tell_if_ended(&mut self, to: &mut Conn) {
         if self.ended && !self.told && self.backlog.is_empty() {
-            to.finish(self.reader.trailers());
+            to.finish(self.trailers());
             self.told = true;
         }
     }
 
     /// Appends the body's part of `bytes` in its framing; answers how many bytes that was.
     pub(crate) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
+        if self.transform.is_some() {
+            return self.encode_changed(bytes, out);
+        }
         let (writer, copy, mut count) = (self.writer, &mut self.copy, 0);
         let used = self
             .reader
@@ -268,7 +345,28 @@ impl Pump {
             })
             .map_err(|_| MALFORMED)?;
         self.count(count)?;
-        self.end_if_read(out);
+        self.end_if_read(out)?;
+        Ok(used)
+    }
+
+    /// The same of content that is changed on its way.
+    fn encode_changed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
+        let (transform, mut made, mut changed) = (&mut self.transform, Vec::new(), Ok(()));
+        let used = self
+            .reader
+            .take(bytes, |content| {
+                if let (Some(transform), Ok(())) = (transform.as_mut(), changed) {
+                    changed = transform.content(content, &mut made);
+                }
+            })
+            .map_err(|_| MALFORMED)?;
+        changed.map_err(Stop::Spoiled)?;
+        if let Some(copy) = &mut self.copy {
+            copy.take(&made);
+        }
+        self.writer.content(&made, out);
+        self.count(made.len() as u64)?;
+        self.end_if_read(out)?;
         Ok(used)
     }
 
@@ -277,11 +375,27 @@ impl Pump {
         if self.content > self.limit { Err(Stop::TooLarge) } else { Ok(()) }
     }
 
-    fn end_if_read(&mut self, out: &mut Vec<u8>) {
-        if self.reader.is_done() && !self.ended {
-            self.writer.end(self.reader.trailers(), out);
-            self.ended = true;
+    fn end_if_read(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
+        if !self.reader.is_done() || self.ended {
+            return Ok(());
         }
+        if let Some(transform) = &mut self.transform {
+            let mut made = Vec::new();
+            transform.end(self.reader.trailers(), &mut made).map_err(Stop::Spoiled)?;
+            self.writer.content(&made, out);
+            self.content += made.len() as u64;
+        }
+        self.writer.end(self.trailers(), out);
+        self.ended = true;
+        // An encoder is of use to others while the client takes its time.
+        self.transform.take_if(|transform| matches!(**transform, Transform::Compress(_)));
+        Ok(())
+    }
+
+    /// The trailers that go behind the content.
+    fn trailers(&self) -> Option<&Head> {
+        let stay = self.transform.as_ref().is_none_or(|transform| transform.keeps_trailers());
+        self.reader.trailers().filter(|_| stay)
     }
 
     fn wants_pipe(&self, from: &Conn, to: &Conn) -> bool {

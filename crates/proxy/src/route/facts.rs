@@ -37,6 +37,8 @@ pub enum Kind {
     Http,
     /// An upgrade to WebSocket.
     Websocket,
+    /// A call of gRPC, also in the form for browsers.
+    Grpc,
 }
 
 /// What is known of a request's body, transfer codings removed.

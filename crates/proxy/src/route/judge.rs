@@ -1,7 +1,9 @@
 //! Whether a condition holds for a request.
 
+use wire::grpc;
+
 use super::cookie;
-use super::facts::Facts;
+use super::facts::{Facts, Kind};
 use super::rule::Condition;
 use super::text::{any_holds, one_holds};
 use super::urlencoded;
@@ -55,6 +57,11 @@ impl From<bool> for Truth {
     }
 }
 
+/// The service and the method of a call of gRPC.
+fn call<'a>(facts: &Facts<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    if facts.kind == Kind::Grpc { grpc::service_and_method(facts.path) } else { None }
+}
+
 impl Condition {
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Truth {
         let holds = match self {
@@ -68,6 +75,8 @@ impl Condition {
             }
             Condition::Client(nets) => nets.iter().any(|net| net.contains(facts.client)),
             Condition::Kind(kinds) => kinds.contains(&facts.kind),
+            Condition::GrpcService(values) => call(facts).is_some_and(|(service, _)| one_holds(values, service)),
+            Condition::GrpcMethod(values) => call(facts).is_some_and(|(_, method)| one_holds(values, method)),
             Condition::Port(ports) => ports.contains(&facts.port),
             Condition::Sni(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.sni)),
             Condition::Alpn(wanted) => facts.alpn.is_some_and(|agreed| wanted.contains(&agreed)),

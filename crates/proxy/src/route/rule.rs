@@ -50,6 +50,10 @@ pub enum Condition {
     Client(Vec<Net>),
     /// What kind of exchange it is.
     Kind(Vec<Kind>),
+    /// It is a call of gRPC, of a service that is so.
+    GrpcService(Vec<Text>),
+    /// It is a call of gRPC, of a method that is so.
+    GrpcMethod(Vec<Text>),
     /// The local port at which the request arrived.
     Port(Vec<u16>),
     /// The name that the client asked for in its handshake of TLS; none satisfies none.

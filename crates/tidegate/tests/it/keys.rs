@@ -5,6 +5,7 @@
 //! the cases in [`levels`] and [`endings`] run at each level that has them.
 
 mod canary;
+mod compress;
 mod endings;
 mod health;
 mod levels;
@@ -28,7 +29,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 11] = [
+const AREAS: [&[Case]; 12] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -38,6 +39,7 @@ const AREAS: [&[Case]; 11] = [
     matching::CASES,
     policies::CASES,
     mirror::CASES,
+    compress::CASES,
     pools::CASES,
     tls::CASES,
 ];
@@ -94,6 +96,11 @@ fn matching() {
 #[test]
 fn mirrors() {
     show(mirror::CASES);
+}
+
+#[test]
+fn compression() {
+    show(compress::CASES);
 }
 
 #[test]

@@ -39,11 +39,13 @@ pub fn content_type(value: &[u8]) -> Option<(Form, &[u8])> {
         return None;
     }
     // The longest name first: each of them begins with the next.
-    [(Form::WebText, &b"-web-text"[..]), (Form::Web, b"-web"), (Form::Native, b"")].into_iter().find_map(|(form, name)| {
-        let (start, rest) = rest.split_at_checked(name.len())?;
-        let ends = matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'));
-        (start.eq_ignore_ascii_case(name) && ends).then_some((form, rest))
-    })
+    [(Form::WebText, &b"-web-text"[..]), (Form::Web, b"-web"), (Form::Native, b"")].into_iter().find_map(
+        |(form, name)| {
+            let (start, rest) = rest.split_at_checked(name.len())?;
+            let ends = matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'));
+            (start.eq_ignore_ascii_case(name) && ends).then_some((form, rest))
+        },
+    )
 }
 
 /// The service and the method that a path names: `/helloworld.Greeter/SayHello`.

@@ -14,6 +14,8 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.routes.*.match.query"], query),
     (&["listeners.*.routes.*.match.client"], client),
     (&["listeners.*.routes.*.match.kind"], kind),
+    (&["listeners.*.routes.*.match.grpc", "listeners.*.routes.*.match.grpc.service"], service),
+    (&["listeners.*.routes.*.match.grpc.method"], grpc_method),
     (&["listeners.*.routes.*.match.port"], port),
     (&["listeners.*.routes.*.match.any"], any),
     (&["listeners.*.routes.*.match.not"], not),
@@ -111,6 +113,21 @@ fn kind() {
     let http = with(&["A: b"]);
     assert_matches("kind: websocket", &websocket, &http);
     assert_matches("kind: http", &http, &websocket);
+    assert_matches("kind: grpc", &[call("/a.B/C")], &[post("/a.B/C", "")]);
+    assert_matches("kind: http", &http, &[call("/a.B/C")]);
+}
+
+fn call(path: &str) -> String {
+    post(path, "").replace("Content-Length", "Content-Type: application/grpc\r\nContent-Length")
+}
+
+fn service() {
+    let found = [call("/a.B/C"), call("/c.X/C")];
+    assert_matches("grpc: { service: [a.B, ~^c] }", &found, &[call("/b.B/C"), post("/a.B/C", "")]);
+}
+
+fn grpc_method() {
+    assert_matches("grpc: { service: a.B, method: C }", &[call("/a.B/C")], &[call("/a.B/D"), call("/b.B/C")]);
 }
 
 /// The port is known only once it is bound.

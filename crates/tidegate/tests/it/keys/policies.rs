@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     (&["policies.*.*.headers.request.remove"], remove),
     (&["policies.*.*.headers.request.add"], add),
     (&["policies.*.*.headers.request.default"], default),
+    (&["policies.*.*.grpc_web"], grpc_web),
     (&["policies.*.*.rewrite", "policies.*.*.rewrite.path"], rewrite),
 ];
 
@@ -71,6 +72,12 @@ fn default() {
     let policy = "headers: { request: { default: { x-a: new, x-b: new } } }";
     let (request, _) = through(policy, &get("/a/", "X-A: old\r\n"));
     assert_eq!((request.fields.values("x-a"), request.fields.values("x-b")), (vec!["old"], vec!["new"]));
+}
+
+fn grpc_web() {
+    let request = get("/a/b", "Content-Type: application/grpc-web+proto\r\n").replace("GET", "POST");
+    let (request, _) = through("grpc_web: {}", &request);
+    assert_eq!(request.fields.value("content-type"), Some("application/grpc+proto"));
 }
 
 fn rewrite() {
