@@ -11,13 +11,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import make_certificate
+
 HERE = Path(__file__).resolve().parent
 LOAD = HERE / "out/target/release/tidegate-load"
 
 FRAME = """
 workers: 1
 access_log: {folder}/access.log
-listeners: {{ web: {{ bind: "127.0.0.1:{port}", to: app }} }}
+{certificates}
+listeners: {{ web: {{ bind: "127.0.0.1:{port}", to: app{listener} }} }}
 pools: {{ app: {{ servers: ["127.0.0.1:{server}"]{pool} }} }}
 """
 
@@ -35,9 +38,18 @@ POOLS = {
 }
 
 
+CERTIFICATES = "certificates: {{ main: {{ cert: {folder}/tls.pem, key: {folder}/tls.key }} }}"
+
+# How clients come: options of the load generator.
+OVER = {"plain": [], "tls": ["--tls"], "handshakes": ["--tls", "--close"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", default=",".join(POOLS), help=f"of {', '.join(POOLS)}")
+    parser.add_argument("--over", choices=OVER, default="plain", help="how clients come; handshakes is one for each request")
+    parser.add_argument("--body", type=int, default=1024, help="bytes of each response")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where callgrind's figures of the last run go")
     built = HERE.parent / "target/release/tidegate"
     parser.add_argument("--tidegate", type=Path, default=built, metavar="PATH", help="the program under test")
     options = parser.parse_args()
@@ -45,31 +57,37 @@ def main() -> None:
     subprocess.run([*command, "--target-dir", HERE / "out/target"], check=True)
     first = None
     for name in options.pool.split(","):
-        count = count_instructions(options.tidegate, POOLS[name])
+        count = count_instructions(options, POOLS[name])
         first = first or count
         print(f"{name:10} {count:8.0f} instructions a request, {count / first:.3f} of the first")
 
 
-def count_instructions(program: Path, pool: str) -> float:
+def count_instructions(options: argparse.Namespace, pool: str) -> float:
     """Two runs of different lengths: the difference leaves the start out."""
-    (few, cost_of_few), (many, cost_of_many) = (run(program, pool, seconds) for seconds in (1, 3))
+    (few, cost_of_few), (many, cost_of_many) = (run(options, pool, seconds) for seconds in (1, 3))
     return (cost_of_many - cost_of_few) / (many - few)
 
 
-def run(program: Path, pool: str, seconds: int) -> tuple[int, int]:
+def run(options: argparse.Namespace, pool: str, seconds: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         port, server, counted = free_port(), free_port(), Path(folder) / "callgrind.out"
         config = Path(folder) / "tidegate.yaml"
-        config.write_text(FRAME.format(folder=folder, port=port, server=server, pool=pool))
+        certificates, listener = "", ""
+        if options.over != "plain":
+            make_certificate(Path(folder))
+            certificates, listener = CERTIFICATES.format(folder=folder), ", tls: main"
+        places = {"folder": folder, "port": port, "server": server, "certificates": certificates}
+        config.write_text(FRAME.format(pool=pool, listener=listener, **places))
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        backend = subprocess.Popen([LOAD, "backend", "--bind", f"127.0.0.1:{server}", "--body", "1024"], **quiet)
-        watched = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counted}", program, "run", config]
+        backend = subprocess.Popen([LOAD, "backend", "--bind", f"127.0.0.1:{server}", "--body", str(options.body)], **quiet)
+        watched = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counted}", options.tidegate, "run", config]
         try:
             await_port(server, backend)
             proxy = subprocess.Popen(watched, **quiet)
             try:
                 await_port(port, proxy)
-                load = [LOAD, "load", "--to", f"127.0.0.1:{port}", "--body", "1024", "--seconds", str(seconds)]
+                load = [LOAD, "load", "--to", f"127.0.0.1:{port}", "--body", str(options.body)]
+                load += ["--seconds", str(seconds), *OVER[options.over]]
                 figures = json.loads(subprocess.run(load, check=True, capture_output=True).stdout)
             finally:
                 proxy.terminate()
@@ -79,6 +97,8 @@ def run(program: Path, pool: str, seconds: int) -> tuple[int, int]:
             backend.wait()
         if figures["errors"]:
             sys.exit(f"{figures['errors']} requests failed")
+        if options.keep:
+            options.keep.write_text(counted.read_text())
         total = re.search(r"^(?:summary|totals): (\d+)", counted.read_text(), re.MULTILINE)
         return figures["requests"], int(total.group(1))
 

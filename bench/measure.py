@@ -5,13 +5,16 @@ import json
 import os
 import resource
 import shutil
+import ssl
 import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import clients
 import machine
+from clients import LOAD, Unfit
 from machine import FEEDER_CPU, PROXY_CPU, Daemon, pinned
 from peers import Peer
 from scenarios import PER_GB, Scenario
@@ -19,7 +22,6 @@ from template import render
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
-LOAD = OUT / "target/release/tidegate-load"
 GIB_IN_GB = 1024**3 / 10**9
 
 
@@ -35,10 +37,6 @@ class Contestant:
         return f"{self.peer.name}/{self.routes}" if self.routes else self.peer.name
 
 
-class Unfit(Exception):
-    """This proxy cannot be measured, and why."""
-
-
 class Run:
     def __init__(self, scenario: Scenario, logs: bool, seconds: float, folder: Path, stack: ExitStack):
         self.scenario = scenario
@@ -52,9 +50,14 @@ class Run:
         self.backend = Daemon(command, FEEDER_CPU, folder / "backend.log", {})
         stack.callback(self.backend.stop)
         wait_until(self.backend, lambda: self.backend_stats())
+        if scenario.tls:
+            make_certificate(folder)
 
     def enter(self, contestant: Contestant) -> None:
         """Proves that the proxy does its work, and keeps it running unless each measurement has its own."""
+        peer, version = contestant.peer, self.scenario.version
+        if version not in peer.speaks or (self.scenario.tls and not peer.proxy):
+            raise Unfit(f"it does not speak {version}{' over TLS' if self.scenario.tls else ''}")
         proxy = Proxy(contestant, self)
         try:
             proxy.prove()
@@ -105,6 +108,7 @@ class Run:
         wanted = self.scenario.connections
         command = [str(LOAD), "idle", "--to", proxy.address, "--body", str(self.scenario.body)]
         command += ["--connections", str(wanted)]
+        command += ["--tls"] if self.scenario.tls else []
         holder = subprocess.Popen(
             pinned(FEEDER_CPU, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -122,21 +126,18 @@ class Run:
         return {"cost": growth / wanted, "requests": wanted, "errors": held["errors"], "baseline_bytes": before}
 
     def load(self, proxy: "Proxy", seconds: float) -> dict:
-        scenario = self.scenario
-        command = [str(LOAD), "load", "--to", proxy.address, "--body", str(scenario.body), "--seconds", str(seconds)]
-        # The warm-up of the idle scenario is an ordinary load.
-        command += ["--connections", str(64 if scenario.fresh else scenario.connections)]
-        command += ["--fields", str(scenario.fields), "--routes", str(max(1, proxy.contestant.routes))]
-        command += ["--close"] if scenario.close else []
-        child = subprocess.Popen(pinned(FEEDER_CPU, command), stdout=subprocess.PIPE, text=True, start_new_session=True)
+        command = clients.command(self.scenario, proxy.address, proxy.contestant.routes, seconds)
+        child = subprocess.Popen(
+            pinned(FEEDER_CPU, command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
-            line, _ = child.communicate(timeout=seconds + 30)
+            said, _ = child.communicate(timeout=seconds + 30)
         finally:
             child.kill()
             child.wait()
-        if not line:
+        if not said:
             raise Unfit("the load generator failed")
-        return json.loads(line)
+        return clients.said_by_h2load(said, self.scenario) if command[0].endswith("h2load") else json.loads(said)
 
     def feeder_seconds(self) -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -150,6 +151,7 @@ class Proxy(Daemon):
     def __init__(self, contestant: Contestant, run: Run):
         self.contestant = contestant
         self.logs = run.logs
+        self.tls, self.version = run.scenario.tls, run.scenario.version
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
@@ -182,6 +184,9 @@ class Proxy(Daemon):
             **{"log_output": run.logs and peer.log == "output", "log_ring": run.logs and peer.log == "ring"},
             **{"splice": run.scenario.splice, "copy": not run.scenario.splice, "big": run.scenario.body > 2**16},
             **{"routes": routes, "plain": not routes, "hosts": hosts},
+            **{"tls": run.scenario.tls, "clear": not run.scenario.tls, "folder": run.folder},
+            **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
+            **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
         }
 
     def prove(self) -> None:
@@ -196,14 +201,20 @@ class Proxy(Daemon):
             raise Unfit(f"no metrics: {metrics}")
         if self.logs:
             wait_until(self, lambda: self.find_in_log(b"/p0/echo"))
-        if self.contestant.routes and get(self.port, "/p0/echo", host="elsewhere.example.com")[0] == 200:
+        if self.contestant.routes and self.get("/p0/echo", host="elsewhere.example.com")[0] == 200:
             raise Unfit("a host without a route was served")
 
     def echo(self) -> str:
-        status, body = get(self.port, "/p0/echo")
+        status, body = self.get("/p0/echo")
         if status != 200:
             raise ConnectionError(f"status {status}")
         return body.decode()
+
+    def get(self, path: str, host: str = "h000.example.com") -> tuple[int, bytes]:
+        """By HTTP/1.1 over whatever carries it, except where a listener without TLS speaks HTTP/2 alone."""
+        if self.version == "h2" and not self.tls:
+            return get_h2c(self.port, path, host)
+        return get(self.port, path, host, self.tls)
 
     def find_in_log(self, text: bytes) -> None:
         if text not in self.access_log.read_bytes():
@@ -252,11 +263,35 @@ def wait_until(daemon: Daemon, works) -> None:
         time.sleep(0.05)
 
 
-def get(port: int, path: str, host: str = "h000.example.com") -> tuple[int, bytes]:
+def get(port: int, path: str, host: str = "h000.example.com", tls: bool = False) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
+        connection.connect()
+        if tls:
+            connection.sock = TRUSTING.wrap_socket(connection.sock, server_hostname=host)
         connection.request("GET", path, headers={"Host": host})
         response = connection.getresponse()
         return response.status, response.read()
     finally:
         connection.close()
+
+
+def get_h2c(port: int, path: str, host: str) -> tuple[int, bytes]:
+    """What `get` does, by HTTP/2 with prior knowledge."""
+    command = ["curl", "-s", "--http2-prior-knowledge", "-m", "5", "-H", f"Host: {host}", "-w", "%{http_code}"]
+    done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, check=False)
+    if done.returncode:
+        raise ConnectionError(f"curl says {done.returncode}")
+    return int(done.stdout[-3:]), done.stdout[:-3]
+
+
+def make_certificate(folder: Path) -> None:
+    """One certificate for all: ECDSA on P-256, self-signed. HAProxy wants it and its key in one file."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=example.com", "-addext", "subjectAltName=DNS:example.com,DNS:*.example.com", "-days", "30"]
+    command += ["-keyout", folder / "tls.key", "-out", folder / "tls.pem"]
+    subprocess.run(command, check=True, capture_output=True)
+    (folder / "tls.both").write_text((folder / "tls.pem").read_text() + (folder / "tls.key").read_text())
+
+
+TRUSTING = ssl._create_unverified_context()

@@ -23,6 +23,8 @@ class Peer:
     metrics: str = "/metrics"
     log: str = "file"
     """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
+    speaks: tuple[str, ...] = ("h1", "h2")
+    """The versions of HTTP that its clients may speak."""
     proxy: bool = True
     """Whether it is one. The floor is not: it names no client, logs nothing, and is nobody's peer."""
 
@@ -70,6 +72,7 @@ PEERS = {
                 *["--disable-hot-restart", "--file-flush-interval-msec", "1000"],
             ],
             metrics="/stats/prometheus",
+            speaks=("h1", "h2", "h3"),
         ),
         Peer(
             name="caddy",
@@ -78,6 +81,7 @@ PEERS = {
             templates=["Caddyfile"],
             arguments=["run", "--adapter", "caddyfile", "--config", "{config}"],
             environment=GO | {"HOME": "{dir}", "XDG_CONFIG_HOME": "{dir}", "XDG_DATA_HOME": "{dir}"},
+            speaks=("h1", "h2", "h3"),
         ),
         Peer(
             name="traefik",
@@ -86,6 +90,7 @@ PEERS = {
             templates=["traefik.yaml", "traefik-routes.yaml"],
             arguments=["--configFile={config}"],
             environment=GO,
+            speaks=("h1", "h2", "h3"),
         ),
     ]
 }
@@ -97,6 +102,7 @@ FLOOR = Peer(
     version=["--version"],
     templates=[],
     arguments=["relay", "--bind", "{address}", "--to", "{backend}"],
+    speaks=("h1",),
     proxy=False,
 )
 
@@ -108,4 +114,5 @@ def tidegate(binary: Path) -> Peer:
         version=["--version"],
         templates=["tidegate.yaml"],
         arguments=["run", "{config}"],
+        speaks=("h1", "h2", "h3"),
     )

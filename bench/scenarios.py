@@ -31,6 +31,10 @@ class Scenario:
     """With routes, each proxy is compared with itself having one route."""
     fresh: bool = False
     """Whether each measurement starts a proxy of its own."""
+    tls: bool = False
+    version: str = "h1"
+    """What clients speak: h1, or h2 or h3 with so many streams on each connection. Servers are always spoken to by HTTP/1.1."""
+    streams: int = 1
 
 
 SCENARIOS = {
@@ -40,5 +44,27 @@ SCENARIOS = {
     "big-copy": Scenario("1 MiB bodies, copied", cost=PER_GB, body=MIB, connections=16),
     "close": Scenario("1 KiB bodies, a connection per request", close=True),
     "idle": Scenario("5,000 idle connections, each served once", cost=PER_CONNECTION, connections=5000, fresh=True),
+    "tls": Scenario("1 KiB bodies over TLS 1.3, keep-alive, the nine request fields of a browser", tls=True),
+    "tls-big": Scenario("1 MiB bodies over TLS 1.3", cost=PER_GB, body=MIB, connections=16, tls=True),
+    "handshakes": Scenario("1 KiB bodies, a full handshake (X25519, ECDSA P-256) per request", close=True, tls=True),
+    "tls-idle": Scenario(
+        "2,000 idle TLS connections, each served once", cost=PER_CONNECTION, connections=2000, fresh=True, tls=True
+    ),
+    "h2": Scenario(
+        "1 KiB bodies over HTTP/2 and TLS 1.3, 10 connections of 32 streams",
+        connections=10,
+        streams=32,
+        tls=True,
+        version="h2",
+    ),
+    "h2c": Scenario(
+        "1 KiB bodies over HTTP/2 without TLS, by prior knowledge, 10 connections of 32 streams",
+        connections=10,
+        streams=32,
+        version="h2",
+    ),
+    "h3": Scenario(
+        "1 KiB bodies over HTTP/3, 10 connections of 32 streams", connections=10, streams=32, tls=True, version="h3"
+    ),
     "routes": Scenario("1,000 routes by host and path, all of them asked for, against one route", routes=1000),
 }

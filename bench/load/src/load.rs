@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::net::{connect, recv, send, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
+use crate::channel::Channel;
 use crate::head::Head;
 use crate::histogram::Histogram;
 use crate::poll::{Interest, Poll};
 use crate::request::{self, Fields};
+use crate::tls::Tls;
 
 pub struct Plan {
     pub to: SocketAddr,
@@ -24,6 +25,7 @@ pub struct Plan {
     pub routes: usize,
     /// A connection per request instead of keep-alive.
     pub close: bool,
+    pub tls: bool,
 }
 
 pub fn run(plan: &Plan) -> std::io::Result<Report> {
@@ -33,6 +35,7 @@ pub fn run(plan: &Plan) -> std::io::Result<Report> {
         requests: (0..plan.routes).map(|route| request::write(route, plan.fields, plan.close)).collect(),
         next: 0,
         report: Report::new(),
+        tls: plan.tls.then(Tls::new),
     };
     let start = Instant::now();
     let end = start + Duration::from_secs_f64(plan.seconds);
@@ -78,10 +81,11 @@ struct Client<'a> {
     /// The request that goes out next.
     next: usize,
     report: Report,
+    tls: Option<Tls>,
 }
 
 struct Connection {
-    socket: OwnedFd,
+    channel: Channel,
     asked: Instant,
     state: State,
 }
@@ -115,7 +119,8 @@ impl Client<'_> {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(fault) => return Err(fault.into()),
         }
-        let mut connection = Connection { socket, asked: Instant::now(), state: State::Sending };
+        let channel = Channel::new(socket, self.tls.as_ref().map(Tls::connection));
+        let mut connection = Connection { channel, asked: Instant::now(), state: State::Sending };
         // On the loopback the handshake is done by now, and the first request need not wait for an event.
         let sent = self.ask(&mut connection);
         let interest = match (sent, &connection.state) {
@@ -123,8 +128,8 @@ impl Client<'_> {
             // A failure shows again when the event comes, and is counted there.
             _ => Interest::OUT,
         };
-        self.poll.add(&connection.socket, interest)?;
-        let fd = connection.socket.as_raw_fd() as usize;
+        self.poll.add(&connection.channel, interest)?;
+        let fd = connection.channel.as_fd().as_raw_fd() as usize;
         if connections.len() <= fd {
             connections.resize_with(fd + 1, || None);
         }
@@ -137,12 +142,12 @@ impl Client<'_> {
             State::Sending => {
                 self.ask(connection)?;
                 if let State::Head(_) = connection.state {
-                    self.poll.change(&connection.socket, Interest::IN)?;
+                    self.poll.change(&connection.channel, Interest::IN)?;
                 }
                 Ok(())
             }
             State::Head(partial) => {
-                let length = receive(&connection.socket, block, RecvFlags::empty())?;
+                let Some(length) = receive(&mut connection.channel, block, true)? else { return Ok(()) };
                 let mut arrived = &block[..length];
                 if !partial.is_empty() {
                     partial.extend_from_slice(arrived);
@@ -161,9 +166,13 @@ impl Client<'_> {
                 self.body_left(connection, self.plan.body - body)
             }
             &mut State::Body(left) => {
-                // Truncation drops the bytes in the kernel instead of copying them here.
-                let wanted = left.min(block.len());
-                let length = receive(&connection.socket, &mut block[..wanted], RecvFlags::TRUNC)?;
+                let expected = left.min(block.len());
+                // TLS cannot be dropped in the kernel, and needs room for what it may find.
+                let room = if self.plan.tls { block.len() } else { expected };
+                let Some(length) = receive(&mut connection.channel, &mut block[..room], false)? else { return Ok(()) };
+                if length > left {
+                    return Err(Over::Failed);
+                }
                 self.report.bytes += length as u64;
                 self.body_left(connection, left - length)
             }
@@ -185,7 +194,7 @@ impl Client<'_> {
         connection.state = State::Sending;
         self.ask(connection)?;
         match connection.state {
-            State::Sending => Ok(self.poll.change(&connection.socket, Interest::OUT)?),
+            State::Sending => Ok(self.poll.change(&connection.channel, Interest::OUT)?),
             _ => Ok(()),
         }
     }
@@ -194,7 +203,7 @@ impl Client<'_> {
     /// buffer, so that one cut in two is a failure.
     fn ask(&mut self, connection: &mut Connection) -> Result<(), Over> {
         let request = &self.requests[self.next];
-        match send(&connection.socket, request, SendFlags::NOSIGNAL) {
+        match connection.channel.send(request) {
             Ok(length) if length == request.len() => {}
             Ok(_) => return Err(Over::Failed),
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
@@ -206,11 +215,13 @@ impl Client<'_> {
     }
 }
 
-/// The end of the stream is a failure: no request is ever outside its response here.
-fn receive(socket: &OwnedFd, block: &mut [u8], flags: RecvFlags) -> Result<usize, Over> {
-    match recv(socket, block, flags)? {
-        (_, 0) => Err(Over::Failed),
-        (_, length) => Ok(length),
+/// What came; none if that was nothing for us yet. The end of the stream is a failure: no request is ever outside its response here.
+fn receive(channel: &mut Channel, block: &mut [u8], wanted: bool) -> Result<Option<usize>, Over> {
+    match channel.receive(block, wanted) {
+        Ok(0) => Err(Over::Failed),
+        Ok(length) => Ok(Some(length)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(fault) => Err(fault.into()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod backend;
+mod channel;
 mod head;
 mod histogram;
 mod idle;
@@ -12,6 +13,7 @@ mod load;
 mod poll;
 mod relay;
 mod request;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -19,14 +21,15 @@ use args::Args;
 
 const USAGE: &str = "\
 usage: tidegate-load backend --bind ADDRESS --body BYTES
-       tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
+       tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close] [--tls]
        tidegate-load relay   --bind ADDRESS --to ADDRESS
-       tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000]
+       tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls]
 
 backend  answers every request with the same BYTES; a path that ends in /echo is answered with the request's own
          head, one that ends in /stats with what the backend has seen so far
 load     asks without pause for so many seconds and prints one line of JSON; everything but a whole 200 of BYTES
-         is an error. --routes N cycles through N pairs of host and path, --close uses a connection per request
+         is an error. --routes N cycles through N pairs of host and path, --close uses a connection per request,
+         --tls speaks TLS 1.3, and with --close shakes hands in full for each
 relay    passes bytes on unread: the floor under every proxy
 idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another";
 
@@ -59,6 +62,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
                 fields: args.or("--fields", request::Fields::Browser)?,
                 routes: args.or("--routes", 1)?,
                 close: args.flag("--close"),
+                tls: args.flag("--tls"),
             };
             args.finish()?;
             println!("{}", load::run(&plan)?);
@@ -71,8 +75,9 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         "idle" => {
             let (to, body) = (args.required("--to")?, args.required("--body")?);
             let connections = args.or("--connections", 5000)?;
+            let tls = args.flag("--tls");
             args.finish()?;
-            idle::hold(to, body, connections)?;
+            idle::hold(to, body, connections, tls)?;
         }
         _ => return Err(USAGE.into()),
     }
