@@ -56,6 +56,13 @@ pub struct Failed(pub Option<Reason>, pub String);
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+impl Answer {
+    /// Whether the head has ended the stream: nothing stands behind it.
+    pub fn has_ended(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
 impl Client {
     /// Connects, and waits for the server's settings.
     ///

@@ -4,6 +4,7 @@ use testkit::{Framing, Response, Server, Signal, Tidegate};
 
 use crate::support::{get, start};
 
+mod h2;
 mod web;
 
 /// A call with these fields, each with its line end.
