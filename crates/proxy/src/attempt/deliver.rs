@@ -103,7 +103,11 @@ async fn relay_response(
 ) -> Result<(), Fault> {
     let mut broken = x.upload.is_done();
     let mut first = Some(encode_first(session, x, upstream, down, keep)?);
-    Worker::give_way().await;
+    // A head of a stream without content has left already, unless it is told at once that it is all: clients of gRPC believe a
+    // status in the head only if nothing follows, not even an empty frame.
+    if !first.as_ref().is_some_and(|first| first.is_empty()) {
+        Worker::give_way().await;
+    }
     poll_fn(|cx| {
         if let Some(first) = first.take() {
             x.client.answered = true;

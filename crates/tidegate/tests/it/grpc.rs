@@ -5,6 +5,7 @@ use testkit::{Framing, Response, Server, Signal, Tidegate};
 use crate::support::{get, start};
 
 mod h2;
+mod real;
 mod web;
 
 /// A call with these fields, each with its line end.

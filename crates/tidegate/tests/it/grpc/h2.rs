@@ -39,7 +39,8 @@ fn an_end_in_the_head_ends_the_stream_there() {
     let server = Server::http(|_| refusal(5));
     let (_tidegate, mut client) = before(&server, "");
     for (path, code) in [("/none/M", "12"), ("/a.B/C", "5")] {
-        let exchange = client.begin(h2::request(h2::Method::POST, "test.example", path, &CALL), true).expect("a stream");
+        let exchange =
+            client.begin(h2::request(h2::Method::POST, "test.example", path, &CALL), true).expect("a stream");
         let answer = client.answer(exchange).expect("a head");
         assert_eq!((answer.head.status.as_u16(), field(&answer.head.headers, "grpc-status")), (200, Some(code)));
         assert!(answer.has_ended(), "{path}");
@@ -63,12 +64,16 @@ fn content_is_compressed_over_it_too() {
     let page = "<li>tide</li>\n".repeat(20_000);
     let body = page.clone();
     let server = Server::http(move |_| {
-        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+            .into_bytes()
     });
     let (_tidegate, mut client) = before(&server, "use: [{ compress: {} }],");
     for coding in ["gzip", "br", "zstd"] {
         let whole = client.get("test.example", "/", &[("accept-encoding", coding)]).expect("an answer");
-        assert_eq!((field(&whole.fields, "content-encoding"), field(&whole.fields, "content-length")), (Some(coding), None));
+        assert_eq!(
+            (field(&whole.fields, "content-encoding"), field(&whole.fields, "content-length")),
+            (Some(coding), None)
+        );
         assert!(decoded_whole(coding, &whole.body) == page.as_bytes());
     }
 }
