@@ -148,6 +148,11 @@ impl Conn {
         }
     }
 
+    /// Whether what is written here goes out later, in one go with what others write.
+    pub fn gathers_writes(&self) -> bool {
+        matches!(self.carrier, Carrier::Lane(_))
+    }
+
     /// Whether it ends without a word of its own, so that nothing has to be waited for.
     pub fn ends_silently(&self) -> bool {
         match &self.carrier {

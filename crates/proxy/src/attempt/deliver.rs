@@ -103,9 +103,9 @@ async fn relay_response(
 ) -> Result<(), Fault> {
     let mut broken = x.upload.is_done();
     let mut first = Some(encode_first(session, x, upstream, down, keep)?);
-    // A head of a stream without content has left already, unless it is told at once that it is all: clients of gRPC believe a
-    // status in the head only if nothing follows, not even an empty frame.
-    if !first.as_ref().is_some_and(|first| first.is_empty()) {
+    // What is gathered anyway need not give way. And the head of a stream that has left without content must be told at once that it is
+    // all: clients of gRPC believe a status in the head only if nothing follows, not even an empty frame.
+    if !session.client.gathers_writes() {
         Worker::give_way().await;
     }
     poll_fn(|cx| {
