@@ -24,7 +24,8 @@ impl Connection {
 
     /// So many bytes were written.
     pub fn written(&mut self, count: usize) {
-        self.out.written(count);
+        // With streams open the next burst is near, and would have to grow it again.
+        self.out.written(count, if self.open > 0 { self.limits.out } else { KEEP });
     }
 
     /// Begins a request: HEADERS, after which content or [`finish`](Connection::finish) follows. A head with a
@@ -228,7 +229,7 @@ impl Connection {
 }
 
 impl Out {
-    fn written(&mut self, count: usize) {
+    fn written(&mut self, count: usize, keep: usize) {
         self.at += count.min(self.waiting());
         if self.at == self.bytes.len() {
             self.bytes.clear();
@@ -236,8 +237,8 @@ impl Out {
             self.last = None;
             self.answers = 0;
             // What one burst has needed is not kept for a connection that waits.
-            if self.bytes.capacity() > KEEP {
-                self.bytes.shrink_to(KEEP);
+            if self.bytes.capacity() > 2 * keep {
+                self.bytes.shrink_to(keep);
             }
         } else if self.last.is_some_and(|last| last.at < self.at) {
             self.last = None;
