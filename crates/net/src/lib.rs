@@ -5,6 +5,7 @@
 //! - [`stream`]: a connection, whatever its transport
 //! - [`timer`]: one coarse timer wheel a worker
 //! - [`tls`]: TLS on a stream
+//! - [`quic`]: QUIC, with one address for all workers
 //! - [`splice`]: bytes from socket to socket that never enter user space
 //! - [`dns`]: names to addresses, with their time to live
 //!
@@ -14,6 +15,7 @@ pub mod address;
 pub mod dial;
 pub mod dns;
 pub mod listen;
+pub mod quic;
 pub mod splice;
 pub mod stream;
 pub mod timer;

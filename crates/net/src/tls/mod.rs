@@ -23,4 +23,4 @@ pub use secured::{Agreed, Secured};
 pub use spoken::{Oldest, Spoken};
 pub use terminate::{ClientCert, Terminator, Tickets};
 
-use spoken::provider;
+pub(crate) use spoken::provider;

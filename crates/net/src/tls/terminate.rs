@@ -91,6 +91,11 @@ impl Terminator {
         matches!((shown, wanted), (Some(shown), Some(wanted)) if Arc::ptr_eq(shown, wanted))
     }
 
+    /// What rustls was told.
+    pub(crate) fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+
     /// Makes a client's stream a secured one. The caller bounds the time.
     ///
     /// # Errors

@@ -1,0 +1,375 @@
+//! One worker's end of an address: it takes datagrams to their connections, and what connections have to say to the socket.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use quinn_proto::{DatagramEvent, Incoming, Transmit};
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Sleep, sleep_until};
+
+use super::connection::{Connection, One};
+use super::server::{self, Server};
+use super::socket::{Attached, Bound, Datagram, Shared};
+use super::{ids, socket};
+
+/// An endpoint, as whoever closes it holds it.
+#[derive(Clone)]
+pub struct Endpoint(Rc<Inner>);
+
+/// What makes an endpoint go: a future that must run on its worker.
+pub struct Driver {
+    inner: Rc<Inner>,
+    socket: Attached,
+    worker: u16,
+    shared: Arc<Shared>,
+    handed: Receiver<Datagram>,
+    arrived: Vec<Datagram>,
+    /// What the socket did not take.
+    unsent: Option<(Transmit, Vec<u8>)>,
+    room: Vec<u8>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// Who decides about clients, and serves them.
+pub trait Host {
+    /// Somebody wants a connection.
+    fn decide(&self, caller: &Caller) -> Verdict;
+
+    /// A connection has begun; its handshake is still to come.
+    fn begun(&self, connection: Connection);
+}
+
+/// Somebody who wants a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Where it says that it is.
+    pub remote: SocketAddr,
+    /// Whether it has proved that: it has come back with a token (RFC 9000 section 8.1.2).
+    pub proven: bool,
+}
+
+/// What becomes of a caller.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is served so.
+    Accept(Server),
+    /// It has to come back and prove its address. Nothing is kept of it.
+    Retry,
+    /// It is told that there is no place for it.
+    Refuse,
+    /// It hears nothing.
+    Ignore,
+}
+
+pub(super) struct Inner {
+    endpoint: RefCell<quinn_proto::Endpoint>,
+    connections: RefCell<FxHashMap<usize, Rc<One>>>,
+    marked: RefCell<Vec<Rc<One>>>,
+    visits: RefCell<BinaryHeap<Reverse<(Instant, usize)>>>,
+    driver: RefCell<Option<Waker>>,
+    closing: Cell<bool>,
+}
+
+/// Reads of the socket in one turn, datagrams of others, and sends of one connection: then somebody else has their turn.
+const READS: usize = 8;
+const TAKEN_OVER: usize = 64;
+const SENDS: usize = 8;
+/// Packets that one system call sends at most.
+const SEGMENTS: usize = 16;
+
+impl Endpoint {
+    /// An endpoint on a bound socket, and what makes it go.
+    ///
+    /// # Errors
+    /// The runtime does not take the socket.
+    pub fn open(bound: Bound) -> io::Result<(Endpoint, Driver)> {
+        let (socket, worker, shared, handed) = bound.split();
+        let socket = socket::Bound::attach(socket)?;
+        let first = server::first(&shared).map_err(io::Error::other)?;
+        let config = Arc::new(server::endpoint(&shared, worker));
+        let endpoint = quinn_proto::Endpoint::new(config, Some(Arc::new(first)), socket.may_probe(), None);
+        let inner = Rc::new(Inner {
+            endpoint: RefCell::new(endpoint),
+            connections: RefCell::default(),
+            marked: RefCell::default(),
+            visits: RefCell::default(),
+            driver: RefCell::default(),
+            closing: Cell::new(false),
+        });
+        let sleep = Box::pin(sleep_until(Instant::now().into()));
+        let driver = Driver {
+            inner: Rc::clone(&inner),
+            socket,
+            worker,
+            shared,
+            handed,
+            arrived: Vec::new(),
+            unsent: None,
+            room: Vec::new(),
+            sleep,
+        };
+        Ok((Endpoint(inner), driver))
+    }
+
+    /// Takes no more connections; the driver ends with the last of those that are.
+    pub fn close(&self) {
+        self.0.closing.set(true);
+        self.0.wake();
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.0.connections.borrow().len()
+    }
+}
+
+impl Driver {
+    /// Runs until the endpoint was closed and its last connection has ended.
+    pub async fn run(mut self, host: impl Host) {
+        poll_fn(|cx| self.poll(cx, &host)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, host: &impl Host) -> Poll<()> {
+        *self.inner.driver.borrow_mut() = Some(cx.waker().clone());
+        let now = Instant::now();
+        let mut more = self.receive(cx, host, now);
+        more |= self.take_over(cx, host, now);
+        self.visit(now);
+        more |= self.send(cx, now);
+        if self.inner.closing.get() && self.inner.connections.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        if self.sleep_on(cx) || more {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Takes datagrams from the socket; says whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant) -> bool {
+        for _ in 0..READS {
+            let mut arrived = std::mem::take(&mut self.arrived);
+            let read = self.socket.poll_receive(cx, |datagram| arrived.push(datagram));
+            for datagram in arrived.drain(..) {
+                self.sort(cx, host, now, datagram);
+            }
+            self.arrived = arrived;
+            match read {
+                Poll::Pending => return false,
+                // What the kernel was told of one peer (an ICMP message) concerns no other.
+                Poll::Ready(Ok(()) | Err(_)) => {}
+            }
+        }
+        true
+    }
+
+    /// Takes datagrams that came to other workers; says whether there may be more.
+    fn take_over(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant) -> bool {
+        for _ in 0..TAKEN_OVER {
+            match self.handed.poll_recv(cx) {
+                Poll::Ready(Some(datagram)) => self.take(cx, host, now, datagram),
+                Poll::Ready(None) | Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    /// Finds out whose a datagram is.
+    fn sort(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant, datagram: Datagram) {
+        if !self.shared.is_alone()
+            && let Some(id) = ids::destination(&datagram.bytes)
+        {
+            match self.shared.seal.open(id) {
+                Some(worker) if worker != self.worker => return self.shared.hand_over(worker, datagram),
+                // It belonged to a process before this one. A reset would need that one's secret.
+                None if ids::is_short(&datagram.bytes) => return,
+                Some(_) | None => {}
+            }
+        }
+        self.take(cx, host, now, datagram);
+    }
+
+    fn take(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant, datagram: Datagram) {
+        let Datagram { remote, local_ip, ecn, bytes } = datagram;
+        self.room.clear();
+        let event = self.inner.endpoint.borrow_mut().handle(now, remote, local_ip, ecn, bytes, &mut self.room);
+        match event {
+            None => {}
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                let found = self.inner.connections.borrow().get(&handle.0).cloned();
+                if let Some(one) = found {
+                    one.state.borrow_mut().proto.handle_event(event);
+                    one.mark();
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.welcome(cx, host, now, incoming),
+            Some(DatagramEvent::Response(transmit)) => self.say(cx, &transmit),
+        }
+    }
+
+    fn welcome(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant, incoming: Incoming) {
+        let caller = Caller { remote: incoming.remote_address(), proven: incoming.remote_address_validated() };
+        let verdict = if self.inner.closing.get() { Verdict::Refuse } else { host.decide(&caller) };
+        self.room.clear();
+        let mut endpoint = self.inner.endpoint.borrow_mut();
+        let answer = match verdict {
+            Verdict::Accept(server) => match endpoint.accept(incoming, now, &mut self.room, Some(server.config)) {
+                Err(error) => error.response,
+                Ok((handle, proto)) => {
+                    drop(endpoint);
+                    let connection = Connection::new(handle, Rc::downgrade(&self.inner), proto);
+                    self.inner.connections.borrow_mut().insert(handle.0, Rc::clone(&connection.0));
+                    connection.0.mark();
+                    return host.begun(connection);
+                }
+            },
+            // Who has a token has proved enough: this one was sent away once.
+            Verdict::Retry => endpoint.retry(incoming, &mut self.room).ok(),
+            Verdict::Refuse => Some(endpoint.refuse(incoming, &mut self.room)),
+            Verdict::Ignore => {
+                endpoint.ignore(incoming);
+                None
+            }
+        };
+        drop(endpoint);
+        if let Some(transmit) = answer {
+            self.say(cx, &transmit);
+        }
+    }
+
+    /// Answers without a connection, from `room`. What the socket does not take is lost: whoever asked asks again.
+    fn say(&self, cx: &mut Context<'_>, transmit: &Transmit) {
+        let _ = self.socket.poll_send(cx, transmit, &self.room[..transmit.size]);
+    }
+
+    /// Looks at connections whose time has come.
+    fn visit(&mut self, now: Instant) {
+        loop {
+            let due = match self.inner.visits.borrow_mut().peek_mut() {
+                Some(visit) if visit.0.0 <= now => std::collections::binary_heap::PeekMut::pop(visit).0,
+                _ => return,
+            };
+            let Some(one) = self.inner.connections.borrow().get(&due.1).cloned() else { continue };
+            if one.visit.get() != Some(due.0) {
+                // It has been put off or brought forward since; that visit is still to come.
+                continue;
+            }
+            one.visit.set(None);
+            let mut state = one.state.borrow_mut();
+            if state.proto.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                state.proto.handle_timeout(now);
+            }
+            one.mark();
+        }
+    }
+
+    /// Sends what connections have to say; says whether there is more of it.
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if let Some((transmit, bytes)) = self.unsent.take()
+            && self.socket.poll_send(cx, &transmit, &bytes).is_pending()
+        {
+            self.unsent = Some((transmit, bytes));
+            return false;
+        }
+        let marked = std::mem::take(&mut *self.inner.marked.borrow_mut());
+        let mut rest = marked.into_iter();
+        for one in rest.by_ref() {
+            one.dirty.set(false);
+            self.attend(cx, &one, now);
+            if self.unsent.is_some() {
+                one.mark();
+                break;
+            }
+        }
+        let mut again = self.inner.marked.borrow_mut();
+        again.extend(rest);
+        self.unsent.is_none() && !again.is_empty()
+    }
+
+    /// One connection's turn: what it has for the endpoint, for the wire, and for those who use it.
+    fn attend(&mut self, cx: &mut Context<'_>, one: &Rc<One>, now: Instant) {
+        let mut state = one.state.borrow_mut();
+        let (mut drained, mut sends) = (false, 0);
+        let segments = self.socket.most_segments().min(SEGMENTS);
+        loop {
+            let mut news = false;
+            while let Some(event) = state.proto.poll_endpoint_events() {
+                drained |= event.is_drained();
+                if let Some(event) = self.inner.endpoint.borrow_mut().handle_event(one.handle, event) {
+                    state.proto.handle_event(event);
+                    news = true;
+                }
+            }
+            news |= state.tell();
+            while self.unsent.is_none() && sends < SENDS {
+                self.room.clear();
+                let Some(transmit) = state.proto.poll_transmit(now, segments, &mut self.room) else { break };
+                sends += 1;
+                if self.socket.poll_send(cx, &transmit, &self.room[..transmit.size]).is_pending() {
+                    self.unsent = Some((transmit, std::mem::take(&mut self.room)));
+                }
+            }
+            if !news {
+                break;
+            }
+        }
+        if drained {
+            state.lose(super::Lost::Closed);
+            self.inner.connections.borrow_mut().remove(&one.handle.0);
+            return;
+        }
+        if sends == SENDS {
+            one.mark();
+        }
+        if let Some(deadline) = state.proto.poll_timeout()
+            && one.visit.get().is_none_or(|visit| deadline < visit)
+        {
+            one.visit.set(Some(deadline));
+            self.inner.visits.borrow_mut().push(Reverse((deadline, one.handle.0)));
+        }
+    }
+
+    /// Sleeps until the next visit; says whether that is now.
+    fn sleep_on(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(next) = self.inner.visits.borrow().peek().map(|visit| visit.0.0) else { return false };
+        if self.sleep.deadline() != next.into() {
+            self.sleep.as_mut().reset(next.into());
+        }
+        self.sleep.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Inner {
+    pub(super) fn marked(&self, one: Rc<One>) {
+        self.marked.borrow_mut().push(one);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.driver.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}

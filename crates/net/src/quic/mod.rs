@@ -1,0 +1,20 @@
+//! QUIC (RFC 9000) by quinn's state machine, driven by our workers: one UDP address, a socket a worker, no lock.
+//!
+//! - [`socket`]: the sockets of one address, and the way of datagrams that came to the wrong one
+//! - [`ids`]: connection ids that name their worker, for us alone to read
+//! - [`server`]: what clients are shown, and what one connection may hold
+//! - [`endpoint`]: one worker's end of an address
+//! - [`connection`]: a connection and its streams
+//!
+//! Why the state machine alone and not quinn itself: docs/decisions/0016-quic.md.
+
+pub mod connection;
+pub mod endpoint;
+pub mod ids;
+pub mod server;
+pub mod socket;
+
+pub use connection::{Broken, Connection, Lost, Stream, Way};
+pub use endpoint::{Caller, Driver, Endpoint, Host, Verdict};
+pub use server::{Server, Terms};
+pub use socket::{Bound, bind, probe};

@@ -1,0 +1,211 @@
+//! UDP sockets: one a worker on one address, and the way of a datagram to the worker whose connection it is for.
+//!
+//! The kernel chooses the socket by the addresses of both ends. A client whose address changes (a phone that leaves its Wi-Fi, a
+//! translator that forgets) lands on another worker in the middle of its connection, and is handed over.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use quinn_proto::EcnCodepoint;
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use rustix::rand::{GetRandomFlags, getrandom};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::ids::Seal;
+
+/// One worker's socket of an address, which belongs to no runtime yet.
+#[derive(Debug)]
+pub struct Bound {
+    socket: std::net::UdpSocket,
+    pub(super) worker: u16,
+    pub(super) shared: Arc<Shared>,
+    pub(super) handed: Receiver<Datagram>,
+}
+
+/// What the workers of one address have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) seal: Arc<Seal>,
+    /// Signs stateless resets and address tokens: one worker's token is good at another's.
+    pub(super) secret: [u8; 64],
+    peers: Vec<Sender<Datagram>>,
+}
+
+/// A datagram as it came.
+#[derive(Debug)]
+pub(super) struct Datagram {
+    pub(super) remote: SocketAddr,
+    pub(super) local_ip: Option<IpAddr>,
+    pub(super) ecn: Option<EcnCodepoint>,
+    pub(super) bytes: BytesMut,
+}
+
+/// A socket of the runtime.
+#[derive(Debug)]
+pub(super) struct Attached {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    into: Vec<u8>,
+}
+
+/// Datagrams that wait for a worker to take them over from another; more are lost, as datagrams may be.
+const HANDED: usize = 512;
+/// The largest datagram that is handed over: more than we tell clients that we take.
+const LARGEST: usize = 2048;
+/// How many reads a system call does, and how much each may bring: the kernel joins datagrams of one sender up to that.
+const AT_ONCE: usize = 4;
+const JOINED: usize = 64 * 1024;
+/// What we ask the kernel to hold for us: a burst of all clients between two turns of a worker.
+const BUFFERED: usize = 4 * 1024 * 1024;
+
+/// Binds a socket for each of `count` workers to one address.
+///
+/// # Errors
+/// What the kernel says; nothing stays bound then.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<Bound>> {
+    let mut random = [0; 84];
+    getrandom(&mut random, GetRandomFlags::empty())?;
+    let (key, rest) = random.split_at(16);
+    let (generation, secret) = rest.split_at(4);
+    let key = key.try_into().unwrap_or([0; 16]);
+    let generation = u32::from_be_bytes(generation.try_into().unwrap_or_default());
+    let seal = Seal::new(&key, generation).map_err(|_| io::Error::other("no key for connection ids"))?;
+    let secret = secret.try_into().unwrap_or([0; 64]);
+    let (peers, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| channel(HANDED)).unzip();
+    let shared = Arc::new(Shared { seal: Arc::new(seal), secret, peers });
+    let mut bound = Vec::with_capacity(count);
+    for (worker, handed) in (0..).zip(inboxes) {
+        bound.push(Bound { socket: udp(address)?, worker, shared: Arc::clone(&shared), handed });
+    }
+    Ok(bound)
+}
+
+/// Whether nobody receives at an address yet; see [`listen::probe`](crate::listen::probe).
+///
+/// # Errors
+/// Somebody does, or the address is not ours to bind.
+pub fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(!v6.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())
+}
+
+fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(true)?;
+    if let SocketAddr::V6(v6) = address {
+        socket.set_only_v6(!v6.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    // The kernel gives as much of it as its own limits (`net.core.rmem_max`) let it.
+    let _ = socket.set_recv_buffer_size(BUFFERED);
+    let _ = socket.set_send_buffer_size(BUFFERED);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+impl Bound {
+    /// Registers the socket with the runtime of the thread that calls.
+    pub(super) fn attach(socket: std::net::UdpSocket) -> io::Result<Attached> {
+        let socket = UdpSocket::from_std(socket)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Attached { socket, state, into: Vec::new() })
+    }
+
+    pub(super) fn split(self) -> (std::net::UdpSocket, u16, Arc<Shared>, Receiver<Datagram>) {
+        (self.socket, self.worker, self.shared, self.handed)
+    }
+}
+
+impl Shared {
+    /// Gives a datagram to the worker whose connection it is for; it is lost if that one does not keep up.
+    pub(super) fn hand_over(&self, worker: u16, datagram: Datagram) {
+        if datagram.bytes.len() <= LARGEST
+            && let Some(peer) = self.peers.get(usize::from(worker))
+        {
+            let _ = peer.try_send(datagram);
+        }
+    }
+
+    /// Whether a datagram may be for another worker.
+    pub(super) fn is_alone(&self) -> bool {
+        self.peers.len() == 1
+    }
+}
+
+impl Attached {
+    /// Receives what is there, one system call's worth.
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut each: impl FnMut(Datagram),
+    ) -> Poll<io::Result<()>> {
+        let joined = if self.state.gro_segments() > 1 { JOINED } else { LARGEST };
+        self.into.resize(AT_ONCE * joined, 0);
+        let mut metas = [RecvMeta::default(); AT_ONCE];
+        loop {
+            std::task::ready!(self.socket.poll_recv_ready(cx))?;
+            let mut rooms = self.into.chunks_mut(joined);
+            let mut slices: [IoSliceMut<'_>; AT_ONCE] =
+                std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
+            let read = self
+                .socket
+                .try_io(Interest::READABLE, || self.state.recv((&self.socket).into(), &mut slices, &mut metas));
+            match read {
+                Ok(count) => {
+                    for (meta, room) in metas.iter().zip(self.into.chunks(joined)).take(count) {
+                        let mut bytes = BytesMut::from(&room[..meta.len]);
+                        while !bytes.is_empty() {
+                            let one = bytes.split_to(meta.stride.clamp(1, bytes.len()));
+                            let ecn = meta.ecn.and_then(|bits| EcnCodepoint::from_bits(bits as u8));
+                            each(Datagram { remote: meta.addr, local_ip: meta.dst_ip, ecn, bytes: one });
+                        }
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Sends; pending if the socket takes nothing now. What cannot be sent at all is lost, as datagrams may be.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>, how: &quinn_proto::Transmit, contents: &[u8]) -> Poll<()> {
+        let transmit = Transmit {
+            destination: how.destination,
+            ecn: how.ecn.and_then(|bits| quinn_udp::EcnCodepoint::from_bits(bits as u8)),
+            contents,
+            segment_size: how.segment_size,
+            src_ip: how.src_ip,
+        };
+        loop {
+            let sent = self.socket.try_io(Interest::WRITABLE, || self.state.send((&self.socket).into(), &transmit));
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if std::task::ready!(self.socket.poll_send_ready(cx)).is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// How many datagrams one send may carry.
+    pub(super) fn most_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Whether larger datagrams may be tried on the path.
+    pub(super) fn may_probe(&self) -> bool {
+        !self.state.may_fragment()
+    }
+}
