@@ -6,6 +6,7 @@
 //! - [`known`]: the field names that the data path asks for
 //! - [`h1`]: HTTP/1 heads and chunked bodies, read strictly and written
 //! - [`h2`]: HTTP/2 connections: frames, HPACK, streams, either role
+//! - [`h3`]: HTTP/3 on the streams of QUIC: frames, QPACK, what each kind of stream may say
 //! - [`uri`]: hosts and paths in their one normal form
 //! - [`hop`]: which fields end at this hop
 //! - [`websocket`]: the key of a WebSocket and its answer, where only one side has them
@@ -20,6 +21,7 @@ pub mod forwarded;
 pub mod grpc;
 pub mod h1;
 pub mod h2;
+pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;

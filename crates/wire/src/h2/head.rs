@@ -6,5 +6,7 @@
 mod read;
 mod write;
 
+pub(crate) use read::read_lines;
 pub use read::{Expected, Read, Section, read};
+pub(crate) use write::each_field;
 pub use write::{request, response, trailers};

@@ -55,12 +55,28 @@ pub fn read(
     limits: &Limits,
     head: &mut Head,
 ) -> Result<Read, Invalid> {
-    head.begin(&[], Version::H2);
     decoder.begin(&mut block)?;
+    read_lines(|keep, arena| decoder.next(&mut block, keep, arena), Version::H2, section, end, limits, head)
+}
+
+/// The same for lines that come one by one, whatever they were coded in.
+///
+/// # Errors
+/// Those of the decoder.
+#[inline]
+pub(crate) fn read_lines(
+    mut next: impl FnMut(Keep, &mut Vec<u8>) -> Result<Option<Line>, Invalid>,
+    version: Version,
+    section: Section,
+    end: bool,
+    limits: &Limits,
+    head: &mut Head,
+) -> Result<Read, Invalid> {
+    head.begin(&[], version);
     let mut reader = Reader { head, section, limits, wrong: None, found: Found::default() };
     loop {
         let keep = if reader.wrong.is_none() { Keep::Line } else { Keep::Nothing };
-        let Some(line) = decoder.next(&mut block, keep, reader.head.arena())? else { break };
+        let Some(line) = next(keep, reader.head.arena())? else { break };
         if keep == Keep::Line {
             reader.line(line);
         }

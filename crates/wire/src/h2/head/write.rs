@@ -66,7 +66,6 @@ const AUTHORITY: usize = 1;
 const METHOD: usize = 2;
 const PATH: usize = 4;
 const STATUS: usize = 8;
-const CONTENT_LENGTH: usize = 28;
 
 fn path(head: &Head, out: &mut Vec<u8>) {
     match head.query() {
@@ -77,6 +76,12 @@ fn path(head: &Head, out: &mut Vec<u8>) {
 }
 
 fn fields(head: &Head, request: bool, out: &mut Vec<u8>) {
+    each_field(head, request, |name, value, secret| encode::field(name, value, secret, out));
+}
+
+/// Every field that a message holds beyond its pseudo-header fields, and whether it must be kept out of all tables.
+#[inline]
+pub(crate) fn each_field(head: &Head, request: bool, mut each: impl FnMut(&[u8], &[u8], bool)) {
     for (field, secret) in head.fields_and_secrets() {
         match field.known {
             Known::Connection
@@ -94,13 +99,13 @@ fn fields(head: &Head, request: bool, out: &mut Vec<u8>) {
         let secret = secret
             || field.known == Known::ProxyAuthorization
             || (field.name.len() == 13 && field.name.eq_ignore_ascii_case(b"authorization"));
-        encode::field(field.name, field.value, secret, out);
+        each(field.name, field.value, secret);
     }
     if let Framing::Length(length) = head.framing()
         && !head.has(Known::ContentLength)
     {
         let mut digits = Vec::with_capacity(20);
         h1::decimal(length, &mut digits);
-        encode::with_index(CONTENT_LENGTH, &digits, false, out);
+        each(b"content-length", &digits, false);
     }
 }
