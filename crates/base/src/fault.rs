@@ -56,6 +56,8 @@ pub enum Kind {
     Expectation,
     /// The request was sent to a scheme or authority that this listener does not serve.
     Misdirected,
+    /// The request came before the handshake was done, and may not be served twice.
+    TooEarly,
     /// The request has passed through us too often.
     Loop,
     /// The head did not arrive in time.
@@ -130,7 +132,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 33] = [
+    pub const ALL: [Kind; 34] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -140,6 +142,7 @@ impl Kind {
         Kind::Version,
         Kind::Expectation,
         Kind::Misdirected,
+        Kind::TooEarly,
         Kind::Loop,
         Kind::HeadTimeout,
         Kind::BodyTimeout,
@@ -178,6 +181,7 @@ impl Kind {
             Kind::Version => "version",
             Kind::Expectation => "expectation",
             Kind::Misdirected => "misdirected",
+            Kind::TooEarly => "too_early",
             Kind::Loop => "loop",
             Kind::HeadTimeout => "head_timeout",
             Kind::BodyTimeout => "body_timeout",

@@ -3,14 +3,22 @@
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
-use crate::spec::{Algorithm, Pool, Spec};
+use crate::spec::{Advert, Algorithm, Http3, HttpVersion, Pool, Spec};
 
 /// Keys without an effect.
 pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
-    spec.pools.iter().flat_map(|pool| {
+    let listeners = spec.listeners.iter().filter_map(|listener| {
+        let told = Advert { port: None, max_age: REMEMBERED };
+        let is_said = listener.http3 != Http3 { advert: Some(told), early_data: false };
+        let is_spoken = listener.binds.iter().any(|bind| bind.http.contains(&HttpVersion::H3));
+        let said = format!("`http3` of listener `{}` does nothing without `h3` in `http`", listener.name);
+        (is_said && !is_spoken).then(|| Mistake::new(listener.span.clone(), said))
+    });
+    let pools = spec.pools.iter().flat_map(|pool| {
         let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
         of_pool.chain(of_servers(spec, pool))
-    })
+    });
+    listeners.chain(pools)
 }
 
 fn of_pool(pool: &Pool) -> Vec<String> {
@@ -53,3 +61,4 @@ fn of_servers<'a>(spec: &'a Spec, pool: &'a Pool) -> impl Iterator<Item = Mistak
 /// The defaults: what is as it would be without a word needs none.
 const COMPARED_EVERY: Duration = Duration::from_secs(10);
 const QUEUE_LENGTH: u32 = 100;
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);

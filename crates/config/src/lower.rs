@@ -19,6 +19,7 @@ mod compress;
 mod ending;
 mod fields;
 mod health;
+mod http3;
 mod levels;
 mod listener;
 mod matching;

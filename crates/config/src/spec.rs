@@ -28,7 +28,7 @@ mod tuning;
 
 pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
-pub use bind::{Bind, BindAddress, BindTls};
+pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
@@ -170,6 +170,8 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// HTTP versions that are served where an address does not differ: at least one, each once.
     pub http: Vec<HttpVersion>,
+    /// What is told of HTTP/3 where it is served.
+    pub http3: Http3,
     /// Limits that hold before a route is known.
     pub head: HeadLimits,
     /// TLS towards clients where an address does not differ; absent is plain.

@@ -29,11 +29,13 @@ pub(super) static LISTENER: Section = Section::new(
         .own(),
         Key::new(
             "http",
-            Type::List(&Type::Word(&[live("h1"), live("h2"), planned("h3")])),
+            Type::List(&Type::Word(&[live("h1"), live("h2"), live("h3")])),
             "Versions of HTTP to serve. Under TLS client and listener agree on one in the handshake (ALPN): the newest that both \
              speak; a client that offers only others is refused. Without TLS a client of HTTP/2 has to know that it is served \
-             (prior knowledge). Absent means `[h1, h2]` under TLS, else `h1`.",
+             (prior knowledge). `h3` is HTTP/3, by UDP at the same address and port, for listeners with TLS; see `http3`. Absent means \
+             `[h1, h2]` under TLS, else `h1`.",
         ),
+        Key::new("http3", Type::Section(&HTTP3), "What clients are told of HTTP/3, and let do by it.").filled(),
         Key::new("tls", Type::Section(&LISTENER_TLS), "TLS towards clients, on every address of the listener that does not say otherwise; `off` is none.").own(),
         Key::new("forwarding", Type::Section(&FORWARDING), "What is told about the client, and who is believed.")
             .filled(),
@@ -69,6 +71,33 @@ static BIND: Section = Section::new(
             "TLS at this address, whatever the listener says; `off` is none. Absent is as the listener says.",
         ),
         Key::planned("accept_proxy"),
+    ],
+);
+
+static HTTP3: Section = Section::new(
+    "http3",
+    "HTTP/3, where `http` has it. Clients come by TCP first, and learn from `Alt-Svc` in a response that they may come by UDP.",
+    &[
+        Key::new(
+            "advertise",
+            Type::Bool,
+            "Whether responses by TCP say it: `Alt-Svc: h3=\":443\"; ma=86400`. What servers say there is replaced.",
+        )
+        .default("true"),
+        Key::new(
+            "port",
+            Type::Integer(1, 65_535),
+            "The port that clients are told, where something in front maps it to another. Absent is the one that they came to.",
+        ),
+        Key::new("max_age", Type::Duration, "How long clients may remember it, in whole seconds.").default("24h"),
+        Key::new(
+            "early_data",
+            Type::Bool,
+            "Whether a client that has been here may send a request before its handshake is done (0-RTT). It may be a replay: only \
+             GET, HEAD, OPTIONS and TRACE without a body are served so, others are answered 425, and servers are told by \
+             `Early-Data: 1`.",
+        )
+        .default("false"),
     ],
 );
 

@@ -32,6 +32,8 @@ impl<'a> Lower<'a, '_> {
         let binds: Vec<Bind> =
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
+        let http3 = map.map("http3").and_then(|map| self.http3(map));
+        self.check_h3(item, map, tls.as_ref(), &binds);
         let forwarding = map.map("forwarding").and_then(|map| self.forwarding(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -40,6 +42,7 @@ impl<'a> Lower<'a, '_> {
             role: Role::Http,
             binds,
             http: versions(map, tls.is_some()),
+            http3: http3?,
             head: head_limits(map.map("limits")?)?,
             tls,
             request_head_timeout: request_head_timeout?,
@@ -173,6 +176,8 @@ const SERVED: [&[HttpVersion]; 2] = [&[HttpVersion::H1, HttpVersion::H2], &[Http
 
 fn versions(map: &Map, secured: bool) -> Vec<HttpVersion> {
     let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
+    // There is no HTTP/3 without TLS.
+    versions.retain(|version| secured || *version != HttpVersion::H3);
     if versions.is_empty() {
         versions = SERVED[usize::from(!secured)].to_vec();
     }

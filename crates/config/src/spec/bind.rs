@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{HttpVersion, ListenerTls};
 use crate::span::Span;
@@ -46,6 +47,17 @@ pub enum BindAddress {
     },
 }
 
+impl BindAddress {
+    /// Whether the port is left to the kernel.
+    pub fn is_any_port(&self) -> bool {
+        match self {
+            BindAddress::Ip(address) => address.port() == 0,
+            BindAddress::AnyFamily(port) => *port == 0,
+            BindAddress::Unix { .. } => false,
+        }
+    }
+}
+
 impl std::fmt::Display for BindAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -54,4 +66,22 @@ impl std::fmt::Display for BindAddress {
             BindAddress::Unix { path, .. } => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// What clients are told of HTTP/3, and let do by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http3 {
+    /// What responses by TCP say of it, if they do.
+    pub advert: Option<Advert>,
+    /// Whether requests may come before the handshake is done.
+    pub early_data: bool,
+}
+
+/// What `Alt-Svc` says (RFC 7838).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// The port; that of the connection if absent.
+    pub port: Option<u16>,
+    /// How long it may be remembered.
+    pub max_age: Duration,
 }
