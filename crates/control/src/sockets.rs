@@ -1,15 +1,16 @@
 //! The listening sockets of the process, keyed by address: a reload opens and closes only what has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 
 use base::ids::WorkerId;
 use config::Span;
-use config::spec::{Bind, BindAddress, Listener, Spec};
-use net::Address;
+use config::spec::{Bind, BindAddress, HttpVersion, Listener, Spec};
 use net::listen::{Bound, bind, probe};
+use net::{Address, quic};
 use proxy::snapshot::{BindId, ListenerId};
 use proxy::worker::{Command, Fleet, SocketId};
 use tokio::sync::mpsc::Sender;
@@ -19,6 +20,8 @@ use tokio::sync::mpsc::Sender;
 pub struct Sockets {
     open: BTreeMap<Key, Entry>,
     next: usize,
+    /// Addresses that were closed for HTTP/3: connections of ours may still be there.
+    left: BTreeSet<SocketAddr>,
 }
 
 /// A listener's name and the address as configured: port 0 stays the same port over reloads.
@@ -41,6 +44,8 @@ pub fn keys(listener: &Listener) -> Vec<Key> {
 #[derive(Debug)]
 struct Entry {
     socket: SocketId,
+    /// The sockets of the same address for HTTP/3.
+    quic: Option<SocketId>,
     actual: Address,
 }
 
@@ -49,6 +54,8 @@ struct Entry {
 pub struct Planned {
     fresh: Vec<(Key, Address, Vec<Bound>)>,
     gone: Vec<Key>,
+    /// Addresses, fresh or open, at which HTTP/3 begins.
+    spoken: Vec<(Key, Vec<quic::Bound>)>,
 }
 
 /// An address that cannot be bound.
@@ -66,27 +73,60 @@ impl Sockets {
     /// # Errors
     /// Every address that cannot be bound.
     pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
-        let (mut fresh, mut failed, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut planned = Planned { fresh: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
+        let (mut failed, mut wanted) = (Vec::new(), Vec::new());
         for listener in &spec.listeners {
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
                 wanted.push(key.clone());
-                if self.open.contains_key(&key) {
-                    continue;
-                }
-                match self.bind_one(at, workers) {
-                    Ok((actual, sockets)) => fresh.push((key, actual, sockets)),
-                    Err(error) => failed.push(Unbound {
+                if let Err(error) = self.plan_one(at, &key, workers, &mut planned) {
+                    failed.push(Unbound {
                         message: format!("cannot bind listener `{}`: {}: {error}", listener.name, at.address),
                         span: at.span.clone(),
-                    }),
+                    });
                 }
             }
         }
         if !failed.is_empty() {
             return Err(failed);
         }
-        let gone = self.open.keys().filter(|key| !wanted.contains(key)).cloned().collect();
-        Ok(Planned { fresh, gone })
+        planned.gone = self.open.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        Ok(planned)
+    }
+
+    /// Binds one address, for TCP and, where HTTP/3 is spoken, for UDP.
+    fn plan_one(&self, at: &Bind, key: &Key, workers: usize, planned: &mut Planned) -> io::Result<()> {
+        let speaks = at.http.contains(&HttpVersion::H3);
+        if let Some(entry) = self.open.get(key) {
+            // Sockets that are open stay so: nobody is let in where HTTP/3 is not spoken, and nobody is lost where it is again.
+            if speaks && entry.quic.is_none() {
+                planned.spoken.extend(self.datagrams(&entry.actual, workers)?.map(|all| (key.clone(), all)));
+            }
+            return Ok(());
+        }
+        let mut tries = if at.address.is_any_port() && speaks { PORTS } else { 1 };
+        loop {
+            let (actual, sockets) = self.bind_one(at, workers)?;
+            tries -= 1;
+            let datagrams = match self.datagrams(&actual, workers) {
+                _ if !speaks => None,
+                // The port that the kernel chose is free for TCP alone: another may be for both.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => continue,
+                bound => bound.map_err(|error| io::Error::new(error.kind(), format!("for HTTP/3, by UDP: {error}")))?,
+            };
+            planned.spoken.extend(datagrams.map(|all| (key.clone(), all)));
+            planned.fresh.push((key.clone(), actual, sockets));
+            return Ok(());
+        }
+    }
+
+    /// Binds the address of a TCP socket for UDP, too; a Unix socket has none.
+    fn datagrams(&self, actual: &Address, workers: usize) -> io::Result<Option<Vec<quic::Bound>>> {
+        let Address::Tcp(address) = actual else { return Ok(None) };
+        let is_ours = self.open.values().any(|entry| entry.quic.is_some() && entry.actual == *actual);
+        if !is_ours && !self.left.contains(address) {
+            quic::probe(*address)?;
+        }
+        quic::bind(*address, workers).map(Some)
     }
 
     /// Puts a plan to work: new sockets accept, old ones accept what waits and close.
@@ -100,17 +140,27 @@ impl Sockets {
             let Some((listener, bind)) = id_of(&key) else { continue };
             let socket = SocketId(self.next);
             self.next += 1;
-            let port = match &actual {
-                Address::Tcp(address) => address.port(),
-                Address::Unix(_) => 0,
-            };
+            let port = port_of(&actual);
             for (worker, bound) in bounds.into_iter().enumerate() {
                 fleet.tell(WorkerId(worker), Command::Listen(listener, bind, socket, bound, port));
             }
-            self.open.insert(key, Entry { socket, actual });
+            self.open.insert(key, Entry { socket, quic: None, actual });
+        }
+        for (key, bounds) in planned.spoken {
+            let Some((listener, bind)) = id_of(&key) else { continue };
+            let Some(entry) = self.open.get_mut(&key) else { continue };
+            let (socket, port) = (SocketId(self.next), port_of(&entry.actual));
+            self.next += 1;
+            entry.quic = Some(socket);
+            for (worker, bound) in bounds.into_iter().enumerate() {
+                fleet.tell(WorkerId(worker), Command::Receive(listener, bind, socket, bound, port));
+            }
         }
         for key in planned.gone {
             if let Some(entry) = self.open.remove(&key) {
+                if let (Address::Tcp(address), Some(_)) = (&entry.actual, entry.quic) {
+                    self.left.insert(*address);
+                }
                 close(&entry, fleet, None);
             }
         }
@@ -123,7 +173,7 @@ impl Sockets {
         }
     }
 
-    fn bind_one(&self, at: &Bind, workers: usize) -> std::io::Result<(Address, Vec<Bound>)> {
+    fn bind_one(&self, at: &Bind, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
         match &at.address {
             BindAddress::Ip(address) => self.bind_free(&Address::Tcp(*address), workers),
             BindAddress::Unix { path, mode } => bind(&Address::Unix(path.clone()), *mode, workers),
@@ -131,7 +181,7 @@ impl Sockets {
                 let both = Address::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)));
                 // A host without IPv6 still has every address of the one family it has.
                 match self.bind_free(&both, workers) {
-                    Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+                    Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                         self.bind_free(&Address::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()), workers)
                     }
                     bound => bound,
@@ -141,7 +191,7 @@ impl Sockets {
     }
 
     /// Binds an address that nobody has, or that we have ourselves under another listener's name.
-    fn bind_free(&self, address: &Address, workers: usize) -> std::io::Result<(Address, Vec<Bound>)> {
+    fn bind_free(&self, address: &Address, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
         if !self.open.values().any(|entry| entry.actual == *address) {
             probe(address)?;
         }
@@ -155,9 +205,9 @@ impl Sockets {
 }
 
 fn close(entry: &Entry, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
-    let (unheard, _) = tokio::sync::mpsc::channel(1);
-    let done = done.unwrap_or(&unheard);
-    fleet.tell_all(|_| Command::Unlisten(entry.socket, done.clone()));
+    for socket in [Some(entry.socket), entry.quic].into_iter().flatten() {
+        unlisten(socket, fleet, done);
+    }
     if let Address::Unix(path) = &entry.actual
         && std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
     {
@@ -165,3 +215,19 @@ fn close(entry: &Entry, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
         let _ = std::fs::remove_file(path);
     }
 }
+
+fn unlisten(socket: SocketId, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
+    let (unheard, _) = tokio::sync::mpsc::channel(1);
+    let done = done.unwrap_or(&unheard);
+    fleet.tell_all(|_| Command::Unlisten(socket, done.clone()));
+}
+
+fn port_of(address: &Address) -> u16 {
+    match address {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(_) => 0,
+    }
+}
+
+/// How many ports are tried where any will do: each is free for TCP, and most are for UDP.
+const PORTS: usize = 16;

@@ -14,7 +14,7 @@ use wire::h2::frame::PREFACE;
 use wire::{Framing, Head, Version};
 
 use crate::body::{BodyReader, BodyWriter};
-use crate::h2::Lane;
+use crate::{h2, h3};
 
 /// A connection.
 #[derive(Debug)]
@@ -33,8 +33,10 @@ pub struct Conn {
 enum Carrier {
     /// HTTP/1 has its connection for itself.
     Line(Stream),
-    /// A stream of a connection that others share.
-    Lane(Lane),
+    /// A stream of a connection that others share: of HTTP/2,
+    Lane(h2::Lane),
+    /// and of HTTP/3.
+    Quic(Box<h3::Lane>),
 }
 
 /// What came.
@@ -78,15 +80,20 @@ impl Conn {
     }
 
     /// One stream of a connection that others share.
-    pub fn of_lane(lane: Lane) -> Conn {
+    pub fn of_lane(lane: h2::Lane) -> Conn {
         Conn { carrier: Carrier::Lane(lane), carry: Vec::new(), partial: false, sniffs: false }
+    }
+
+    /// The same for HTTP/3.
+    pub fn of_quic(lane: h3::Lane) -> Conn {
+        Conn { carrier: Carrier::Quic(Box::new(lane)), carry: Vec::new(), partial: false, sniffs: false }
     }
 
     /// The stream under it, if its bytes are the message's own: what may go through a pipe.
     pub fn plain(&self) -> Option<&Stream> {
         match &self.carrier {
             Carrier::Line(stream) => Some(stream).filter(|stream| stream.is_plain()),
-            Carrier::Lane(_) => None,
+            Carrier::Lane(_) | Carrier::Quic(_) => None,
         }
     }
 
@@ -99,7 +106,7 @@ impl Conn {
     pub fn into_parts(self) -> Option<(Stream, Vec<u8>)> {
         match self.carrier {
             Carrier::Line(stream) => Some((stream, self.carry)),
-            Carrier::Lane(_) => None,
+            Carrier::Lane(_) | Carrier::Quic(_) => None,
         }
     }
 
@@ -111,6 +118,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(stream) => stream.poll_read(cx, into),
             Carrier::Lane(lane) => lane.poll_read(cx, into),
+            Carrier::Quic(lane) => lane.poll_read(cx, into),
         }
     }
 
@@ -122,6 +130,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(stream) => stream.poll_write(cx, bytes),
             Carrier::Lane(lane) => lane.poll_write(cx, bytes),
+            Carrier::Quic(lane) => lane.poll_write(cx, bytes),
         }
     }
 
@@ -130,6 +139,7 @@ impl Conn {
         match &self.carrier {
             Carrier::Line(stream) => stream.poll_peek(cx),
             Carrier::Lane(lane) => lane.poll_peek(cx),
+            Carrier::Quic(lane) => lane.poll_peek(cx),
         }
     }
 
@@ -138,6 +148,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(stream) => stream.shutdown_write(),
             Carrier::Lane(lane) => lane.finish(None),
+            Carrier::Quic(lane) => lane.finish(None),
         }
     }
 
@@ -157,7 +168,7 @@ impl Conn {
     pub fn ends_silently(&self) -> bool {
         match &self.carrier {
             Carrier::Line(stream) => stream.is_plain(),
-            Carrier::Lane(_) => true,
+            Carrier::Lane(_) | Carrier::Quic(_) => true,
         }
     }
 
@@ -165,7 +176,7 @@ impl Conn {
     pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.carrier {
             Carrier::Line(stream) => stream.poll_farewell(cx),
-            Carrier::Lane(_) => Poll::Ready(()),
+            Carrier::Lane(_) | Carrier::Quic(_) => Poll::Ready(()),
         }
     }
 
@@ -174,6 +185,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(_) => h1::request_head(head, out),
             Carrier::Lane(lane) => lane.write_head(head),
+            Carrier::Quic(lane) => lane.write_head(head),
         }
     }
 
@@ -194,6 +206,10 @@ impl Conn {
                 lane.write_head(head);
                 true
             }
+            Carrier::Quic(lane) => {
+                lane.write_head(head);
+                true
+            }
         }
     }
 
@@ -211,6 +227,10 @@ impl Conn {
                 head.set_status(200);
                 lane.write_head(head);
             }
+            Carrier::Quic(lane) => {
+                head.set_status(200);
+                lane.write_head(head);
+            }
         }
     }
 
@@ -219,6 +239,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(_) => h1::response_head(head, out),
             Carrier::Lane(lane) => lane.write_head(head),
+            Carrier::Quic(lane) => lane.write_head(head),
         }
     }
 
@@ -226,7 +247,7 @@ impl Conn {
     pub fn body_writer(&self, framing: Framing) -> BodyWriter {
         match &self.carrier {
             Carrier::Line(_) => BodyWriter::new(framing),
-            Carrier::Lane(_) => BodyWriter::Plain,
+            Carrier::Lane(_) | Carrier::Quic(_) => BodyWriter::Plain,
         }
     }
 
@@ -234,15 +255,17 @@ impl Conn {
     pub fn body_reader(&self, framing: Framing) -> BodyReader {
         match (&self.carrier, framing) {
             (Carrier::Line(_), _) => BodyReader::new(framing),
-            (Carrier::Lane(_), Framing::None) => BodyReader::Done(None),
-            (Carrier::Lane(_), _) => BodyReader::UntilEnd,
+            (_, Framing::None) => BodyReader::Done(None),
+            (_, _) => BodyReader::UntilEnd,
         }
     }
 
     /// Everything of the message was written: says that it ends here, where the framing of its content has not said so.
     pub fn finish(&mut self, trailers: Option<&Head>) {
-        if let Carrier::Lane(lane) = &mut self.carrier {
-            lane.finish(trailers);
+        match &mut self.carrier {
+            Carrier::Line(_) => {}
+            Carrier::Lane(lane) => lane.finish(trailers),
+            Carrier::Quic(lane) => lane.finish(trailers),
         }
     }
 
@@ -251,6 +274,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(_) => None,
             Carrier::Lane(lane) => lane.take_trailers(),
+            Carrier::Quic(lane) => lane.take_trailers(),
         }
     }
 
@@ -259,6 +283,7 @@ impl Conn {
         match &self.carrier {
             Carrier::Line(_) => self.has_carry(),
             Carrier::Lane(lane) => self.has_carry() || lane.has_content(),
+            Carrier::Quic(lane) => self.has_carry() || lane.has_content(),
         }
     }
 

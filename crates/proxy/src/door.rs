@@ -1,5 +1,7 @@
 //! Accepts connections, keeps the workers even, and refuses what is too much.
 
+pub(crate) mod quic;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;

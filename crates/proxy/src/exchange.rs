@@ -17,7 +17,7 @@ use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{self, Code, Form, NoTimeout};
 use wire::head::{Method, Scheme};
-use wire::{Head, Known, Version, forwarded, hop, uri, websocket};
+use wire::{Framing, Head, Known, Version, forwarded, hop, uri, websocket};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
@@ -247,6 +247,10 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         return Err(Fault::client(Kind::Unsupported));
     }
     x.facts.tls.clone_from(&session.tls);
+    if session.early && !may_come_early(head) {
+        x.notes.reason = "it came before the handshake was done";
+        return Err(Fault::client(Kind::TooEarly));
+    }
     // RFC 9110 section 7.4: a target of the other scheme was meant for somebody else.
     let (other, reason) = match session.tls {
         Some(_) => (Scheme::Http, "an http target on a TLS listener"),
@@ -307,6 +311,13 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         })?;
     }
     Ok(())
+}
+
+/// Whether serving a request twice does no harm (RFC 8470 section 4).
+fn may_come_early(head: &Head) -> bool {
+    matches!(head.method(), Method::Get | Method::Head | Method::Options | Method::Trace)
+        && head.framing() == Framing::None
+        && head.protocol().is_empty()
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.

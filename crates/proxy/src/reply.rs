@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Side};
 use wire::grpc::{self, Code, Form};
 use wire::head::Method;
-use wire::{Framing, Known};
+use wire::{Framing, Head, Known, Version};
 
 use crate::canary;
 use crate::exchange::{After, Exchange};
@@ -15,7 +15,7 @@ use crate::finish::{self, Account};
 use crate::policy::{self, Client, Compress};
 use crate::relay::{Encoders, PIECE};
 use crate::session::Session;
-use crate::snapshot::{Deny, Place, Redirect, Respond, Route};
+use crate::snapshot::{Advert, Deny, Place, Redirect, Respond, Route};
 use crate::worker::Worker;
 
 /// The status that a fault is answered with; 0 if nobody is there to answer.
@@ -29,6 +29,7 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::LineTooLong => 414,
         Kind::Expectation => 417,
         Kind::Misdirected => 421,
+        Kind::TooEarly => 425,
         Kind::HeadTooLarge | Kind::TooManyFields => 431,
         Kind::Unsupported => 501,
         Kind::Version => 505,
@@ -77,7 +78,8 @@ pub fn code_of(kind: Kind) -> Code {
         | Kind::ConnectTimeout
         | Kind::ResponseTimeout
         | Kind::StreamTimeout
-        | Kind::TunnelTimeout => Code::Unavailable,
+        | Kind::TunnelTimeout
+        | Kind::TooEarly => Code::Unavailable,
     }
 }
 
@@ -217,7 +219,23 @@ pub(crate) fn write_response(session: &mut Session, x: &mut Exchange, keep: bool
     if !x.response.has(Known::Date) {
         x.response.add(b"Date", &session.worker.date());
     }
+    if let Some(advert) = &session.listener.advert {
+        advertise(session, &mut x.response, x.client.version, advert);
+    }
     x.client.answered |= session.client.write_response(&mut x.response, x.client.version, keep, out);
+}
+
+/// Tells a client that came by TCP that it may come by UDP (RFC 9114 section 3.1.1). What a server says there is of its own address.
+fn advertise(session: &Session, response: &mut Head, version: Version, advert: &Advert) {
+    let port = advert.port.unwrap_or(session.origin.port);
+    if version == Version::H3 || port == 0 || !session.listener.versions_at(session.origin.bind).h3 {
+        return;
+    }
+    let (mut digits, mut seconds) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let parts: [&[u8]; 4] =
+        [b"h3=\":", digits.format(port).as_bytes(), b"\"; ma=", seconds.format(advert.max_age.as_secs()).as_bytes()];
+    response.remove(b"Alt-Svc");
+    response.add_parts(b"Alt-Svc", &parts);
 }
 
 /// Finishes an answer of ours: policies, framing, and what becomes of the connection.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use net::quic;
 use net::tls::Terminator;
 use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::Rules;
@@ -67,6 +68,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// What it speaks where an address does not differ.
     pub versions: Versions,
+    /// What responses by TCP say of HTTP/3, if it is spoken anywhere and that is to be known.
+    pub advert: Option<Advert>,
     /// Limits of request heads.
     pub head: Limits,
     /// TLS, if clients speak it, where an address does not differ.
@@ -106,11 +109,24 @@ pub struct Versions {
     pub h3: bool,
 }
 
+/// What `Alt-Svc` says of HTTP/3 (RFC 7838).
+#[derive(Clone, Copy, Debug)]
+pub struct Advert {
+    /// The port; that of the connection if absent.
+    pub port: Option<u16>,
+    /// How long it may be remembered.
+    pub max_age: Duration,
+}
+
 /// TLS towards clients.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// What clients are shown, and asked for.
     pub terminator: Terminator,
+    /// The same over QUIC, where HTTP/3 is spoken.
+    pub quic: Option<quic::Server>,
+    /// Whether requests over QUIC may come before the handshake is done.
+    pub early_data: bool,
     /// How long a handshake may take.
     pub patience: Duration,
     /// How many may be under way in the process.
@@ -128,6 +144,11 @@ impl Tls {
     pub(crate) fn begin(&self) -> Option<UnderWay<'_>> {
         let place = UnderWay(&self.under_way);
         (self.under_way.fetch_add(1, Ordering::Relaxed) < self.most).then_some(place)
+    }
+
+    /// How many handshakes are under way in the process.
+    pub(crate) fn handshakes_under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 }
 

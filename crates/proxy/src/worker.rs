@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base::civil::Civil;
 use base::ids::{RequestId, WorkerId};
 use net::listen::Bound;
+use net::quic;
 use net::splice::Pipes;
 use net::stream::Detached;
 use net::timer::Timers;
@@ -56,6 +57,8 @@ pub enum Command {
     Apply(Arc<Snapshot>),
     /// Accept on this socket, too.
     Listen(ListenerId, BindId, SocketId, Bound, u16),
+    /// Take connections over QUIC on this socket, too.
+    Receive(ListenerId, BindId, SocketId, quic::Bound, u16),
     /// Accept what waits on this socket, then close it; tell when it is done.
     Unlisten(SocketId, tokio::sync::mpsc::Sender<()>),
     /// Write access records here from now on.
@@ -96,6 +99,7 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "the boxes are lent out and come back: they are what is kept")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
+    endpoints: RefCell<FxHashMap<SocketId, quic::Endpoint>>,
     date: Cell<(u64, [u8; 29])>,
     origin: u64,
     sequence: Cell<u64>,
@@ -274,6 +278,7 @@ impl Worker {
             outs: RefCell::default(),
             exchanges: RefCell::default(),
             doors: RefCell::default(),
+            endpoints: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             origin: random.u64(..),
             random: RefCell::new(random),
@@ -309,7 +314,18 @@ impl Worker {
                 }
                 Err(error) => observe::log::error(format_args!("cannot listen in worker {}: {error}", self.id.0)),
             },
+            Command::Receive(listener, bind, socket, bound, port) => match quic::Endpoint::open(bound) {
+                Ok((endpoint, driver)) => {
+                    self.endpoints.borrow_mut().insert(socket, endpoint);
+                    let doorkeeper = door::quic::Doorkeeper { worker: Rc::clone(self), listener, bind, port };
+                    tokio::task::spawn_local(driver.run(doorkeeper));
+                }
+                Err(error) => observe::log::error(format_args!("no HTTP/3 in worker {}: {error}", self.id.0)),
+            },
             Command::Unlisten(socket, done) => {
+                if let Some(endpoint) = self.endpoints.borrow_mut().remove(&socket) {
+                    endpoint.close();
+                }
                 if let Some(state) = self.doors.borrow_mut().remove(&socket) {
                     door::close(&state, done);
                 }

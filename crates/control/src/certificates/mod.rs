@@ -13,13 +13,14 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use config::Mistake;
 use config::spec::{
-    Algorithms, Certificate, CertificateId, CertificateSource, HttpVersion, ListenerTls, MinVersion, NamedFile, Pool,
-    PoolTls, Protocol, Spec,
+    Algorithms, Certificate, CertificateId, CertificateSource, HttpVersion, Listener, ListenerTls, MinVersion,
+    NamedFile, Pool, PoolTls, Protocol, Spec,
 };
+use net::quic;
 use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Spoken, Terminator, Tickets, Trust};
 
 use internal::Internal;
@@ -29,6 +30,8 @@ use internal::Internal;
 pub struct Keyring {
     /// Of listeners with TLS, by their names; of addresses that differ, by their places in the listener, too.
     pub listeners: HashMap<(String, Option<usize>), Terminator>,
+    /// The same over QUIC, where HTTP/3 is served.
+    pub quic: HashMap<(String, Option<usize>), quic::Server>,
     /// Of pools with TLS.
     pub pools: HashMap<String, Way>,
     /// Every certificate, in the order of the configuration.
@@ -99,6 +102,12 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>, mut vault: Option<&mut Vault
         for (at, tls) in listener.all_tls() {
             let http = at.map_or(&listener.http, |at| &listener.binds[at].http);
             if let Some(terminator) = reading.terminator(spec, http, tls, tickets) {
+                if http.contains(&HttpVersion::H3) {
+                    match quic::Server::new(&terminator, &terms(listener)) {
+                        Ok(server) => _ = keyring.quic.insert((listener.name.clone(), at), server),
+                        Err(message) => reading.mistakes.push(Mistake { message, span: listener.span.clone() }),
+                    }
+                }
                 keyring.listeners.insert((listener.name.clone(), at), terminator);
             }
         }
@@ -112,6 +121,18 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>, mut vault: Option<&mut Vault
     }
     if reading.mistakes.is_empty() { Ok(keyring) } else { Err(reading.mistakes) }
 }
+
+/// What a client may hold of us over QUIC.
+fn terms(listener: &Listener) -> quic::Terms {
+    quic::Terms {
+        // A client that waits for its next request is let go by the session, with a word; this one is for clients that are gone.
+        idle: listener.keep_alive_timeout.saturating_add(LINGERS),
+        streams: wire::h2::Limits::default().streams,
+        early_data: listener.http3.early_data,
+    }
+}
+
+const LINGERS: Duration = Duration::from_secs(5);
 
 /// The files that [`read`] reads: a change of any is a change of the configuration.
 pub fn files(spec: &Spec) -> Vec<PathBuf> {

@@ -9,7 +9,7 @@ use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
 use proxy::snapshot::{
-    Arm, Backoff, Deny, Ending, Face, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls,
+    Advert, Arm, Backoff, Deny, Ending, Face, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls,
     Versions,
 };
 use wire::forwarded::{Client, Format, Rules};
@@ -58,6 +58,8 @@ pub(super) fn listener(
         let terminator = keyring.listeners.get(&(listener.name.clone(), at));
         tls.zip(terminator).map(|(tls, terminator)| Tls {
             terminator: terminator.clone(),
+            quic: keyring.quic.get(&(listener.name.clone(), at)).cloned(),
+            early_data: listener.http3.early_data,
             patience: tls.handshake_timeout,
             most: tls.handshakes as usize,
             under_way: Arc::clone(&under_way),
@@ -89,10 +91,16 @@ pub(super) fn listener(
     }
     let Flattener { rules, routes, .. } = flat;
     let secured = listener.all_tls().next().map(|_| ());
+    let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
     Listener {
         id,
         name: listener.name.as_str().into(),
         versions: versions(&listener.http),
+        advert: listener
+            .http3
+            .advert
+            .filter(|_| serves_h3)
+            .map(|said| Advert { port: said.port, max_age: said.max_age }),
         head: Limits {
             head: size(listener.head.request_head),
             line: size(listener.head.request_line),

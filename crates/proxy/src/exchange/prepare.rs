@@ -31,6 +31,10 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
     if x.client.awaits_continue {
         head.add(b"Expect", b"100-continue");
     }
+    if session.early {
+        // RFC 8470 section 5.1: the server may know better what may happen twice.
+        head.set(b"Early-Data", b"1");
+    }
     policy::forwards(&route.policies, head, &x.facts).map_err(|Climbs| {
         x.notes.reason = "the rewritten path climbs";
         Fault::client(Kind::Malformed)

@@ -52,9 +52,9 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
 
 /// Serves a connection that has begun as one of HTTP/1, in a task of its own: what those wait with should not grow.
 pub(super) fn serve_sniffed(session: Session) {
-    let Session { worker, client, origin, listener, timer, counted, tls } = session;
+    let Session { worker, client, origin, listener, timer, counted, tls, early } = session;
     if let (Some((stream, carry)), Some(counted)) = (client.into_parts(), counted) {
-        let common = Common { worker, origin, listener, tls };
+        let common = Common { worker, origin, listener, tls, early };
         tokio::task::spawn_local(serve(Arrived { common, timer, counted }, stream, carry));
     }
 }
@@ -154,7 +154,7 @@ fn begin(common: &mut Common, came: Came<'_>) {
 
 /// Records what broke the protocol, and was told so by the protocol's own means.
 fn record(common: &Common, reason: &'static str) {
-    let Common { worker, origin, listener, tls } = common;
+    let Common { worker, origin, listener, tls, .. } = common;
     let mut x = worker.exchange();
     x.request.start_request(b"", b"", b"", None);
     x.began(None);

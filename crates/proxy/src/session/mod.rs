@@ -1,6 +1,7 @@
 //! The life of one connection from a client.
 
 mod h2;
+mod h3;
 mod http;
 
 use std::future::{Future as _, poll_fn};
@@ -12,9 +13,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use ::http::Conn;
-use net::Stream;
 use net::timer::Timer;
 use net::tls::{Agreed, Alpn};
+use net::{Stream, quic};
 use observe::stats::ConnectionStats;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Tls};
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
+    /// Whether its request may be a replay: it came before the handshake was done (RFC 8470).
+    pub(crate) early: bool,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -59,13 +62,26 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
+    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, early: false };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match listener.tls_at(origin.bind) {
         None => tokio::task::spawn_local(http::serve(arrived.session(stream))),
         Some(tls) => tokio::task::spawn_local(secure(arrived, tls.clone(), stream)),
     };
+}
+
+/// The same for a connection over QUIC, whose handshake has begun.
+pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, origin: Origin) {
+    let snapshot = worker.pin();
+    let known = snapshot.listener(origin.listener);
+    let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
+        return worker.fleet.connection_ended(worker.id);
+    };
+    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, early: false };
+    let counted = Counted::of(worker, &listener.connections);
+    let arrived = Arrived { common, timer: worker.timers.timer(), counted };
+    tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
 }
 
 /// A connection that is no session yet.
@@ -82,6 +98,7 @@ struct Common {
     origin: Origin,
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
+    early: bool,
 }
 
 /// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
@@ -127,8 +144,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls } = self;
-        Session { worker, client, origin, listener, timer, counted, tls }
+        let Common { worker, origin, listener, tls, early } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, early }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -161,6 +178,7 @@ impl Session {
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
+            early: false,
             worker: Rc::clone(worker),
         }
     }

@@ -1,0 +1,353 @@
+//! One request's stream, as an exchange sees it: content without framing, heads, an end.
+
+use std::cell::RefCell;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use net::quic::{Broken, Stream};
+use net::stream::Peek;
+use wire::h1::Reject;
+use wire::h3::message::{self, Message, Step};
+use wire::h3::{Code, Wrong, frame};
+use wire::{Framing, Head};
+
+use super::{Leftover, Link};
+
+/// A stream. Dropping it before its response was finished resets it, which the client sees as a cut.
+#[derive(Debug)]
+pub struct Lane {
+    link: Link,
+    stream: Stream,
+    message: Message,
+    /// Content that came with the head and was not read yet, from `at` on.
+    kept: Vec<u8>,
+    at: usize,
+    trailers: Option<Box<Head>>,
+    hearing: Hearing,
+    /// The head is here, and waits for what follows it.
+    holds: bool,
+    out: RefCell<Out>,
+    /// We have said all.
+    finished: bool,
+}
+
+/// What may still come from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    Open,
+    /// It has said all.
+    Ended,
+    /// What it says is of no use any more.
+    Broken,
+}
+
+/// What QUIC has not taken yet.
+#[derive(Debug, Default)]
+struct Out {
+    staged: Vec<u8>,
+    at: usize,
+    /// Content that is still to come in the frame whose front was written.
+    owed: usize,
+}
+
+/// What came on a fresh stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A request.
+    Request,
+    /// Something that is answered with a refusal.
+    Refused(Reject),
+    /// Nothing that could be answered.
+    Nothing,
+}
+
+/// How much is read at once while the head is awaited: content that comes with it has to be kept.
+const WITH_HEAD: usize = 16 * 1024;
+/// Content up to this length is written together with what stands before it.
+const TOGETHER: usize = 16 * 1024;
+
+impl Lane {
+    pub(super) fn new(link: Link, stream: Stream) -> Lane {
+        link.open.set(link.open.get() + 1);
+        Lane {
+            link,
+            stream,
+            message: Message::new(),
+            kept: Vec::new(),
+            at: 0,
+            trailers: None,
+            hearing: Hearing::Open,
+            holds: false,
+            out: RefCell::default(),
+            finished: false,
+        }
+    }
+
+    /// Reads the request's head into `head`, which is the same with each call.
+    pub fn poll_request(&mut self, cx: &Context<'_>, block: &mut [u8], head: &mut Head) -> Poll<Came> {
+        let room = block.len().min(WITH_HEAD);
+        loop {
+            // A head behind which nothing is known to follow waits for the end of the stream.
+            let wait = !self.holds || Message::leaves_open(head);
+            match self.link.connection.poll_read(cx, self.stream, &mut block[..room]) {
+                Poll::Pending if wait => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Came::Request),
+                Poll::Ready(Ok(0)) => {
+                    self.hearing = Hearing::Ended;
+                    if let Err(wrong) = self.message.end() {
+                        return Poll::Ready(self.wrong(wrong));
+                    }
+                    if head.framing() == Framing::Unknown {
+                        head.set_framing(Framing::None);
+                    }
+                    return Poll::Ready(Came::Request);
+                }
+                Poll::Ready(Ok(length)) => match self.digest(&mut block[..length], head) {
+                    Err(wrong) => return Poll::Ready(self.wrong(wrong)),
+                    Ok(0) => {}
+                    Ok(content) => {
+                        self.kept.extend_from_slice(&block[..content]);
+                        return Poll::Ready(Came::Request);
+                    }
+                },
+                Poll::Ready(Err(_)) => {
+                    self.hearing = Hearing::Broken;
+                    return Poll::Ready(Came::Nothing);
+                }
+            }
+        }
+    }
+
+    /// Whether the request may be a replay (RFC 8470): it came before the handshake was done.
+    pub fn is_early(&self) -> bool {
+        self.link.connection.is_early()
+    }
+
+    /// Where the client is now.
+    pub fn remote(&self) -> std::net::SocketAddr {
+        self.link.connection.remote()
+    }
+
+    /// Reads content; zero bytes are its end.
+    ///
+    /// # Errors
+    /// The client has broken off or broken a rule, or the connection is over.
+    pub(crate) fn poll_read(&mut self, cx: &Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.at < self.kept.len() {
+            let waiting = &self.kept[self.at..];
+            let count = waiting.len().min(into.len());
+            into[..count].copy_from_slice(&waiting[..count]);
+            self.at += count;
+            if self.at == self.kept.len() {
+                // What waits is nothing, so it owns nothing.
+                (self.kept, self.at) = (Vec::new(), 0);
+            }
+            return Poll::Ready(Ok(count));
+        }
+        let mut nothing = Head::default();
+        loop {
+            match self.hearing {
+                Hearing::Open => {}
+                Hearing::Ended => return Poll::Ready(Ok(0)),
+                Hearing::Broken => return Poll::Ready(Err(reset())),
+            }
+            let read = ready!(self.link.connection.poll_read(cx, self.stream, into));
+            let done = match read {
+                Err(broken) => {
+                    self.hearing = Hearing::Broken;
+                    return Poll::Ready(Err(broken.into()));
+                }
+                Ok(0) => {
+                    self.hearing = Hearing::Ended;
+                    self.message.end().map(|()| 0)
+                }
+                Ok(length) => self.digest(&mut into[..length], &mut nothing),
+            };
+            match done {
+                Err(wrong) => {
+                    self.wrong(wrong);
+                    return Poll::Ready(Err(reset()));
+                }
+                Ok(0) => {}
+                Ok(content) => return Poll::Ready(Ok(content)),
+            }
+        }
+    }
+
+    /// Whether a read would not wait.
+    pub(crate) fn has_content(&self) -> bool {
+        self.at < self.kept.len() || self.hearing != Hearing::Open
+    }
+
+    /// The trailers, once the end was read.
+    pub(crate) fn take_trailers(&mut self) -> Option<Box<Head>> {
+        self.trailers.take()
+    }
+
+    /// Writes content, as much as the client and the path have room for.
+    ///
+    /// # Errors
+    /// The client wants no more of it, or the connection is over.
+    pub(crate) fn poll_write(&mut self, cx: &Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(cx))?;
+        if content.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let (connection, out) = (&self.link.connection, self.out.get_mut());
+        if out.owed == 0 {
+            frame::data(content.len(), &mut out.staged);
+            if content.len() <= TOGETHER {
+                out.staged.extend_from_slice(content);
+                // What is not taken of it waits here: less than would wait with the caller.
+                return match self.poll_flush(cx) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(content.len())),
+                };
+            }
+            out.owed = content.len();
+            ready!(self.poll_flush(cx))?;
+            return self.poll_write(cx, content);
+        }
+        let most = content.len().min(out.owed);
+        let written = ready!(connection.poll_write(cx, self.stream, &content[..most]))?;
+        out.owed -= written;
+        Poll::Ready(Ok(written))
+    }
+
+    /// Writes a head.
+    pub(crate) fn write_head(&mut self, head: &Head) {
+        message::response(head, &mut self.out.get_mut().staged);
+        // What is not taken now goes ahead of the next content, or with the next look at the client.
+        let _ = self.poll_flush(&Context::from_waker(std::task::Waker::noop()));
+    }
+
+    /// Says that the message ends here.
+    pub(crate) fn finish(&mut self, trailers: Option<&Head>) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let out = self.out.get_mut();
+        if out.owed > 0 {
+            // The frame that was begun cannot end well.
+            return self.link.connection.reset(self.stream, Code::INTERNAL_ERROR.0);
+        }
+        if let Some(trailers) = trailers {
+            message::trailers(trailers, &mut out.staged);
+        }
+        match self.poll_flush(&Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(Ok(())) => self.link.connection.finish(self.stream),
+            // It wants no more of it anyway.
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let Out { staged: bytes, at, .. } = self.out.take();
+                self.link.leftovers.borrow_mut().push(Leftover { stream: self.stream, bytes, at });
+                self.link.wake_trunk();
+            }
+        }
+    }
+
+    /// Pending while the client is there and wants the answer.
+    pub(crate) fn poll_peek(&self, cx: &Context<'_>) -> Poll<Peek> {
+        if !self.finished {
+            // A head that was not taken at once may be all that there is to say for a while.
+            let _ = self.poll_flush(cx);
+        }
+        if self.hearing == Hearing::Broken {
+            return Poll::Ready(Peek::Broken);
+        }
+        if self.hearing == Hearing::Open && self.link.connection.is_cancelled(self.stream) {
+            return Poll::Ready(Peek::Broken);
+        }
+        match self.link.connection.poll_unwanted(cx, self.stream) {
+            Poll::Ready(Broken::Over) if self.finished => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(Peek::Broken),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut out = self.out.borrow_mut();
+        let out = &mut *out;
+        while out.at < out.staged.len() {
+            out.at += ready!(self.link.connection.poll_write(cx, self.stream, &out.staged[out.at..]))?;
+        }
+        if out.at > 0 {
+            (out.staged, out.at) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what came; moves its content to the front of `bytes` and answers its length.
+    fn digest(&mut self, bytes: &mut [u8], head: &mut Head) -> Result<usize, Wrong> {
+        let (mut at, mut content) = (0, 0);
+        let mut trailers = Head::default();
+        loop {
+            let into = if self.holds { &mut trailers } else { &mut *head };
+            let (used, step) = self.message.take(&bytes[at..], &self.link.limits, into)?;
+            at += used;
+            match step {
+                Step::More => return Ok(content),
+                Step::Head => {
+                    self.holds = true;
+                    let urgency = self.message.priority().urgency;
+                    if urgency != wire::h2::stream::Priority::default().urgency {
+                        // QUIC's numbers rise with importance, HTTP's fall (RFC 9218 section 4.1).
+                        self.link.connection.set_priority(self.stream, 3 - i32::from(urgency));
+                    }
+                }
+                Step::Trailers => {
+                    let found = std::mem::take(&mut trailers);
+                    self.trailers = (!found.is_empty()).then(|| Box::new(found));
+                }
+                Step::Content(count) => {
+                    bytes.copy_within(at..at + count, content);
+                    self.message.content(count);
+                    content += count;
+                    at += count;
+                }
+            }
+        }
+    }
+
+    /// What becomes of the stream, and of the connection.
+    fn wrong(&mut self, wrong: Wrong) -> Came {
+        self.hearing = Hearing::Broken;
+        let connection = &self.link.connection;
+        match wrong {
+            Wrong::Request(reject) => {
+                // RFC 9114 section 4.1.1: the answer needs no more of the request.
+                connection.stop(self.stream, Code::NO_ERROR.0);
+                return Came::Refused(reject);
+            }
+            Wrong::Stream(code) => {
+                connection.stop(self.stream, code.0);
+                connection.reset(self.stream, code.0);
+                self.finished = true;
+            }
+            Wrong::Connection(broken) => connection.close(broken.code.0, broken.reason),
+        }
+        Came::Nothing
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let connection = &self.link.connection;
+        if !self.finished {
+            connection.reset(self.stream, Code::INTERNAL_ERROR.0);
+        }
+        if self.hearing == Hearing::Open {
+            connection.stop(self.stream, Code::NO_ERROR.0);
+        }
+        connection.forget(self.stream);
+        self.link.open.set(self.link.open.get() - 1);
+        if self.link.open.get() == 0 {
+            // It may wait for the last of them.
+            self.link.wake_trunk();
+        }
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
