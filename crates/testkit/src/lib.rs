@@ -7,6 +7,7 @@
 //! - [`message`]: HTTP/1 messages, by a strict reader that shares no code with the program
 //! - [`client`]: sends exact bytes, reads exactly one response
 //! - [`h2`]: a client of HTTP/2
+//! - [`h3`]: a client of HTTP/3, and of QUIC for those that break its rules
 //! - [`server`]: a backend that follows a script
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
@@ -22,6 +23,7 @@ pub mod authority;
 pub mod client;
 pub mod coding;
 pub mod h2;
+pub mod h3;
 pub mod message;
 pub mod names;
 pub mod nginx;

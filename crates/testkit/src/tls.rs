@@ -83,6 +83,14 @@ pub struct Secured {
 }
 
 impl ClientTls {
+    /// The same for QUIC, with requests before the end of the handshake where the server allows them.
+    pub(crate) fn for_quic(&self) -> (ClientConfig, &str) {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"h3".to_vec()];
+        config.enable_early_data = true;
+        (config, &self.name)
+    }
+
     /// A client that trusts this authority and asks for this name.
     pub fn new(authority: &Authority, name: &str) -> ClientTls {
         ClientTls::with(authority, name, &Wishes::default())

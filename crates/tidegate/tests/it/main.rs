@@ -17,6 +17,7 @@ mod failures;
 mod fields;
 mod grpc;
 mod h2;
+mod h3;
 mod health;
 mod http1;
 mod keys;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use testkit::{Client, Ending, Request, Server, Tidegate, h2};
 
 use super::{Case, assert_refused, fault};
+use crate::h3::early;
 use crate::support::{before, before_with, get, seen, start};
 
 pub(super) const CASES: &[Case] = &[
@@ -22,6 +23,11 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.limits.request_line"], line_bytes),
     (&["listeners.*.limits.fields"], fields),
     (&["listeners.*.limits.connections"], connections),
+    (
+        &["listeners.*.http3", "listeners.*.http3.advertise", "listeners.*.http3.port", "listeners.*.http3.max_age"],
+        early::what_clients_are_told_can_be_chosen,
+    ),
+    (&["listeners.*.http3.early_data"], early::safe_requests_may_come_early_where_that_is_allowed),
 ];
 
 /// One listener that answers by itself.
@@ -50,7 +56,10 @@ fn http() {
     let both = alone("http: [h1, h2]");
     assert_eq!(both.client().get("/").status, 200);
     assert_eq!(h2::Client::connect(address(&both)).get("a", "/", &[]).expect("an answer").status, 200);
-    assert_refused("listeners: { web: { bind: 127.0.0.1:0, http: [h1, h3], respond: 200 } }", "`h3` is planned");
+    assert_refused(
+        "listeners: { web: { bind: 127.0.0.1:0, http: [h1, h3], respond: 200 } }",
+        "`h3`, which needs `tls`",
+    );
 }
 
 fn bind() {
