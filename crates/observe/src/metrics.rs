@@ -37,6 +37,7 @@
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
+//! | `tidegate_encoders`, `tidegate_encoders_refused_total` | |
 //! | `tidegate_log_dropped_total` | |
 //! | `tidegate_config_generation` | |
 //! | `tidegate_config_reloads_total` | `result`: `ok`, `failed` |
@@ -79,6 +80,10 @@ pub struct Scrape<'a> {
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
     pub spliced: u64,
+    /// Responses that are under way into a content coding.
+    pub encoders: usize,
+    /// Responses that went as they are because too many others were.
+    pub encoders_refused: u64,
     /// Lines that the access log has lost since the start, over all logs there were.
     pub log_dropped: u64,
     /// The number of the configuration that serves now.
@@ -307,6 +312,16 @@ impl Scrape<'_> {
             "tidegate_spliced_bytes_total",
             "Bytes of bodies that went from connection to connection inside the kernel.",
             [(Vec::new(), self.spliced as f64)],
+        );
+        page.gauge(
+            "tidegate_encoders",
+            "Responses that are under way into a content coding.",
+            [(Vec::new(), self.encoders as f64)],
+        );
+        page.counter(
+            "tidegate_encoders_refused_total",
+            "Responses that went as they are, because `at_once` others were under way into a coding.",
+            [(Vec::new(), self.encoders_refused as f64)],
         );
         page.counter(
             "tidegate_log_dropped_total",

@@ -28,7 +28,7 @@ use crate::balance::Cursor;
 use crate::door;
 use crate::exchange::Exchange;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Use, Warm, warm};
-use crate::relay::Encoders;
+use crate::relay::{Encoders, UnderWay};
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId, Snapshot};
 
@@ -36,8 +36,7 @@ use crate::snapshot::{BindId, ListenerId, Snapshot};
 #[derive(Debug)]
 pub struct Fleet {
     peers: Vec<Peer>,
-    /// Contents that are under way into a coding.
-    encoders: AtomicUsize,
+    encoders: UnderWay,
 }
 
 /// One worker, seen from outside.
@@ -147,7 +146,7 @@ impl Fleet {
                 turns: Arc::default(),
             });
         }
-        let fleet = Arc::new(Fleet { peers, encoders: AtomicUsize::new(0) });
+        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default() });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new()
@@ -186,7 +185,16 @@ impl Fleet {
     }
 
     /// How many contents are under way into a coding.
-    pub(crate) fn encoders(&self) -> &AtomicUsize {
+    pub fn encoders(&self) -> usize {
+        self.encoders.now()
+    }
+
+    /// How many contents went as they are because too many others were.
+    pub fn encoders_refused(&self) -> u64 {
+        self.encoders.refused()
+    }
+
+    pub(crate) fn under_way(&self) -> &UnderWay {
         &self.encoders
     }
 

@@ -19,6 +19,12 @@ impl Lower<'_, '_> {
             let level = levels.integer(word).and_then(|level| u8::try_from(level).ok());
             codings.extend(level.map(|level| (coding, level)));
         }
+        for item in levels.items.iter().filter(|item| item.span != levels.span) {
+            if !codings.iter().any(|(coding, _)| coding.name() == item.key) && !item.value.is_faulty() {
+                let message = format!("`{}` of {} does nothing, `codings` leaves it out", item.key, levels.label);
+                self.mistakes.note(&item.span, message);
+            }
+        }
         let mut types = Vec::new();
         for value in map.list("types") {
             let Some(text) = value.fixed() else { continue };

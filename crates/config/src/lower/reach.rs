@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::spec::{HostPattern, PathPattern, Predicate, Route};
+use crate::spec::{HostPattern, Kind, PathPattern, Predicate, Route};
 
 /// Pairs of a route that cannot be reached and the first earlier one that covers it.
 ///
@@ -63,6 +63,7 @@ fn covers_single(earlier: &Predicate, later: &Predicate) -> bool {
             Predicate::Sni(HostPattern::Exact(host) | HostPattern::Wildcard(host)),
         ) => host.strip_suffix(apex.as_str()).is_some_and(|rest| rest.ends_with('.')),
         (Predicate::ClientCert(true), Predicate::Fingerprint(_)) => true,
+        (Predicate::Kind(Kind::Grpc), Predicate::GrpcService(_) | Predicate::GrpcMethod(_)) => true,
         (Predicate::Client(wide), Predicate::Client(narrow)) => wide.contains(narrow),
         _ => false,
     }

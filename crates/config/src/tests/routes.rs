@@ -122,6 +122,7 @@ fn routes_that_can_never_be_reached_are_mistakes() {
         ("{match: {host: '*.x.y'}, routes: [{match: {path: /z}, to: p}]}", "{match: {host: a.x.y}, to: q}"),
         ("{match: {client: 10.0.0.0/8}, to: p}", "{match: {client: 10.1.0.0/16}, to: q}"),
         ("{match: {header: {a: b}}, to: p}", "{match: {header: {a: b}}, to: q}"),
+        ("{match: {kind: grpc}, to: p}", "{match: {grpc: {service: a.B, method: C}}, to: q}"),
     ] {
         let said = wrong_route(&format!("{first}, {second}"));
         assert!(said.starts_with("route 2 of listener `a` can never be reached, route 1"), "{said}");
@@ -131,6 +132,7 @@ fn routes_that_can_never_be_reached_are_mistakes() {
         ("{match: {path: /a, method: GET}, to: p}", "{match: {path: /a}, to: q}"),
         ("{match: {host: '*.x.y'}, to: p}", "{match: {host: x.y}, to: q}"),
         ("{match: {not: {path: /a}}, to: p}", "{match: {path: /a}, to: q}"),
+        ("{match: {grpc: {service: a.B}}, to: p}", "{match: {kind: grpc}, to: q}"),
     ] {
         ok(&listener(&format!("routes: [{first}, {second}]")));
     }

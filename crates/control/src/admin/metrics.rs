@@ -17,6 +17,8 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         turns: plane.fleet.peers().iter().map(|worker| &*worker.turns).collect(),
         spliced: plane.fleet.peers().iter().map(|worker| worker.spliced()).sum(),
         log_dropped: plane.dropped_lines(),
+        encoders: plane.fleet.encoders(),
+        encoders_refused: plane.fleet.encoders_refused(),
         generation: plane.snapshot.generation,
         reloads_ok: plane.reloads.0,
         reloads_failed: plane.reloads.1,

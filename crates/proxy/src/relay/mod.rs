@@ -6,5 +6,5 @@ mod tunnel;
 
 pub(crate) use pump::{PIECE, Pump, Stop};
 pub use transform::Recipe;
-pub(crate) use transform::{Encoders, Text, Transform};
+pub(crate) use transform::{Encoders, Text, Transform, UnderWay};
 pub(crate) use tunnel::tunnel;

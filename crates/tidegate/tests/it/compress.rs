@@ -1,6 +1,6 @@
 //! Responses in a content coding, on the wire.
 
-use testkit::{Framing, Response, Server, Signal, Tidegate, decoded, decoded_whole};
+use testkit::{Framing, Response, Server, Signal, Tidegate, decoded, decoded_whole, skip, tool};
 
 use crate::support::{get, start};
 
@@ -182,4 +182,26 @@ fn an_answer_of_our_own_is_compressed_too() {
     }
     let short = client.ask(get("/short", "Accept-Encoding: gzip\r\n"));
     assert_eq!((short.text().as_str(), short.fields.has("vary")), ("short", false));
+}
+
+#[test]
+fn curl_reads_every_coding_that_it_knows() {
+    let server = Server::http(|_| respond("", &text(300_000)));
+    let tidegate = compressing(&server, "");
+    for (coding, library) in [("gzip", "zlib/"), ("br", "brotli/"), ("zstd", "zstd/")] {
+        let (Some(mut version), Some(mut curl)) = (tool("curl"), tool("curl")) else { return };
+        let version = version.arg("--version").output().expect("curl");
+        if !String::from_utf8_lossy(&version.stdout).contains(library) {
+            skip(&format!("this curl does not read {coding}"));
+            continue;
+        }
+        let url = format!("http://{}/", tidegate.address("web"));
+        let asked = format!("Accept-Encoding: {coding}");
+        let got = curl.args(["-sS", "--compressed", "-H", &asked, &url]).output().expect("curl");
+        assert!(got.stdout == text(300_000).as_bytes(), "{coding}: {}", String::from_utf8_lossy(&got.stderr));
+    }
+    assert_eq!(
+        server.requests().len(),
+        server.requests().iter().filter(|one| one.fields.has("accept-encoding")).count()
+    );
 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::encoder::{Encoder, Recipe};
 use crate::worker::Worker;
@@ -22,15 +22,20 @@ pub(crate) struct Lent {
     home: Rc<Worker>,
 }
 
+/// How many are under way in the process.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay {
+    now: AtomicUsize,
+    refused: AtomicU64,
+}
+
 /// How many a worker keeps.
 const KEPT: usize = 8;
 
 impl Encoders {
     /// An encoder, unless the process has so many under way already.
     pub(crate) fn lend(home: &Rc<Worker>, recipe: Recipe, most: usize) -> Option<Lent> {
-        let under_way = home.fleet.encoders();
-        if under_way.fetch_add(1, Ordering::Relaxed) >= most {
-            under_way.fetch_sub(1, Ordering::Relaxed);
+        if !home.fleet.under_way().enter(most) {
             return None;
         }
         // From here on it counts until it is dropped.
@@ -56,6 +61,29 @@ impl Encoders {
     }
 }
 
+impl UnderWay {
+    fn enter(&self, most: usize) -> bool {
+        if self.now.fetch_add(1, Ordering::Relaxed) < most {
+            return true;
+        }
+        self.leave();
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    fn leave(&self) {
+        self.now.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
 impl Deref for Lent {
     type Target = Encoder;
     fn deref(&self) -> &Encoder {
@@ -77,7 +105,7 @@ impl DerefMut for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.home.fleet.encoders().fetch_sub(1, Ordering::Relaxed);
+        self.home.fleet.under_way().leave();
         if let Some(encoder) = self.encoder.take() {
             self.home.encoders.give_back(encoder);
         }

@@ -8,7 +8,7 @@ use wire::Head;
 use wire::grpc::web::{self, Decoder};
 
 pub use encoder::Recipe;
-pub(crate) use encoders::{Encoders, Lent};
+pub(crate) use encoders::{Encoders, Lent, UnderWay};
 
 /// A change of content.
 #[derive(Debug)]

@@ -115,5 +115,7 @@ fn at_once() {
     let (_first, is_first) = begin();
     let (_second, is_second) = begin();
     assert_eq!((is_first, is_second), (true, false));
+    assert_eq!(tidegate.metric("tidegate_encoders", &[]), [1.0]);
+    assert_eq!(tidegate.metric("tidegate_encoders_refused_total", &[]), [1.0]);
     end.raise();
 }
