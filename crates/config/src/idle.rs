@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
-use crate::spec::{Advert, Algorithm, Http3, HttpVersion, Pool, Spec};
+use crate::spec::{Advert, Algorithm, Certificate, CertificateSource, Http3, HttpVersion, Pool, Spec};
 
 /// Keys without an effect.
 pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
@@ -14,11 +14,24 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let said = format!("`http3` of listener `{}` does nothing without `h3` in `http`", listener.name);
         (is_said && !is_spoken).then(|| Mistake::new(listener.span.clone(), said))
     });
+    let certificates = spec.certificates.iter().flat_map(of_certificate);
     let pools = spec.pools.iter().flat_map(|pool| {
         let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
         of_pool.chain(of_servers(spec, pool))
     });
-    listeners.chain(pools)
+    listeners.chain(certificates).chain(pools)
+}
+
+fn of_certificate(certificate: &Certificate) -> impl Iterator<Item = Mistake> {
+    let left_out = match &certificate.source {
+        CertificateSource::Acme(acme) => &acme.left_out[..],
+        _ => &[],
+    };
+    left_out.iter().map(|host| {
+        let said =
+            format!("certificate `{}` cannot be had for `{host}` by ACME as it is spoken here", certificate.name);
+        Mistake::new(certificate.span.clone(), said)
+    })
 }
 
 fn of_pool(pool: &Pool) -> Vec<String> {

@@ -15,6 +15,7 @@ mod top;
 mod walk;
 
 pub(crate) use pool::POOL;
+pub(crate) use tls::DIRECTORY;
 pub(crate) use top::TOP;
 pub(crate) use walk::sections;
 pub use walk::{KeyPath, all_keys};

@@ -40,7 +40,10 @@ pub use policy::{
 };
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
-pub use tls::{Certificate, CertificateId, CertificateSource, ClientCert, ListenerTls, MinVersion, NamedFile, PoolTls};
+pub use tls::{
+    Acme, Certificate, CertificateId, CertificateSource, Challenge, ClientCert, ListenerTls, MinVersion, NamedFile,
+    PoolTls,
+};
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// A whole configuration.

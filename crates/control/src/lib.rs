@@ -3,22 +3,26 @@
 //! - [`process`]: the life of the process: start, reload, drain, end
 //! - [`plane`]: applies a configuration, all of it or nothing
 //! - [`certificates`]: from files to what listeners show and pools believe
+//! - [`acme`]: certificates that are asked for
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
 //! - [`canary`]: what moves the share of a candidate
 //! - [`sockets`]: the listening sockets of the process
 //! - [`discovery`]: where servers come from: names, services, files
 //! - [`health`]: whether servers are well
+//! - [`files`]: files that we write
 //! - [`watch`]: files that have changed
 //! - [`admin`]: the operator's address: status page, API, metrics
 //!
 //! It runs on a thread of its own, so that nothing it does makes a request wait.
 
+pub mod acme;
 pub mod admin;
 pub mod canary;
 pub mod certificates;
 pub mod compile;
 pub mod discovery;
+pub mod files;
 pub mod health;
 pub mod plane;
 pub mod process;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use config::spec::{LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
@@ -32,8 +32,10 @@ pub struct Plane {
     pub discovery: Discovery,
     /// What listeners show and pools believe.
     pub keyring: Keyring,
-    /// Certificates that are made here.
+    /// Certificates that are asked for and made here.
     pub vault: Vault,
+    /// When it was last tried to make some anew.
+    tried: Option<Instant>,
     /// Whether the servers are well.
     pub health: Health,
     /// The snapshot that the workers run by.
@@ -56,6 +58,9 @@ pub struct Plane {
     dropped_before: u64,
 }
 
+/// How long to wait where certificates that end soon cannot be made anew.
+const TRIED_EVERY: Duration = Duration::from_secs(60);
+
 impl Plane {
     /// A plane without a configuration.
     pub fn new(fleet: Arc<Fleet>, most_connections: usize) -> Plane {
@@ -66,6 +71,7 @@ impl Plane {
             discovery: Discovery::default(),
             keyring: Keyring::default(),
             vault: Vault::default(),
+            tried: None,
             health: Health::default(),
             snapshot: Arc::default(),
             pools: Vec::new(),
@@ -171,6 +177,19 @@ impl Plane {
         self.discovery = discovery;
         self.expanded = expanded;
         self.switch(compiled);
+    }
+
+    /// Looks after certificates that are asked for and made here.
+    pub fn renew(&mut self) {
+        let Some(loaded) = &self.loaded else { return };
+        let has_come = self.vault.acme.look(&loaded.spec);
+        let is_due = self.vault.is_due() && self.tried.is_none_or(|tried| tried.elapsed() > TRIED_EVERY);
+        if is_due {
+            self.tried = Some(Instant::now());
+        }
+        if has_come || is_due {
+            self.recertify();
+        }
     }
 
     /// Shows other certificates by the same configuration, as they are now.

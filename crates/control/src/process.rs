@@ -56,8 +56,8 @@ pub struct Process {
     reloading: tokio::sync::Mutex<()>,
 }
 
-/// How often it is looked whether certificates that are made here end soon.
-const RENEWED_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether certificates have come, or end soon.
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
 /// Descriptors that are neither a client's nor a server's: logs, listeners, pipes, timers.
 const RESERVED: u64 = 64;
@@ -317,12 +317,13 @@ impl Process {
 
     async fn renew_certificates(self: Rc<Process>) {
         loop {
-            tokio::time::sleep(RENEWED_EVERY).await;
-            let _one_at_a_time = self.reloading.lock().await;
-            let mut plane = self.plane.borrow_mut();
-            if plane.vault.is_due() {
-                plane.recertify();
-            }
+            let news = {
+                let _one_at_a_time = self.reloading.lock().await;
+                let mut plane = self.plane.borrow_mut();
+                plane.renew();
+                Rc::clone(&plane.vault.acme.news)
+            };
+            let _ = tokio::time::timeout(RENEWED_EVERY, news.notified()).await;
         }
     }
 

@@ -26,11 +26,11 @@ use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
-use crate::reply;
 use crate::route::{self, Body, Captures, Finding};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
 use crate::sticky::Stuck;
+use crate::{proof, reply};
 
 mod hops;
 mod prepare;
@@ -184,6 +184,9 @@ async fn story<'a>(
     route: &mut &'a Arc<Route>,
 ) -> Result<After, Fault> {
     admit(session, x, listener)?;
+    if let Some(proof) = proof::answer(session, x, listener) {
+        return Ok(reply::respond(session, x, &listener.default, &proof).await);
+    }
     *route = find(session, x, listener).await?;
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let arm = match &route.ending {

@@ -5,6 +5,7 @@
 //! - [`exchange`]: the story of one request, top to bottom
 //! - [`route`]: host, path and predicates to one route
 //! - [`canary`]: which of two versions a request sees
+//! - [`proof`]: answers to authorities that ask whether a domain is ours
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
@@ -28,6 +29,7 @@ pub mod finish;
 pub mod mirror;
 pub mod policy;
 pub mod pool;
+pub mod proof;
 pub mod relay;
 pub mod reply;
 pub mod route;

@@ -15,6 +15,7 @@ use crate::balance::Roster;
 use crate::canary::Canary;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
+use crate::proof::Tokens;
 use crate::route::Table;
 
 /// Everything a worker needs to serve.
@@ -88,6 +89,8 @@ pub struct Listener {
     pub table: Table,
     /// Its hosts, where clients speak TLS and not every host is served.
     pub hosts: Option<Table>,
+    /// What authorities are answered that ask for a proof, where any is asked for certificates.
+    pub tokens: Option<Tokens>,
     /// What each rule of the table leads to.
     pub routes: Vec<Arc<Route>>,
     /// What a request without a rule leads to.

@@ -1,7 +1,10 @@
 //! Certificates that are made when a test needs them, and an authority that signs them.
 
+use std::time::{Duration, SystemTime};
+
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SignatureAlgorithm,
 };
 
 use crate::program::Folder;
@@ -58,9 +61,35 @@ impl Authority {
         self.sign(names, &KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key"))
     }
 
+    /// A certificate for this domain and the ECDSA key whose public point this is, valid from so long before now until so long
+    /// after it.
+    ///
+    /// # Panics
+    /// It is no domain.
+    pub fn certify(&self, domain: &str, point: &[u8], (back, ahead): (Duration, Duration)) -> String {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut params = params(&[domain]);
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - back);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now + ahead);
+        params.signed_by(&Point(point.to_vec()), &self.issuer).expect("a certificate").pem()
+    }
+
     fn sign(&self, names: &[&str], key: &KeyPair) -> Issued {
         let cert = params(names).signed_by(key, &self.issuer).expect("a certificate").pem();
         Issued { cert, key: key.serialize_pem() }
+    }
+}
+
+/// A public key of somebody else.
+struct Point(Vec<u8>);
+
+impl PublicKeyData for Point {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
     }
 }
 

@@ -19,6 +19,7 @@
 //! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
 
 pub mod absent;
+pub mod acme;
 pub mod authority;
 pub mod client;
 pub mod coding;
@@ -35,6 +36,7 @@ pub mod tools;
 pub mod wait;
 
 pub use absent::{Hanging, Refusing};
+pub use acme::Acme;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Ending};
 pub use coding::{decoded, decoded_whole};

@@ -91,6 +91,17 @@ impl Server {
         Server::serve(address, script, move || listener.accept().map(|(stream, _)| Socket::Tcp(stream).secured(&tls)))
     }
 
+    /// The same at an address that has refused until now.
+    pub fn revive_secured(
+        dead: Refusing,
+        tls: &ServerTls,
+        script: impl Fn(&mut Peer) + Send + Sync + 'static,
+    ) -> Server {
+        let (listener, tls) = (dead.into_listener(), tls.clone());
+        let address = listener.local_addr().expect("a bound address").to_string();
+        Server::serve(address, script, move || listener.accept().map(|(stream, _)| Socket::Tcp(stream).secured(&tls)))
+    }
+
     /// The same on a Unix socket.
     ///
     /// # Panics

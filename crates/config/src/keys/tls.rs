@@ -4,7 +4,7 @@ use super::{Key, Section, Type, live};
 
 pub(super) static CERTIFICATE: Section = Section::new(
     "certificate",
-    "Where a certificate comes from: `cert` and `key`, a `folder` of many, or `internal`. Files are watched: when they change, new \
+    "Where a certificate comes from: `cert` and `key`, a `folder` of many, `acme`, or `internal`. Files are watched: when they change, new \
      connections get the new ones.",
     &[
         Key::new(
@@ -22,6 +22,13 @@ pub(super) static CERTIFICATE: Section = Section::new(
             Type::Text("folder"),
             "Every certificate in this folder: pairs `NAME.pem` or `NAME.crt` with `NAME.key`, and files `NAME.pem` that hold both. \
              Files may come, change and go. Relative to the file that names it.",
+        ),
+        Key::new(
+            "acme",
+            Type::Section(&ACME),
+            "From an authority that is asked by ACME (RFC 8555), such as Let's Encrypt, and renewed when a third of its time is left. One \
+             certificate for each domain, kept in the `state` folder under `acme`, which several nodes may share. Whoever uses it accepts \
+             the authority's terms of service.",
         ),
         Key::new(
             "internal",
@@ -42,7 +49,52 @@ pub(super) static CERTIFICATE: Section = Section::new(
             "An OCSP response in DER, which clients that want one get with the certificate of `cert`. Watched like the others; somebody \
              else fetches it anew. Relative to the file that names it.",
         ),
-        Key::planned("acme"),
+    ],
+);
+
+/// The directory of Let's Encrypt.
+pub(crate) const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+static ACME: Section = Section::new(
+    "acme",
+    "How an authority is asked for certificates. Until one is there, handshakes for its domain are refused.",
+    &[
+        Key::new("directory", Type::Text("URL"), "Where the authority's directory is.").default(DIRECTORY),
+        Key::new("email", Type::List(&Type::Text("address")), "Whom the authority may write to about the account."),
+        Key::new(
+            "domains",
+            Type::List(&Type::Text("host")),
+            "Which domains certificates are for. Absent means the hosts of the routes and sites of the listeners that show it; wildcards \
+             are not among them, since authorities ask for a proof by DNS then.",
+        ),
+        Key::new(
+            "challenges",
+            Type::List(&Type::Word(&[live("http-01"), live("tls-alpn-01")])),
+            "How it is proved that a domain is ours, the first one first, the next one when it has failed: `http-01` by a request that any \
+             plain listener answers (the authority asks port 80), `tls-alpn-01` by a handshake at the listener that shows the \
+             certificate (port 443). Absent means both, `http-01` first if there is a plain listener.",
+        ),
+        Key::new("eab", Type::Section(&EAB), "Who we are to an authority that wants to know its customers."),
+        Key::new(
+            "ca",
+            Type::Text("file"),
+            "The authorities that are believed when the directory is asked, in PEM. Absent means the system's. Relative to the file that \
+             names it.",
+        ),
+    ],
+);
+
+static EAB: Section = Section::new(
+    "external account binding",
+    "What the authority has given to its customer (RFC 8555 section 7.3.4).",
+    &[
+        Key::new("id", Type::Text("text"), "The key's identifier.").required(),
+        Key::new(
+            "key",
+            Type::Text("${file.PATH} or ${env.NAME}"),
+            "The key in base64url, from a file or the environment.",
+        )
+        .required(),
     ],
 );
 
@@ -84,7 +136,7 @@ pub(super) static LISTENER_TLS: Section = Section::new(
         Key::new(
             "certificates",
             Type::List(&Type::Text("certificate")),
-            "Names under `certificates`, or `internal`, which needs no entry there. A client is shown one for the host that it names (SNI): of that very name, else of its \
+            "Names under `certificates`, or `auto` (by `acme` with nothing said) or `internal`, which need no entry there. A client is shown one for the host that it names (SNI): of that very name, else of its \
              wildcard, else the default; a name can have one for each kind of key.",
         )
         .required(),

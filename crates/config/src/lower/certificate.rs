@@ -2,10 +2,11 @@
 
 use super::{Lower, name};
 use crate::diagnostics::did_you_mean;
-use crate::shape::{Item, Map, Value};
+use crate::interpolate::Piece;
+use crate::shape::{Item, Map, Shape, Value};
 use crate::spec::{
-    Certificate, CertificateId, CertificateSource, Ending, HostPattern, Listener, Predicate, Route, Serves, Site,
-    SiteHost,
+    Acme, Certificate, CertificateId, CertificateSource, Challenge, Ending, HostPattern, Listener, Predicate, Route,
+    Secret, Serves, Site, SiteHost,
 };
 
 impl Lower<'_, '_> {
@@ -15,10 +16,26 @@ impl Lower<'_, '_> {
         let mut certificates: Vec<_> = items.iter().filter_map(|item| self.certificate(item)).collect();
         certificates.append(&mut self.implied);
         for (id, certificate) in certificates.iter_mut().enumerate() {
-            if let CertificateSource::Internal(hosts) = &mut certificate.source
-                && hosts.is_empty()
-            {
-                *hosts = hosts_of(CertificateId(id), listeners, sites);
+            match &mut certificate.source {
+                CertificateSource::Internal(hosts) if hosts.is_empty() => {
+                    *hosts = hosts_of(CertificateId(id), listeners, sites);
+                }
+                CertificateSource::Acme(acme) => {
+                    if acme.domains.is_empty() {
+                        let hosts = hosts_of(CertificateId(id), listeners, sites);
+                        (acme.domains, acme.left_out) = hosts.into_iter().partition(|host| is_public(host));
+                    }
+                    if acme.challenges.is_empty() {
+                        acme.challenges = challenges(listeners);
+                    }
+                    if acme.domains.is_empty() {
+                        let why = "no route has a host that a certificate could be asked for, give `domains`, or routes with `match: \
+                                   { host: … }`";
+                        let why = format!("certificate `{}` is for nobody: {why}", certificate.name);
+                        self.mistakes.note(&certificate.span, why);
+                    }
+                }
+                CertificateSource::Files { .. } | CertificateSource::Folder(_) | CertificateSource::Internal(_) => {}
             }
         }
         certificates
@@ -28,6 +45,7 @@ impl Lower<'_, '_> {
         let map = item.value.map()?;
         let source = match self.source(map)? {
             "folder" => CertificateSource::Folder(self.file(map.get("folder")?)?),
+            "acme" => CertificateSource::Acme(Box::new(self.acme(map.map("acme")?)?)),
             "internal" => CertificateSource::Internal(self.hosts_said(map.map("internal")?)),
             _ => CertificateSource::Files {
                 cert: self.file(map.get("cert")?)?,
@@ -38,9 +56,15 @@ impl Lower<'_, '_> {
         if let (Some(ocsp), false) = (map.get("ocsp"), matches!(source, CertificateSource::Files { .. })) {
             self.note(ocsp, format!("`ocsp` of {} belongs to `cert`, remove it", map.label));
         }
-        if item.key == INTERNAL && !matches!(source, CertificateSource::Internal(_)) {
-            let why = "the name `internal` stands for a certificate that is made here, choose another one";
-            self.mistakes.note(&item.span, why);
+        let stands_for = match (&*item.key, &source) {
+            (INTERNAL, CertificateSource::Internal(_)) | (AUTO, CertificateSource::Acme(_)) => None,
+            (INTERNAL, _) => Some("a certificate that is made here"),
+            (AUTO, _) => Some("certificates by ACME"),
+            (super::tls::OFF, _) => Some("no TLS at all"),
+            _ => None,
+        };
+        if let Some(what) = stands_for {
+            self.mistakes.note(&item.span, format!("the name `{}` stands for {what}, choose another one", item.key));
         }
         let default = map.boolean("default")?;
         Some(Certificate { name: item.key.clone(), span: item.span.clone(), source, default })
@@ -61,11 +85,71 @@ impl Lower<'_, '_> {
             }
             (Some(one), None) => Some(one),
             (None, _) => {
-                let why = format!("{} comes from nowhere, give it `cert` and `key`, `folder` or `internal`", map.label);
+                let why = format!(
+                    "{} comes from nowhere, give it `cert` and `key`, `folder`, `acme` or `internal`",
+                    map.label
+                );
                 self.mistakes.note(&map.span, why);
                 None
             }
         }
+    }
+
+    fn acme(&mut self, map: &Map) -> Option<Acme> {
+        let directory = map.get("directory")?;
+        let url = directory.fixed()?;
+        // RFC 8555 section 6.1: without TLS anybody on the way could answer.
+        let authority = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?']).next());
+        if authority.is_none_or(|authority| authority.is_empty() || authority.contains('@')) {
+            self.note(
+                directory,
+                format!("`directory` of {}: `{url}` is no URL that begins with `https://`", map.label),
+            );
+        }
+        let mut email = Vec::new();
+        for value in map.list("email") {
+            let text = value.fixed()?;
+            if text.split_once('@').is_none_or(|(local, host)| local.is_empty() || name::host(host).is_err()) {
+                self.note(value, format!("`email` of {}: `{text}` is no address", map.label));
+            }
+            email.push(text.to_owned());
+        }
+        let mut domains = Vec::new();
+        for value in map.list("domains") {
+            let text = value.fixed()?;
+            match name::host(text) {
+                _ if text.contains('*') => {
+                    let why = "no wildcard can be had in this way, name the hosts";
+                    self.note(value, format!("`domains` of {}: {why}: `{text}`", map.label));
+                }
+                Ok(host) if is_public(&host) => domains.push(host),
+                Ok(_) => self.note(value, format!("`domains` of {}: no authority knows `{text}`", map.label)),
+                Err(why) => self.note(value, why),
+            }
+        }
+        let challenge = |value: &Value| match value.fixed() {
+            Some("tls-alpn-01") => Challenge::TlsAlpn01,
+            _ => Challenge::Http01,
+        };
+        let challenges = map.list("challenges").iter().map(challenge).collect();
+        let eab = map.map("eab").and_then(|eab| Some((eab.fixed("id")?.to_owned(), self.binding_key(eab)?)));
+        let ca = map.get("ca").and_then(|value| self.file(value));
+        Some(Acme { directory: url.to_owned(), email, domains, left_out: Vec::new(), challenges, eab, ca })
+    }
+
+    fn binding_key(&mut self, eab: &Map) -> Option<Secret> {
+        let value = eab.get("key")?;
+        let text = value.fixed()?;
+        let Shape::Scalar(written, _) = &value.data else { return None };
+        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+        if written.pieces.iter().any(|piece| !matches!(piece, Piece::Injected(_))) {
+            let why =
+                format!("`key` of {} must come from outside, write `${{file.PATH}}` or `${{env.NAME}}`", eab.label);
+            self.mistakes.note(&value.span, why);
+        } else if text.is_empty() || !text.bytes().all(is_base64url) {
+            self.mistakes.note(&value.span, format!("`key` of {} is no base64url", eab.label));
+        }
+        Some(Secret(text.to_owned()))
     }
 
     fn hosts_said(&mut self, map: &Map) -> Vec<String> {
@@ -92,13 +176,16 @@ impl Lower<'_, '_> {
         if let Some(found) = all.iter().position(|item| item.key == text) {
             return Some(CertificateId(found));
         }
-        if text != INTERNAL {
-            let hint = did_you_mean(text, all.iter().map(|item| item.key.as_str()).chain([INTERNAL]));
+        if text != INTERNAL && text != AUTO {
+            let hint = did_you_mean(text, all.iter().map(|item| item.key.as_str()).chain([INTERNAL, AUTO]));
             self.note(name, format!("there is no certificate `{text}`{hint}"));
             return None;
         }
         let implied = self.implied.iter().position(|one| one.name == text).unwrap_or_else(|| {
-            let source = CertificateSource::Internal(Vec::new());
+            let source = match text {
+                AUTO => CertificateSource::Acme(Box::default()),
+                _ => CertificateSource::Internal(Vec::new()),
+            };
             let (name, span) = (text.to_owned(), name.span.clone());
             self.implied.push(Certificate { name, span, source, default: false });
             self.implied.len() - 1
@@ -170,8 +257,26 @@ fn unbracketed(host: &str) -> String {
     host.trim_matches(['[', ']']).to_owned()
 }
 
+/// Whether an authority could know the name: no address, no wildcard, and no name without a dot.
+fn is_public(host: &str) -> bool {
+    !host.contains('*') && host.contains('.') && host.parse::<std::net::IpAddr>().is_err()
+}
+
+/// How domains are proved where nothing is said.
+fn challenges(listeners: &[Listener]) -> Vec<Challenge> {
+    let is_plain = |listener: &Listener| listener.binds.iter().any(|bind| listener.tls_at(bind).is_none());
+    if listeners.iter().any(is_plain) {
+        vec![Challenge::Http01, Challenge::TlsAlpn01]
+    } else {
+        vec![Challenge::TlsAlpn01]
+    }
+}
+
 /// What says where a certificate comes from.
-const SOURCES: [&str; 3] = ["cert", "folder", "internal"];
+const SOURCES: [&str; 4] = ["cert", "folder", "acme", "internal"];
+
+/// The name of the certificates that are asked for.
+const AUTO: &str = "auto";
 
 /// The name of the certificate that is made here.
 const INTERNAL: &str = "internal";

@@ -137,7 +137,7 @@ impl<'a> Lower<'a, '_> {
 const NEWEST: [Suite; 3] = [SUITES[0], SUITES[1], SUITES[2]];
 
 /// The word in the place of a certificate that stands for no TLS at all.
-const OFF: &str = "off";
+pub(super) const OFF: &str = "off";
 
 fn min_version(tls: &Map) -> Option<MinVersion> {
     Some(if tls.fixed("min_version")? == "tls1.3" { MinVersion::Tls13 } else { MinVersion::Tls12 })

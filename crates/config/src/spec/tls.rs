@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Algorithms;
+use super::{Algorithms, Secret};
 use crate::span::Span;
 
 /// A file, and where it was named.
@@ -44,6 +44,50 @@ pub enum CertificateSource {
     Folder(NamedFile),
     /// Made here, for these hosts and addresses; `*.` in front of some.
     Internal(Vec<String>),
+    /// From an authority that is asked.
+    Acme(Box<Acme>),
+}
+
+/// How an authority is asked for certificates (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// The directory's URL.
+    pub directory: String,
+    /// Whom it may write to.
+    pub email: Vec<String>,
+    /// One certificate each; at least one.
+    pub domains: Vec<String>,
+    /// Hosts of routes that no certificate can be had for in this way.
+    pub left_out: Vec<String>,
+    /// How a domain is proved to be ours, the first one first; at least one.
+    pub challenges: Vec<Challenge>,
+    /// Who we are to it: an identifier, and a key in base64url.
+    pub eab: Option<(String, Secret)>,
+    /// Who is believed when it is asked; the system's authorities if absent.
+    pub ca: Option<NamedFile>,
+}
+
+impl Default for Acme {
+    fn default() -> Acme {
+        Acme {
+            directory: crate::keys::DIRECTORY.to_owned(),
+            email: Vec::new(),
+            domains: Vec::new(),
+            left_out: Vec::new(),
+            challenges: Vec::new(),
+            eab: None,
+            ca: None,
+        }
+    }
+}
+
+/// How a domain is proved to be ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// By a request (RFC 8555 section 8.3).
+    Http01,
+    /// By a handshake (RFC 8737).
+    TlsAlpn01,
 }
 
 /// A certificate by its place in [`Spec::certificates`](crate::spec::Spec::certificates).

@@ -162,7 +162,7 @@ fn every_key_is_in_schema_and_reference_and_no_planned_one() {
         let name = key.rsplit('.').next().expect("a name");
         assert!(schema.contains(&format!("\"{name}\"")) && reference.contains(&format!("| `{name}` |")), "{key}");
     }
-    for planned in ["acme", "caches", "jwt"] {
+    for planned in ["stores", "caches", "jwt"] {
         assert!(
             !schema.contains(&format!("\"{planned}\"")) && !reference.contains(&format!("`{planned}`")),
             "{planned}"

@@ -1,9 +1,8 @@
 //! An authority of this machine's own, for development: its key stays in the state folder, and what it signs in memory.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +10,8 @@ use net::tls::Identity;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+
+use crate::files;
 
 /// The authority, once it was needed, and what it has signed.
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ impl Internal {
 }
 
 /// Whether less than a third of its time is left.
-pub(super) fn is_due(identity: &Identity, now: SystemTime) -> bool {
+pub(crate) fn is_due(identity: &Identity, now: SystemTime) -> bool {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     identity.validity().is_none_or(|(from, until)| until.saturating_sub(now) < until.saturating_sub(from) / 3)
 }
@@ -82,10 +83,10 @@ fn authority(folder: &Path, now: SystemTime) -> Result<Issuer<'static, KeyPair>,
     let (key_file, root_file) = (folder.join("ca.key"), folder.join("ca.pem"));
     let cannot =
         |error: io::Error, file: &Path| format!("cannot keep the internal authority: {error}: {}", file.display());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| cannot(error, folder))?;
+    files::folder(folder).map_err(|error| cannot(error, folder))?;
     let fresh = KeyPair::generate().map_err(|error| format!("cannot draw a key: {error}"))?.serialize_pem();
     // Of several processes that begin at once one writes the key, and the others read it.
-    if let Err(error) = write_new(&key_file, fresh.as_bytes(), 0o600)
+    if let Err(error) = files::create(&key_file, fresh.as_bytes())
         && error.kind() != io::ErrorKind::AlreadyExists
     {
         return Err(cannot(error, &key_file));
@@ -98,8 +99,7 @@ fn authority(folder: &Path, now: SystemTime) -> Result<Issuer<'static, KeyPair>,
     let known = fs::read(&root_file).ok().and_then(|root| Identity::from_pem(&root, pem.as_bytes()).ok());
     if known.is_none_or(|known| is_due(&known, now)) {
         let root = params.self_signed(&key).map_err(|error| format!("cannot make an authority: {error}"))?.pem();
-        let beside = folder.join(format!("ca.pem.{}", std::process::id()));
-        let written = fs::write(&beside, root).and_then(|()| fs::rename(&beside, &root_file));
+        let written = files::replace(&root_file, root.as_bytes());
         written.map_err(|error| cannot(error, &root_file))?;
     }
     observe::log::info(format_args!(
@@ -125,16 +125,6 @@ fn valid(params: &mut CertificateParams, now: SystemTime, life: Duration) {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_1970.saturating_sub(BACK);
     params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970 + life;
-}
-
-/// Writes a file that is not there yet, whole or not at all.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
-    let linked = file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&beside, path));
-    // What was only the way there is of no use any more.
-    let _ = fs::remove_file(&beside);
-    linked
 }
 
 #[cfg(test)]

@@ -21,9 +21,14 @@ use config::spec::{
     NamedFile, Pool, PoolTls, Protocol, Spec,
 };
 use net::quic;
-use net::tls::{Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Spoken, Terminator, Tickets, Trust};
+use net::tls::{
+    Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Proofs, Spoken, Terminator, Tickets, Trust,
+};
+use proxy::proof::Tokens;
 
+use crate::acme::{self, Acme, Storage};
 use internal::Internal;
+pub(crate) use internal::is_due as ends_soon;
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
@@ -34,6 +39,8 @@ pub struct Keyring {
     pub quic: HashMap<(String, Option<usize>), quic::Server>,
     /// Of pools with TLS.
     pub pools: HashMap<String, Way>,
+    /// What authorities are answered, where any is asked for certificates.
+    pub tokens: Option<Tokens>,
     /// Every certificate, in the order of the configuration.
     pub shown: Vec<Shown>,
 }
@@ -43,22 +50,26 @@ pub struct Keyring {
 pub struct Shown {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it comes from: `files`, `folder`, `internal`.
+    /// Where it comes from: `files`, `folder`, `acme`, `internal`.
     pub source: &'static str,
     /// The file that it stands in, if it stands in one.
     pub file: Option<PathBuf>,
-    /// The certificate itself.
-    pub identity: Identity,
+    /// Whom it is asked for, if it is by ACME.
+    pub asked: Option<(Storage, String)>,
+    /// The certificate itself; absent where there is none yet.
+    pub identity: Option<Identity>,
 }
 
 /// What outlives the configuration: certificates that are made here.
 #[derive(Debug, Default)]
 pub struct Vault {
     internal: Internal,
+    /// Certificates that are asked for.
+    pub acme: Acme,
 }
 
 impl Vault {
-    /// Whether something in it should be replaced.
+    /// Whether something that is made here should be replaced.
     pub fn is_due(&self) -> bool {
         self.internal.is_due(SystemTime::now())
     }
@@ -90,18 +101,23 @@ const SYSTEM: [&str; 4] = [
 pub fn read(spec: &Spec, tickets: Option<&Tickets>, mut vault: Option<&mut Vault>) -> Result<Keyring, Vec<Mistake>> {
     let mut reading = Reading { mistakes: Vec::new(), identities: Vec::new() };
     let mut keyring = Keyring::default();
+    let proofs = vault.as_ref().map(|vault| vault.acme.proofs.clone());
+    let is_asked = |one: &Certificate| matches!(one.source, CertificateSource::Acme(_));
+    if spec.certificates.iter().any(is_asked) {
+        keyring.tokens = vault.as_ref().map(|vault| vault.acme.tokens.clone());
+    }
     for certificate in &spec.certificates {
         let shown = reading.certificate(spec, certificate, vault.as_deref_mut());
-        reading.identities.push(shown.iter().map(|one| one.identity.clone()).collect());
+        reading.identities.push(shown.iter().filter_map(|one| one.identity.clone()).collect());
         keyring.shown.extend(shown);
     }
     if let Some(vault) = vault {
-        vault.internal.keep(&keyring.shown.iter().map(|one| one.identity.clone()).collect::<Vec<_>>());
+        vault.internal.keep(&keyring.shown.iter().filter_map(|one| one.identity.clone()).collect::<Vec<_>>());
     }
     for listener in &spec.listeners {
         for (at, tls) in listener.all_tls() {
             let http = at.map_or(&listener.http, |at| &listener.binds[at].http);
-            if let Some(terminator) = reading.terminator(spec, http, tls, tickets) {
+            if let Some(terminator) = reading.terminator(spec, http, tls, tickets, proofs.as_ref()) {
                 if http.contains(&HttpVersion::H3) {
                     match quic::Server::new(&terminator, &terms(listener)) {
                         Ok(server) => _ = keyring.quic.insert((listener.name.clone(), at), server),
@@ -139,6 +155,7 @@ pub fn files(spec: &Spec) -> Vec<PathBuf> {
     let own = spec.certificates.iter().flat_map(|one| match &one.source {
         CertificateSource::Files { cert, key, ocsp } => vec![Some(cert), Some(key), ocsp.as_ref()],
         CertificateSource::Folder(folder) => vec![Some(folder)],
+        CertificateSource::Acme(acme) => vec![acme.ca.as_ref()],
         CertificateSource::Internal(_) => Vec::new(),
     });
     let own = own.flatten();
@@ -156,7 +173,14 @@ struct Reading {
 
 impl Reading {
     fn certificate(&mut self, spec: &Spec, said: &Certificate, vault: Option<&mut Vault>) -> Vec<Shown> {
-        let shown = |source, file, identity| Shown { name: said.name.clone(), source, file, identity };
+        let shown = |source, file, identity| Shown {
+            name: said.name.clone(),
+            source,
+            file,
+            asked: None,
+            identity: Some(identity),
+        };
+        let state = spec.state.as_deref().unwrap_or(Path::new("."));
         match &said.source {
             CertificateSource::Files { cert, key, ocsp } => {
                 let read = self.pair(cert, key, ocsp.as_ref());
@@ -169,9 +193,26 @@ impl Reading {
                     Vec::new()
                 }
             },
+            CertificateSource::Acme(acme) => {
+                // Read again when it is used, and by then it may be another; now is when its mistakes are told.
+                if let Some(ca) = &acme.ca
+                    && let Some(pem) = self.content(ca)
+                    && let Err(why) = authority(Trust::Authorities(pem))
+                {
+                    self.note(ca, &format!("no usable authorities: {why}: {}", ca.path.display()));
+                }
+                let storage = Storage::of(state, &acme.directory);
+                let of = |domain: &String| Shown {
+                    name: said.name.clone(),
+                    source: "acme",
+                    file: Some(storage.certificate(domain)),
+                    asked: Some((storage.clone(), domain.clone())),
+                    identity: acme::certificate(&storage, domain),
+                };
+                acme.domains.iter().map(of).collect()
+            }
             CertificateSource::Internal(hosts) => {
                 let Some(vault) = vault else { return Vec::new() };
-                let state = spec.state.as_deref().unwrap_or(Path::new("."));
                 match vault.internal.identity(state, hosts, SystemTime::now()) {
                     Ok(identity) => vec![shown("internal", None, identity)],
                     Err(message) => {
@@ -215,7 +256,10 @@ impl Reading {
         http: &[HttpVersion],
         tls: &ListenerTls,
         tickets: Option<&Tickets>,
+        proofs: Option<&Proofs>,
     ) -> Option<Terminator> {
+        let is_asked = |id: &CertificateId| matches!(spec.certificates[id.0].source, CertificateSource::Acme(_));
+        let proofs = proofs.filter(|_| tls.certificates.iter().any(is_asked));
         let shown: Vec<(Identity, bool)> = tls
             .certificates
             .iter()
@@ -225,7 +269,8 @@ impl Reading {
             None => ClientCert::Off,
             Some(asked) => ClientCert::By(self.content(&asked.ca)?, asked.required),
         };
-        match Terminator::new(&shown, &spoken(tls.min_version, &tls.algorithms), &asked, &offer(http), tickets) {
+        match Terminator::new(&shown, &spoken(tls.min_version, &tls.algorithms), &asked, &offer(http), tickets, proofs)
+        {
             Ok(terminator) => Some(terminator),
             Err(why) => {
                 let ca = tls.client_cert.as_ref().map(|asked| &asked.ca)?;
@@ -239,10 +284,9 @@ impl Reading {
         let trust = match (&tls.ca, tls.verify) {
             (_, false) => Trust::Anybody,
             (Some(ca), true) => Trust::Authorities(self.content(ca)?),
-            (None, true) => match SYSTEM.iter().find_map(|path| std::fs::read(path).ok()) {
-                Some(pem) => Trust::Authorities(pem),
-                None => {
-                    let message = "this system has no list of authorities, name a `ca`".to_owned();
+            (None, true) => match system() {
+                Ok(pem) => Trust::Authorities(pem),
+                Err(message) => {
                     self.mistakes.push(Mistake { message, span: pool.span.clone() });
                     return None;
                 }
@@ -302,6 +346,25 @@ fn cannot(what: &str, error: &io::Error, path: &Path) -> String {
         _ => error.to_string(),
     };
     format!("cannot read the {what}: {why}: {}", path.display())
+}
+
+/// The list of authorities that this system believes.
+fn system() -> Result<Vec<u8>, String> {
+    let found = SYSTEM.iter().find_map(|path| std::fs::read(path).ok());
+    found.ok_or_else(|| "this system has no list of authorities, name a `ca`".to_owned())
+}
+
+/// How an authority is asked: it must be who one of these says, or one of those that the system believes.
+pub(crate) fn asks_authority(ca: Option<&Path>) -> Result<Originator, String> {
+    let pem = match ca {
+        Some(path) => config::content(path).map_err(|error| cannot("file", &error, path))?,
+        None => system()?,
+    };
+    authority(Trust::Authorities(pem))
+}
+
+fn authority(trust: Trust) -> Result<Originator, String> {
+    Originator::new(&trust, None, &Spoken::since(Oldest::Tls12), &[Alpn::H1])
 }
 
 /// What clients are offered over TCP: of what both speak, the newest is chosen, in whatever order it was written.

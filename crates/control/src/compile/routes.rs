@@ -109,6 +109,7 @@ pub(super) fn listener(
         hosts: secured.and_then(|()| Table::of_hosts(&rules)),
         tls,
         faces,
+        tokens: keyring.tokens.clone(),
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),

@@ -56,6 +56,18 @@ impl Identity {
         Ok(Identity { key: Arc::new(certified), names, validity })
     }
 
+    /// A proof of ours for an authority (RFC 8737), from the same: what is critical in it is read by nobody else, and no name is
+    /// looked for.
+    ///
+    /// # Errors
+    /// What is wrong with which of the two.
+    pub fn proof(certificate: &[u8], key: &[u8]) -> Result<Identity, BadIdentity> {
+        let chain = certificates(certificate).map_err(BadIdentity::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| BadIdentity::Key(said(&error)))?;
+        let key = provider().key_provider.load_private_key(key).map_err(|error| BadIdentity::Key(error.to_string()))?;
+        Ok(Identity { key: Arc::new(CertifiedKey::new(chain, key)), names: Vec::new(), validity: None })
+    }
+
     /// With what its authority says of it (OCSP, in DER), for clients that want to know.
     #[must_use]
     pub fn stapled(self, ocsp: Option<Vec<u8>>) -> Identity {

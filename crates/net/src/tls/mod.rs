@@ -6,11 +6,13 @@
 //! - [`spoken`]: versions and algorithms
 //! - [`terminate`]: our side of connections from clients
 //! - [`originate`]: our side of connections to servers
+//! - [`proof`]: certificates that only an authority sees that asks for a proof
 //! - [`secured`]: a session on its socket
 
 pub mod alpn;
 pub mod identity;
 pub mod originate;
+pub mod proof;
 pub mod secured;
 pub mod spoken;
 pub mod terminate;
@@ -19,6 +21,7 @@ mod validity;
 pub use alpn::Alpn;
 pub use identity::{BadIdentity, Identity};
 pub use originate::{Originator, Trust};
+pub use proof::Proofs;
 pub use secured::{Agreed, Secured};
 pub use spoken::{Oldest, Spoken};
 pub use terminate::{ClientCert, Terminator, Tickets};

@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use super::identity::certificates;
 use super::secured::Secured;
-use super::{Alpn, Identity, Spoken, alpn, provider};
+use super::{Alpn, Identity, Proofs, Spoken, alpn, provider};
 use crate::stream::Stream;
 
 /// All that is settled before a client comes.
@@ -48,7 +48,7 @@ impl Tickets {
 }
 
 impl Terminator {
-    /// With these identities; the first marked one, or the first, is for clients whose name is nobody's. Of the
+    /// With these identities, which may be none yet: then every handshake is refused. The first marked one, or the first, is for clients whose name is nobody's. Of the
     /// protocols the first that a client offers, too, is chosen; one that offers others alone is refused (RFC 7301 section 3.2).
     ///
     /// # Errors
@@ -59,6 +59,7 @@ impl Terminator {
         client_cert: &ClientCert,
         protocols: &[Alpn],
         tickets: Option<&Tickets>,
+        proofs: Option<&Proofs>,
     ) -> Result<Terminator, String> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&spoken.provider))
             .with_protocol_versions(spoken.versions())
@@ -71,10 +72,11 @@ impl Terminator {
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
             }
         };
-        let names = Arc::new(Names::of(identities));
+        let names = Arc::new(Names::of(identities, proofs));
         let resolver: Arc<dyn ResolvesServerCert> = names.clone();
         let mut config = builder.with_cert_resolver(resolver);
-        config.alpn_protocols = alpn::offer(protocols);
+        let proving: &[Alpn] = if proofs.is_some() { &[Alpn::AcmeTls] } else { &[] };
+        config.alpn_protocols = alpn::offer(&[protocols, proving].concat());
         config.ignore_client_order = spoken.prefers;
         if let Some(tickets) = tickets {
             config.ticketer = Arc::new(Bound::to(client_cert, tickets));
@@ -167,11 +169,13 @@ struct Names {
     /// Without their `*.`: RFC 9525 section 6.3 lets it stand for one label.
     wildcards: HashMap<String, Vec<Arc<CertifiedKey>>>,
     default: Vec<Arc<CertifiedKey>>,
+    proofs: Option<Proofs>,
 }
 
 impl Names {
-    fn of(identities: &[(Identity, bool)]) -> Names {
-        let mut names = Names { exact: HashMap::new(), wildcards: HashMap::new(), default: Vec::new() };
+    fn of(identities: &[(Identity, bool)], proofs: Option<&Proofs>) -> Names {
+        let (exact, wildcards) = (HashMap::new(), HashMap::new());
+        let mut names = Names { exact, wildcards, default: Vec::new(), proofs: proofs.cloned() };
         for (identity, _) in identities {
             for name in identity.names() {
                 let (table, name) = match name.strip_prefix("*.") {
@@ -196,6 +200,16 @@ impl Names {
 
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 section 3: whoever asks for a proof offers this protocol and no other.
+        let asks_proof = || {
+            let mut offered = hello.alpn()?;
+            (offered.next()? == Alpn::AcmeTls.name().as_bytes() && offered.next().is_none()).then_some(())
+        };
+        if let Some(proofs) = &self.proofs
+            && asks_proof().is_some()
+        {
+            return proofs.find(hello.server_name());
+        }
         let found = self.find(hello.server_name());
         // In the order of the configuration; one that the client understands before one that it does not.
         let understood = found.iter().find(|key| key.key.choose_scheme(hello.signature_schemes()).is_some());

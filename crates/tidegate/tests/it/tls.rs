@@ -1,5 +1,6 @@
 //! TLS with clients and with servers.
 
+pub(crate) mod acme;
 pub(crate) mod addresses;
 pub(crate) mod clients;
 pub(crate) mod files;

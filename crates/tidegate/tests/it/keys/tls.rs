@@ -1,7 +1,7 @@
 //! The keys of certificates and TLS. Each case is also a test of its own, with its friends.
 
 use super::Case;
-use crate::tls::{addresses, clients, files, folders, handshakes, made, servers};
+use crate::tls::{acme, addresses, clients, files, folders, handshakes, made, servers};
 
 pub(super) const CASES: &[Case] = &[
     (
@@ -10,6 +10,21 @@ pub(super) const CASES: &[Case] = &[
     ),
     (&["certificates.*.ocsp"], files::what_an_authority_says_is_stapled_to_the_certificate_and_follows_its_file),
     (&["certificates.*.folder"], folders::every_pair_of_a_folder_is_shown_and_pairs_may_come_change_and_go),
+    (
+        &[
+            "certificates.*.acme",
+            "certificates.*.acme.directory",
+            "certificates.*.acme.email",
+            "certificates.*.acme.challenges",
+        ],
+        acme::a_certificate_is_asked_for_by_a_request_and_kept_over_a_restart,
+    ),
+    (&["certificates.*.acme.domains"], acme::a_certificate_is_asked_for_by_a_handshake_with_domains_that_are_said),
+    (
+        &["certificates.*.acme.eab", "certificates.*.acme.eab.id", "certificates.*.acme.eab.key"],
+        acme::an_authority_may_want_to_know_its_customers,
+    ),
+    (&["certificates.*.acme.ca"], acme::an_authority_that_is_away_at_the_start_is_asked_again),
     (&["certificates.*.internal"], made::a_certificate_is_made_for_the_hosts_of_the_routes_and_this_machine),
     (&["certificates.*.internal.hosts"], made::hosts_of_a_made_certificate_may_be_said_and_come_from_sites),
     (&["certificates.*.default"], clients::the_first_certificate_is_the_default_of_those_that_have_none),
