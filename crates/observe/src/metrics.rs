@@ -35,6 +35,7 @@
 //! | `tidegate_mirror_pairs_total` | `mirror`, `real`, `shadow` |
 //! | `tidegate_mirror_response_seconds` (histogram) | `mirror`, `of`: `real`, `shadow` |
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
+//! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_encoders`, `tidegate_encoders_refused_total` | |
@@ -44,6 +45,7 @@
 //! | `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` | |
 
 mod canaries;
+mod certificates;
 mod mirrors;
 mod page;
 mod process;
@@ -56,6 +58,7 @@ use page::{Label, Page, labels};
 use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 
 pub use canaries::{Canary, Version};
+pub use certificates::Certificate;
 pub use mirrors::Mirror;
 pub use process::Process;
 
@@ -76,6 +79,8 @@ pub struct Scrape<'a> {
     pub sources: Vec<(&'a str, bool)>,
     /// The mirrors.
     pub mirrors: Vec<Mirror<'a>>,
+    /// The certificates that clients are shown, each once for each host.
+    pub certificates: Vec<Certificate<'a>>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
@@ -167,6 +172,7 @@ impl Scrape<'_> {
         self.write_pools(&mut page);
         canaries::write(&self.canaries, &mut page);
         mirrors::write(&self.mirrors, &mut page);
+        certificates::write(&self.certificates, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);
         if let Some(process) = self.process {

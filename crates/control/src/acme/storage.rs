@@ -247,7 +247,7 @@ mod tests {
         fs::write(storage.answers_folder().join("noise.json"), "{").expect("a file");
         let mode = fs::metadata(storage.answer_file("a.test")).expect("a file").mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(storage.answers(now), [answer.clone()]);
+        assert_eq!(storage.answers(now), std::slice::from_ref(&answer));
         assert_eq!(storage.answers(now + ANSWERED + Duration::from_secs(1)), []);
         assert_eq!(storage.answers(now), []);
         storage.answer(&answer, now).expect("a file");

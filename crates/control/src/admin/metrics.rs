@@ -7,7 +7,7 @@ use proxy::mirror::{Dropped, Report};
 
 use super::answer::Answer;
 use super::pools::state;
-use super::{Desk, listeners};
+use super::{Desk, certificates, listeners};
 use crate::canary::{Kept, Phase};
 
 /// Fills a scrape with the counters of what serves now.
@@ -65,6 +65,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         transitions,
     }));
     scrape.mirrors.extend(plane.registry.mirrors().map(|report| mirror(report)));
+    scrape.certificates.extend(certificates::measured(&plane));
     scrape.canaries.extend(plane.registry.canaries.iter().map(canary));
     Answer::new(200, CONTENT_TYPE, scrape.page())
 }

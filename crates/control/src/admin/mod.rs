@@ -6,7 +6,7 @@
 //! - `guard`: refuses what a stranger's web page could have sent
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
-//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `metrics`: one room for each noun
+//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `certificates`, `metrics`: one room for each noun
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
 //!
@@ -16,6 +16,7 @@
 mod answer;
 mod ask;
 mod canaries;
+mod certificates;
 mod config;
 mod counters;
 mod guard;
@@ -139,6 +140,7 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Pool { pool } => pools::show(desk, &pool),
         Place::Canaries => Ok(canaries::list(desk)),
         Place::Mirrors => Ok(mirrors::list(desk)),
+        Place::Certificates => Ok(certificates::list(desk)),
         Place::Canary { listener, route } if put => canaries::change(desk, &listener, &route, ask),
         Place::Canary { listener, route } => canaries::show(desk, &listener, &route),
         Place::Server { pool, server } if put => pools::change(desk, &pool, &server, ask),

@@ -26,6 +26,8 @@ pub(super) enum Place {
     Canary { listener: String, route: String },
     /// `/api/mirrors`
     Mirrors,
+    /// `/api/certificates`
+    Certificates,
     /// `/api/pools`
     Pools,
     /// `/api/pools/NAME`
@@ -56,6 +58,7 @@ impl Place {
                 Place::Canary { listener: decode(listener)?, route: decode(route)? }
             }
             [b"", b"api", b"mirrors"] => Place::Mirrors,
+            [b"", b"api", b"certificates"] => Place::Certificates,
             [b"", b"api", b"pools"] => Place::Pools,
             [b"", b"api", b"pools", pool] => Place::Pool { pool: decode(pool)? },
             [b"", b"api", b"pools", pool, b"servers", server] => {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Canary, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
+use super::{Canary, Certificate, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -59,6 +59,10 @@ fn every_family_is_on_the_page_and_reads_back() {
             latencies: ["real", "shadow"].map(|of| (of, requests.read().latency)),
             differences: ["slower", "faster"].map(|than| (than, requests.read().latency)),
         }],
+        certificates: vec![
+            Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
+            Certificate { certificate: "auto", host: "b.test", until: None },
+        ],
         turns: turns.iter().collect(),
         spliced: 9,
         encoders: 3,
@@ -91,6 +95,9 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_canary_changes_total{listener="web",route="api",state="running",cause="step"}"#, 2.0),
         (r#"tidegate_canary_requests_total{listener="web",route="api",version="stable",code_class="5xx"}"#, 1.0),
         (r#"tidegate_canary_response_seconds_count{listener="web",route="api",version="candidate"}"#, 2.0),
+        (r#"tidegate_certificate_expiry_seconds{certificate="site",host="a.test"}"#, 1_800_000_000.0),
+        (r#"tidegate_certificate_missing{certificate="site",host="a.test"}"#, 0.0),
+        (r#"tidegate_certificate_missing{certificate="auto",host="b.test"}"#, 1.0),
         (r#"tidegate_mirror_copies_total{mirror="shadow",result="too_many"}"#, 4.0),
         (r#"tidegate_mirror_pairs_total{mirror="shadow",real="2xx",shadow="5xx"}"#, 1.0),
         (r#"tidegate_mirror_response_seconds_count{mirror="shadow",of="real"}"#, 2.0),

@@ -129,10 +129,10 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     // A task of its own: what a handshake needs should not stay with the connection.
     match stream.alpn() {
         // The authority has seen the proof, which is all that it wanted.
-        Some(Alpn::AcmeTls) => return stream.shutdown_write(),
-        Some(Alpn::H2) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
-        _ => tokio::task::spawn_local(http::serve(arrived.session(stream))),
-    };
+        Some(Alpn::AcmeTls) => stream.shutdown_write(),
+        Some(Alpn::H2) => drop(tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new()))),
+        _ => drop(tokio::task::spawn_local(http::serve(arrived.session(stream)))),
+    }
 }
 
 impl Arrived {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use testkit::tls::Wishes;
 use testkit::{Acme, Authority, Client, ClientTls, Refusing, Tidegate, failure_of};
@@ -44,6 +44,10 @@ fn serves(acme: &Acme, tidegate: &Tidegate, name: &str) -> bool {
         .is_ok_and(|mut client| client.ask(page("/").replace("example.com", name)).text() == "here")
 }
 
+fn certificates(tidegate: &Tidegate) -> serde_json::Value {
+    serde_json::from_slice(&tidegate.admin("/api/certificates").body).expect("JSON")
+}
+
 /// Everything that is kept, and how it may be read.
 fn kept(folder: &Path) -> Vec<(PathBuf, u32)> {
     let mut all = Vec::new();
@@ -71,7 +75,16 @@ pub(crate) fn a_certificate_is_asked_for_by_a_request_and_kept_over_a_restart() 
     // What is nobody's proof goes its own way.
     let path = "/.well-known/acme-challenge/nobodys";
     assert_eq!(Client::connect(&tidegate.address("plain")).get(path).text(), "plain");
+    let row = ["auto", "shop.example.com"];
+    assert_eq!(tidegate.metric("tidegate_certificate_missing", &row), [1.0]);
     until("a certificate", || serves(&acme, &tidegate, "shop.example.com"));
+    assert_eq!(tidegate.metric("tidegate_certificate_missing", &row), [0.0]);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let left = tidegate.metric("tidegate_certificate_expiry_seconds", &row)[0] - now;
+    assert!((89.0..90.1).contains(&(left / 86_400.0)), "{left}");
+    let shown = certificates(&tidegate);
+    assert_eq!((&shown[0]["name"], &shown[0]["source"]), (&"auto".into(), &"acme".into()));
+    assert_eq!((&shown[0]["hosts"][0], &shown[0]["error"]), (&"shop.example.com".into(), &serde_json::Value::Null));
     assert_eq!((acme.orders(), acme.looked()), (vec!["shop.example.com".to_owned()], vec!["http-01"]));
     assert_eq!(acme.contacts(), [serde_json::json!(["mailto:ops@example.com"])]);
     let files = kept(&desk.folder.path().join("state"));
@@ -124,6 +137,8 @@ fn what_an_authority_refuses_is_said_and_not_asked_again_at_once() {
     assert!(said.contains("we doubt it (unauthorized)") && said.contains("the next try in 15 s"), "{said}");
     assert_eq!(acme.orders().len(), 1);
     assert!(client(&acme, &tidegate, "shop.example.com").is_err());
+    let shown = certificates(&tidegate);
+    assert!(shown[0]["error"].as_str().is_some_and(|why| why.contains("we doubt it")), "{shown}");
 }
 
 /// The start does not wait for it, and what is not there now may come.
