@@ -1,6 +1,6 @@
 //! What is kept of an authority: the account, certificates, locks, answers. Several nodes may share it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -21,6 +21,7 @@ pub struct Storage {
 pub(super) struct Lock {
     path: PathBuf,
     content: Vec<u8>,
+    storage: Storage,
 }
 
 /// What an authority that asks for a proof is answered.
@@ -73,31 +74,20 @@ impl Storage {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let owner = format!("{}:{}:{:016x}", host.trim(), std::process::id(), fastrand::u64(..));
         let content = json!({ "owner": owner, "until": seconds(now + life) }).to_string().into_bytes();
-        let take = || match files::create(&path, &content) {
-            Ok(()) => Ok(Some(Lock { path: path.clone(), content: content.clone() })),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            Err(error) => Err(error),
-        };
-        if let Some(lock) = take()? {
-            return Ok(Some(lock));
-        }
-        let Ok(held) = fs::read(&path) else { return Ok(None) };
-        let until = serde_json::from_slice::<Value>(&held).ok().and_then(|held| held["until"].as_u64());
-        if until.is_some_and(|until| until > seconds(now)) {
+        let _alone = self.alone()?;
+        let held = fs::read(&path).ok().and_then(|held| serde_json::from_slice::<Value>(&held).ok());
+        if held.and_then(|held| held["until"].as_u64()).is_some_and(|until| until > seconds(now)) {
             return Ok(None);
         }
-        // Of several that find it one moves it away. Whoever has moved a lock that is not the one that was read was too slow, and
-        // gives it back.
-        let aside = path.with_file_name(format!(".{name}.{:016x}", fastrand::u64(..)));
-        if fs::rename(&path, &aside).is_err() {
-            return Ok(None);
-        }
-        let moved = fs::read(&aside)?;
-        if moved != held {
-            let _ = fs::hard_link(&aside, &path);
-        }
-        fs::remove_file(&aside)?;
-        if moved == held { take() } else { Ok(None) }
+        files::replace(&path, &content)?;
+        Ok(Some(Lock { path, content, storage: self.clone() }))
+    }
+
+    /// Nobody else looks at locks while this lives. The kernel holds it, so that it ends with whoever has it.
+    fn alone(&self) -> io::Result<File> {
+        let guard = File::create(self.folder.join("locks").join(".guard"))?;
+        guard.lock()?;
+        Ok(guard)
     }
 
     /// Keeps an answer, for this node and those that share the folder.
@@ -163,6 +153,7 @@ impl Answer {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        let _alone = self.storage.alone();
         // One that was taken over is somebody else's.
         if fs::read(&self.path).is_ok_and(|content| content == self.content) {
             let _ = fs::remove_file(&self.path);
@@ -211,7 +202,7 @@ mod tests {
         assert!(lock(now + life).is_none());
         drop(third);
         let left: Vec<_> = fs::read_dir(storage.folder.join("locks")).expect("a folder").collect();
-        assert!(left.is_empty(), "{left:?}");
+        assert_eq!(left.len(), 1, "the guard alone: {left:?}");
     }
 
     #[test]
@@ -228,7 +219,7 @@ mod tests {
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
                 all.into_iter().filter_map(|one| one.join().expect("a thread")).collect::<Vec<_>>()
             });
-            assert!(held.len() <= 1, "{held:?}");
+            assert_eq!(held.len(), 1, "{held:?}");
         }
     }
 
