@@ -16,7 +16,6 @@ use crate::policy::{self, Client, Compress};
 use crate::relay::{Encoders, PIECE};
 use crate::session::Session;
 use crate::snapshot::{Advert, Deny, Place, Redirect, Respond, Route};
-use crate::worker::Worker;
 
 /// The status that a fault is answered with; 0 if nobody is there to answer.
 pub fn status_of(kind: Kind) -> u16 {
@@ -281,7 +280,7 @@ async fn code(session: &Session, x: &mut Exchange, route: &Route, body: &[u8]) -
     let mut coded = Vec::new();
     for piece in body.chunks(PIECE) {
         encoder.content(piece, &mut coded).ok()?;
-        Worker::give_way().await;
+        tokio::task::yield_now().await;
     }
     encoder.end(&mut coded).ok()?;
     Compress::coded(&mut x.response, recipe);

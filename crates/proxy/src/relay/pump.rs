@@ -3,12 +3,14 @@
 //! Nothing is read while the other side has not taken what was read before: that is the back-pressure, and it is why a
 //! body of any length needs no more memory than a small one.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use base::Kind;
 use http::{Backlog, BodyReader, BodyWriter, Conn};
 use net::splice::Pipe;
+use tokio::task::yield_now;
 use wire::{Framing, Head};
 
 use super::Transform;
@@ -268,8 +270,9 @@ impl Pump {
                 from.keep(&block[used..length]);
             }
             changed += used;
-            if changed >= piece && !self.ended {
-                cx.waker().wake_by_ref();
+            if changed >= piece && !self.ended && pin!(yield_now()).poll(cx).is_pending() {
+                // To the end of the queue, and behind what sockets have to say by then: a task that only woke itself would come again
+                // sixty times before anybody looks at them.
                 return Poll::Pending;
             }
         }
