@@ -5,12 +5,12 @@ use std::path::Path;
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::{h2, invariants};
+use shared::{h2, h3, invariants};
 
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 9] = [
+    let targets: [(&str, Target); 10] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -20,6 +20,7 @@ fn seeds_hold() {
         ("h2_blocks", h2::blocks),
         ("h2_frames", h2::frames),
         ("h2_conversation", h2::conversation),
+        ("h3_streams", h3::streams),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

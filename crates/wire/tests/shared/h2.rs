@@ -134,7 +134,7 @@ fn tell(event: Event<'_>, head: &Head, role: Role, words: &mut Vec<String>, held
 }
 
 /// A request that is written as HTTP/1 is read there as what it was.
-fn means_the_same(head: &Head) {
+pub(crate) fn means_the_same(head: &Head) {
     if head.method() == Method::Connect && !head.protocol().is_empty() {
         // HTTP/1 has no words for it: nobody passes it on.
         return;

@@ -2,5 +2,6 @@
 //! and a second reader of HTTP/1 to disagree with.
 
 pub(crate) mod h2;
+pub(crate) mod h3;
 pub(crate) mod invariants;
 pub(crate) mod reference;
