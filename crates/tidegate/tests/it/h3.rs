@@ -5,6 +5,7 @@ mod bodies;
 pub(crate) mod early;
 mod ends;
 mod moves;
+mod real;
 mod strict;
 mod websockets;
 
