@@ -57,6 +57,8 @@ pub enum Came {
     Request,
     /// Something that is answered with a refusal.
     Refused(Reject),
+    /// Something that broke the protocol, and was told so by the protocol's own means.
+    Broken(&'static str),
     /// Nothing that could be answered.
     Nothing,
 }
@@ -317,16 +319,19 @@ impl Lane {
             Wrong::Request(reject) => {
                 // RFC 9114 section 4.1.1: the answer needs no more of the request.
                 connection.stop(self.stream, Code::NO_ERROR.0);
-                return Came::Refused(reject);
+                Came::Refused(reject)
             }
-            Wrong::Stream(code) => {
-                connection.stop(self.stream, code.0);
-                connection.reset(self.stream, code.0);
+            Wrong::Stream(broken) => {
+                connection.stop(self.stream, broken.code.0);
+                connection.reset(self.stream, broken.code.0);
                 self.finished = true;
+                Came::Broken(broken.reason)
             }
-            Wrong::Connection(broken) => connection.close(broken.code.0, broken.reason),
+            Wrong::Connection(broken) => {
+                connection.close(broken.code.0, broken.reason);
+                Came::Broken(broken.reason)
+            }
         }
-        Came::Nothing
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
         End::Closed => close(&client, &timer, &common.worker).await,
         End::Left => linger(&mut client, &timer, &common.worker).await,
         End::Broken(reason) => {
-            record(&common, reason);
+            record(&common, Version::H2, reason);
             // A close with unread bytes would be a reset, which may overtake the GOAWAY that says what was wrong.
             linger(&mut client, &timer, &common.worker).await;
         }
@@ -146,19 +146,19 @@ fn begin(common: &mut Common, came: Came<'_>) {
         Came::Refused(lane, reject) => (lane, Some(reject)),
         Came::Reset(reason) => {
             common.worker.return_unused(exchange);
-            return record(common, reason);
+            return record(common, Version::H2, reason);
         }
     };
     tokio::task::spawn_local(stream(common.clone(), lane, exchange, refused));
 }
 
 /// Records what broke the protocol, and was told so by the protocol's own means.
-fn record(common: &Common, reason: &'static str) {
+pub(super) fn record(common: &Common, version: Version, reason: &'static str) {
     let Common { worker, origin, listener, tls, .. } = common;
     let mut x = worker.exchange();
     x.request.start_request(b"", b"", b"", None);
     x.began(None);
-    x.client.version = Version::H2;
+    x.client.version = version;
     x.facts.id = worker.next_id();
     x.facts.tls.clone_from(tls);
     if let Some(peer) = origin.peer {

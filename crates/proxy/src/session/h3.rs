@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Conn;
-use http::h3::{Came, Lane, Trunk};
+use http::h3::{Came, End, Lane, Trunk};
 use net::quic::Connection;
 use net::timer::Timer;
 use wire::Version;
 
+use super::h2::record;
 use super::http::{MOMENT, fault_of};
 use super::{Arrived, Common, Origin};
 use crate::exchange::{self, After};
@@ -105,7 +106,10 @@ impl Root {
                 tokio::task::spawn_local(stream(common.clone(), lane));
             })
         };
-        if ended.is_ready() {
+        if let Poll::Ready(end) = ended {
+            if let End::Broken(broken) = end {
+                record(&self.common, Version::H3, broken.reason);
+            }
             return Poll::Ready(());
         }
         loop {
@@ -201,8 +205,13 @@ async fn stream(mut common: Common, mut lane: Lane) {
         timer.poll_expired(cx).map(|()| Came::Nothing)
     })
     .await;
-    if came == Came::Nothing {
-        return worker.recycle(exchange);
+    match came {
+        Came::Request | Came::Refused(_) => {}
+        Came::Nothing => return worker.recycle(exchange),
+        Came::Broken(reason) => {
+            worker.recycle(exchange);
+            return record(&common, Version::H3, reason);
+        }
     }
     // The client may have moved since the connection began.
     common.origin.peer = Some(lane.remote());
@@ -215,7 +224,7 @@ async fn stream(mut common: Common, mut lane: Lane) {
             reply::refuse(&mut session, &mut exchange, fault_of(reject), reject.reason()).await;
             After::Close
         }
-        Came::Request | Came::Nothing => exchange::run(&mut session, &mut exchange).await,
+        Came::Request | Came::Broken(_) | Came::Nothing => exchange::run(&mut session, &mut exchange).await,
     };
     match after {
         After::Tunnel(switched) => super::http::tunnel(session, exchange, *switched).await,

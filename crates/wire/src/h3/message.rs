@@ -144,11 +144,11 @@ impl Message {
             return Err(Broken::of(Code::FRAME_ERROR, "a stream that ends inside a frame").into());
         }
         if self.part == Part::Head {
-            return Err(Wrong::Stream(Code::REQUEST_INCOMPLETE));
+            return Err(stream(Code::REQUEST_INCOMPLETE, "a stream that ends before its request"));
         }
         match self.expected {
             // RFC 9114 section 4.1.2.
-            Expected::Exactly(length) if length != self.content => Err(Wrong::Stream(Code::MESSAGE_ERROR)),
+            Expected::Exactly(length) if length != self.content => Err(stream(Code::MESSAGE_ERROR, OTHER_LENGTH)),
             Expected::Exactly(_) | Expected::Any => Ok(()),
         }
     }
@@ -173,7 +173,7 @@ impl Message {
                 if length > most as u64 {
                     return Err(match self.part {
                         Part::Head => Wrong::Request(Reject::HeadTooLarge),
-                        _ => Wrong::Stream(Code::MESSAGE_ERROR),
+                        _ => stream(Code::MESSAGE_ERROR, "trailers over their limit"),
                     });
                 }
                 self.block.clear();
@@ -182,7 +182,7 @@ impl Message {
             (Kind::Data, Part::Content) => {
                 match self.expected {
                     Expected::Exactly(whole) if length > whole.saturating_sub(self.content) => {
-                        return Err(Wrong::Stream(Code::MESSAGE_ERROR));
+                        return Err(stream(Code::MESSAGE_ERROR, OTHER_LENGTH));
                     }
                     Expected::Exactly(_) | Expected::Any => {}
                 }
@@ -200,7 +200,7 @@ impl Message {
 
     fn idle(&mut self) -> Result<(), Wrong> {
         self.idle += 1;
-        if self.idle > IDLE { Err(Wrong::Stream(Code::EXCESSIVE_LOAD)) } else { Ok(()) }
+        if self.idle > IDLE { Err(stream(Code::EXCESSIVE_LOAD, "too many frames that mean nothing")) } else { Ok(()) }
     }
 
     fn section(&mut self, limits: &Limits, head: &mut Head) -> Result<Step, Wrong> {
@@ -221,8 +221,14 @@ impl Message {
         }
         self.part = Part::Nothing;
         // Content that was passed on cannot be refused any more, only broken off.
-        read.verdict.map(|()| Step::Trailers).map_err(|_| Wrong::Stream(Code::MESSAGE_ERROR))
+        read.verdict.map(|()| Step::Trailers).map_err(|reject| stream(Code::MESSAGE_ERROR, reject.reason()))
     }
+}
+
+const OTHER_LENGTH: &str = "content of another length than was said";
+
+fn stream(code: Code, reason: &'static str) -> Wrong {
+    Wrong::Stream(Broken { code, reason })
 }
 
 /// Appends the frame with a response's head (RFC 9114 section 4.3.2).

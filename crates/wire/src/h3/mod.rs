@@ -49,10 +49,10 @@ impl Code {
     pub const QPACK_DECODER_STREAM_ERROR: Code = Code(0x202);
 }
 
-/// The connection cannot go on: it is closed with this code.
+/// A rule of the standard was broken: the stream or the connection ends with this code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// What the close says.
+    /// What the other side is told.
     pub code: Code,
     /// What was wrong, in words for a log.
     pub reason: &'static str,
@@ -64,7 +64,7 @@ pub enum Wrong {
     /// The request is refused; the connection is none the worse for it.
     Request(Reject),
     /// The stream is reset with this code; others go on.
-    Stream(Code),
+    Stream(Broken),
     /// The connection cannot go on.
     Connection(Broken),
 }

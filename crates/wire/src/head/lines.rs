@@ -34,7 +34,9 @@ impl Head {
         self.arena.extend_from_slice(name);
         self.arena.extend_from_slice(b": ");
         let (mut first, mut secret) = (true, false);
-        for field in self.fields.iter().filter(|field| field.known == known) {
+        // Empty values say nothing, and at the end would leave the separator's white space, which no value may have.
+        for field in self.fields.iter().filter(|field| field.known == known && field.value.start() < field.value.end())
+        {
             if !std::mem::take(&mut first) {
                 self.arena.extend_from_slice(separator);
             }

@@ -41,6 +41,7 @@ fn lower(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
     }
     if !cookies.is_empty() {
+        cookies.retain(|cookie| !cookie.is_empty());
         all.push((b"cookie".to_vec(), cookies.join(&b"; "[..])));
     }
     all

@@ -82,8 +82,7 @@ fn both_ways(bytes: &[u8]) -> Result<(Said, Head), Wrong> {
 
 fn code(bytes: &[u8]) -> Result<Code, Wrong> {
     match both_ways(bytes) {
-        Err(Wrong::Stream(code)) => Ok(code),
-        Err(Wrong::Connection(broken)) => Ok(broken.code),
+        Err(Wrong::Stream(broken) | Wrong::Connection(broken)) => Ok(broken.code),
         Err(wrong @ Wrong::Request(_)) => Err(wrong),
         Ok(said) => panic!("accepted: {said:?}"),
     }
