@@ -519,10 +519,12 @@ pub enum PoolHost {
 }
 
 /// What a pool's servers speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
     H1,
+    /// HTTP/2: agreed on in the handshake of TLS, by prior knowledge without.
+    H2,
 }
 
 /// One server of a pool; its identity is name and address.

@@ -59,6 +59,8 @@ pub enum ReadError {
     Ended,
     /// The head was refused.
     Reject(Reject),
+    /// The server has not looked at the request: it can be asked again, or another one.
+    Refused,
 }
 
 /// Bytes that a socket has not taken yet.
@@ -264,7 +266,7 @@ impl Conn {
     pub fn finish(&mut self, trailers: Option<&Head>) {
         match &mut self.carrier {
             Carrier::Line(_) => {}
-            Carrier::Lane(lane) => lane.finish(trailers),
+            Carrier::Lane(lane) => lane.finish_message(trailers),
             Carrier::Quic(lane) => lane.finish(trailers),
         }
     }
@@ -396,6 +398,9 @@ impl Conn {
         limits: &Limits,
         head: &mut Head,
     ) -> Poll<Result<Range<usize>, ReadError>> {
+        if let Carrier::Lane(lane) = &mut self.carrier {
+            return lane.poll_response(cx, head).map_ok(|()| 0..0);
+        }
         if self.has_carry() {
             // After an interim response the final one may be here already.
             if let Progress::Complete(used) =

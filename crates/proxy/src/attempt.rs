@@ -13,7 +13,7 @@ use wire::grpc::Code;
 
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
-use crate::pool::{Counted, Lease, Server};
+use crate::pool::{Counted, Gate, Lease, Pool, Server};
 use crate::relay::Stop;
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
@@ -38,6 +38,7 @@ pub(crate) use discard::discard;
 pub(crate) use prefix::read_prefix;
 
 use checkout::checkout;
+pub(crate) use checkout::unconnected;
 use prefix::prefetch_what_is_here;
 use retry::{Next, again, count, may_repeat, next};
 use send::{Sent, send, set_host};
@@ -61,8 +62,15 @@ pub(crate) struct Tunnel {
     pub(crate) account: Kept,
 }
 
-/// A lease whose server counts a request in flight for as long as this lives.
-struct Busy(Option<(Lease, Counted)>);
+/// A right to a connection, or to a part of one, whose server counts a request in flight for as long as this lives.
+struct Busy(Option<(Hold, Counted)>);
+
+enum Hold {
+    /// The connection is all ours.
+    Line(Lease),
+    /// It is shared: its pool's gate is told when our part is free, if others may wait for one.
+    Lane(Arc<Server>, Option<Arc<Gate>>),
+}
 
 /// Sends the request and waits for the head of its response, trying again where that is safe.
 pub(crate) async fn attempt(
@@ -230,30 +238,60 @@ impl Upstream {
 
     /// The connection and the right to it, once the request is done.
     pub(crate) fn into_parts(mut self) -> Option<(Conn, Lease)> {
-        let lease = self.busy.finish()?;
-        Some((self.conn, lease))
+        match self.busy.finish()? {
+            Hold::Line(lease) => Some((self.conn, lease)),
+            hold @ Hold::Lane(..) => {
+                drop(self.conn);
+                hold.release();
+                None
+            }
+        }
     }
 }
 
 impl Busy {
     fn begin(lease: Lease) -> Busy {
         let counted = lease.server().request_began();
-        Busy(Some((lease, counted)))
+        Busy(Some((Hold::Line(lease), counted)))
+    }
+
+    /// A part of a connection to this server.
+    fn share(server: &Arc<Server>, pool: &Pool) -> Busy {
+        let counted = server.request_began();
+        let gate = pool.limited.then(|| Arc::clone(&pool.gate));
+        Busy(Some((Hold::Lane(Arc::clone(server), gate), counted)))
     }
 
     fn server(&self) -> Option<&Arc<Server>> {
-        self.0.as_ref().map(|(lease, _)| lease.server())
+        self.0.as_ref().map(|(hold, _)| hold.server())
     }
 
-    fn finish(&mut self) -> Option<Lease> {
-        let (lease, counted) = self.0.take()?;
-        lease.server().request_ended(counted);
-        Some(lease)
+    fn finish(&mut self) -> Option<Hold> {
+        let (hold, counted) = self.0.take()?;
+        hold.server().request_ended(counted);
+        Some(hold)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        drop(self.finish());
+        self.finish().into_iter().for_each(Hold::release);
+    }
+}
+
+impl Hold {
+    fn server(&self) -> &Arc<Server> {
+        match self {
+            Hold::Line(lease) => lease.server(),
+            Hold::Lane(server, _) => server,
+        }
+    }
+
+    fn release(self) {
+        if let Hold::Lane(_, Some(gate)) = self
+            && gate.waiting() > 0
+        {
+            gate.stir();
+        }
     }
 }

@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::balance::Cursor;
 use crate::door;
 use crate::exchange::Exchange;
-use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Use, Warm, warm};
+use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
 use crate::relay::{Encoders, UnderWay};
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId, Snapshot};
@@ -84,6 +84,7 @@ pub(crate) struct Worker {
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) encoders: Encoders,
     pub(crate) idle: Idle,
+    pub(crate) trunks: Trunks,
     pub(crate) warm: Warm,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
@@ -278,6 +279,7 @@ impl Worker {
             pipes: Rc::default(),
             encoders: Encoders::default(),
             idle: Idle::default(),
+            trunks: Trunks::default(),
             warm: Warm::default(),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
@@ -308,7 +310,7 @@ impl Worker {
         match command {
             Command::Apply(snapshot) => {
                 *self.snapshot.borrow_mut() = Rc::new(snapshot);
-                self.idle.sweep(Instant::now());
+                self.sweep();
                 warm::keep_all(self);
                 // Sessions of listeners that are gone find out.
                 self.timers.wake_all();
@@ -366,8 +368,20 @@ impl Worker {
         }
     }
 
+    /// Closes connections to servers that are of no more use.
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.sweep(now);
+        self.trunks.sweep(now, self.fleet.len() > 1);
+    }
+
     /// Gives up idle connections of this pool that those who wait have a use for. Closing one comes last.
     fn relinquish_any(&self, pool: &Pool) {
+        if pool.shares {
+            // A connection that is shared cannot be handed to another worker: it closes, and its place is what is handed on.
+            let waited_for = |server: &&Arc<Server>| pool.gate.use_of(server) != Use::None;
+            return pool.servers.iter().filter(waited_for).for_each(|server| self.trunks.relinquish(server));
+        }
         for wanted in [Use::Take, Use::Close] {
             for server in pool.servers.iter().filter(|server| self.idle.has(server)) {
                 if pool.gate.use_of(server) == wanted {
@@ -407,7 +421,7 @@ impl Worker {
                 log.flush();
             }
             if number.is_multiple_of(FLUSHES_A_SWEEP) {
-                self.idle.sweep(Instant::now());
+                self.sweep();
             }
             warm::keep_all(&self);
         }

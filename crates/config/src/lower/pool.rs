@@ -95,7 +95,7 @@ impl<'a> Lower<'a, '_> {
             limits: levels.limits,
             host: host?,
             tls: self.pool_tls(map),
-            protocol: Protocol::H1,
+            protocol: if map.fixed("protocol") == Some("h2") { Protocol::H2 } else { Protocol::H1 },
             health,
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },

@@ -33,7 +33,7 @@ fn servers_are_a_list_or_a_map_of_names() {
         ("['h:1', 'h:1']", "stands twice"),
         ("['1.2.3:1']", "is no IP address"),
         ("['h:99999']", "is no port"),
-        ("{servers: 'h:1', protocol: h2}", "`h2` is planned"),
+        ("{servers: 'h:1', protocol: h3}", "`h3` is planned"),
     ] {
         let said = wrong_pool(text);
         assert!(said.contains(wanted), "{text}: {said}");

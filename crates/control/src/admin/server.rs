@@ -121,7 +121,7 @@ impl Line {
             if let Poll::Ready(read) = self.conn.poll_request(cx, &mut self.block, &LIMITS, head) {
                 return Poll::Ready(read.map_err(|error| match error {
                     ReadError::Reject(reject) => kind_of(reject),
-                    ReadError::Io(_) | ReadError::Ended => Kind::ClientGone,
+                    ReadError::Io(_) | ReadError::Ended | ReadError::Refused => Kind::ClientGone,
                 }));
             }
             if !begun && self.conn.has_carry() {

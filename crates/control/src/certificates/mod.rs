@@ -297,13 +297,15 @@ impl Reading {
             Some(id) => Some(self.named(id)?),
         };
         let mut number = DefaultHasher::new();
-        (&tls.server_name, tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms).hash(&mut number);
+        (pool.protocol, &tls.server_name, tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms)
+            .hash(&mut number);
         if let Trust::Authorities(pem) = &trust {
             pem.hash(&mut number);
         }
         identity.as_ref().map(Identity::chain).hash(&mut number);
         let wanted = match pool.protocol {
             Protocol::H1 => Alpn::H1,
+            Protocol::H2 => Alpn::H2,
         };
         match Originator::new(&trust, identity.as_ref(), &spoken(tls.min_version, &tls.algorithms), &[wanted]) {
             Ok(originator) => {

@@ -62,6 +62,7 @@ pub(super) fn pool(
             spec::PoolHost::Server => HostRule::Server,
             spec::PoolHost::Name(name) => HostRule::Name(name.as_str().into()),
         },
+        shares: pool.protocol == spec::Protocol::H2,
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),

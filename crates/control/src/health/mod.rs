@@ -72,7 +72,7 @@ impl Health {
                     ward.joined(now);
                 }
                 if let Some(health) = &care.health {
-                    wanted.entry(Subject::of(server, health)).or_default().push(Rc::clone(&ward));
+                    wanted.entry(Subject::of(server, health, care.pool.shares)).or_default().push(Rc::clone(&ward));
                 } else {
                     ward.unchecked();
                 }

@@ -23,6 +23,8 @@ pub(super) struct Subject {
     /// The name that the server is told it has.
     host: Box<str>,
     health: spec::Health,
+    /// A request is one of HTTP/2.
+    shares: bool,
 }
 
 /// Checks that run as long as this lives.
@@ -52,8 +54,9 @@ enum Verdict {
 }
 
 impl Subject {
-    /// How a server is checked.
-    pub(super) fn of(server: &Server, health: &spec::Health) -> Subject {
+    /// How a server is checked, whose pool speaks HTTP/2 if it `shares` connections. What answers at another port is no part of
+    /// the pool, and speaks what every such thing speaks.
+    pub(super) fn of(server: &Server, health: &spec::Health, shares: bool) -> Subject {
         let address = match (&server.id.address, health.port) {
             (Address::Tcp(address), Some(port)) => Address::Tcp((address.ip(), port).into()),
             (address, _) => address.clone(),
@@ -67,7 +70,8 @@ impl Subject {
         // These two look at what is below a session.
         let below = matches!(health.probe, spec::Probe::Tcp | spec::Probe::Tls { .. });
         let security = server.security().filter(|_| !below).cloned();
-        Subject { address, security, host: host.into(), health: health.clone() }
+        let shares = shares && health.port.is_none() && matches!(health.probe, spec::Probe::Http(_));
+        Subject { address, security, host: host.into(), health: health.clone(), shares }
     }
 }
 
@@ -105,7 +109,7 @@ impl Drop for Prober {
 }
 
 async fn check(subject: Subject, state: Rc<State>) {
-    let script = Script::of(&subject.health.probe, &subject.host);
+    let script = Script::of(&subject.health.probe, &subject.host, subject.shares.then_some(subject.security.is_some()));
     let mut judge = Judge::new(Rules::of(&subject.health));
     let mut random = fastrand::Rng::new();
     loop {

@@ -11,7 +11,7 @@ use wire::h1::Reject;
 use wire::h2::{self, Broken, By, Code, Connection, Event, Limits, StreamId};
 
 use super::lane::Role;
-use super::{Lane, Link, Shared, Strand};
+use super::{Client, Lane, Link, Shared, Strand};
 
 /// A connection of HTTP/2.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Driver {
     head: Head,
     /// The connection cannot go on, and why.
     broken: Option<&'static str>,
+    /// When something was read last.
+    heard: Option<Instant>,
 }
 
 /// A request that came.
@@ -50,6 +52,9 @@ pub enum End {
 /// When so much waits that the peer does not read, nothing more is read of it.
 const MOST_OUT: usize = 512 * 1024;
 
+/// Interim responses that nobody has read yet.
+const MOST_HEADS: usize = 32;
+
 impl Driver {
     /// The server's end of a connection, of which these bytes were read already.
     pub fn server(stream: Stream, carry: Vec<u8>, limits: &Limits) -> Driver {
@@ -58,9 +63,34 @@ impl Driver {
             lanes: rustc_hash::FxHashMap::default(),
             driver: None,
             waiting: 0,
+            reserved: 0,
+            spare: Vec::new(),
             over: false,
         };
-        Driver { stream, link: Link(Rc::new(RefCell::new(shared))), carry, head: Head::default(), broken: None }
+        let link = Link(Rc::new(RefCell::new(shared)));
+        Driver { stream, link, carry, head: Head::default(), broken: None, heard: None }
+    }
+
+    /// The client's end of a connection on which nothing was said yet.
+    pub fn client(stream: Stream, limits: &Limits) -> Driver {
+        let driver = Driver::server(stream, Vec::new(), limits);
+        driver.link.0.borrow_mut().codec = Connection::new(h2::Role::Client, limits);
+        driver
+    }
+
+    /// What gives lanes of a client's connection.
+    pub fn lanes(&self) -> Client {
+        Client::new(&self.link)
+    }
+
+    /// When something was read last.
+    pub fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    /// Asks the peer for a sign of life.
+    pub fn ping(&self) {
+        self.link.0.borrow_mut().codec.ping();
     }
 
     /// The stream below, to end it.
@@ -68,9 +98,10 @@ impl Driver {
         self.stream
     }
 
-    /// How many streams have an exchange.
+    /// How many streams have an exchange, or are reserved for one.
     pub fn open(&self) -> usize {
-        self.link.0.borrow().lanes.len()
+        let shared = self.link.0.borrow();
+        shared.lanes.len() + shared.reserved
     }
 
     /// Whether some of a head, or of a frame, has come and the rest has not.
@@ -122,6 +153,7 @@ impl Driver {
                 Poll::Ready(Ok(0) | Err(_)) => return self.over(End::Closed),
                 Poll::Ready(Ok(count)) => kept + count,
             };
+            self.heard = Some(now);
             block[..kept].copy_from_slice(&self.carry);
             self.carry.clear();
             self.take(&block[..length], now, came);
@@ -131,7 +163,7 @@ impl Driver {
     /// Whether one side has said that it goes, and all of its streams have ended.
     fn is_over(&self) -> bool {
         let shared = self.link.0.borrow();
-        shared.codec.is_over() && !shared.codec.has_out() && shared.lanes.is_empty()
+        shared.codec.is_over() && !shared.codec.has_out() && shared.lanes.is_empty() && shared.reserved == 0
     }
 
     fn stay_awake(&self, cx: &Context<'_>) {
@@ -189,6 +221,7 @@ impl Driver {
 
     fn heed(&mut self, event: Event<'_>, came: &mut dyn FnMut(Came<'_>)) {
         match event {
+            Event::Head { id, end } if self.is_client() => self.answer(id, end),
             Event::Head { id, end } => {
                 let lane = self.begin(id, end);
                 came(Came::Request(lane, &mut self.head));
@@ -219,7 +252,13 @@ impl Driver {
             Event::Reset { id, code, by } => {
                 let is_known = self.with(|shared| {
                     let strand = shared.lanes.get_mut(&id)?;
-                    strand.broken = Some(code);
+                    // A server that wants no more of the request has said all it had to say (RFC 9113 section 8.1).
+                    if !(strand.ended && code == Code::NO_ERROR) {
+                        strand.broken = Some(code);
+                        if let By::Us(reason) = by {
+                            strand.reason = Some(reason);
+                        }
+                    }
                     strand.wake();
                     Some(())
                 });
@@ -228,9 +267,34 @@ impl Driver {
                 }
             }
             Event::Window { .. } | Event::Settings => self.with(Shared::wake_writers),
+            Event::GoAway { last, .. } if self.is_client() => self.with(|shared| shared.leave_behind(last)),
             // A client that goes away still wants the answers to what it has asked.
             Event::GoAway { .. } | Event::Pong => {}
         }
+    }
+
+    /// The head of a response has come.
+    fn answer(&mut self, id: StreamId, end: bool) {
+        let Driver { link, head, .. } = self;
+        let mut shared = link.0.borrow_mut();
+        let mut spare = shared.spare.pop().unwrap_or_default();
+        let Some(strand) = shared.lanes.get_mut(&id) else {
+            shared.spare.push(spare);
+            return;
+        };
+        std::mem::swap(head, &mut *spare);
+        strand.ended |= end;
+        strand.heads.push_back(spare);
+        strand.wake();
+        if strand.heads.len() > MOST_HEADS {
+            strand.heads.clear();
+            (strand.broken, strand.reason) = (Some(Code::ENHANCE_YOUR_CALM), Some("too many interim responses"));
+            shared.codec.reset(id, Code::ENHANCE_YOUR_CALM);
+        }
+    }
+
+    fn is_client(&self) -> bool {
+        self.link.0.borrow().codec.role() == h2::Role::Client
     }
 
     fn begin(&mut self, id: StreamId, end: bool) -> Lane {

@@ -5,15 +5,18 @@ use std::task::{Context, Poll};
 
 use net::stream::Peek;
 use wire::Head;
-use wire::h2::{Code, StreamId};
+use wire::h1::Reject;
+use wire::h2::{CannotOpen, Code, StreamId};
 
-use super::{Link, Shared};
+use super::{Link, Shared, Strand};
+use crate::conn::ReadError;
 
 /// A stream. Dropping it before its message was finished resets it, which the peer sees as a cut.
 #[derive(Debug)]
 pub struct Lane {
     link: Link,
-    id: StreamId,
+    /// A client's lane gets its stream with its request.
+    id: Option<StreamId>,
     /// We have said all.
     finished: bool,
     role: Role,
@@ -24,11 +27,78 @@ pub struct Lane {
 pub(super) enum Role {
     /// It gives the response.
     Server,
+    /// It gives the request.
+    Client,
+    /// It has asked for another protocol: its message has no end that is marked by its framing.
+    Tunnel,
 }
 
 impl Lane {
     pub(super) fn new(link: &Link, id: StreamId, role: Role) -> Lane {
-        Lane { link: link.clone(), id, finished: false, role }
+        Lane { link: link.clone(), id: Some(id), finished: false, role }
+    }
+
+    /// A lane for a request, which has a stream reserved for it.
+    pub(super) fn reserved(link: &Link) -> Lane {
+        Lane { link: link.clone(), id: None, finished: false, role: Role::Client }
+    }
+
+    /// Begins the request. A stream that is refused at this moment shows when the answer is read.
+    fn begin(&mut self, head: &Head) {
+        let mut shared = self.link.0.borrow_mut();
+        shared.reserved -= 1;
+        let shared = &mut *shared;
+        if shared.over {
+            self.id = Some(NEVER);
+            return;
+        }
+        let opened = shared.codec.open(head);
+        self.id = Some(*opened.as_ref().unwrap_or(&NEVER));
+        if !head.protocol().is_empty() {
+            self.role = Role::Tunnel;
+        }
+        if let Err(CannotOpen::NoExtendedConnect) = opened {
+            let reason = Some("the server takes no WebSocket over HTTP/2");
+            shared.lanes.insert(NEVER, Strand { broken: Some(Code::CANCEL), reason, ..Strand::default() });
+        } else if let Ok(id) = opened {
+            shared.lanes.insert(id, Strand::default());
+            shared.nudge();
+        }
+    }
+
+    /// Reads the head of a response.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) fn poll_response(&mut self, cx: &Context<'_>, into: &mut Head) -> Poll<Result<(), ReadError>> {
+        let tunnel = self.role == Role::Tunnel;
+        self.with(|id, shared| {
+            let Some(strand) = shared.lanes.get_mut(&id) else { return Poll::Ready(Err(ReadError::Refused)) };
+            if let Some(mut head) = strand.heads.pop_front() {
+                std::mem::swap(into, &mut *head);
+                if shared.spare.len() < MOST_SPARE {
+                    shared.spare.push(head);
+                }
+                if tunnel && (200..300).contains(&into.status()) {
+                    // To everybody above, a switch of protocols is what it is in HTTP/1.1.
+                    into.set_status(101);
+                    into.add(b"upgrade", b"websocket");
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(code) = strand.broken {
+                return Poll::Ready(Err(match strand.reason {
+                    Some(reason) => ReadError::Reject(Reject::Malformed(reason)),
+                    None if code == Code::REFUSED_STREAM => ReadError::Refused,
+                    None => ReadError::Ended,
+                }));
+            }
+            if shared.over {
+                return Poll::Ready(Err(ReadError::Ended));
+            }
+            strand.wake_later(cx);
+            Poll::Pending
+        })
     }
 
     /// Reads content; zero bytes are its end.
@@ -71,7 +141,10 @@ impl Lane {
     /// Whether a read would not wait.
     pub(crate) fn has_content(&self) -> bool {
         let shared = self.link.0.borrow();
-        shared.lanes.get(&self.id).is_some_and(|strand| strand.at < strand.content.len() || strand.ended)
+        shared
+            .lanes
+            .get(&self.id.unwrap_or(NEVER))
+            .is_some_and(|strand| strand.at < strand.content.len() || strand.ended)
     }
 
     /// The trailers, once the end was read.
@@ -107,6 +180,9 @@ impl Lane {
 
     /// Writes a head.
     pub(crate) fn write_head(&mut self, head: &Head) {
+        if self.id.is_none() {
+            return self.begin(head);
+        }
         self.with(|id, shared| {
             if shared.is_open(id) {
                 shared.codec.send_head(id, head);
@@ -115,7 +191,14 @@ impl Lane {
         });
     }
 
-    /// Says that the message ends here.
+    /// Says that the message ends here, if an end is what it has.
+    pub(crate) fn finish_message(&mut self, trailers: Option<&Head>) {
+        if self.role != Role::Tunnel {
+            self.finish(trailers);
+        }
+    }
+
+    /// Says that nothing more is written.
     pub(crate) fn finish(&mut self, trailers: Option<&Head>) {
         if std::mem::replace(&mut self.finished, true) {
             return;
@@ -146,7 +229,7 @@ impl Lane {
     }
 
     fn with<R>(&self, work: impl FnOnce(StreamId, &mut Shared) -> R) -> R {
-        work(self.id, &mut self.link.0.borrow_mut())
+        work(self.id.unwrap_or(NEVER), &mut self.link.0.borrow_mut())
     }
 }
 
@@ -159,6 +242,11 @@ impl Shared {
 impl Drop for Lane {
     fn drop(&mut self) {
         let (finished, role) = (self.finished, self.role);
+        if self.id.is_none() {
+            let mut shared = self.link.0.borrow_mut();
+            shared.reserved -= 1;
+            return shared.nudge_idle();
+        }
         self.with(|id, shared| {
             let Some(strand) = shared.lanes.remove(&id) else { return };
             if strand.waits {
@@ -170,20 +258,22 @@ impl Drop for Lane {
                         // RFC 9113 section 8.1: the rest of the request is not needed.
                         (Role::Server, true) => Code::NO_ERROR,
                         (Role::Server, false) => Code::INTERNAL_ERROR,
+                        (Role::Client | Role::Tunnel, _) => Code::CANCEL,
                     };
                     shared.codec.reset(id, code);
                 }
                 shared.nudge();
             }
-            // Whoever drives may wait for the last of them.
-            if shared.lanes.is_empty()
-                && let Some(driver) = &shared.driver
-            {
-                driver.wake_by_ref();
-            }
+            shared.nudge_idle();
         });
     }
 }
+
+/// The number of a stream that nobody has: the last of all.
+const NEVER: StreamId = StreamId::LAST;
+
+/// Heads whose memory a connection keeps for the next.
+const MOST_SPARE: usize = 8;
 
 fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()

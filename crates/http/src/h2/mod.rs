@@ -4,10 +4,12 @@
 //! of a connection, each [`Lane`] is one of them. Both belong to one worker, so that they share the codec without a lock; a lane
 //! that has written wakes the driver, which then writes for everybody who had something to say in this turn.
 
+mod client;
 mod driver;
 mod lane;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
@@ -15,6 +17,7 @@ use rustc_hash::FxHashMap;
 use wire::Head;
 use wire::h2::{Code, Connection, StreamId};
 
+pub use client::Client;
 pub use driver::{Came, Driver, End};
 pub use lane::Lane;
 
@@ -30,6 +33,10 @@ struct Shared {
     driver: Option<Waker>,
     /// How many lanes wait until they may write.
     waiting: usize,
+    /// How many lanes of a client have not begun their request: each has a stream to itself already.
+    reserved: usize,
+    /// Heads that were read, for the memory they have.
+    spare: Vec<Box<Head>>,
     /// The connection is over: nothing is read or written any more.
     over: bool,
 }
@@ -41,6 +48,10 @@ struct Strand {
     content: Vec<u8>,
     at: usize,
     trailers: Option<Box<Head>>,
+    /// Heads of responses that were not read yet, interim ones before the final one.
+    heads: VecDeque<Box<Head>>,
+    /// How the peer broke the protocol on it.
+    reason: Option<&'static str>,
     /// The peer has said all.
     ended: bool,
     /// The stream was reset, by either side.
@@ -55,6 +66,16 @@ impl Shared {
     /// Makes sure that the driver writes what the codec has to say.
     fn nudge(&self) {
         if self.codec.has_out()
+            && let Some(driver) = &self.driver
+        {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Lets the driver know that nobody has a lane any more: it may have waited for the last of them.
+    fn nudge_idle(&self) {
+        if self.lanes.is_empty()
+            && self.reserved == 0
             && let Some(driver) = &self.driver
         {
             driver.wake_by_ref();

@@ -16,7 +16,8 @@ use super::queue::queue;
 use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, expired, within_try};
 use crate::exchange::Exchange;
-use crate::pool::{Lease, Server, warm};
+use crate::pool::trunks::Joined;
+use crate::pool::{Lease, Server, trunks, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::sticky;
@@ -36,43 +37,89 @@ pub(super) async fn checkout(
     if fresh
         && let Some(server) = x.notes.server.and_then(|number| pool.servers.get(number))
         && let Some(lease) = server.lease(&pool.gate)
+        && let Some(upstream) = connect(session, x, route, arm, lease).await?
     {
-        return connect(session, x, route, arm, lease).await;
+        return Ok(upstream);
     }
     // Another try goes to another server, whoever the client belongs to.
     let own = sticky::own(x, pool).filter(|_| tried.is_empty()).filter(|number| arm.roster().members[*number]);
     let wish = arm.roster().wish(|| x.facts.view(&x.request));
-    let choice = if pool.limited && pool.gate.waiting() > 0 {
-        Choice::Saturated
-    } else {
-        choose(&session.worker, arm, wish, own, tried)
-    };
-    match choice {
-        Choice::None => Err(Fault::proxy(Kind::NoServer)),
+    loop {
+        let choice = if pool.limited && pool.gate.waiting() > 0 {
+            Choice::Saturated
+        } else {
+            choose(&session.worker, arm, wish, own, tried)
+        };
+        let found = found(session, x, route, arm, choice).await?;
+        let found = match found {
+            Found::Connection(upstream) => Some(upstream),
+            Found::Taken => None,
+            Found::Nothing => queue(session, x, route, arm, wish, own, tried).await?,
+        };
+        // What was opened for us may have been filled by others.
+        if let Some(upstream) = found {
+            return Ok(upstream);
+        }
+    }
+}
+
+/// What a choice has led to.
+enum Found {
+    Connection(Upstream),
+    /// Others were faster: choose again.
+    Taken,
+    /// All servers are at their limits.
+    Nothing,
+}
+
+/// Makes a connection of a choice.
+async fn found(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    choice: Choice,
+) -> Result<Found, Fault> {
+    let pool = &arm.pool;
+    let connected = match choice {
+        Choice::None => return Err(Fault::proxy(Kind::NoServer)),
+        Choice::Saturated => return Ok(Found::Nothing),
+        Choice::Lane(number, conn) => {
+            x.notes.server = Some(number);
+            Some(Upstream::new(conn, Busy::share(&pool.servers[number], pool), true))
+        }
+        Choice::Opening(number) => {
+            x.notes.server = Some(number);
+            join(session, x, route, arm, Arc::clone(&pool.servers[number])).await?
+        }
         Choice::Idle(number, parked) => {
             x.notes.server = Some(number);
             if pool.warm > 0 {
                 warm::keep(&session.worker, pool, parked.lease.server());
             }
-            Ok(Upstream::new(parked.conn, Busy::begin(parked.lease), true))
+            Some(Upstream::new(parked.conn, Busy::begin(parked.lease), true))
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
-            connect(session, x, route, arm, lease).await
+            connect(session, x, route, arm, lease).await?
         }
-        Choice::Saturated => queue(session, x, route, arm, wish, own, tried).await,
-    }
+    };
+    Ok(connected.map_or(Found::Taken, Found::Connection))
 }
 
-/// Opens a connection.
+/// Opens a connection. Answers nothing if it is one that is shared, and others have taken all there was of it.
 pub(super) async fn connect(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
     arm: &Arm,
     lease: Lease,
-) -> Result<Upstream, Fault> {
+) -> Result<Option<Upstream>, Fault> {
     let server = Arc::clone(lease.server());
+    if arm.pool.shares {
+        trunks::open(&session.worker, &arm.pool, lease);
+        return join(session, x, route, arm, server).await;
+    }
     // It counts from here: connects that hang are load, too.
     let busy = Busy::begin(lease);
     let began = Instant::now();
@@ -98,7 +145,7 @@ pub(super) async fn connect(
     match dialled {
         Ok(Ok(stream)) => {
             server.connect_succeeded();
-            Ok(Upstream::new(Conn::new(stream), busy, false))
+            Ok(Some(Upstream::new(Conn::new(stream), busy, false)))
         }
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
         Ok(Err(error)) => {
@@ -114,8 +161,42 @@ pub(super) async fn connect(
     }
 }
 
+/// Waits for a connection that is being opened, and takes a part of it.
+pub(super) async fn join(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    server: Arc<Server>,
+) -> Result<Option<Upstream>, Fault> {
+    let busy = Busy::share(&server, &arm.pool);
+    let began = Instant::now();
+    session.timer.arm(began, within_try(x, route, began, arm.timeouts.connect));
+    let joining = session.worker.trunks.join(&server);
+    let joined = poll_fn(|cx| {
+        if let Poll::Ready(joined) = session.worker.trunks.poll_joined(&joining, cx) {
+            return Poll::Ready(Ok(joined));
+        }
+        if session.worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
+        if is_client_gone(session, cx) {
+            return Poll::Ready(Err(GONE));
+        }
+        ready!(session.timer.poll_expired(cx));
+        Poll::Ready(Err(expired(x, route, Fault::server(Kind::ConnectTimeout, Retry::Always))))
+    })
+    .await;
+    x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
+    match joined? {
+        Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
+        Joined::Failed(fault) => Err(fault),
+        Joined::Again => Ok(None),
+    }
+}
+
 /// What it means that a server could not be connected to. Why TLS failed is for the operator alone.
-pub(super) fn unconnected(server: &Server, error: &io::Error) -> Fault {
+pub(crate) fn unconnected(server: &Server, error: &io::Error) -> Fault {
     if error.kind() != io::ErrorKind::InvalidData {
         return Fault::server(Kind::Connect, Retry::Always);
     }

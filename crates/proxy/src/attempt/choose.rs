@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Conn;
+
 use crate::balance::{Group, Level, Roster, Wish};
 use crate::pool::{Lease, Parked, Pool, Server};
 use crate::snapshot::Arm;
@@ -14,6 +16,10 @@ pub(super) enum Choice {
     Idle(usize, Parked),
     /// The right to open one.
     Lease(usize, Lease),
+    /// A part of a connection that is shared.
+    Lane(usize, Conn),
+    /// One that will be shared is being opened.
+    Opening(usize),
     /// Every server that may be used is at its limit.
     Saturated,
 }
@@ -43,8 +49,9 @@ pub(super) fn choose(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>,
     if let Some(number) = still(pool, own) {
         return take(worker, pool, number).unwrap_or(Choice::Saturated);
     }
-    let has_room =
-        |server: &Server| !pool.limited || worker.idle.has(server) || (server.has_room() && pool.gate.has_room());
+    let has_room = |server: &Server| {
+        !pool.limited || has_free(worker, pool, server) || (server.has_room() && pool.gate.has_room())
+    };
     for turn in turns(roster, tried) {
         // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
         for _ in 0..turn.level.all.servers.len() {
@@ -107,9 +114,23 @@ fn still(pool: &Pool, own: Option<usize>) -> Option<usize> {
     own.filter(|number| pool.servers[*number].is_usable_for_its_own())
 }
 
+/// Whether this worker has a connection to this server that could take a request, or soon will.
+fn has_free(worker: &Worker, pool: &Pool, server: &Server) -> bool {
+    if pool.shares { worker.trunks.has(server) } else { worker.idle.has(server) }
+}
+
 /// A connection to this server, or the right to open one.
 fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
     let server = &pool.servers[number];
+    if pool.shares {
+        if let Some(conn) = worker.trunks.lane(server) {
+            return Some(Choice::Lane(number, conn));
+        }
+        if worker.trunks.is_opening(server) {
+            return Some(Choice::Opening(number));
+        }
+        return server.lease(&pool.gate).map(|lease| Choice::Lease(number, lease));
+    }
     if let Some(parked) = worker.idle.take(server) {
         return Some(Choice::Idle(number, parked));
     }

@@ -28,7 +28,8 @@ use super::send::{
 use super::{Busy, GONE, Upstream, bad_response, is_over, unwanted, within_try};
 use crate::exchange::Exchange;
 use crate::finish;
-use crate::pool::{Entry, Server};
+use crate::pool::trunks::{Joined, Joining};
+use crate::pool::{Entry, Server, trunks};
 use crate::relay::Pump;
 use crate::session::Session;
 use crate::snapshot::{Arm, Hedge, Route};
@@ -58,6 +59,8 @@ struct Leg {
 enum Stage {
     /// A connection is being made.
     Connecting(Dialling, Busy),
+    /// One that is shared is being made.
+    Joining(Joining, Busy),
     /// The request is to be written.
     Connected(Upstream),
     /// It was, and the response's head is due.
@@ -210,13 +213,31 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
             let upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
             (number, server, Stage::Connected(upstream))
         }
+        Choice::Lane(number, conn) if is_other(&pool.servers[number]) => {
+            let server = Arc::clone(&pool.servers[number]);
+            let upstream = Upstream::new(conn, Busy::share(&server, pool), true);
+            (number, server, Stage::Connected(upstream))
+        }
+        Choice::Opening(number) if is_other(&pool.servers[number]) => {
+            let server = Arc::clone(&pool.servers[number]);
+            let joining = session.worker.trunks.join(&server);
+            (number, Arc::clone(&server), Stage::Joining(joining, Busy::share(&server, pool)))
+        }
+        Choice::Lease(number, lease) if pool.shares && is_other(lease.server()) => {
+            let server = Arc::clone(lease.server());
+            trunks::open(&session.worker, pool, lease);
+            let joining = session.worker.trunks.join(&server);
+            (number, Arc::clone(&server), Stage::Joining(joining, Busy::share(&server, pool)))
+        }
         Choice::Lease(number, lease) if is_other(lease.server()) => {
             let server = Arc::clone(lease.server());
             let to = Arc::clone(&server);
             let dialling = Box::pin(async move { dial(&to.id.address, to.security()).await });
             (number, server, Stage::Connecting(dialling, Busy::begin(lease)))
         }
-        Choice::Lease(..) | Choice::None | Choice::Saturated => return unsent(arm, now),
+        Choice::Lease(..) | Choice::Lane(..) | Choice::Opening(_) | Choice::None | Choice::Saturated => {
+            return unsent(arm, now);
+        }
     };
     tried.push(server.slot);
     x.notes.tries = x.notes.tries.saturating_add(1);
@@ -290,6 +311,21 @@ impl Leg {
                         }
                         return Poll::Ready(None);
                     }
+                },
+                Stage::Joining(joining, busy) => match session.worker.trunks.poll_joined(&joining, cx) {
+                    Poll::Pending => {
+                        self.stage = Stage::Joining(joining, busy);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Joined::Lane(conn)) => Stage::Connected(Upstream::new(conn, busy, false)),
+                    Poll::Ready(Joined::Failed(fault)) => {
+                        let first = x.notes.server.replace(self.number);
+                        finish::unconnected(&session.worker, x, arm, fault);
+                        x.notes.server = first;
+                        return Poll::Ready(None);
+                    }
+                    // Nobody waits in a queue for a hedge.
+                    Poll::Ready(Joined::Again) => return Poll::Ready(None),
                 },
                 Stage::Connected(mut upstream) => {
                     set_host(&arm.pool.host, &self.server, &mut x.request);

@@ -55,7 +55,7 @@ async fn wait(worker: Rc<Worker>, server: Arc<Server>, mut late: Upstream, asked
 fn of_late(error: &ReadError) -> Fault {
     let kind = match error {
         ReadError::Reject(_) => Kind::BadResponse,
-        ReadError::Ended | ReadError::Io(_) => Kind::Reset,
+        ReadError::Ended | ReadError::Io(_) | ReadError::Refused => Kind::Reset,
     };
     Fault::server(kind, Retry::Never)
 }

@@ -9,7 +9,7 @@ use base::{Fault, Kind};
 use http::Conn;
 use net::stream::Peek;
 
-use super::checkout::connect;
+use super::checkout::{connect, join};
 use super::choose::{Choice, accepts, awaited, choose};
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired};
 use crate::balance::Wish;
@@ -28,7 +28,7 @@ pub(super) async fn queue(
     wish: Wish,
     own: Option<usize>,
     tried: &[usize],
-) -> Result<Upstream, Fault> {
+) -> Result<Option<Upstream>, Fault> {
     let pool = &arm.pool;
     let began = Instant::now();
     let patience = bounded(x, route, arm.timeouts.queue);
@@ -44,8 +44,11 @@ pub(super) async fn queue(
         };
         match look(&session.worker, arm, wish, own, tried, &waiting) {
             Choice::None => break Err(Fault::proxy(Kind::NoServer)),
-            Choice::Idle(_, parked) => break Ok((parked.lease, Some(parked.conn))),
-            Choice::Lease(_, lease) => break Ok((lease, None)),
+            Choice::Idle(_, parked) => break Ok(Got::Idle(parked.lease, parked.conn)),
+            Choice::Lease(_, lease) => break Ok(Got::Lease(lease)),
+            Choice::Lane(number, conn) => break Ok(Got::Lane(number, conn)),
+            // Whoever waits for it stands beside the queue: it is not known yet for how many it has room.
+            Choice::Opening(number) => break Ok(Got::Opening(number)),
             Choice::Saturated => ask_for_idle(&session.worker, pool, &wanted),
         }
         session.timer.arm(began, patience);
@@ -67,10 +70,10 @@ pub(super) async fn queue(
         // A server that is out since we queued is left to whoever still wants it.
         let is_welcome = |lease: &Lease| accepts(arm, own, tried, lease.server());
         match granted {
-            Ok(Grant::Lease(lease)) if is_welcome(&lease) => break Ok((lease, None)),
+            Ok(Grant::Lease(lease)) if is_welcome(&lease) => break Ok(Got::Lease(lease)),
             Ok(Grant::Connection(detached, lease)) if is_welcome(&lease) => {
                 let attached = detached.attach().map_err(|_| Fault::proxy(Kind::Overload));
-                break attached.map(|stream| (lease, Some(Conn::new(stream))));
+                break attached.map(|stream| Got::Idle(lease, Conn::new(stream)));
             }
             Ok(Grant::Again | Grant::Lease(_) | Grant::Connection(..)) => {}
             Ok(Grant::Displaced) => break Err(Fault::proxy(Kind::QueueFull)),
@@ -79,12 +82,33 @@ pub(super) async fn queue(
     };
     begin_try(x, arm);
     x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
-    let (lease, conn) = result?;
-    x.notes.server = pool.servers.iter().position(|server| server.slot == lease.server().slot);
-    match conn {
-        Some(conn) => Ok(Upstream::new(conn, Busy::begin(lease), true)),
-        None => connect(session, x, route, arm, lease).await,
+    let number_of = |lease: &Lease| pool.servers.iter().position(|server| server.slot == lease.server().slot);
+    match result? {
+        Got::Idle(lease, conn) => {
+            x.notes.server = number_of(&lease);
+            Ok(Some(Upstream::new(conn, Busy::begin(lease), true)))
+        }
+        Got::Lease(lease) => {
+            x.notes.server = number_of(&lease);
+            connect(session, x, route, arm, lease).await
+        }
+        Got::Lane(number, conn) => {
+            x.notes.server = Some(number);
+            Ok(Some(Upstream::new(conn, Busy::share(&pool.servers[number], pool), true)))
+        }
+        Got::Opening(number) => {
+            x.notes.server = Some(number);
+            join(session, x, route, arm, Arc::clone(&pool.servers[number])).await
+        }
     }
+}
+
+/// What the wait has brought.
+enum Got {
+    Idle(Lease, Conn),
+    Lease(Lease),
+    Lane(usize, Conn),
+    Opening(usize),
 }
 
 /// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it. What

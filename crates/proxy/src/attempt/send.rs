@@ -231,5 +231,7 @@ pub(super) fn of_server(x: &mut Exchange, error: ReadError) -> Fault {
     match error {
         ReadError::Reject(reject) => bad_response(x, reject.reason()),
         ReadError::Ended | ReadError::Io(_) => Fault::server(Kind::Reset, Retry::Idempotent),
+        // RFC 9113 section 8.7: it was not looked at, so it is as if there had been no connection.
+        ReadError::Refused => Fault::server(Kind::Connect, Retry::Always),
     }
 }

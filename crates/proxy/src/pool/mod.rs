@@ -11,6 +11,7 @@ mod place;
 mod server;
 mod standing;
 mod tally;
+pub(crate) mod trunks;
 pub(crate) mod warm;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use place::{Place, Priority};
 pub(crate) use server::Counted;
 pub use server::{Lease, Server, ServerId, WHOLE};
 pub use tally::Entry;
+pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
 
 use crate::balance::Roster;
@@ -48,6 +50,8 @@ pub struct Pool {
     pub sticky: Option<Sticky>,
     /// The Host that servers are sent.
     pub host: HostRule,
+    /// Its servers speak HTTP/2: their connections are shared.
+    pub shares: bool,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.

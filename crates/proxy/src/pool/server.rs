@@ -420,6 +420,11 @@ impl Lease {
         true
     }
 
+    /// Whether somebody waits who could have its place, and no other.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.gate.waiting() > 0 && !(self.server.has_room() && self.gate.has_room())
+    }
+
     /// Ends it without looking for somebody who waits.
     pub(super) fn give_back(mut self) {
         self.quiet = true;

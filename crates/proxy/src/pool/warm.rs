@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use http::Conn;
 use net::dial::{dial, is_shortage};
 
-use super::{Lease, Pool, Server};
+use super::{Lease, Pool, Server, trunks};
 use crate::worker::Worker;
 
 /// What one worker opens ahead.
@@ -57,12 +57,22 @@ pub(crate) fn keep_all(worker: &Rc<Worker>) {
 /// Opens what is missing of this worker's part to one server.
 pub(crate) fn keep(worker: &Rc<Worker>, pool: &Arc<Pool>, server: &Arc<Server>) {
     let part = part_of(worker.id.0, worker.fleet.len(), server.slot, pool.warm);
-    let here = worker.idle.count(server);
+    let here = if pool.shares { worker.trunks.count(server) } else { worker.idle.count(server) };
     if here >= part || worker.is_draining() || !server.is_usable() || server.is_retired() {
         return;
     }
     // What is free belongs to those who wait for it.
     if pool.limited && pool.gate.waiting() > 0 {
+        return;
+    }
+    if pool.shares {
+        // Shared connections are opened one at a time, each with a task that looks after the pauses by itself.
+        if !worker.trunks.is_opening(server)
+            && worker.warm.may_open(server.slot, 1, Instant::now()) > 0
+            && let Some(lease) = server.lease(&pool.gate)
+        {
+            trunks::open(worker, pool, lease);
+        }
         return;
     }
     for _ in 0..worker.warm.may_open(server.slot, part - here, Instant::now()) {

@@ -83,7 +83,7 @@ fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'
         Poll::Ready(Ok(Arrival::Closed)) => Request::Nothing,
         Poll::Ready(Ok(Arrival::Preface)) => Request::Preface,
         // What ends inside a head cannot be answered: whoever sent it is gone.
-        Poll::Ready(Err(ReadError::Ended | ReadError::Io(_))) => Request::Nothing,
+        Poll::Ready(Err(ReadError::Ended | ReadError::Io(_) | ReadError::Refused)) => Request::Nothing,
         Poll::Ready(Err(ReadError::Reject(reject))) => Request::Refused(fault_of(reject), reject.reason()),
         Poll::Pending => match ready_to_stop(session, waiting, cx) {
             Poll::Ready(request) => request,

@@ -87,6 +87,9 @@ impl StreamId {
         NonZeroU32::new(number).map(StreamId)
     }
 
+    /// The last of all: no connection gets so far, since it ends before.
+    pub const LAST: StreamId = StreamId(NonZeroU32::MAX);
+
     /// The number.
     pub fn number(self) -> u32 {
         self.0.get()

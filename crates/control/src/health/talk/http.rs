@@ -12,6 +12,7 @@ use crate::compile::text;
 /// A request and what its answer must be.
 #[derive(Debug)]
 pub(in crate::health) struct Script {
+    pub(super) head: Head,
     request: Vec<u8>,
     asked: Asked,
     statuses: Vec<(u16, u16)>,
@@ -35,7 +36,7 @@ enum State {
 
 const HEAD: Limits = Limits { head: 32 * 1024, line: 8 * 1024, fields: 200 };
 /// Bytes of a body that are looked at.
-const MOST_BODY: usize = 64 * 1024;
+pub(super) const MOST_BODY: usize = 64 * 1024;
 
 impl Script {
     pub(super) fn of(said: &spec::HttpProbe, host: &str) -> Script {
@@ -54,14 +55,22 @@ impl Script {
         let mut request = Vec::new();
         h1::request_head(&head, &mut request);
         let asked = if said.method == "HEAD" { Asked::Head } else { Asked::Other };
-        Script { request, asked, statuses: said.statuses.clone(), body: said.body.iter().map(text).collect() }
+        Script { head, request, asked, statuses: said.statuses.clone(), body: said.body.iter().map(text).collect() }
+    }
+
+    /// What the status alone says; nothing if the body has to be looked at.
+    pub(super) fn of_status(&self, status: u16) -> Option<Result<(), String>> {
+        if !self.is_well(status) {
+            return Some(Err(format!("status {status}")));
+        }
+        self.body.is_empty().then_some(Ok(()))
     }
 
     fn is_well(&self, status: u16) -> bool {
         self.statuses.iter().any(|(from, to)| (*from..=*to).contains(&status))
     }
 
-    fn judge(&self, content: &[u8]) -> Result<(), String> {
+    pub(super) fn judge(&self, content: &[u8]) -> Result<(), String> {
         let matches = self.body.iter().any(|test| test.holds(content));
         if matches { Ok(()) } else { Err("the body does not match".to_owned()) }
     }
@@ -86,9 +95,10 @@ impl<'a> Talk<'a> {
             }
             match head.status() {
                 100..200 => {}
-                status if !self.script.is_well(status) => return Step::Done(Err(format!("status {status}"))),
-                _ if self.script.body.is_empty() => return Step::Done(Ok(())),
-                _ => self.state = State::Body { reader: BodyReader::new(head.framing()), content: Vec::new() },
+                status => match self.script.of_status(status) {
+                    Some(outcome) => return Step::Done(outcome),
+                    None => self.state = State::Body { reader: BodyReader::new(head.framing()), content: Vec::new() },
+                },
             }
         }
         let State::Body { reader, content } = &mut self.state else { return Step::More };

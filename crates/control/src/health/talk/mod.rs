@@ -4,6 +4,7 @@
 
 mod grpc;
 mod http;
+mod http2;
 mod mysql;
 mod postgres;
 mod redis;
@@ -19,6 +20,8 @@ pub(super) enum Script {
     Connect,
     /// A request by HTTP/1.1.
     Http(http::Script),
+    /// A request by HTTP/2, over TLS or not.
+    Http2(http::Script, bool),
     /// A call by gRPC, made already.
     Grpc(Vec<u8>),
     /// A ClientHello, made already.
@@ -38,6 +41,8 @@ pub(super) enum Script {
 pub(super) enum Talk<'a> {
     /// A request by HTTP/1.1.
     Http(http::Talk<'a>),
+    /// A request by HTTP/2.
+    Http2(Box<http2::Talk<'a>>),
     /// A call by gRPC.
     Grpc(grpc::Talk<'a>),
     /// The beginning of a TLS handshake.
@@ -62,8 +67,12 @@ pub(super) enum Step {
 }
 
 impl Script {
-    /// What a probe says to a server that is called `host`.
-    pub(super) fn of(probe: &Probe, host: &str) -> Script {
+    /// What a probe says to a server that is called `host`. `h2` says that requests are those of HTTP/2, and whether over TLS.
+    pub(super) fn of(probe: &Probe, host: &str, h2: Option<bool>) -> Script {
+        match (probe, h2) {
+            (Probe::Http(said), Some(secure)) => return Script::Http2(http::Script::of(said, host), secure),
+            _ => {}
+        }
         match probe {
             Probe::Tcp => Script::Connect,
             Probe::Http(said) => Script::Http(http::Script::of(said, host)),
@@ -81,6 +90,7 @@ impl Script {
         Some(match self {
             Script::Connect => return None,
             Script::Http(script) => Talk::Http(http::Talk::new(script)),
+            Script::Http2(script, secure) => Talk::Http2(Box::new(http2::Talk::new(script, *secure))),
             Script::Grpc(call) => Talk::Grpc(grpc::Talk::new(call)),
             Script::Tls(hello) => Talk::Tls(hello),
             Script::Redis => Talk::Redis,
@@ -99,6 +109,7 @@ impl Talk<'_> {
     pub(super) fn open(&self, said: &mut Vec<u8>) {
         match self {
             Talk::Http(talk) => talk.open(said),
+            Talk::Http2(talk) => talk.open(said),
             Talk::Grpc(talk) => talk.open(said),
             Talk::Tls(hello) => said.extend_from_slice(hello),
             Talk::Redis => said.extend_from_slice(redis::PING),
@@ -111,6 +122,7 @@ impl Talk<'_> {
     pub(super) fn hear(&mut self, heard: &mut Vec<u8>, said: &mut Vec<u8>) -> Step {
         match self {
             Talk::Http(talk) => talk.hear(heard),
+            Talk::Http2(talk) => talk.hear(heard, said),
             Talk::Grpc(talk) => talk.hear(heard, said),
             Talk::Tls(_) => tls::hear(heard),
             Talk::Redis => redis::hear(heard),

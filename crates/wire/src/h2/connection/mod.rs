@@ -277,6 +277,11 @@ impl Connection {
         self.may_begin().is_ok()
     }
 
+    /// Whether a client may begin no more streams, however few are open.
+    pub fn is_leaving(&self) -> bool {
+        self.may_begin() == Err(CannotOpen::Leaving)
+    }
+
     /// How many streams the peer lets us have open.
     pub fn peer_streams(&self) -> u32 {
         self.peer.streams

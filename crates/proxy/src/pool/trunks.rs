@@ -1,0 +1,357 @@
+//! Connections of HTTP/2 to servers, each shared by many requests. Each worker has its own, so that taking a lane costs no lock.
+//!
+//! A worker opens one connection to a server at a time, and whoever needs one meanwhile waits for that: a burst of requests is
+//! not a burst of connections. The next is opened when all lanes of those before are taken, as long as the server's limits
+//! leave room. A connection holds its lease until it ends, and is driven by a task of its own.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use base::{Fault, Kind, Retry};
+use http::Conn;
+use http::h2::{Client, Driver, End};
+use net::dial::{dial, is_shortage};
+use net::timer::Timer;
+use wire::h2::Limits;
+
+use super::{Lease, Pool, Server};
+use crate::worker::Worker;
+
+/// The connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Trunks {
+    /// By [`Server::slot`].
+    by_slot: RefCell<Vec<Station>>,
+}
+
+/// What leads to one server.
+#[derive(Debug, Default)]
+struct Station {
+    /// The oldest first: it is filled first, so that those that are not needed become idle.
+    trunks: Vec<Rc<Trunk>>,
+    /// A connection is being opened.
+    opening: bool,
+    /// Connects that have failed, and how the last one did.
+    failures: u64,
+    failed: Option<Fault>,
+    /// Who waits for a connection.
+    waiting: Vec<Waker>,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Trunk {
+    lanes: Client,
+    server: Arc<Server>,
+    /// Ends with the connection.
+    lease: RefCell<Lease>,
+    /// It counts as idle.
+    idle: Cell<bool>,
+    /// No more requests go to it.
+    leaving: Cell<bool>,
+    began: Instant,
+}
+
+/// How a wait for a connection ends.
+pub(crate) enum Joined {
+    /// With a lane.
+    Lane(Conn),
+    /// The connect failed that was waited for.
+    Failed(Fault),
+    /// There is no lane, and no connection is being opened: look again.
+    Again,
+}
+
+/// A wait for a connection that is being opened.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    slot: usize,
+    /// Connects that had failed when it began.
+    failures: u64,
+}
+
+/// Without a word from a server for so long while it owes answers, it is asked for a sign of life, and has as long to give it.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// The least age of a connection that is given up, although it is busy, because others wait for its place.
+const LEAST_AGE: Duration = Duration::from_secs(1);
+
+impl Trunks {
+    /// A lane to this server, if one of the connections has room.
+    pub(crate) fn lane(&self, server: &Server) -> Option<Conn> {
+        let all = self.by_slot.borrow();
+        let station = all.get(server.slot)?;
+        station.trunks.iter().find_map(|trunk| trunk.lane())
+    }
+
+    /// Whether there is a connection to this server with room, or one that is being opened.
+    pub(crate) fn has(&self, server: &Server) -> bool {
+        let all = self.by_slot.borrow();
+        all.get(server.slot)
+            .is_some_and(|station| station.opening || station.trunks.iter().any(|trunk| trunk.has_room()))
+    }
+
+    /// How many connections there are to this server.
+    pub(crate) fn count(&self, server: &Server) -> u32 {
+        self.by_slot.borrow().get(server.slot).map_or(0, |station| station.trunks.len() as u32)
+    }
+
+    /// Whether a connection to this server is being opened.
+    pub(crate) fn is_opening(&self, server: &Server) -> bool {
+        self.by_slot.borrow().get(server.slot).is_some_and(|station| station.opening)
+    }
+
+    /// Begins to wait for a connection to this server.
+    pub(crate) fn join(&self, server: &Server) -> Joining {
+        let failures = self.with(server.slot, |station| station.failures);
+        Joining { slot: server.slot, failures }
+    }
+
+    /// Waits for a lane.
+    pub(crate) fn poll_joined(&self, joining: &Joining, cx: &mut Context<'_>) -> Poll<Joined> {
+        self.with(joining.slot, |station| {
+            if let Some(conn) = station.trunks.iter().find_map(|trunk| trunk.lane()) {
+                return Poll::Ready(Joined::Lane(conn));
+            }
+            if station.failures != joining.failures {
+                return Poll::Ready(Joined::Failed(station.failed.unwrap_or(UNREACHABLE)));
+            }
+            if !station.opening {
+                return Poll::Ready(Joined::Again);
+            }
+            station.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    /// Gives up connections that are idle and lead to a server that is retired, drained or down, and those whose place is
+    /// waited for by others who cannot share them.
+    pub(crate) fn sweep(&self, now: Instant, shared: bool) {
+        for station in self.by_slot.borrow().iter() {
+            for trunk in station.trunks.iter().filter(|trunk| !trunk.leaving.get()) {
+                let server = &trunk.server;
+                let wanted = !server.is_retired() && !server.is_drained() && !server.is_checked_down();
+                let is_kept = wanted && (!trunk.idle.get() || trunk.lease.borrow_mut().is_within_limit());
+                let waited_for = shared && now - trunk.began > LEAST_AGE && trunk.lease.borrow().is_waited_for();
+                if !is_kept || waited_for {
+                    trunk.leave();
+                }
+            }
+        }
+    }
+
+    /// Gives up an idle connection to this server.
+    pub(crate) fn relinquish(&self, server: &Server) {
+        let all = self.by_slot.borrow();
+        let Some(station) = all.get(server.slot) else { return };
+        if let Some(trunk) = station.trunks.iter().find(|trunk| trunk.idle.get() && !trunk.leaving.get()) {
+            trunk.leave();
+        }
+    }
+
+    fn with<R>(&self, slot: usize, work: impl FnOnce(&mut Station) -> R) -> R {
+        let mut all = self.by_slot.borrow_mut();
+        if all.len() <= slot {
+            all.resize_with(slot + 1, Station::default);
+        }
+        work(&mut all[slot])
+    }
+
+    /// A connect has ended: those who wait look again.
+    fn opened(&self, slot: usize, outcome: Result<Rc<Trunk>, Fault>) {
+        let waiting = self.with(slot, |station| {
+            station.opening = false;
+            match outcome {
+                Ok(trunk) => station.trunks.push(trunk),
+                Err(fault) => {
+                    station.failures += 1;
+                    station.failed = Some(fault);
+                }
+            }
+            std::mem::take(&mut station.waiting)
+        });
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Opens a connection, in a task of its own: whoever asked for it may leave, and others wait for it, too.
+pub(crate) fn open(worker: &Rc<Worker>, pool: &Arc<Pool>, lease: Lease) {
+    worker.trunks.with(lease.server().slot, |station| station.opening = true);
+    tokio::task::spawn_local(run(Rc::clone(worker), Arc::clone(pool), lease));
+}
+
+async fn run(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
+    let server = Arc::clone(lease.server());
+    let slot = server.slot;
+    let connected = tokio::time::timeout(pool.connect, connect(&worker, &server)).await;
+    let driver = match connected.unwrap_or(Err(Fault::server(Kind::ConnectTimeout, Retry::Always))) {
+        Ok(driver) => driver,
+        Err(fault) => {
+            if fault.side == base::Side::Server {
+                server.connect_failed();
+            }
+            // Others may have the place that the lease held before they look again.
+            drop(lease);
+            return worker.trunks.opened(slot, Err(fault));
+        }
+    };
+    server.connect_succeeded();
+    let now = Instant::now();
+    server.parked();
+    let trunk = Rc::new(Trunk {
+        lanes: driver.lanes(),
+        server,
+        lease: RefCell::new(lease),
+        idle: Cell::new(true),
+        leaving: Cell::new(false),
+        began: now,
+    });
+    worker.trunks.opened(slot, Ok(Rc::clone(&trunk)));
+    let timer = worker.timers.timer();
+    let mut drive = Drive {
+        worker: Rc::clone(&worker),
+        trunk,
+        driver,
+        timer,
+        pooled: pool.pooled,
+        idle_since: now,
+        busy_since: None,
+        asked: None,
+    };
+    let _ended: End = poll_fn(|cx| drive.poll(cx)).await;
+    let Drive { trunk, .. } = drive;
+    worker.trunks.with(slot, |station| station.trunks.retain(|other| !Rc::ptr_eq(other, &trunk)));
+    trunk.set_idle(false);
+}
+
+/// Dials, and waits until the server has said that it speaks HTTP/2 and how many streams it takes.
+async fn connect(worker: &Rc<Worker>, server: &Arc<Server>) -> Result<Driver, Fault> {
+    let stream = match dial(&server.id.address, server.security()).await {
+        Ok(stream) => stream,
+        Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload)),
+        Err(error) => return Err(crate::attempt::unconnected(server, &error)),
+    };
+    let limits = Limits { secure: server.security().is_some(), fields: 200, ..Limits::default() };
+    let mut driver = Driver::client(stream, &limits);
+    let lanes = driver.lanes();
+    poll_fn(|cx| {
+        let ended = driver.poll(cx, &mut worker.block(0), Instant::now(), &mut |_| {}).is_ready();
+        match (ended, lanes.is_greeted()) {
+            (true, _) => Poll::Ready(Err(UNREACHABLE)),
+            (false, true) => Poll::Ready(Ok(())),
+            (false, false) => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok(driver)
+}
+
+const UNREACHABLE: Fault = Fault::server(Kind::Connect, Retry::Always);
+
+impl Trunk {
+    fn has_room(&self) -> bool {
+        !self.leaving.get() && self.lanes.has_room()
+    }
+
+    fn lane(&self) -> Option<Conn> {
+        if self.leaving.get() {
+            return None;
+        }
+        let lane = self.lanes.lane()?;
+        self.set_idle(false);
+        Some(Conn::of_lane(lane))
+    }
+
+    fn leave(&self) {
+        self.leaving.set(true);
+        self.lanes.wake();
+    }
+
+    fn set_idle(&self, idle: bool) {
+        if self.idle.replace(idle) != idle {
+            if idle { self.server.parked() } else { self.server.unparked() }
+        }
+    }
+}
+
+/// The task that moves a connection's bytes.
+struct Drive {
+    worker: Rc<Worker>,
+    trunk: Rc<Trunk>,
+    driver: Driver,
+    timer: Timer,
+    pooled: Duration,
+    idle_since: Instant,
+    busy_since: Option<Instant>,
+    /// When the server was asked for a sign of life, and gave none since.
+    asked: Option<Instant>,
+}
+
+impl Drive {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.worker.is_cut() {
+            return Poll::Ready(End::Closed);
+        }
+        loop {
+            let now = Instant::now();
+            if let Poll::Ready(end) = self.drive(cx, now) {
+                return Poll::Ready(end);
+            }
+            let busy = self.driver.open() > 0;
+            if !busy && !self.trunk.idle.get() {
+                self.idle_since = now;
+                self.trunk.set_idle(true);
+            }
+            if !busy && self.is_done(now) {
+                self.driver.leave();
+                return Poll::Ready(match self.drive(cx, now) {
+                    Poll::Ready(end) => end,
+                    Poll::Pending => End::Left,
+                });
+            }
+            let since = if busy { *self.busy_since.get_or_insert(now) } else { now };
+            self.busy_since = self.busy_since.filter(|_| busy);
+            let heard = self.driver.heard().unwrap_or(self.trunk.began);
+            self.asked = self.asked.filter(|asked| busy && *asked > heard);
+            let due = match (busy, self.asked) {
+                (false, _) => self.idle_since + self.pooled,
+                (true, None) => heard.max(since) + SILENCE,
+                (true, Some(asked)) => asked + SILENCE,
+            };
+            if due > now {
+                self.timer.arm(now, due - now);
+                if self.timer.poll_expired(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            if !busy {
+                continue;
+            }
+            if self.asked.is_some() {
+                // It is silent, and so is what leads to it.
+                return Poll::Ready(End::Closed);
+            }
+            self.driver.ping();
+            self.asked = Some(now);
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<End> {
+        self.driver.poll(cx, &mut self.worker.block(0), now, &mut |_| {})
+    }
+
+    /// Whether a connection without requests is of no more use.
+    fn is_done(&self, now: Instant) -> bool {
+        let trunk = &self.trunk;
+        let over = now >= self.idle_since + self.pooled;
+        over || trunk.leaving.get()
+            || trunk.lanes.is_leaving()
+            || self.worker.is_draining()
+            || trunk.server.is_retired()
+    }
+}
