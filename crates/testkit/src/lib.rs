@@ -8,6 +8,7 @@
 //! - [`client`]: sends exact bytes, reads exactly one response
 //! - [`h2`]: a client of HTTP/2
 //! - [`h3`]: a client of HTTP/3, and of QUIC for those that break its rules
+//! - [`h2_server`]: a backend of HTTP/2
 //! - [`server`]: a backend that follows a script
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
@@ -25,6 +26,7 @@ pub mod client;
 pub mod coding;
 pub mod h2;
 pub mod h3;
+pub mod h2_server;
 pub mod message;
 pub mod names;
 pub mod nginx;

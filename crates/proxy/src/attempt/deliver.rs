@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
 use wire::grpc::Code;
-use wire::{Framing, Head, Version, forwarded, hop};
+use wire::{Framing, Head, Known, Version, forwarded, hop};
 
 use super::reshape::{framing, reshape};
 use super::switch::switch;
@@ -44,7 +44,7 @@ pub(crate) async fn deliver(
     walk_back(x, listener, route, &arm.pool);
     let transform = reshape(session, x, route, arrived);
     let outgoing = if transform.is_some() { framing(x.client.version) } else { outgoing };
-    x.response.set_framing(outgoing);
+    x.response.set_framing(if transform.is_none() && lacks_length(x) { Framing::Length(0) } else { outgoing });
     let mut down = Pump::new(upstream.conn.body_reader(arrived), session.client.body_writer(outgoing), listener.splice);
     if let Some(transform) = transform {
         down.transform(transform);
@@ -160,6 +160,17 @@ fn outgoing_framing(arrived: Framing, client: Version) -> Framing {
         (Framing::UntilClose, _) => Framing::Unknown,
         (framing, _) => framing,
     }
+}
+
+/// Whether the end of the stream said that there is no content, and nothing else does: a client of HTTP/1 would wait for it.
+fn lacks_length(x: &Exchange) -> bool {
+    let (response, status) = (&x.response, x.response.status());
+    response.version() == Version::H2
+        && matches!(x.client.version, Version::H10 | Version::H11)
+        && response.framing() == Framing::None
+        && !x.client.head_only
+        && !matches!(status, 100..200 | 204 | 304)
+        && !response.has(Known::ContentLength)
 }
 
 /// Whether the server's connection can take another request after this response.

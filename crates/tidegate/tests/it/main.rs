@@ -18,6 +18,7 @@ mod fields;
 mod grpc;
 mod h2;
 mod h3;
+mod h2_servers;
 mod health;
 mod http1;
 mod keys;

@@ -98,6 +98,12 @@ pub(crate) fn assert_serves(client: &mut Client) {
     assert!(client.get("/still-there").status > 0);
 }
 
+impl Place for testkit::h2_server::Backend {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
 impl Place for Server {
     fn place(&self) -> &str {
         self.address()

@@ -309,8 +309,13 @@ fn host() {
 fn protocol() {
     let server = Server::named("app");
     assert_eq!(before_pool(&server, "protocol: h1").client().get("/").text(), "app");
-    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [\"127.0.0.1:1\"], protocol: h2 } }\n";
-    assert_refused(text, "`h2` is planned");
+    // It answers nobody who speaks another protocol.
+    let server = testkit::h2_server::Backend::named("other");
+    let text =
+        "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [@APP], protocol: h2 } }\n";
+    assert_eq!(start(text, &[("APP", &server)]).client().get("/").text(), "other");
+    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [\"127.0.0.1:1\"], protocol: h3 } }\n";
+    assert_refused(text, "`h3` is planned");
 }
 
 /// Without the key it would stay open for longer than a test waits.

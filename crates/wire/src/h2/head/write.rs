@@ -4,6 +4,7 @@ use crate::h1;
 use crate::h2::hpack::encode;
 use crate::head::{Framing, Head, Method};
 use crate::known::Known;
+use crate::websocket;
 
 /// Appends a request's block (RFC 9113 section 8.3.1). `Host` becomes `:authority`; a head with a protocol becomes an
 /// extended CONNECT (RFC 8441). Fields of an HTTP/1 connection are left out.
@@ -82,6 +83,7 @@ fn fields(head: &Head, request: bool, out: &mut Vec<u8>) {
 /// Every field that a message holds beyond its pseudo-header fields, and whether it must be kept out of all tables.
 #[inline]
 pub(crate) fn each_field(head: &Head, request: bool, mut each: impl FnMut(&[u8], &[u8], bool)) {
+    let tunnel = request && !head.protocol().is_empty();
     for (field, secret) in head.fields_and_secrets() {
         match field.known {
             Known::Connection
@@ -90,6 +92,8 @@ pub(crate) fn each_field(head: &Head, request: bool, mut each: impl FnMut(&[u8],
             | Known::TransferEncoding
             | Known::Upgrade => continue,
             Known::Host if request => continue,
+            // RFC 8441 section 5: that the server understands is shown by its status, and not by what it makes of a key.
+            Known::Other if tunnel && field.name.eq_ignore_ascii_case(websocket::KEY) => continue,
             // Trailers are the one thing that TE may speak of (section 8.2.2).
             Known::Te if !field.value.eq_ignore_ascii_case(b"trailers") => continue,
             Known::ContentLength if matches!(head.framing(), Framing::Unknown | Framing::UntilClose) => continue,
