@@ -282,7 +282,7 @@ impl Driver {
             shared.spare.push(spare);
             return;
         };
-        std::mem::swap(head, &mut *spare);
+        std::mem::swap(head, &mut spare);
         strand.ended |= end;
         strand.heads.push_back(spare);
         strand.wake();

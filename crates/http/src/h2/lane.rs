@@ -75,7 +75,7 @@ impl Lane {
         self.with(|id, shared| {
             let Some(strand) = shared.lanes.get_mut(&id) else { return Poll::Ready(Err(ReadError::Refused)) };
             if let Some(mut head) = strand.heads.pop_front() {
-                std::mem::swap(into, &mut *head);
+                std::mem::swap(into, &mut head);
                 if shared.spare.len() < MOST_SPARE {
                     shared.spare.push(head);
                 }

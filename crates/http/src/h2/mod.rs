@@ -36,7 +36,7 @@ struct Shared {
     /// How many lanes of a client have not begun their request: each has a stream to itself already.
     reserved: usize,
     /// Heads that were read, for the memory they have.
-    spare: Vec<Box<Head>>,
+    spare: Vec<Head>,
     /// The connection is over: nothing is read or written any more.
     over: bool,
 }
@@ -49,7 +49,7 @@ struct Strand {
     at: usize,
     trailers: Option<Box<Head>>,
     /// Heads of responses that were not read yet, interim ones before the final one.
-    heads: VecDeque<Box<Head>>,
+    heads: VecDeque<Head>,
     /// How the peer broke the protocol on it.
     reason: Option<&'static str>,
     /// The peer has said all.

@@ -6,6 +6,7 @@ use testkit::h2_server::{Backend, Manner, Reply, ok};
 use testkit::{Reloaded, Response, Server, Signal, Tidegate, h2};
 
 use crate::support::{Place, config, start};
+use crate::tls::{Desk, page};
 
 /// The program with one worker in front of one server of HTTP/2, with lines of its own for the pool.
 fn before(server: &dyn Place, pool: &str) -> Tidegate {
@@ -285,4 +286,26 @@ pools:
     }
     assert_eq!((slow.connections(), fast.connections()), (1, 1));
     signal.raise();
+}
+
+#[test]
+fn under_tls_the_protocol_is_agreed_on() {
+    let desk = Desk::new();
+    let behind = desk.start(
+        "
+certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }
+listeners: { web: { bind: 127.0.0.1:0, tls: main, http: [h2], respond: { body: behind } } }
+",
+        &[],
+    );
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@APP], tls: { ca: '@DIR/ca.pem', server_name: example.com }, protocol: h2 } }
+"
+    .replace("@APP", &behind.address("web"));
+    let tidegate = desk.start(&text, &[]);
+    for _ in 0..2 {
+        assert_eq!(tidegate.client().ask(page("/secured")).text(), "behind");
+    }
+    assert_eq!(behind.log_of("/secured")["version"], "2");
 }

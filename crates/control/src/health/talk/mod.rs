@@ -69,13 +69,15 @@ pub(super) enum Step {
 impl Script {
     /// What a probe says to a server that is called `host`. `h2` says that requests are those of HTTP/2, and whether over TLS.
     pub(super) fn of(probe: &Probe, host: &str, h2: Option<bool>) -> Script {
-        match (probe, h2) {
-            (Probe::Http(said), Some(secure)) => return Script::Http2(http::Script::of(said, host), secure),
-            _ => {}
-        }
         match probe {
             Probe::Tcp => Script::Connect,
-            Probe::Http(said) => Script::Http(http::Script::of(said, host)),
+            Probe::Http(said) => {
+                let script = http::Script::of(said, host);
+                match h2 {
+                    None => Script::Http(script),
+                    Some(secure) => Script::Http2(script, secure),
+                }
+            }
             Probe::Grpc { service, .. } => Script::Grpc(grpc::call(host, service)),
             Probe::Tls { .. } => Script::Tls(tls::client_hello(host)),
             Probe::Redis => Script::Redis,
