@@ -106,7 +106,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "coalesce",
         "egress",
         "forward",
-        "h3",
         "intercept",
         "jwt",
         "lists",
@@ -157,7 +156,9 @@ fn every_example_loads_or_lacks_only_what_is_planned() {
         for line in said.lines() {
             let place = line.rsplit_once(&format!("{name}:")).map(|(_, place)| place.trim_end_matches(')'));
             let has_place = place.is_some_and(|place| place.split(':').all(|number| number.parse::<u32>().is_ok()));
-            assert!(has_place && line.contains("is planned and does not work yet"), "{line}");
+            // An example of certificates has no certificates beside it.
+            let lacks_file = name == "tls.yaml" && line.contains("there is no such file");
+            assert!(has_place && (lacks_file || line.contains("is planned and does not work yet")), "{line}");
         }
     }
     assert!(["basic.yaml", "sites.yaml"].iter().all(|name| loaded.iter().any(|known| known == name)), "{loaded:?}");
