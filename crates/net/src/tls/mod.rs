@@ -8,14 +8,20 @@
 //! - [`originate`]: our side of connections to servers
 //! - [`proof`]: certificates that only an authority sees that asks for a proof
 //! - [`secured`]: a session on its socket
+//! - `engine`: content out of ciphertext and the other way round, by the library or by
+//! - `records`: those of TLS 1.3, once hands are shaken
 
 pub mod alpn;
+mod engine;
 pub mod identity;
 pub mod originate;
 pub mod proof;
+mod records;
 pub mod secured;
 pub mod spoken;
 pub mod terminate;
+#[cfg(test)]
+mod tests;
 mod validity;
 
 pub use alpn::Alpn;

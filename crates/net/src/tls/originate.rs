@@ -4,11 +4,13 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
+use super::engine::Side;
 use super::secured::Secured;
 use super::terminate::roots;
 use super::{Alpn, Identity, Spoken, alpn, provider};
@@ -55,6 +57,8 @@ impl Originator {
                 .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&identity.key)))),
         };
         config.alpn_protocols = alpn::offer(protocols);
+        // Records are our own business once hands are shaken.
+        config.enable_secret_extraction = true;
         let settles_for_none = protocols.is_empty() || protocols.contains(&Alpn::H1);
         Ok(Originator { config: Arc::new(config), settles_for_none })
     }
@@ -66,8 +70,9 @@ impl Originator {
     pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Stream> {
         let bad = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| bad(error.to_string()))?;
-        let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| bad(error.to_string()))?;
-        let secured = Box::new(Secured::new(stream, session.into()));
+        let session = UnbufferedClientConnection::new(Arc::clone(&self.config), name);
+        let session = session.map_err(|error| bad(error.to_string()))?;
+        let secured = Box::new(Secured::new(stream, Side::Client(session)));
         secured.handshake().await?;
         if !self.settles_for_none && secured.alpn().is_none() {
             return Err(bad("the server agrees on none of our protocols".to_owned()));

@@ -1,24 +1,28 @@
 //! A TLS session on its socket.
 //!
 //! A write is told as done only when the socket has all of its ciphertext, so that whoever writes keeps what is not safe yet
-//! and nobody must remember to flush: after a pending write the next one begins with the same bytes. `http::Backlog` is how
-//! everybody writes, and keeps to that.
+//! and nobody must remember to flush: of a write that the socket has taken in part the last byte is held back until it has
+//! taken the rest, and the next write begins with that byte. `http::Backlog` is how everybody writes, and keeps to that.
+//!
+//! Ciphertext is received into a block of the thread's and sealed in another one: a connection that waits owns neither.
 //!
 //! An end without the alert that closes a session (RFC 8446 section 6.1) may be an attacker's cut: it is an error, never the
 //! end of a body.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 
 use rustix::io::retry_on_intr;
-use rustls::Connection;
 use sha2::{Digest as _, Sha256};
 use tokio::io::Interest;
 
 use super::Alpn;
+use super::engine::{Engine, Library, Side, Sink, whole};
+use super::records::FULL;
 use crate::stream::{Detached, Peek, Stream};
 
 /// A TLS session on its socket.
@@ -52,12 +56,33 @@ pub struct Agreed {
     pub resumed: bool,
 }
 
-#[derive(Debug)]
 struct Session {
-    connection: Connection,
-    /// Bytes of the caller's that are encrypted already, but not with the socket yet.
-    pledged: usize,
+    engine: Engine,
+    /// Whether hands are shaken.
+    agreed: Option<Box<Agreed>>,
+    /// Received, and not opened: the beginning of a record, or what found no room. Without memory most of the time.
+    received: Vec<u8>,
+    /// Content that found no room with who read last, and how much of it was taken since.
+    content: Vec<u8>,
+    taken: usize,
+    /// Ciphertext that the socket has not taken, and how much of it it has.
+    sealed: Vec<u8>,
+    sent: usize,
+    /// A byte of the caller's is held back: it is sealed already, but not with the socket yet.
+    pledged: bool,
     voice: Voice,
+    hearing: Hearing,
+}
+
+/// What may still be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    /// Everything.
+    Open,
+    /// Nothing: the peer has said the end.
+    Ended,
+    /// Nothing: what came was wrong.
+    Broken,
 }
 
 /// What may still be said.
@@ -71,12 +96,37 @@ enum Voice {
     Mute,
 }
 
-/// How much is encrypted at once: four full records.
-const AT_ONCE: usize = 64 * 1024;
+/// How much is sealed at once: five full records.
+const AT_ONCE: usize = 5 * FULL;
+
+/// How much is received at once: what a reader's block holds at most, and some.
+const BLOCK: usize = 96 * 1024;
+
+/// A block that is kept for the next one who seals is not longer than this.
+const SPARE: usize = 2 * BLOCK;
+
+thread_local! {
+    /// Where ciphertext is received. What is not opened at once goes to its connection.
+    static RECEIVED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where content is sealed, while nobody does.
+    static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Secured {
-    pub(super) fn new(socket: Stream, connection: Connection) -> Secured {
-        Secured { socket, session: RefCell::new(Session { connection, pledged: 0, voice: Voice::Open }) }
+    pub(super) fn new(socket: Stream, side: Side) -> Secured {
+        let session = Session {
+            engine: Engine::new(side),
+            agreed: None,
+            received: Vec::new(),
+            content: Vec::new(),
+            taken: 0,
+            sealed: Vec::new(),
+            sent: 0,
+            pledged: false,
+            voice: Voice::Open,
+            hearing: Hearing::Open,
+        };
+        Secured { socket, session: RefCell::new(session) }
     }
 
     /// The socket below.
@@ -86,36 +136,28 @@ impl Secured {
 
     /// What was agreed on.
     pub fn agreed(&self) -> Agreed {
-        let session = &self.session.borrow().connection;
-        Agreed {
-            version: match session.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-                _ => "TLSv1.2",
-            },
-            cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
-            alpn: session.alpn_protocol().and_then(Alpn::of),
-            name: match session {
-                Connection::Server(session) => session.server_name().map(str::to_ascii_lowercase),
-                Connection::Client(_) => None,
-            },
-            fingerprint: session.peer_certificates().and_then(<[_]>::first).map(|first| Sha256::digest(first).into()),
-            resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-        }
+        self.session.borrow().agreed.as_deref().cloned().unwrap_or_default()
     }
 
     /// The protocol that was agreed on.
     pub fn alpn(&self) -> Option<Alpn> {
-        self.session.borrow().connection.alpn_protocol().and_then(Alpn::of)
+        self.session.borrow().agreed.as_ref().and_then(|agreed| agreed.alpn)
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut session = self.session.borrow_mut();
         loop {
-            match session.connection.reader().read(into) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+            if session.has_content() {
+                return Poll::Ready(Ok(session.take_content(into)));
             }
-            ready!(session.poll_receive(cx, &self.socket))?;
+            if session.hearing == Hearing::Ended || into.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            match ready!(session.poll_receive(cx, &self.socket, into))? {
+                Received::End => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Received::Content(0) => {}
+                Received::Content(count) => return Poll::Ready(Ok(count)),
+            }
         }
     }
 
@@ -124,27 +166,42 @@ impl Secured {
         if session.voice != Voice::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if session.pledged == 0 {
+        if session.pledged {
             ready!(session.poll_send(cx, &self.socket))?;
-            session.pledged = session.connection.writer().write(&bytes[..bytes.len().min(AT_ONCE)])?;
+            session.pledged = false;
+            return Poll::Ready(Ok(1));
         }
-        ready!(session.poll_send(cx, &self.socket))?;
-        Poll::Ready(Ok(std::mem::take(&mut session.pledged)))
+        // What is short (tickets, an answer of the session's own) leaves together with the content; more must leave first.
+        if session.sealed.len() - session.sent > FULL {
+            ready!(session.poll_send(cx, &self.socket))?;
+        }
+        let count = bytes.len().min(AT_ONCE);
+        session.seal(&bytes[..count])?;
+        match session.poll_send(cx, &self.socket) {
+            Poll::Ready(done) => Poll::Ready(done.map(|()| count)),
+            Poll::Pending => {
+                session.shrink();
+                session.pledged = count > 0;
+                if count > 1 { Poll::Ready(Ok(count - 1)) } else { Poll::Pending }
+            }
+        }
     }
 
     /// What a read would find.
     pub(crate) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<Peek> {
         let mut session = self.session.borrow_mut();
         loop {
-            match session.connection.process_new_packets() {
-                Ok(state) if state.plaintext_bytes_to_read() > 0 => return Poll::Ready(Peek::Bytes),
-                Ok(state) if state.peer_has_closed() => return Poll::Ready(Peek::End),
-                Ok(_) => {}
-                Err(_) => return Poll::Ready(Peek::Broken),
+            if session.has_content() {
+                return Poll::Ready(Peek::Bytes);
             }
-            match ready!(session.poll_receive(cx, &self.socket)) {
-                Ok(0) => return Poll::Ready(Peek::End),
-                Ok(_) => {}
+            match session.hearing {
+                Hearing::Open => {}
+                Hearing::Ended => return Poll::Ready(Peek::End),
+                Hearing::Broken => return Poll::Ready(Peek::Broken),
+            }
+            match ready!(session.poll_receive(cx, &self.socket, &mut [])) {
+                Ok(Received::End) => return Poll::Ready(Peek::End),
+                Ok(Received::Content(_)) => {}
                 Err(_) => return Poll::Ready(Peek::Broken),
             }
         }
@@ -186,7 +243,7 @@ impl Secured {
                 if ready!(self.socket.poll_read_ready(cx)).is_err() {
                     return Poll::Ready(());
                 }
-                match Socket(&self.socket).read(&mut block) {
+                match receive(&self.socket, &mut block) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Ok(0) | Err(_) => return Poll::Ready(()),
                     Ok(count) => read += count,
@@ -209,28 +266,125 @@ impl DetachedSecured {
 }
 
 impl Session {
-    /// Takes what the socket has; answers how much that was, 0 at its end.
-    fn poll_receive(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<usize>> {
+    /// Takes what the socket has and opens it, into the reader's block as far as that reaches. Before it waits, it sends what has
+    /// to be said.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, socket: &Stream, into: &mut [u8]) -> Poll<io::Result<Received>> {
+        if self.hearing != Hearing::Open {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        RECEIVED.with_borrow_mut(|block| {
+            if block.is_empty() {
+                block.resize(BLOCK, 0);
+            }
+            let kept = self.received.len();
+            // Content is never longer than its ciphertext: it fits. A record must fit, too, however little is asked for.
+            let room = (kept + into.len().max(FULL + FULL / 8)).min(BLOCK);
+            if kept == room {
+                return Poll::Ready(Err(self.broken("a message of the handshake is too long")));
+            }
+            let mut length = kept;
+            let unseen = &self.received[self.engine.seen()..];
+            if !matches!(whole(unseen, usize::MAX), Some(Ok(_))) {
+                match ready!(self.poll_fill(cx, socket, &mut block[kept..room]))? {
+                    0 => return Poll::Ready(Ok(Received::End)),
+                    count => length += count,
+                }
+            }
+            block[..kept].copy_from_slice(&self.received);
+            let opened = self.open(&mut block[..length], kept, into);
+            if opened.is_err() {
+                // The alert says why.
+                self.answer(cx, socket);
+                self.voice = Voice::Mute;
+            }
+            Poll::Ready(opened)
+        })
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &Stream, into: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            self.answer(cx, socket);
-            ready!(socket.poll_read_ready(cx))?;
-            let received = match self.connection.read_tls(&mut Socket(socket)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            match socket.poll_read_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    self.answer(cx, socket);
+                    return Poll::Pending;
+                }
+            }
+            match receive(socket, into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     self.voice = Voice::Mute;
+                    self.hearing = Hearing::Broken;
                     return Poll::Ready(Err(error));
                 }
-                Ok(received) => received,
-            };
-            let judged = self.connection.process_new_packets();
-            self.answer(cx, socket);
-            return Poll::Ready(match judged {
-                Ok(_) => Ok(received),
-                Err(error) => {
-                    self.voice = Voice::Mute;
-                    Err(io::Error::new(io::ErrorKind::InvalidData, error))
+                Ok(count) => return Poll::Ready(Ok(count)),
+            }
+        }
+    }
+
+    /// Opens what was received, of which the first `kept` bytes are the session's own.
+    fn open(&mut self, bytes: &mut [u8], kept: usize, into: &mut [u8]) -> io::Result<Received> {
+        let mut sink = Sink { into, filled: 0, over: &mut self.content };
+        match self.engine.open(bytes, &mut sink, &mut self.sealed) {
+            Ok(opened) => {
+                let filled = sink.filled;
+                if opened.ended {
+                    self.hearing = Hearing::Ended;
                 }
-            });
+                if opened.used < bytes.len() {
+                    self.received.clear();
+                    self.received.extend_from_slice(&bytes[opened.used..]);
+                } else if kept > 0 {
+                    self.received = Vec::new();
+                }
+                Ok(Received::Content(filled))
+            }
+            Err(error) => {
+                self.received = Vec::new();
+                self.hearing = Hearing::Broken;
+                Err(io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+        }
+    }
+
+    fn broken(&mut self, why: &str) -> io::Error {
+        self.hearing = Hearing::Broken;
+        self.voice = Voice::Mute;
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    }
+
+    fn has_content(&self) -> bool {
+        self.taken < self.content.len()
+    }
+
+    fn take_content(&mut self, into: &mut [u8]) -> usize {
+        let left = &self.content[self.taken..];
+        let count = left.len().min(into.len());
+        into[..count].copy_from_slice(&left[..count]);
+        self.taken += count;
+        if self.taken == self.content.len() {
+            (self.content, self.taken) = (Vec::new(), 0);
+        }
+        count
+    }
+
+    fn seal(&mut self, content: &[u8]) -> io::Result<()> {
+        if self.sealed.is_empty() {
+            self.sealed = SEALED.take();
+        }
+        let sealed = self.engine.seal(&mut self.received, content, &mut self.sealed);
+        sealed.map_err(|error| {
+            self.voice = Voice::Mute;
+            io::Error::other(error)
+        })
+    }
+
+    /// Lets a large block go if little of it is left.
+    fn shrink(&mut self) {
+        if self.sealed.capacity() / 4 > self.sealed.len() - self.sent {
+            let left = self.sealed[self.sent..].to_vec();
+            give_back(std::mem::replace(&mut self.sealed, left));
+            self.sent = 0;
         }
     }
 
@@ -242,13 +396,13 @@ impl Session {
         }
     }
 
-    /// Gives the socket what is encrypted; ready when it has taken all.
+    /// Gives the socket what is sealed; ready when it has taken all.
     fn poll_send(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<()>> {
-        while self.voice != Voice::Mute && self.connection.wants_write() {
+        while self.voice != Voice::Mute && self.sent < self.sealed.len() {
             ready!(socket.poll_write_ready(cx))?;
-            match self.connection.write_tls(&mut Socket(socket)) {
+            match send(socket, &self.sealed[self.sent..]) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     self.voice = Voice::Mute;
@@ -256,6 +410,8 @@ impl Session {
                 }
             }
         }
+        give_back(std::mem::take(&mut self.sealed));
+        self.sent = 0;
         if let Voice::Ending(closes) = self.voice {
             self.voice = Voice::Mute;
             if closes {
@@ -268,9 +424,9 @@ impl Session {
     /// Says the end, behind what was said; then ends the socket's own direction, if that is wanted.
     fn end(&mut self, socket: &Stream, closes: bool) {
         match self.voice {
-            Voice::Open if self.pledged == 0 => {
-                self.connection.send_close_notify();
-                self.voice = Voice::Ending(closes);
+            Voice::Open if !self.pledged => {
+                let said = self.engine.seal_end(&mut self.received, &mut self.sealed);
+                self.voice = if said.is_ok() { Voice::Ending(closes) } else { Voice::Mute };
                 // Who goes on reading, or waits for the farewell, sends the rest.
                 let _ = self.poll_send(&mut Context::from_waker(Waker::noop()), socket);
             }
@@ -285,57 +441,102 @@ impl Session {
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<()>> {
+        let server = self.engine.library().is_some_and(|library| matches!(library.side, Side::Server(_)));
+        // A client speaks first.
+        if !server && self.agreed.is_none() && self.sealed.is_empty() && self.received.is_empty() {
+            self.open(&mut [], 0, &mut [])?;
+        }
         loop {
-            ready!(self.poll_send(cx, socket))?;
-            if !self.connection.is_handshaking() {
+            let shaken = self.engine.library().is_some_and(|library| !library.common().is_handshaking());
+            if shaken && self.agreed.is_none() {
+                self.agreed = self.engine.library().map(|library| Box::new(agreed_by(library)));
+                self.engine.take_over().map_err(io::Error::other)?;
+            }
+            // A server's tickets leave with its first answer, or when it waits for a request.
+            if self.agreed.is_none() || !server {
+                ready!(self.poll_send(cx, socket))?;
+            }
+            if self.agreed.is_some() {
                 return Poll::Ready(Ok(()));
             }
-            if ready!(self.poll_receive(cx, socket))? == 0 {
-                self.voice = Voice::Mute;
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            match ready!(self.poll_receive(cx, socket, &mut [])) {
+                Ok(Received::Content(_)) if self.hearing == Hearing::Open => {}
+                Ok(_) => {
+                    self.voice = Voice::Mute;
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 }
 
-/// The socket as rustls wants it.
-struct Socket<'a>(&'a Stream);
+/// What came of receiving.
+#[derive(Clone, Copy, Debug)]
+enum Received {
+    /// The end of the stream.
+    End,
+    /// So much content for the reader; what found no room waits.
+    Content(usize),
+}
 
-impl Socket<'_> {
-    /// Moves bytes, `most` of them if it can be. Whatever was less has emptied the socket's buffer, or filled it: its readiness is
-    /// taken back without asking the kernel once more, as the runtime does with streams of its own.
-    fn pass(
-        &self,
-        interest: Interest,
-        most: usize,
-        mut call: impl FnMut() -> rustix::io::Result<usize>,
-    ) -> io::Result<usize> {
-        let mut passed = 0;
-        let done = self.0.try_io(interest, || {
-            passed = retry_on_intr(&mut call)?;
-            if (1..most).contains(&passed) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(passed) }
-        });
-        if passed > 0 { Ok(passed) } else { done }
+fn agreed_by(library: &Library) -> Agreed {
+    let common = library.common();
+    Agreed {
+        version: match common.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLSv1.2",
+        },
+        cipher: common.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default(),
+        alpn: common.alpn_protocol().and_then(Alpn::of),
+        name: library.name.clone(),
+        fingerprint: common.peer_certificates().and_then(<[_]>::first).map(|first| Sha256::digest(first).into()),
+        resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
     }
 }
 
-impl Read for Socket<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.pass(Interest::READABLE, into.len(), || rustix::io::read(self.0.as_fd(), &mut *into))
-    }
+/// Keeps a block for the next one who seals: the longer one, within reason.
+fn give_back(mut block: Vec<u8>) {
+    SEALED.with_borrow_mut(|spare| {
+        if (spare.capacity() + 1..=SPARE).contains(&block.capacity()) {
+            block.clear();
+            *spare = block;
+        }
+    });
 }
 
-impl Write for Socket<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
+fn receive(socket: &Stream, into: &mut [u8]) -> io::Result<usize> {
+    let most = into.len();
+    pass(socket, Interest::READABLE, most, || rustix::io::read(socket.as_fd(), &mut *into))
+}
 
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let most = pieces.iter().map(|piece| piece.len()).sum();
-        self.pass(Interest::WRITABLE, most, || rustix::io::writev(self.0.as_fd(), pieces))
-    }
+fn send(socket: &Stream, bytes: &[u8]) -> io::Result<usize> {
+    pass(socket, Interest::WRITABLE, bytes.len(), || rustix::io::write(socket.as_fd(), bytes))
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// Moves bytes, `most` of them if it can be. Whatever was less has emptied the socket's buffer, or filled it: its readiness is
+/// taken back without asking the kernel once more, as the runtime does with streams of its own.
+fn pass(
+    socket: &Stream,
+    interest: Interest,
+    most: usize,
+    mut call: impl FnMut() -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
+    let mut passed = 0;
+    let done = socket.try_io(interest, || {
+        passed = retry_on_intr(&mut call)?;
+        if (1..most).contains(&passed) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(passed) }
+    });
+    if passed > 0 { Ok(passed) } else { done }
+}
+
+impl fmt::Debug for Session {
+    /// Without secrets, and without content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("agreed", &self.agreed)
+            .field("voice", &self.voice)
+            .field("hearing", &self.hearing)
+            .finish_non_exhaustive()
     }
 }

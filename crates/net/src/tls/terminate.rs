@@ -1,14 +1,18 @@
 //! Our side of connections from clients: which certificate a name is shown, and what is asked of the client.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, ProducesTickets, ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::{RootCertStore, ServerConfig};
 
+use super::engine::Side;
 use super::identity::certificates;
 use super::secured::Secured;
 use super::{Alpn, Identity, Proofs, Spoken, alpn, provider};
@@ -78,6 +82,8 @@ impl Terminator {
         let proving: &[Alpn] = if proofs.is_some() { &[Alpn::AcmeTls] } else { &[] };
         config.alpn_protocols = alpn::offer(&[protocols, proving].concat());
         config.ignore_client_order = spoken.prefers;
+        // Records are our own business once hands are shaken.
+        config.enable_secret_extraction = true;
         if let Some(tickets) = tickets {
             config.ticketer = Arc::new(Bound::to(client_cert, tickets));
         }
@@ -103,8 +109,8 @@ impl Terminator {
     /// # Errors
     /// The client broke off, or both could not agree; the client was told then.
     pub async fn accept(&self, stream: Stream) -> io::Result<Stream> {
-        let session = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
-        let secured = Box::new(Secured::new(stream, session.into()));
+        let session = UnbufferedServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
+        let secured = Box::new(Secured::new(stream, Side::Server(session)));
         match secured.handshake().await {
             Ok(()) => Ok(Stream::Secured(secured)),
             Err(error) => {
@@ -198,8 +204,20 @@ impl Names {
     }
 }
 
+thread_local! {
+    /// The name that was asked for in the handshake that the library is being driven through on this thread: its interface
+    /// without buffers shows it to the resolver alone.
+    static ASKED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The name that was asked for since this was called last. Whoever drives a handshake asks after every step.
+pub(super) fn asked() -> Option<String> {
+    ASKED.take()
+}
+
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        ASKED.set(hello.server_name().map(str::to_ascii_lowercase));
         // RFC 8737 section 3: whoever asks for a proof offers this protocol and no other.
         let asks_proof = || {
             let mut offered = hello.alpn()?;
