@@ -20,7 +20,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Packages that only these crates may use.
-const KEPT_TO: [(&str, &[&str]); 12] = [
+const KEPT_TO: [(&str, &[&str]); 13] = [
+    ("aws-lc-rs", &["net"]),
     ("tokio", &["net", "proxy", "control", "testkit"]),
     ("socket2", &["net"]),
     ("hickory-resolver", &["net"]),
