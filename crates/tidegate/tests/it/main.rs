@@ -8,6 +8,7 @@ mod attempts;
 mod balance;
 mod canary;
 mod cli;
+mod clients;
 mod compress;
 mod config;
 mod discovery;
