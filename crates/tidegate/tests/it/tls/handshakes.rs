@@ -26,6 +26,8 @@ pub(crate) fn handshakes_beyond_their_number_are_refused() {
     let tidegate = desk.start(&ALONE.replace("respond:", "limits: { handshakes: 2 }, respond:"), &[]);
     let address = tidegate.address("web");
     let mut open = desk.client(&tidegate);
+    // A client is through before the server is: an answer says that both are.
+    assert_eq!(open.ask(page("/")).status, 200);
     let silent = [Client::connect(&address), Client::connect(&address)];
     until("both are there", || tidegate.metric("tidegate_connections", &["web"]).iter().sum::<f64>() == 3.0);
     assert!(Client::try_secured(&address, &desk.tls()).is_err());
