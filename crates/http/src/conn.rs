@@ -145,6 +145,12 @@ impl Conn {
         }
     }
 
+    /// Whether the peer has taken its message back, where a version can say that without a word being read; if not, the task is
+    /// woken when it does.
+    pub fn is_taken_back(&self, cx: &mut Context<'_>) -> bool {
+        !matches!(self.carrier, Carrier::Line(_)) && self.poll_peek(cx) == Poll::Ready(Peek::Broken)
+    }
+
     /// Says that nothing more will be written.
     pub fn shutdown_write(&mut self) {
         match &mut self.carrier {

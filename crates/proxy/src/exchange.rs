@@ -259,7 +259,9 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         Some(_) => (Scheme::Http, "an http target on a TLS listener"),
         None => (Scheme::Https, "an https target on a plain listener"),
     };
-    if head.scheme() == other {
+    // From HTTP/2 on every request names one, and whoever has ended TLS before us says what its client said.
+    let is_told_on = session.tls.is_none() && !matches!(head.version(), Version::H10 | Version::H11);
+    if head.scheme() == other && !is_told_on {
         x.notes.reason = reason;
         return Err(Fault::client(Kind::Misdirected));
     }
@@ -289,6 +291,9 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         && head.version() == Version::H11
         && head.values_of(Known::Upgrade).flat_map(hop::options).any(|name| name.eq_ignore_ascii_case(b"websocket"))
     {
+        head.set_protocol(b"websocket");
+    }
+    if head.protocol().eq_ignore_ascii_case(b"websocket") && head.protocol() != b"websocket" {
         head.set_protocol(b"websocket");
     }
     x.facts.websocket = head.protocol() == b"websocket";

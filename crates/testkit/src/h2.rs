@@ -198,6 +198,22 @@ impl Client {
         self.turn();
     }
 
+    /// Waits until the server has said that it wants no more requests.
+    ///
+    /// # Panics
+    /// It does not say so.
+    pub fn until_going(&mut self) {
+        let send = self.send.clone();
+        let going = within(&self.runtime, async {
+            // A request that cannot be begun any more is how the library shows it.
+            while send.clone().ready().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        });
+        going.expect("a GOAWAY");
+    }
+
     /// Waits until the server resets a stream, and says with what.
     pub fn reset_seen(&mut self, body: &mut SendStream<Bytes>) -> Option<Reason> {
         within(&self.runtime, async { poll_fn(|cx| body.poll_reset(cx)).await.map_err(Failed::of) }).ok()

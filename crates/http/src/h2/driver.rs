@@ -64,6 +64,7 @@ impl Driver {
             driver: None,
             waiting: 0,
             reserved: 0,
+            most: 2 * limits.streams as usize,
             spare: Vec::new(),
             over: false,
         };
@@ -95,6 +96,8 @@ impl Driver {
 
     /// The stream below, to end it.
     pub fn into_stream(self) -> Stream {
+        // Nobody moves the bytes of its streams any more.
+        self.link.0.borrow_mut().end();
         self.stream
     }
 
@@ -184,7 +187,11 @@ impl Driver {
                     wrote = true;
                 }
                 Poll::Ready(_) => return Some(End::Closed),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    // Where it is encrypted, what was shown is on its way already.
+                    shared.codec.seal();
+                    break;
+                }
             }
         }
         if wrote {
@@ -223,12 +230,14 @@ impl Driver {
         match event {
             Event::Head { id, end } if self.is_client() => self.answer(id, end),
             Event::Head { id, end } => {
-                let lane = self.begin(id, end);
-                came(Came::Request(lane, &mut self.head));
+                if let Some(lane) = self.begin(id, end) {
+                    came(Came::Request(lane, &mut self.head));
+                }
             }
             Event::Refused { id, reject, end } => {
-                let lane = self.begin(id, end);
-                came(Came::Refused(lane, reject));
+                if let Some(lane) = self.begin(id, end) {
+                    came(Came::Refused(lane, reject));
+                }
             }
             Event::Data { id, content, end } => self.with(|shared| match shared.lanes.get_mut(&id) {
                 Some(strand) => {
@@ -255,6 +264,7 @@ impl Driver {
                     // A server that wants no more of the request has said all it had to say (RFC 9113 section 8.1).
                     if !(strand.ended && code == Code::NO_ERROR) {
                         strand.broken = Some(code);
+                        (strand.content, strand.at) = (Vec::new(), 0);
                         if let By::Us(reason) = by {
                             strand.reason = Some(reason);
                         }
@@ -297,10 +307,15 @@ impl Driver {
         self.link.0.borrow().codec.role() == h2::Role::Client
     }
 
-    fn begin(&mut self, id: StreamId, end: bool) -> Lane {
-        let strand = Strand { ended: end, ..Strand::default() };
-        self.with(|shared| shared.lanes.insert(id, strand));
-        Lane::new(&self.link, id, Role::Server)
+    /// A lane for a request, unless there are too many whose streams are over and whose exchanges do not know it yet.
+    fn begin(&mut self, id: StreamId, end: bool) -> Option<Lane> {
+        let mut shared = self.link.0.borrow_mut();
+        if shared.lanes.len() >= shared.most {
+            shared.codec.reset(id, Code::REFUSED_STREAM);
+            return None;
+        }
+        shared.lanes.insert(id, Strand { ended: end, ..Strand::default() });
+        Some(Lane::new(&self.link, id, Role::Server))
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Shared) -> R) -> R {

@@ -218,7 +218,10 @@ impl Lane {
             match shared.lanes.get_mut(&id) {
                 None => Poll::Ready(Peek::Broken),
                 Some(strand) if over || strand.broken.is_some() => Poll::Ready(Peek::Broken),
-                Some(strand) if strand.at < strand.content.len() => Poll::Ready(Peek::Bytes),
+                Some(strand) if strand.at < strand.content.len() => {
+                    strand.wake_later(cx);
+                    Poll::Ready(Peek::Bytes)
+                }
                 // That a message has ended says nothing of whether its sender waits for the answer.
                 Some(strand) => {
                     strand.wake_later(cx);

@@ -35,6 +35,8 @@ struct Shared {
     waiting: usize,
     /// How many lanes of a client have not begun their request: each has a stream to itself already.
     reserved: usize,
+    /// How many lanes a server has at most.
+    most: usize,
     /// Heads that were read, for the memory they have.
     spare: Vec<Head>,
     /// The connection is over: nothing is read or written any more.

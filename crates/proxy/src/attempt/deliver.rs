@@ -134,6 +134,9 @@ async fn relay_response(
             Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_response(x, stop))),
             Poll::Pending => {}
         }
+        if session.client.is_taken_back(cx) {
+            return Poll::Ready(Err(GONE));
+        }
         if std::mem::take(&mut down.moved) | std::mem::take(&mut x.upload.moved) {
             session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.stream));
         }

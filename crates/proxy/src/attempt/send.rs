@@ -61,6 +61,9 @@ pub(super) async fn send(
     let ended = poll_fn(|cx| {
         if !begun {
             begun = true;
+            if session.client.is_taken_back(cx) {
+                return Poll::Ready(Err(GONE));
+            }
             if x.facts.call.is_some()
                 && let Some(left) = time_left(x, route)
             {
@@ -133,7 +136,8 @@ pub(super) async fn send(
         if session.worker.is_cut() {
             return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
         }
-        if x.upload.is_done() && is_client_gone(session, cx) {
+        let is_gone = if x.upload.is_done() { is_client_gone(session, cx) } else { session.client.is_taken_back(cx) };
+        if is_gone {
             return Poll::Ready(Err(GONE));
         }
         ready!(session.timer.poll_expired(cx));

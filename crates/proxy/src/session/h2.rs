@@ -102,6 +102,8 @@ impl Trunk {
         self.inside_since = if self.driver.is_inside() { self.inside_since.or(Some(now)) } else { None };
         let Some((since, limit)) = self.limit() else {
             self.timer.disarm();
+            // Not for its time, which does not end, but to be woken when the process or the listener goes.
+            ready!(self.timer.poll_expired(cx));
             return Poll::Pending;
         };
         let waited = now.saturating_duration_since(since);

@@ -76,6 +76,9 @@ fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'
         session.client.poll_request(cx, &mut block, &session.listener.head, &mut exchange.request)
     };
     let request = match polled {
+        Poll::Ready(Ok(Arrival::Head)) if !session.listener.versions.h1 => {
+            Request::Refused(Fault::client(Kind::Version), "HTTP/1 is not spoken here")
+        }
         Poll::Ready(Ok(Arrival::Head)) => {
             exchange.began(waiting.begun.then_some(waiting.since));
             Request::Arrived

@@ -3,7 +3,7 @@
 use testkit::{Server, Signal, h2, ok};
 
 use super::{before, before_and, client};
-use crate::support::{PLAIN, start};
+use crate::support::{PLAIN, before_with, start};
 
 #[test]
 fn a_client_that_resets_a_stream_frees_the_server_and_keeps_its_connection() {
@@ -108,4 +108,52 @@ fn a_reload_takes_no_connection_and_the_next_stream_sees_the_new_routes() {
     let changed = text.replace("to: app", "respond: { status: 200, body: new }");
     tidegate.reload(&crate::support::config(&changed, &[("APP", &server)]));
     assert_eq!(client.get("a", "/", &[]).expect("an answer").body, b"new");
+}
+
+/// A server that answers with a head and then says nothing, until its client leaves.
+fn silent() -> Server {
+    Server::script(|peer| {
+        let _request = peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        peer.hang();
+    })
+}
+
+#[test]
+fn a_stream_that_is_taken_back_frees_a_server_that_is_silent() {
+    let server = silent();
+    let (_tidegate, mut client) = before(&server);
+    let exchange = client.begin(h2::request(h2::Method::GET, "a", "/", &[]), true).expect("a stream");
+    let (answer, mut body) = client.switch(exchange).expect("a head");
+    body.send_reset(h2::Reason::CANCEL);
+    client.turn();
+    server.until_idle();
+    drop(answer);
+}
+
+#[test]
+fn a_connection_with_a_silent_stream_is_told_of_the_end() {
+    let server = silent();
+    let text = format!("{}shutdown: {{ drain: 20s }}\n", PLAIN.replace("to: app", "http: [h1, h2], to: app"));
+    let mut tidegate = start(&text, &[("APP", &server)]);
+    let mut client = client(&tidegate);
+    let exchange = client.begin(h2::request(h2::Method::GET, "a", "/", &[]), true).expect("a stream");
+    let (answer, mut body) = client.switch(exchange).expect("a head");
+    tidegate.terminate();
+    tidegate.message("draining");
+    // The GOAWAY comes although nothing else moves.
+    client.until_going();
+    body.send_reset(h2::Reason::CANCEL);
+    drop((answer, body));
+    client.ended().expect("a graceful end");
+    assert_eq!(tidegate.wait().code(), Some(0));
+}
+
+#[test]
+fn exchanges_end_with_their_connection() {
+    // A frame that does not end closes the connection, streams and all.
+    let server = silent();
+    let tidegate = before_with(&server, "http: [h1, h2], timeouts: { request_head: 200ms }");
+    super::strict::open_and_stall(&tidegate);
+    server.until_idle();
 }

@@ -41,15 +41,23 @@ fn talk(tidegate: &testkit::Tidegate, bytes: &[u8], enough: impl Fn(&[Frame]) ->
     let mut stream = TcpStream::connect(address(tidegate)).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     stream.write_all(bytes).expect("room");
-    let (mut frames, mut head) = (Vec::new(), [0; 9]);
-    while !enough(&frames) && stream.read_exact(&mut head).is_ok() {
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let mut payload = vec![0; length];
-        stream.read_exact(&mut payload).expect("a whole frame");
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        frames.push(Frame { kind: head[3], stream, payload });
+    let mut frames = Vec::new();
+    while !enough(&frames) {
+        let Some(frame) = next(&mut stream) else { break };
+        frames.push(frame);
     }
     frames
+}
+
+/// The next frame; none if the connection has ended.
+fn next(stream: &mut TcpStream) -> Option<Frame> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).expect("a whole frame");
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Some(Frame { kind: head[3], stream, payload })
 }
 
 struct Frame {
@@ -67,6 +75,20 @@ fn code(frames: &[Frame], kind: u8, stream: u32) -> Option<u32> {
 
 fn answered(stream: u32) -> impl Fn(&[Frame]) -> bool {
     move |frames| frames.iter().any(|frame| frame.kind == 1 && frame.stream == stream)
+}
+
+/// Asks, waits for the head of the answer, and then sends a frame that does not end, until the connection is closed.
+pub(super) fn open_and_stall(tidegate: &testkit::Tidegate) {
+    let bytes = [PREFACE, SETTINGS, &get(1, &[])].concat();
+    let mut stream = TcpStream::connect(address(tidegate)).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream.write_all(&bytes).expect("room");
+    let mut frames = Vec::new();
+    while !answered(1)(&frames) {
+        frames.push(next(&mut stream).expect("a frame"));
+    }
+    stream.write_all(&[0]).expect("room");
+    while next(&mut stream).is_some() {}
 }
 
 #[test]
@@ -200,4 +222,25 @@ fn a_head_that_does_not_end_is_not_waited_for_forever() {
     assert!(frames.iter().all(|frame| frame.kind != 1));
     // Nor one who says nothing at all.
     assert!(talk(&tidegate, &[PREFACE, SETTINGS].concat(), |_| false).iter().all(|frame| frame.kind != 1));
+}
+
+#[test]
+fn a_listener_of_http2_alone_refuses_http1() {
+    let server = Server::named("app");
+    let tidegate = before_with(&server, "http: h2");
+    assert_eq!(client(&tidegate).get("a", "/", &[]).expect("an answer").status, 200);
+    let refused = tidegate.client().get("/");
+    assert_eq!(refused.status, 505);
+    assert!(refused.text().contains("HTTP/1 is not spoken here"), "{}", refused.text());
+}
+
+#[test]
+fn what_a_balancer_says_of_its_client_is_no_mistake() {
+    let server = Server::named("app");
+    let (tidegate, _client) = before(&server);
+    let https =
+        frame(1, 5, 1, &block(&[(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")]));
+    let frames = talk(&tidegate, &[PREFACE, SETTINGS, &https].concat(), answered(1));
+    assert!(answered(1)(&frames));
+    assert_eq!(server.request().fields.value("host"), Some("a"));
 }

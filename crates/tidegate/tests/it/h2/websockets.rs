@@ -69,3 +69,11 @@ fn other_protocols_do_not_pass() {
     assert_eq!(client.answer(exchange).expect("a head").head.status, 501);
     assert_eq!(server.connections(), 0);
 }
+
+#[test]
+fn the_name_of_the_protocol_may_be_written_as_one_likes() {
+    let server = Server::script(|peer| switch(peer, None));
+    let (_tidegate, mut client) = before(&server);
+    let exchange = client.extended_connect("WebSocket", "a", "/ws").expect("a stream");
+    assert_eq!(client.answer(exchange).expect("a head").head.status, 200);
+}

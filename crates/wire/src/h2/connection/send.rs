@@ -28,6 +28,11 @@ impl Connection {
         self.out.written(count, if self.open > 0 { self.limits.out } else { KEEP });
     }
 
+    /// What waits was shown to somebody who may not see it otherwise later: only more may follow it.
+    pub fn seal(&mut self) {
+        self.out.last = None;
+    }
+
     /// Begins a request: HEADERS, after which content or [`finish`](Connection::finish) follows. A head with a
     /// protocol becomes an extended CONNECT.
     ///
