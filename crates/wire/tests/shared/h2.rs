@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tidegate_wire::h1::{self, Progress};
 use tidegate_wire::h2::field::Kind;
-use tidegate_wire::h2::hpack::decode::{Decoder, Keep};
+use tidegate_wire::h2::hpack::decode::{Decoder, Keep, Line};
 use tidegate_wire::h2::hpack::encode;
 use tidegate_wire::h2::{Code, Connection, Event, Limits, Role, StreamId, frame};
 use tidegate_wire::{Framing, Head, Method};
@@ -27,7 +27,13 @@ pub(crate) fn blocks(bytes: &[u8]) {
         loop {
             let line = keeping.next(&mut kept, Keep::Line, &mut arena);
             let other = dropping.next(&mut dropped, Keep::Nothing, &mut scratch);
-            assert_eq!(line.map(|line| line.map(|line| line.kind)), other.map(|line| line.map(|line| line.kind)));
+            // What is dropped is not judged, but what the table learns is.
+            let lengths = |line: Line| (line.name, line.value);
+            assert_eq!(line.map(|line| line.map(lengths)), other.map(|line| line.map(lengths)));
+            let newest = |decoder: &Decoder| {
+                decoder.table().entry(0).map(|entry| (entry.line.to_vec(), entry.kind, entry.name_kind))
+            };
+            assert_eq!(newest(&keeping), newest(&dropping));
             assert!(scratch.is_empty() || other.is_err());
             assert!(keeping.table().size() <= 4096 && keeping.table().len() == dropping.table().len());
             assert!(keeping.table().capacity() < 32 * 1024);

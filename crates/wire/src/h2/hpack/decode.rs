@@ -3,6 +3,7 @@
 use super::huffman;
 use super::table::{self, Dynamic, Entry, LINE_OVERHEAD};
 use crate::h2::field::Kind;
+use crate::known::Known;
 
 /// The decoder of one connection.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Line {
     pub name: usize,
     /// Bytes of the value.
     pub value: usize,
-    /// What the field is.
+    /// What the field is; not judged where it was not kept.
     pub kind: Kind,
     /// The sender wants it never to be in any table (section 6.2.3).
     pub secret: bool,
@@ -95,15 +96,18 @@ impl Decoder {
         }
         let indexed = first & 0x40 != 0;
         let index = integer(*first, if indexed { 6 } else { 4 }, block)?;
-        let (name, kind) = self.name(index, block, arena)?;
+        if keep == Keep::Nothing && !indexed {
+            return self.pass_over(index, block, arena).map(Some);
+        }
+        let (name, name_kind) = self.name(index, block, arena)?;
         arena.extend_from_slice(b": ");
         let at = arena.len();
         string(block, arena)?;
         let value = arena.len() - at;
-        let kind = kind.with_value(&arena[at..]);
+        let kind = name_kind.with_value(&arena[at..]);
         arena.extend_from_slice(b"\r\n");
         if indexed {
-            self.table.add(&arena[start..], name, kind);
+            self.table.add(&arena[start..], name, name_kind, kind);
         }
         if keep == Keep::Nothing {
             arena.truncate(start);
@@ -121,9 +125,25 @@ impl Decoder {
         let entry = self.entry(index)?;
         let name = &entry.line[..entry.name];
         arena.extend_from_slice(name);
-        // What was wrong with the entry may have been its value.
-        let kind = if matches!(entry.kind, Kind::Refused(_)) { Kind::of(name) } else { entry.kind };
-        Ok((entry.name, kind))
+        // What was wrong with the entry may have been its value. The name was judged when it came in: a byte or two that borrow
+        // it again and again must not make us look at all of it as often.
+        Ok((entry.name, entry.name_kind))
+    }
+
+    /// Takes a literal that neither the table nor the head wants: only its format is looked at.
+    fn pass_over(&self, index: usize, block: &mut &[u8], arena: &mut Vec<u8>) -> Result<Line, Invalid> {
+        let start = arena.len();
+        let name = if index == 0 {
+            string(block, arena)?;
+            arena.len() - start
+        } else {
+            self.entry(index)?.name
+        };
+        arena.truncate(start);
+        string(block, arena)?;
+        let value = arena.len() - start;
+        arena.truncate(start);
+        Ok(Line { start, name, value, kind: Kind::Field(Known::Other), secret: false })
     }
 
     fn entry(&self, index: usize) -> Result<Entry<'_>, Invalid> {
@@ -166,4 +186,45 @@ fn string(block: &mut &[u8], arena: &mut Vec<u8>) -> Result<(), Invalid> {
         return Ok(());
     }
     huffman::decode(text, arena).map_err(|huffman::Invalid| Invalid("a string outside the Huffman code"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h2::field::Wrong;
+
+    /// One byte names what is 4,000 bytes long, and whose judgement needs all of them.
+    #[test]
+    fn a_name_is_judged_once() {
+        let mut decoder = Decoder::new(4096);
+        let mut arena = Vec::new();
+        let mut block = vec![0x40, 0x7f, 0x80 | 0x21, 0x1e];
+        block.extend_from_slice(&[b'n'; 3_999]);
+        block.extend_from_slice(&[b' ', 1, b'v']);
+        let line = decoder.next(&mut &block[..], Keep::Line, &mut arena).expect("a field").expect("a field");
+        assert_eq!((line.name, line.kind), (4_000, Kind::Refused(Wrong::Name)));
+        let entry = decoder.table.entry(0).expect("an entry");
+        assert_eq!(entry.name_kind, Kind::Refused(Wrong::Name));
+
+        arena = Vec::new();
+        let borrowed = [0x0f, 62 - 15, 1, b'w'];
+        decoder.next(&mut &borrowed[..], Keep::Nothing, &mut arena).expect("a field").expect("a field");
+        assert!(arena.capacity() < 1_000, "the name was copied: {}", arena.capacity());
+        let line = decoder.next(&mut &borrowed[..], Keep::Line, &mut arena).expect("a field").expect("a field");
+        assert_eq!((line.name, line.kind), (4_000, Kind::Refused(Wrong::Name)));
+    }
+
+    /// A bad value does not make its entry's name bad.
+    #[test]
+    fn a_name_outlives_a_bad_value() {
+        let mut decoder = Decoder::new(4096);
+        let mut arena = Vec::new();
+        let mut judged = |block: &[u8]| {
+            let line = decoder.next(&mut &block[..], Keep::Line, &mut arena);
+            line.expect("a field").expect("a field").kind
+        };
+        assert_eq!(judged(&[0x40, 1, b'n', 1, b' ']), Kind::Refused(Wrong::Value));
+        assert_eq!(judged(&[0x80 | 62]), Kind::Refused(Wrong::Value));
+        assert_eq!(judged(&[0x0f, 62 - 15, 1, b'v']), Kind::Field(Known::Other));
+    }
 }

@@ -17,6 +17,8 @@ pub struct Entry<'a> {
     pub name: usize,
     /// What the field is.
     pub kind: Kind,
+    /// What the name alone says: a literal may borrow it for another value.
+    pub name_kind: Kind,
 }
 
 /// The dynamic table of a decoder.
@@ -42,6 +44,7 @@ struct Place {
     name: u32,
     value: u32,
     kind: Kind,
+    name_kind: Kind,
 }
 
 impl Place {
@@ -93,7 +96,7 @@ impl Dynamic {
     }
 
     /// Adds an entry that is given as its whole line, `name: value\r\n`. An entry larger than the table empties it (section 4.4).
-    pub fn add(&mut self, line: &[u8], name: usize, kind: Kind) {
+    pub fn add(&mut self, line: &[u8], name: usize, name_kind: Kind, kind: Kind) {
         let value = line.len() - name - LINE_OVERHEAD;
         let size = name + value + OVERHEAD;
         self.evict(size);
@@ -108,7 +111,7 @@ impl Dynamic {
         }
         let at = self.gone + self.bytes.len() as u64;
         self.bytes.extend_from_slice(line);
-        self.entries.push_back(Place { at, name: name as u32, value: value as u32, kind });
+        self.entries.push_back(Place { at, name: name as u32, value: value as u32, kind, name_kind });
         self.size += size;
     }
 
@@ -117,7 +120,8 @@ impl Dynamic {
         let at = self.entries.len().checked_sub(index + 1)?;
         let place = self.entries[at];
         let start = (place.at - self.gone) as usize;
-        Some(Entry { line: &self.bytes[start..start + place.line()], name: place.name as usize, kind: place.kind })
+        let line = &self.bytes[start..start + place.line()];
+        Some(Entry { line, name: place.name as usize, kind: place.kind, name_kind: place.name_kind })
     }
 
     fn evict(&mut self, coming: usize) {
@@ -137,7 +141,8 @@ impl Dynamic {
 /// The entry of the static table at this index, which begins with 1.
 pub fn fixed(index: usize) -> Option<Entry<'static>> {
     let (name, line, kind) = *STATIC.get(index.checked_sub(1)?)?;
-    Some(Entry { line, name, kind })
+    // No value in it changes what its name says.
+    Some(Entry { line, name, kind, name_kind: kind })
 }
 
 /// The number of entries in the static table.
@@ -294,6 +299,8 @@ mod tests {
         }
     }
 
+    const OTHER: Kind = Kind::Field(Known::Other);
+
     fn line(text: &str) -> (Vec<u8>, usize) {
         (format!("{text}\r\n").into_bytes(), text.find(": ").expect("a colon"))
     }
@@ -303,7 +310,7 @@ mod tests {
         let mut table = Dynamic::new(200);
         for number in 0..1000 {
             let (line, name) = line(&format!("name-{number}: value-{number}"));
-            table.add(&line, name, Kind::Field(Known::Other));
+            table.add(&line, name, OTHER, OTHER);
             assert!(table.size() <= 200);
             for back in 0..table.len() {
                 let entry = table.entry(back).expect("an entry");
@@ -319,10 +326,10 @@ mod tests {
     fn an_entry_larger_than_the_table_empties_it() {
         let mut table = Dynamic::new(100);
         let (short, name) = line("a: b");
-        table.add(&short, name, Kind::Field(Known::Other));
+        table.add(&short, name, OTHER, OTHER);
         assert_eq!((table.len(), table.size()), (1, 34));
         let (long, name) = line(&format!("a: {}", "b".repeat(100)));
-        table.add(&long, name, Kind::Field(Known::Other));
+        table.add(&long, name, OTHER, OTHER);
         assert_eq!((table.len(), table.size()), (0, 0));
     }
 }
