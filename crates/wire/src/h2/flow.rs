@@ -77,6 +77,11 @@ impl Receiving {
         Ok(())
     }
 
+    /// What the peer may still send.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
     /// Bytes were handed on.
     pub fn consumed(&mut self, count: u32) {
         self.credit += count;

@@ -73,12 +73,10 @@ impl Priority {
 /// How a stream that is no longer in the table has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
-    /// Both sides had said all.
-    Finished,
+    /// Both sides had said all, or the peer has reset it: nothing more may come.
+    Over,
     /// We have reset it: frames that were under way are no mistake of the peer's.
     Reset,
-    /// The peer has reset it.
-    ResetByPeer,
 }
 
 /// The streams that live, and how the last of the others ended.
@@ -88,10 +86,45 @@ pub struct Streams {
     index: Vec<(u32, u32)>,
     slots: Vec<Option<Stream>>,
     free: Vec<u32>,
-    /// A ring.
-    past: Vec<(u32, Past)>,
-    next_past: usize,
+    over: Ring<u32>,
+    /// Apart from the others: however many streams finish, late frames on these are still known for what they are.
+    reset: Ring<Late>,
 }
+
+/// A stream that we have reset.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    number: u32,
+    /// What the peer could still have under way.
+    window: u32,
+}
+
+/// The last of many.
+#[derive(Debug)]
+struct Ring<T> {
+    items: Vec<T>,
+    next: usize,
+}
+
+impl<T> Default for Ring<T> {
+    fn default() -> Ring<T> {
+        Ring { items: Vec::new(), next: 0 }
+    }
+}
+
+impl<T> Ring<T> {
+    fn push(&mut self, item: T) {
+        if self.items.len() < MOST_PAST {
+            self.items.push(item);
+            return;
+        }
+        self.items[self.next] = item;
+        self.next = (self.next + 1) % MOST_PAST;
+    }
+}
+
+/// What a late frame takes at least of the window that its stream had left: a flood of the smallest is not paid by it.
+const LEAST_LATE: u32 = 32;
 
 /// A peer learns of a reset a round trip later: until then, at most as many streams as may be open end in that way.
 const MOST_PAST: usize = 512;
@@ -140,23 +173,34 @@ impl Streams {
         let at = self.find(id)?;
         let (number, slot) = self.index.remove(at);
         self.free.push(slot);
-        self.remember(number, past);
-        self.slots[slot as usize].take()
+        let stream = self.slots[slot as usize].take()?;
+        match past {
+            Past::Over => self.over.push(number),
+            Past::Reset if stream.receive == Half::Ended => self.remember_reset(number, 0),
+            Past::Reset => self.remember_reset(number, stream.receiving.left()),
+        }
+        Some(stream)
     }
 
-    /// Notes how a stream ended that never was in the table.
-    pub fn remember(&mut self, number: u32, past: Past) {
-        if self.past.len() < MOST_PAST {
-            self.past.push((number, past));
-            return;
-        }
-        self.past[self.next_past] = (number, past);
-        self.next_past = (self.next_past + 1) % MOST_PAST;
+    /// Notes that we have reset a stream, on which the peer may have so much content under way.
+    pub fn remember_reset(&mut self, number: u32, window: u32) {
+        self.reset.push(Late { number, window });
+    }
+
+    /// Whether content on a stream that we have reset was within the window that it had left: it was sent in good faith.
+    pub fn late(&mut self, number: u32, length: u32) -> bool {
+        let Some(late) = self.reset.items.iter_mut().find(|late| late.number == number) else { return false };
+        let left = late.window.checked_sub(length.max(LEAST_LATE));
+        late.window = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// How a stream ended, if that was not long ago.
     pub fn past(&self, number: u32) -> Option<Past> {
-        self.past.iter().find(|(past, _)| *past == number).map(|(_, past)| *past)
+        if self.reset.items.iter().any(|late| late.number == number) {
+            return Some(Past::Reset);
+        }
+        self.over.items.contains(&number).then_some(Past::Over)
     }
 
     /// All living streams.
@@ -174,7 +218,8 @@ impl Streams {
     /// Bytes of memory that the table holds.
     pub fn capacity(&self) -> usize {
         let index = self.index.capacity() * size_of::<(u32, u32)>() + self.free.capacity() * size_of::<u32>();
-        index + self.slots.capacity() * size_of::<Option<Stream>>() + self.past.capacity() * size_of::<(u32, Past)>()
+        let past = self.over.items.capacity() * size_of::<u32>() + self.reset.items.capacity() * size_of::<Late>();
+        index + self.slots.capacity() * size_of::<Option<Stream>>() + past
     }
 
     #[inline]

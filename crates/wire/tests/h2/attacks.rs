@@ -161,6 +161,7 @@ fn empty_and_useless_floods() {
         window(0, 1),
         window(1, 1),
         reset(3),
+        frame(kind::GOAWAY, 0, 0, &[0; 8]),
     ] {
         let (mut side, now) = server(&Limits::default());
         side.read(&request(1, false, &POST), now);

@@ -4,6 +4,7 @@ mod attacks;
 mod frames;
 mod heads;
 mod hpack;
+mod late;
 mod pair;
 mod properties;
 mod raw;

@@ -331,7 +331,7 @@ impl Connection {
             self.open -= 1;
             self.account.earn(super::cost::FINISHED);
             if stream.held == 0 {
-                self.forget(id, Past::Finished);
+                self.forget(id, Past::Over);
             }
         }
     }
@@ -339,7 +339,7 @@ impl Connection {
     /// Takes a stream out of the table; what it held counts as handed on.
     fn forget(&mut self, id: StreamId, past: Past) {
         let Some(stream) = self.streams.remove(id, past) else { return };
-        if past != Past::Finished && !(stream.receive == Half::Ended && stream.send == Half::Ended) {
+        if !(stream.receive == Half::Ended && stream.send == Half::Ended) {
             self.open -= 1;
         }
         self.hungry -= u32::from(stream.hungry);

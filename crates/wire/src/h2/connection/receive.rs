@@ -89,7 +89,7 @@ impl Connection {
             kind::RST_STREAM => self.rst_stream(header, payload, now),
             kind::SETTINGS => self.settings(header, payload, now),
             kind::PING => self.ping_frame(header, payload, now),
-            kind::GOAWAY => self.goaway(header, payload),
+            kind::GOAWAY => self.goaway(header, payload, now),
             kind::WINDOW_UPDATE => self.window_update(header, payload, now),
             kind::PRIORITY => self.priority(header, now),
             kind::PRIORITY_UPDATE => self.priority_update(header, payload, now),
@@ -140,7 +140,7 @@ impl Connection {
         let end = header.has(flag::END_STREAM);
         let Some(stream) = self.streams.of_mut(id) else {
             self.give_back(whole);
-            self.content_for_none(id, now)?;
+            self.content_for_none(id, whole, now)?;
             return Ok((self.whole_if_empty(took), None));
         };
         let wrong = match stream.receive {
@@ -169,6 +169,9 @@ impl Connection {
         stream.held += content as u32;
         // Padding is handed on where it stands.
         stream.receiving.consumed(overhead);
+        if let Some(credit) = stream.receiving.update().filter(|_| !end) {
+            self.out.window_update(header.stream, credit);
+        }
         self.give_back(overhead);
         if content == 0 && !end {
             self.charge(cost::FRAME, now)?;
@@ -186,11 +189,12 @@ impl Connection {
     }
 
     /// Content on a stream that does not live.
-    fn content_for_none(&mut self, id: StreamId, now: Instant) -> Result<(), Broken> {
-        if self.is_idle(id) {
+    fn content_for_none(&mut self, id: StreamId, length: u32, now: Instant) -> Result<(), Broken> {
+        if self.is_idle(id) && !self.is_left_behind(id) {
             return Err(self.fail(Code::PROTOCOL_ERROR, "DATA on an idle stream"));
         }
         match self.streams.past(id.number()) {
+            Some(Past::Reset) if self.streams.late(id.number(), length) => Ok(()),
             Some(Past::Reset) => self.charge(cost::FRAME, now),
             _ if self.is_left_behind(id) => self.charge(cost::FRAME, now),
             _ => Err(self.fail(Code::STREAM_CLOSED, "DATA on a closed stream")),
@@ -318,24 +322,26 @@ impl Connection {
     /// A block on a stream that does not live: a new request, or frames that crossed a reset of ours.
     fn request<'b>(&mut self, id: StreamId, read: head::Read, end: bool, now: Instant) -> Outcome<'b> {
         let number = id.number();
+        if self.is_left_behind(id) {
+            // The peer will learn from our GOAWAY that it is not answered (section 6.8).
+            if self.streams.past(number).is_none() {
+                self.streams.remember_reset(number, if end { 0 } else { self.limits.stream_window });
+            }
+            return self.charge(cost::REFUSED, now).map(|()| None);
+        }
         if !self.is_idle(id) {
             return match self.streams.past(number) {
                 Some(Past::Reset) => self.charge(cost::FRAME, now).map(|()| None),
                 Some(_) => Err(self.fail(Code::STREAM_CLOSED, "HEADERS on a closed stream")),
-                None if self.is_left_behind(id) => self.charge(cost::FRAME, now).map(|()| None),
                 None => Err(self.fail(Code::PROTOCOL_ERROR, "a stream's number that does not ascend")),
             };
         }
         if self.role == Role::Client || number.is_multiple_of(2) {
             return Err(self.fail(Code::PROTOCOL_ERROR, "a stream that this side cannot begin"));
         }
-        if matches!(self.farewell, Farewell::Said { last } if number > last) {
-            // The peer will learn from our GOAWAY that it is not answered (section 6.8).
-            return self.charge(cost::REFUSED, now).map(|()| None);
-        }
         self.last_peer = number;
         if self.open >= self.limits.streams {
-            self.streams.remember(number, Past::Reset);
+            self.streams.remember_reset(number, if end { 0 } else { self.limits.stream_window });
             self.out.reset(number, Code::REFUSED_STREAM);
             return self.charge(cost::REFUSED, now).map(|()| None);
         }
@@ -359,7 +365,7 @@ impl Connection {
         let Some(code) = frame::number(payload).filter(|_| payload.len() == 4) else {
             return Err(self.fail(Code::FRAME_SIZE_ERROR, "RST_STREAM of a wrong length"));
         };
-        let Some(id) = StreamId::new(header.stream).filter(|id| !self.is_idle(*id)) else {
+        let Some(id) = StreamId::new(header.stream).filter(|id| !self.is_idle(*id) || self.is_left_behind(*id)) else {
             return Err(self.fail(Code::PROTOCOL_ERROR, "RST_STREAM on an idle stream"));
         };
         // Behind the last word of both sides there is nothing to take back, whatever of it is still to be handed on.
@@ -367,7 +373,7 @@ impl Connection {
         if self.streams.of(id).is_none_or(over) {
             return self.charge(cost::FRAME, now).map(|()| None);
         }
-        self.forget(id, Past::ResetByPeer);
+        self.forget(id, Past::Over);
         self.charge(if self.role == Role::Server { cost::RESET } else { cost::RESPONSE_RESET }, now)?;
         Ok(Some(Event::Reset { id, code: Code(code), by: By::Peer }))
     }
@@ -418,7 +424,7 @@ impl Connection {
     }
 
     /// GOAWAY (section 6.8).
-    fn goaway<'b>(&mut self, header: Header, payload: &[u8]) -> Outcome<'b> {
+    fn goaway<'b>(&mut self, header: Header, payload: &[u8], now: Instant) -> Outcome<'b> {
         if header.stream != 0 {
             return Err(self.fail(Code::PROTOCOL_ERROR, "GOAWAY on a stream"));
         }
@@ -429,6 +435,7 @@ impl Connection {
         if self.peer_goes.is_some_and(|before| last > before) {
             return Err(self.fail(Code::PROTOCOL_ERROR, "a GOAWAY that takes back another"));
         }
+        self.charge(cost::FRAME, now)?;
         self.peer_goes = Some(last);
         Ok(Some(Event::GoAway { last, code: Code(code) }))
     }
@@ -449,7 +456,7 @@ impl Connection {
             }
             return Ok((self.hungry > 0).then_some(Event::Window { id: None }));
         };
-        if self.is_idle(id) {
+        if self.is_idle(id) && !self.is_left_behind(id) {
             return Err(self.fail(Code::PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream"));
         }
         let Some(stream) = self.streams.of_mut(id) else { return Ok(None) };
@@ -497,7 +504,7 @@ impl Connection {
         if self.streams.of(id).is_some() {
             self.forget(id, Past::Reset);
         } else {
-            self.streams.remember(id.number(), Past::Reset);
+            self.streams.remember_reset(id.number(), self.limits.stream_window);
         }
         self.charge(cost::RESET, now)?;
         Ok(Some(Event::Reset { id, code, by: By::Us(reason) }))
@@ -528,6 +535,7 @@ impl Connection {
 
     /// Whether we have said that this stream will not be answered.
     fn is_left_behind(&self, id: StreamId) -> bool {
-        matches!(self.farewell, Farewell::Said { last } if id.number() > last)
+        let of_peer = self.role == Role::Server && !id.number().is_multiple_of(2);
+        of_peer && matches!(self.farewell, Farewell::Said { last } if id.number() > last)
     }
 }

@@ -140,7 +140,7 @@ impl Connection {
     pub fn reset(&mut self, id: StreamId, code: Code) {
         let Some(stream) = self.streams.of(id) else { return };
         if stream.receive == Half::Ended && stream.send == Half::Ended {
-            self.forget(id, Past::Finished);
+            self.forget(id, Past::Over);
             return;
         }
         self.out.reset(id.number(), code);
@@ -161,7 +161,7 @@ impl Connection {
         }
         self.give_back(count);
         if over {
-            self.forget(id, Past::Finished);
+            self.forget(id, Past::Over);
         }
     }
 
