@@ -54,25 +54,28 @@ fn leaving_pages_is_no_attack() {
     assert_eq!(side.broken, None);
 }
 
-/// A client that takes back one request in three of many keeps its connection.
+/// A client that takes back one request in twelve of many keeps its connection, however fast it is; one that takes back each
+/// second does not, though all others are finished.
 #[test]
 fn work_that_is_finished_pays_for_what_is_taken_back() {
-    let (mut side, now) = server(&Limits::default());
-    let mut head = Head::default();
-    head.start_response(204);
-    for turn in 0..10_000 {
-        let stream = turn * 2 + 1;
-        side.read(&request(stream, true, &GET), now);
-        if turn % 3 == 0 {
-            side.read(&reset(stream), now);
-        } else {
-            side.connection.send_head(id(stream), &head);
-            side.connection.finish(id(stream), None);
-            side.write();
+    for (each, holds) in [(12, true), (2, false)] {
+        let (mut side, now) = server(&Limits::default());
+        let mut head = Head::default();
+        head.start_response(204);
+        for turn in 0..10_000 {
+            let stream = turn * 2 + 1;
+            side.read(&request(stream, true, &GET), now);
+            if turn % each == 0 {
+                side.read(&reset(stream), now);
+            } else {
+                side.connection.send_head(id(stream), &head);
+                side.connection.finish(id(stream), None);
+                side.write();
+            }
+            side.take();
         }
-        side.take();
+        assert_eq!(side.broken.is_none(), holds, "one in {each}");
     }
-    assert_eq!(side.broken, None);
 }
 
 /// CVE-2025-8671: the peer makes us reset what it has begun, by breaking a rule on it.
@@ -186,6 +189,48 @@ fn window_updates_of_a_download_are_no_attack() {
         side.read(&[window(0, 1_000), window(1, 1_000)].concat(), now);
     }
     assert_eq!(side.broken, None);
+}
+
+/// Go's client says that it has read each 4 KiB, of the stream and of the connection, when all of it may be here already.
+#[test]
+fn small_window_updates_of_a_large_download_are_no_attack() {
+    let (mut side, now) = server(&Limits::default());
+    side.read(&[request(1, true, &GET), window(1, 8 << 20), window(0, 8 << 20)].concat(), now);
+    let mut head = Head::default();
+    head.start_response(200);
+    side.connection.send_head(id(1), &head);
+    for _ in 0..10 {
+        for _ in 0..4 << 20 >> 14 {
+            assert_eq!(side.connection.send(id(1), &[b'x'; 16_384]), 16_384);
+            side.write();
+        }
+        for _ in 0..4 << 20 >> 12 {
+            side.read(&[window(0, 4_096), window(1, 4_096)].concat(), now);
+        }
+        assert_eq!(side.broken, None);
+    }
+    // What was sent pays once.
+    let took = attack(&mut side, now, |_| window(0, 1));
+    assert_broken(&mut side, Code::ENHANCE_YOUR_CALM);
+    assert!(took < 20_000, "{took}");
+}
+
+/// CVE-2019-9511: a window of a byte at a time, for content that waits.
+#[test]
+fn data_dribble() {
+    let (mut side, now) = server(&Limits::default());
+    side.read(&[settings(&[(4, 0)]), request(1, true, &GET)].concat(), now);
+    let mut head = Head::default();
+    head.start_response(200);
+    side.connection.send_head(id(1), &head);
+    let mut took = 0;
+    while side.broken.is_none() {
+        side.read(&window(1, 1), now);
+        side.connection.send(id(1), &[b'x'; 1_000]);
+        side.write();
+        took += 1;
+    }
+    assert!(took < 1_100, "{took}");
 }
 
 /// The HPACK bomb: a few bytes that name a large entry again and again.

@@ -19,7 +19,7 @@ mod send;
 
 use std::time::Instant;
 
-use super::cost::Account;
+use super::cost::{Account, Overdrawn};
 use super::flow::{self, Receiving, Sending};
 use super::frame::{self, flag, kind};
 use super::hpack::decode::Decoder;
@@ -329,7 +329,7 @@ impl Connection {
         let Some(stream) = self.streams.of(id) else { return };
         if stream.receive == Half::Ended && stream.send == Half::Ended {
             self.open -= 1;
-            self.account.earn(super::cost::FINISHED);
+            self.account.finished();
             if stream.held == 0 {
                 self.forget(id, Past::Over);
             }
@@ -368,7 +368,19 @@ impl Connection {
 
     /// Charges the peer for what it made us do.
     fn charge(&mut self, cost: u32, now: Instant) -> Result<(), Broken> {
-        self.account.charge(cost, now).map_err(|_| self.fail(Code::ENHANCE_YOUR_CALM, "too much work for nothing"))
+        let charged = self.account.charge(cost, now);
+        self.paid(charged)
+    }
+
+    /// Charges the peer for a stream that has come to nothing.
+    fn charge_reset(&mut self, cost: u32, now: Instant) -> Result<(), Broken> {
+        let charged = self.account.charge_reset(cost, now);
+        self.paid(charged)
+    }
+
+    /// Ends the connection where the peer could not pay.
+    fn paid(&mut self, charged: Result<(), Overdrawn>) -> Result<(), Broken> {
+        charged.map_err(|Overdrawn| self.fail(Code::ENHANCE_YOUR_CALM, "too much work for nothing"))
     }
 }
 

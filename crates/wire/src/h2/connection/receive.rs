@@ -374,7 +374,7 @@ impl Connection {
             return self.charge(cost::FRAME, now).map(|()| None);
         }
         self.forget(id, Past::Over);
-        self.charge(if self.role == Role::Server { cost::RESET } else { cost::RESPONSE_RESET }, now)?;
+        self.charge_reset(if self.role == Role::Server { cost::RESET } else { cost::RESPONSE_RESET }, now)?;
         Ok(Some(Event::Reset { id, code: Code(code), by: By::Peer }))
     }
 
@@ -446,7 +446,8 @@ impl Connection {
             return Err(self.fail(Code::FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong length"));
         };
         let by = by & 0x7fff_ffff;
-        self.charge(cost::FRAME, now)?;
+        let charged = self.account.charge_update(now);
+        self.paid(charged)?;
         let Some(id) = StreamId::new(header.stream) else {
             if by == 0 {
                 return Err(self.fail(Code::PROTOCOL_ERROR, "WINDOW_UPDATE by nothing"));
@@ -506,7 +507,7 @@ impl Connection {
         } else {
             self.streams.remember_reset(id.number(), self.limits.stream_window);
         }
-        self.charge(cost::RESET, now)?;
+        self.charge_reset(cost::RESET, now)?;
         Ok(Some(Event::Reset { id, code, by: By::Us(reason) }))
     }
 

@@ -76,6 +76,7 @@ impl Connection {
         let allowed = stream.sending.left().min(self.sending.left()).min(room).min(content.len());
         stream.sending.sent(allowed);
         self.sending.sent(allowed);
+        self.account.sent(allowed);
         if allowed > 0 {
             self.turn += 1;
             stream.turn = self.turn;
@@ -90,7 +91,9 @@ impl Connection {
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(most));
             self.out.content(id, now);
-            self.account.earn(cost::CONTENT_SENT);
+            if !hungry {
+                self.account.earn(cost::CONTENT_SENT);
+            }
             rest = later;
         }
         allowed
