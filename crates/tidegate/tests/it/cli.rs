@@ -98,7 +98,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
     }
     for planned in [
         "accept_proxy",
-        "acme",
         "api_key",
         "basic_auth",
         "cache",
