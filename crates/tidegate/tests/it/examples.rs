@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::{PATIENCE, Server, Start, Tidegate, failure_of};
+use testkit::h2_server::Backend;
+use testkit::tls::Wishes;
+use testkit::{
+    Authority, Client, ClientTls, Folder, PATIENCE, Server, ServerTls, Start, Tidegate, failure_of, h3, ok,
+    websocket_accept,
+};
 
 use crate::routes::request;
 use crate::support::{BINARY, ask, get};
@@ -95,6 +100,72 @@ fn the_example_with_sites_works_as_it_stands() {
     assert_eq!(on("shop.example.com", "/").fields.value("x-content-type-options"), Some("nosniff"));
     assert_eq!(on("example.com", "/").status, 421);
     assert_eq!(tidegate.ready()["admin"], serde_json::Value::Null);
+}
+
+#[test]
+fn the_example_of_tls_works_as_it_stands() {
+    let (ours, theirs, folder) = (Authority::new(), Authority::new(), Folder::new());
+    folder.write("tls.yaml", &example("tls.yaml"));
+    folder.write("clients-ca.pem", theirs.pem());
+    folder.write("origin-ca.pem", ours.pem());
+    ours.issue(&["example.com", "*.example.com"]).write(&folder, "example.com");
+    ours.issue(&["other.example"]).write(&folder, "other.example");
+    let origin = Server::secured(&ServerTls::new(&ours.issue(&["origin.example.com"])), |peer| {
+        while peer.request().is_some() {
+            peer.send(ok("origin"));
+        }
+    });
+    let grpc = Backend::named("grpc");
+    let websocket = Server::script(|peer| {
+        let request = peer.request().expect("a request");
+        let answer = websocket_accept(request.fields.value("sec-websocket-key").unwrap_or_default());
+        peer.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {answer}\r\n\r\n"
+        ));
+        peer.hang();
+    });
+    let tidegate = Start::of(BINARY)
+        .set("listeners.secure.bind", "127.0.0.1:0")
+        .set("listeners.plain.bind", "127.0.0.1:0")
+        .set("pools.grpc.servers.0", grpc.address())
+        .set("pools.websocket.servers.0", websocket.address())
+        .set("pools.secure-upstream.servers.0", origin.address())
+        .file(&folder.path().join("tls.yaml"));
+    let secure = tidegate.address("secure");
+    let anybody = ClientTls::new(&ours, "www.example.com");
+    let on = |tls: &ClientTls, host: &str, target: &str, fields: &str| {
+        Client::secured(&secure, tls).ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"))
+    };
+    let page = on(&anybody, "www.example.com", "/", "");
+    assert_eq!(page.text(), "origin");
+    assert!(page.fields.value("alt-svc").is_some_and(|said| said.starts_with("h3=")), "{page:?}");
+    assert_eq!(on(&ClientTls::new(&ours, "other.example"), "other.example", "/", "").text(), "origin");
+    let mut by_h3 = h3::Client::connect(&secure, &anybody).expect("a connection");
+    assert_eq!(by_h3.get("www.example.com", "/", &[]).expect("an answer").body, b"origin");
+    // Partners show a certificate; a bad one fails the handshake.
+    let partner = theirs.issue(&["partner.example"]);
+    let known = ClientTls::with(&ours, "www.example.com", &Wishes { shows: Some(&partner), ..Wishes::default() });
+    assert_eq!(on(&anybody, "www.example.com", "/partners/a", "").status, 403);
+    assert_eq!(on(&known, "www.example.com", "/partners/a", "").text(), "origin");
+    // One service of one host, and nothing else there.
+    let call = |method: &str| {
+        Client::secured(&secure, &anybody).ask(format!(
+            "POST {method} HTTP/1.1\r\nHost: grpc.example.com\r\nContent-Type: application/grpc\r\nTE: trailers\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0"
+        ))
+    };
+    assert_eq!(call("/helloworld.Greeter/SayHello").text(), "grpc");
+    assert_eq!(grpc.asked()[0].uri, "http://grpc.example.com/helloworld.Greeter/SayHello");
+    assert_eq!(on(&anybody, "grpc.example.com", "/", "").status, 404);
+    let other = call("/other.Service/Call");
+    assert_eq!((other.status, other.fields.value("grpc-status")), (200, Some("12")));
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let upgrade = format!("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: {key}\r\n");
+    let mut socket = Client::secured(&secure, &anybody);
+    socket.send(format!("GET /chat HTTP/1.1\r\nHost: ws.example.com\r\n{upgrade}\r\n"));
+    let switched = socket.head();
+    assert_eq!((switched.status, switched.fields.value("sec-websocket-accept")), (101, Some(&*websocket_accept(key))));
+    let moved = Client::connect(&tidegate.address("plain")).ask("GET /a?b HTTP/1.1\r\nHost: www.example.com\r\n\r\n");
+    assert_eq!((moved.status, moved.fields.value("location")), (308, Some("https://www.example.com:8443/a?b")));
 }
 
 #[test]
