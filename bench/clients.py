@@ -57,8 +57,7 @@ def h2load(scenario: Scenario, address: str, routes: int, seconds: float) -> lis
 
 
 def h3(scenario: Scenario, address: str, routes: int, seconds: float) -> list[str]:
-    words = [str(LOAD), "h3", "--to", address, "--body", str(scenario.body), "--seconds", str(seconds)]
-    return [*words, "--connections", str(scenario.connections), "--streams", str(scenario.streams)]
+    raise Unfit("there is no client yet that can load HTTP/3")
 
 
 def said_by_h2load(text: str, scenario: Scenario) -> dict:
