@@ -1,15 +1,37 @@
-//! Google's own client.
+//! Google's own client and server, with the program between them.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use testkit::{Server, Tidegate, python};
 
 use super::answer;
 use crate::support::start;
 
+/// A server of gRPC that ends with the test.
+struct Running {
+    child: Child,
+    port: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/grpc").join(name)
+}
+
+fn serve(mut python: Command) -> Running {
+    python.arg(script("server.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = python.spawn().expect("a server");
+    let mut port = String::new();
+    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut port).expect("its port");
+    Running { child, port: port.trim().to_owned() }
 }
 
 /// What the client says of these checks.
@@ -17,6 +39,37 @@ fn seen(mut python: Command, tidegate: &Tidegate, checks: &[&str]) -> Vec<String
     let output = python.arg(script("client.py")).arg(tidegate.address("web")).args(checks).output().expect("a client");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn between(port: &str, route: &str) -> Tidegate {
+    let text = format!(
+        "listeners: {{ web: {{ bind: 127.0.0.1:0, http: [h1, h2], routes: [{{ match: {{ grpc: {{ service: test.Echo }} }}, {route} to: app }}, \
+         {{ deny: 404 }}] }} }}\npools: {{ app: {{ servers: [\"127.0.0.1:{port}\"], protocol: h2 }} }}\n"
+    );
+    start(&text, &[])
+}
+
+#[test]
+fn calls_of_every_kind_pass() {
+    let (Some(client), Some(server)) = (python("grpc"), python("grpc")) else { return };
+    let server = serve(server);
+    let tidegate = between(&server.port, "");
+    let seen = seen(client, &tidegate, &["echo", "big", "errors", "deadline", "cancel", "streams"]);
+    assert_eq!(
+        seen,
+        [
+            r"echo b'hello' True True b'\x00\xff'",
+            "big True",
+            "fail NOT_FOUND nö 100% {'x-why': 'because'}",
+            "none UNIMPLEMENTED 404: denied {}",
+            "deadline DEADLINE_EXCEEDED True",
+            "cancel b'yes'",
+            "count [0, 1, 2, 3, 4]",
+            "many 3000",
+            "add b'19900'",
+            "chat [b'TIDE', b'GATE'] []",
+        ]
+    );
 }
 
 /// A server that speaks HTTP/1.1 is enough for a call; and what we say ourselves is understood.
