@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use testkit::{Server, Tidegate, python};
 
-use super::answer;
+use super::{answer, typed};
 use crate::support::start;
 
 /// A server of gRPC that ends with the test.
@@ -94,4 +94,26 @@ pools: { app: [@APP] }
     let tidegate = start(text, &[("APP", &server)]);
     let seen = seen(client, &tidegate, &["errors"]);
     assert_eq!(seen, ["fail NOT_FOUND nö {'x-why': '7'}", "none UNIMPLEMENTED 404: 100% no {}"]);
+}
+
+/// A browser's call, in HTTP/1.1, to a server that speaks nothing but HTTP/2.
+#[test]
+fn a_browser_calls_it() {
+    let Some(server) = python("grpc") else { return };
+    let server = serve(server);
+    let tidegate = between(&server.port, "use: [{ grpc_web: {} }],");
+    let message = |text: &str| [&[0, 0, 0, 0, text.len() as u8], text.as_bytes()].concat();
+    let response =
+        tidegate.client().ask(typed("/test.Echo/Count", "application/grpc-web+proto", "", &message("3")));
+    assert_eq!(response.fields.value("content-type"), Some("application/grpc-web"));
+    let messages = [message("0"), message("1"), message("2")].concat();
+    assert!(response.body.starts_with(&messages), "{:?}", response.body);
+    let frame = String::from_utf8_lossy(&response.body[messages.len() + 5..]).into_owned();
+    assert!(response.body[messages.len()] == 0x80 && frame.contains("grpc-status:0\r\n"), "{frame}");
+    let text = tidegate.client().ask(typed("/test.Echo/Echo", "application/grpc-web-text", "", b"AAAAAAJ5bw=="));
+    assert!(text.body.starts_with(b"AAAAAAJ5b"), "{}", text.text());
+    let failed = tidegate.client().ask(typed("/test.Echo/Fail", "application/grpc-web", "", &message("")));
+    let said = failed.fields.value("grpc-status").map(str::to_owned).unwrap_or_else(|| failed.text());
+    assert!(said == "5" || said.contains("grpc-status:5\r\n"), "{said}");
+    assert_eq!(tidegate.log_of("/test.Echo/Fail")["grpc_status"], 5);
 }
