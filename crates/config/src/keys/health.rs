@@ -22,7 +22,7 @@ pub(super) static HEALTH: Section = Section::new(
                 live("mysql"),
                 live("smtp"),
             ]),
-            "What is asked: a connection; a request by HTTP/1.1; `grpc.health.v1` over HTTP/2 without TLS; a ServerHello of TLS; `PING` of \
+            "What is asked: a connection; a request by HTTP/1.1; `grpc.health.v1` over HTTP/2, by TLS where the pool has it; a ServerHello of TLS; `PING` of \
              Redis; the greeting of PostgreSQL, MySQL (a login by the user `tidegate`, who need not exist) or a mail server. \
              `off` checks nothing, for a pool under `defaults` that do.",
         )

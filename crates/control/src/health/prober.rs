@@ -109,7 +109,7 @@ impl Drop for Prober {
 }
 
 async fn check(subject: Subject, state: Rc<State>) {
-    let script = Script::of(&subject.health.probe, &subject.host, subject.shares.then_some(subject.security.is_some()));
+    let script = Script::of(&subject.health.probe, &subject.host, subject.security.is_some(), subject.shares);
     let mut judge = Judge::new(Rules::of(&subject.health));
     let mut random = fastrand::Rng::new();
     loop {

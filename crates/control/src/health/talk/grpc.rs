@@ -31,12 +31,12 @@ const LONGEST_FRAME: usize = 16_384;
 const PREFIX: usize = 5;
 
 /// All that is said in a call: preface, settings, head and message.
-pub(super) fn call(host: &str, service: &str) -> Vec<u8> {
+pub(super) fn call(host: &str, service: &str, secure: bool) -> Vec<u8> {
     let mut out = PREFACE.to_vec();
     // No pushes.
     frame(&mut out, SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]);
-    // `:method: POST` and `:scheme: http` from the static table (RFC 7541 appendix A), the rest as literals that nobody indexes.
-    let mut head = vec![0x83, 0x86];
+    // `:method: POST` and `:scheme: http` or `https` from the static table (RFC 7541 appendix A), the rest as literals that nobody indexes.
+    let mut head = vec![0x83, if secure { 0x87 } else { 0x86 }];
     let mut literal = |name: &[u8], value: &str| {
         head.extend_from_slice(name);
         length(&mut head, value.len());
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_call_is_made_of_frames() {
-        let call = call("app.example:50051", "shop.Cart");
+        let call = call("app.example:50051", "shop.Cart", false);
         let mut rest = call.strip_prefix(PREFACE).expect("a preface");
         let mut kinds = Vec::new();
         while let Some((head, after)) = rest.split_first_chunk::<9>() {

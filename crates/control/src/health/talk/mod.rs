@@ -67,18 +67,15 @@ pub(super) enum Step {
 }
 
 impl Script {
-    /// What a probe says to a server that is called `host`. `h2` says that requests are those of HTTP/2, and whether over TLS.
-    pub(super) fn of(probe: &Probe, host: &str, h2: Option<bool>) -> Script {
+    /// What a probe says to a server that is called `host`, over TLS or not; `h2` says that requests are those of HTTP/2.
+    pub(super) fn of(probe: &Probe, host: &str, secure: bool, h2: bool) -> Script {
         match probe {
             Probe::Tcp => Script::Connect,
             Probe::Http(said) => {
                 let script = http::Script::of(said, host);
-                match h2 {
-                    None => Script::Http(script),
-                    Some(secure) => Script::Http2(script, secure),
-                }
+                if h2 { Script::Http2(script, secure) } else { Script::Http(script) }
             }
-            Probe::Grpc { service, .. } => Script::Grpc(grpc::call(host, service)),
+            Probe::Grpc { service, .. } => Script::Grpc(grpc::call(host, service, secure)),
             Probe::Tls { .. } => Script::Tls(tls::client_hello(host)),
             Probe::Redis => Script::Redis,
             Probe::Postgres => Script::Postgres,
@@ -195,7 +192,7 @@ mod tests {
         /// Whatever a server says, a conversation neither panics nor depends on the portions.
         #[test]
         fn any_answer_is_survived(answer in prop::collection::vec(any::<u8>(), 0..200), kind in 0..6) {
-            let call = grpc::call("a", "b");
+            let call = grpc::call("a", "b", false);
             let begin = || match kind {
                 0 => Talk::Grpc(grpc::Talk::new(&call)),
                 1 => Talk::Tls(&call),

@@ -103,8 +103,7 @@ fn a_browser_calls_it() {
     let server = serve(server);
     let tidegate = between(&server.port, "use: [{ grpc_web: {} }],");
     let message = |text: &str| [&[0, 0, 0, 0, text.len() as u8], text.as_bytes()].concat();
-    let response =
-        tidegate.client().ask(typed("/test.Echo/Count", "application/grpc-web+proto", "", &message("3")));
+    let response = tidegate.client().ask(typed("/test.Echo/Count", "application/grpc-web+proto", "", &message("3")));
     assert_eq!(response.fields.value("content-type"), Some("application/grpc-web"));
     let messages = [message("0"), message("1"), message("2")].concat();
     assert!(response.body.starts_with(&messages), "{:?}", response.body);
