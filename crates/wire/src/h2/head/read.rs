@@ -56,7 +56,17 @@ pub fn read(
     head: &mut Head,
 ) -> Result<Read, Invalid> {
     decoder.begin(&mut block)?;
-    read_lines(|keep, arena| decoder.next(&mut block, keep, arena), Version::H2, section, end, limits, head)
+    let mut left = MOST_DECODED * (limits.head + block.len());
+    let next = |keep: Keep, arena: &mut Vec<u8>| {
+        let line = decoder.next(&mut block, keep, arena)?;
+        if let Some(line) = &line {
+            left = left
+                .checked_sub(line.name + line.value)
+                .ok_or(Invalid("a block that says large things in few bytes"))?;
+        }
+        Ok(line)
+    };
+    read_lines(next, Version::H2, section, end, limits, head)
 }
 
 /// The same for lines that come one by one, whatever they were coded in.
@@ -92,6 +102,10 @@ pub(crate) fn read_lines(
     };
     Ok(Read { verdict, content, priority })
 }
+
+/// Bytes of decoded lines, as a multiple of what may arrive of them: beyond it a block names a large entry of the table again and again,
+/// which costs its sender three bytes and us the whole of it.
+const MOST_DECODED: usize = 4;
 
 struct Reader<'a> {
     head: &'a mut Head,
