@@ -70,13 +70,18 @@ impl Compress {
                 }
                 return None;
             }
-            // No content, or a part whose bytes are counted.
-            100..200 | 204 | 205 | 206 => return None,
+            // No content.
+            100..200 | 204 | 205 => return None,
             _ => {}
         }
         let is_text = response.value(b"content-type").is_some_and(|value| self.is_of_type(value));
         let speaks_of_its_bytes = DIGESTS.iter().any(|name| response.value(name).is_some());
         if !is_text || speaks_of_its_bytes || coding::is_final(response) {
+            return None;
+        }
+        if response.status() == 206 {
+            // A part whose bytes are counted. The whole would vary (RFC 9110 section 15.3.7), and a cache may put one together of parts.
+            coding::vary(response);
             return None;
         }
         // What says no length may be long.
@@ -202,7 +207,8 @@ mod tests {
         assert_eq!(long(&[("content-encoding", "br")]), (None, true));
         assert_eq!(long(&[("cache-control", "public, No-Transform")]), (None, false));
         assert_eq!(long(&[("repr-digest", "sha-256=:AA==:")]), (None, false));
-        assert_eq!(chosen(response(206, Framing::Length(4096), &[TEXT])), (None, false));
+        assert_eq!(chosen(response(206, Framing::Length(4), &[TEXT])), (None, true));
+        assert_eq!(chosen(response(206, Framing::Length(4), &[("content-type", "image/png")])), (None, false));
         assert_eq!(chosen(response(204, Framing::None, &[TEXT])), (None, false));
     }
 
