@@ -33,7 +33,7 @@ fn prefetch_lane(session: &mut Session, x: &mut Exchange) -> Result<(), Fault> {
     while let Poll::Ready(read) = session.client.poll_read(&mut cx, &mut block) {
         let count = read.map_err(|_| GONE)?;
         if count == 0 {
-            return x.upload.finish_early(&mut session.client).map_err(|stop| of_client(x, stop));
+            return x.upload.finish_early(&mut session.client, &mut x.prefix).map_err(|stop| of_client(x, stop));
         }
         x.upload.prefetch(&block[..count], &mut x.prefix).map_err(|stop| of_client(x, stop))?;
         if x.prefix.len() >= block.len() {
@@ -62,7 +62,9 @@ pub(crate) async fn read_prefix(session: &mut Session, x: &mut Exchange, limit: 
             let kept = session.client.carry().len();
             let length = ready!(session.client.poll_bytes(cx, &mut block)).map_err(|_| GONE)?;
             if length == kept {
-                return Poll::Ready(x.upload.finish_early(&mut session.client).map_err(|stop| of_client(x, stop)));
+                return Poll::Ready(
+                    x.upload.finish_early(&mut session.client, &mut x.prefix).map_err(|stop| of_client(x, stop)),
+                );
             }
             let used = x.upload.prefetch(&block[..length], &mut x.prefix).map_err(|stop| of_client(x, stop))?;
             session.client.keep(&block[used..length]);

@@ -53,11 +53,11 @@ pub(super) async fn send(
     // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
     let gap = match sends {
-        true => bounded(x, route, route.request_body),
+        true => bounded(x, route, upload_gap(x, route, arm)),
         false => within_try(x, route, sent_at, arm.timeouts.response),
     };
     session.timer.arm(sent_at, hedge.map_or(gap, |hedge| gap.min(hedge.after)));
-    let mut patience = hedge;
+    let (mut patience, mut is_owed) = (hedge, true);
     let ended = poll_fn(|cx| {
         if !begun {
             begun = true;
@@ -72,8 +72,10 @@ pub(super) async fn send(
             let mut out = session.worker.out();
             upstream.conn.write_request(&x.request, &mut out);
             let framing = x.request.framing();
-            if x.upload.begin_with_content(cx, &mut upstream.conn, framing, &mut out, &x.prefix).is_err() {
-                broken = true;
+            match x.upload.begin_with_content(cx, &mut upstream.conn, framing, &mut out, &x.prefix) {
+                Ok(()) => {}
+                Err(Stop::Sink) => broken = true,
+                Err(stop) => return Poll::Ready(Err(of_client(x, stop))),
             }
         }
         if !broken && !x.upload.is_done() {
@@ -93,7 +95,7 @@ pub(super) async fn send(
                 }
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_client(x, stop))),
                 Poll::Pending if std::mem::take(&mut x.upload.moved) => {
-                    let gap = route.request_body;
+                    let gap = upload_gap(x, route, arm);
                     let now = Instant::now();
                     due_since = now;
                     let gap = if sends { bounded(x, route, gap) } else { within_try(x, route, now, gap) };
@@ -130,7 +132,7 @@ pub(super) async fn send(
             pass_interim(session, x, cx)?;
             if awaited && !x.client.awaits_continue {
                 sends = true;
-                session.timer.arm(Instant::now(), bounded(x, route, route.request_body));
+                session.timer.arm(Instant::now(), bounded(x, route, upload_gap(x, route, arm)));
             }
         }
         if session.worker.is_cut() {
@@ -155,22 +157,37 @@ pub(super) async fn send(
             let now = Instant::now();
             note_silence(x, arm, now, now - due_since);
         }
-        Poll::Ready(Err(if !is_due {
+        is_owed = is_due;
+        Poll::Ready(Err(if !is_due && x.facts.call.is_none() {
             // Whichever time has ended: the client has used it up.
             Fault::client(Kind::BodyTimeout)
         } else if is_over(x, route) {
             Fault::proxy(Kind::TotalTimeout)
+        } else if !is_due {
+            // A stream may be open both ways and quiet: nobody here knows whose turn it was, and a client that says nothing must not be
+            // able to make a server look bad.
+            Fault::proxy(Kind::ResponseTimeout)
         } else {
             Fault::server(Kind::ResponseTimeout, Retry::Idempotent)
         }))
     })
     .await;
     // What a client did wrong says nothing of the server.
-    let is_telling = matches!(ended, Ok(Sent::Answered)) || ended.is_err_and(|fault| fault.side != Side::Client);
+    let is_telling =
+        matches!(ended, Ok(Sent::Answered)) || ended.is_err_and(|fault| is_owed && fault.side != Side::Client);
     if let Some(server) = upstream.server().filter(|server| is_telling && server.is_latency_followed()) {
         server.answered(due_since.elapsed(), Instant::now());
     }
     ended
+}
+
+/// How long nothing may come of a body that is not whole. In a call of gRPC both sides speak when they like: there an upload that is open
+/// and quiet is a wait for the server as well.
+fn upload_gap(x: &Exchange, route: &Route, arm: &Arm) -> Duration {
+    match x.facts.call {
+        Some(_) => route.request_body.max(arm.timeouts.response),
+        None => route.request_body,
+    }
 }
 
 /// Notes how long the server took that answers. How fast one can fail says nothing of how much it can do.

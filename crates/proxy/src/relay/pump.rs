@@ -207,8 +207,14 @@ impl Pump {
     }
 
     /// Its source has ended while it was prefetched.
-    pub(crate) fn finish_early(&mut self, from: &mut Conn) -> Result<(), Stop> {
-        if self.reader.ended(from.take_trailers()) { Ok(()) } else { Err(BROKEN) }
+    pub(crate) fn finish_early(&mut self, from: &mut Conn, into: &mut Vec<u8>) -> Result<(), Stop> {
+        if !self.reader.ended(from.take_trailers()) {
+            return Err(BROKEN);
+        }
+        match &mut self.transform {
+            Some(transform) => transform.end(None, into).map_err(Stop::Spoiled),
+            None => Ok(()),
+        }
     }
 
     /// Moves what can be moved; ready when all of the body was taken.
