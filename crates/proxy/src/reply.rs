@@ -92,6 +92,9 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
     let status = status_of(fault.kind);
     if x.client.answered {
         x.notes.cut = true;
+        if status != 0 && owes_trailers(x) {
+            break_call(session, x, code_of(fault.kind), &format!("{status}: {}", fault.code()));
+        }
         if x.response.framing() == Framing::UntilClose {
             session.client.reset_on_close();
         }
@@ -114,6 +117,23 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
     x.response.start_response(status);
     x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
+}
+
+/// Whether the client awaits trailers that say how its call has ended, and can be given some.
+fn owes_trailers(x: &Exchange) -> bool {
+    matches!(x.client.version, Version::H2 | Version::H3)
+        && x.facts.call == Some(Form::Native)
+        && x.notes.status == 200
+        && Code::said(&x.response).is_none()
+}
+
+/// Ends a call of gRPC whose answer has begun: a mere reset would be INTERNAL to its client, whatever it was.
+fn break_call(session: &mut Session, x: &mut Exchange, code: Code, text: &str) {
+    let mut trailers = Head::default();
+    trailers.add(b"grpc-status", code.number().to_string().as_bytes());
+    trailers.add(b"grpc-message", &grpc::message(text));
+    x.notes.call = Some(code);
+    session.client.finish(Some(&trailers));
 }
 
 /// Ends a call of gRPC before it reached a server: its status stands where trailers would, and nothing follows.

@@ -5,7 +5,7 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
-use wire::grpc::Code;
+use wire::grpc::{self, Code, Form};
 use wire::{Framing, Head, Known, Version, forwarded, hop};
 
 use super::reshape::{framing, reshape};
@@ -41,6 +41,7 @@ pub(crate) async fn deliver(
     if x.facts.call.is_some() {
         x.notes.call = Code::said(&x.response);
     }
+    let owes_code = x.facts.call.is_some() && is_native(&x.response);
     walk_back(x, listener, route, &arm.pool);
     let transform = reshape(session, x, route, arrived);
     let outgoing = if transform.is_some() { framing(x.client.version) } else { outgoing };
@@ -56,6 +57,10 @@ pub(crate) async fn deliver(
     x.notes.bytes_out = down.content;
     if x.facts.call.is_some() {
         x.notes.call = x.notes.call.or_else(|| down.read_trailers().and_then(Code::said));
+    }
+    if owes_code && result.is_ok() {
+        // What its client makes of it, too.
+        x.notes.call = x.notes.call.or(Some(Code::Unknown));
     }
     let fault = result.err();
     finish::attempt(&session.worker, x, &upstream, fault);
@@ -101,7 +106,7 @@ async fn relay_response(
     down: &mut Pump,
     keep: bool,
 ) -> Result<(), Fault> {
-    let mut broken = x.upload.is_done();
+    let (mut broken, mut unheard) = (x.upload.is_done(), false);
     let mut first = Some(encode_first(session, x, upstream, down, keep)?);
     // What is gathered anyway need not give way. And the head of a stream that has left without content must be told at once that it is
     // all: clients of gRPC believe a status in the head only if nothing follows, not even an empty frame.
@@ -123,15 +128,18 @@ async fn relay_response(
         if !broken
             && let Poll::Ready(ended) = x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn)
         {
-            // Whether the rest of the request could be sent no longer decides anything: the response does.
+            // Whether the rest of the request could be sent no longer decides anything: the response does. But a call of gRPC whose client
+            // is not heard any more would only wait.
             broken = true;
-            if ended.is_err() {
+            if let Err(stop) = ended {
                 x.client.keep_alive = false;
+                unheard = x.facts.call.is_some() && matches!(stop, Stop::TooLarge);
             }
         }
         match down.poll(cx, &session.worker, &mut upstream.conn, &mut session.client) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_response(x, stop))),
+            Poll::Pending if unheard => return Poll::Ready(Err(Fault::client(Kind::BodyTooLarge))),
             Poll::Pending => {}
         }
         if session.client.is_taken_back(cx) {
@@ -154,6 +162,12 @@ pub(super) fn walk_back(x: &mut Exchange, listener: &Listener, route: &Route, po
     canary::tell(&route.ending, x);
     sticky::tell(x, pool);
     policy::backwards(&route.policies, &x.request, &mut x.response, &x.facts);
+}
+
+/// Whether it is an answer to a call whose trailers say how the call has ended.
+fn is_native(response: &Head) -> bool {
+    let form = response.value(b"content-type").and_then(grpc::content_type);
+    response.status() == 200 && matches!(form, Some((Form::Native, _)))
 }
 
 /// How the body goes on to the client.
