@@ -184,6 +184,7 @@ impl Driver {
             match self.stream.poll_write(cx, shared.codec.out()) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     shared.codec.written(count);
+                    shared.codec.seal();
                     wrote = true;
                 }
                 Poll::Ready(_) => return Some(End::Closed),

@@ -4,7 +4,7 @@
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{CommonState, ContentType, Error, ProtocolVersion, SupportedCipherSuite};
+use rustls::{CommonState, ContentType, Error, PeerMisbehaved, ProtocolVersion, SupportedCipherSuite};
 
 use super::records::{Records, Schedule};
 use super::terminate;
@@ -109,9 +109,13 @@ impl Engine {
     /// Takes over from the library, where that can be. To be called when the handshake is over.
     pub(super) fn take_over(&mut self) -> Result<(), Error> {
         let Engine::Library(library) = std::mem::replace(self, Engine::Broken) else { return Ok(()) };
-        if library.common().protocol_version() != Some(ProtocolVersion::TLSv1_3) || library.seen > 0 {
+        if library.common().protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             *self = Engine::Library(library);
             return Ok(());
+        }
+        // Hands are shaken at the end of a record: what the library has looked at beyond it would be lost.
+        if library.seen > 0 {
+            return Err(PeerMisbehaved::KeyEpochWithPendingFragment.into());
         }
         let Some(SupportedCipherSuite::Tls13(suite)) = library.common().negotiated_cipher_suite() else {
             return Err(Error::HandshakeNotComplete);

@@ -26,6 +26,9 @@ pub(super) struct Records {
     partial: Vec<u8>,
     /// Records without content, one after the other.
     fruitless: u8,
+    /// A request for new keys was answered, and no content of ours has followed: further requests have their answer in it (RFC 8446
+    /// section 4.6.3). Else a peer that asks and never reads would fill our memory with answers.
+    answered: bool,
 }
 
 /// Who knows the secrets that keys are derived from.
@@ -73,7 +76,7 @@ impl Records {
         let sealing = Sealing::new(sealing, sequence)?;
         let (sequence, opening) = secrets.rx;
         let opening = Opening::new(suite, opening, sequence)?;
-        Ok(Records { schedule, suite, sealing, opening, partial: Vec::new(), fruitless: 0 })
+        Ok(Records { schedule, suite, sealing, opening, partial: Vec::new(), fruitless: 0, answered: false })
     }
 
     /// Opens what is whole of `bytes`, as long as there is room. After an error the alert for the peer stands in `out`.
@@ -174,11 +177,19 @@ impl Records {
             Schedule::Client(schedule) => schedule.update_rx_secret()?,
         };
         self.opening = Opening::new(self.suite, secrets, sequence)?;
-        if wants_ours { self.seal_with_next_key(out) } else { Ok(()) }
+        if !wants_ours || std::mem::replace(&mut self.answered, true) {
+            return Ok(());
+        }
+        self.seal_with_next_key(out)
     }
 
     fn seal_with_next_key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        let message = [u8::from(HandshakeType::KeyUpdate), 0, 0, 1, 0];
+        self.change_key(0, out)
+    }
+
+    /// Says that the next record has another key, and whether the peer should change its own.
+    fn change_key(&mut self, request: u8, out: &mut Vec<u8>) -> Result<(), Error> {
+        let message = [u8::from(HandshakeType::KeyUpdate), 0, 0, 1, request];
         self.sealing.seal(ContentType::Handshake, &message, out)?;
         let (sequence, secrets) = match &mut self.schedule {
             Schedule::Server(schedule) => schedule.update_tx_secret()?,
@@ -190,6 +201,7 @@ impl Records {
 
     /// Appends content to `out`, in as few records as can be.
     pub(super) fn seal(&mut self, kind: ContentType, content: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.answered &= kind != ContentType::ApplicationData;
         for content in content.chunks(FULL) {
             // A key is good for so many records (section 5.5); the one that announces the next is among them.
             if self.sealing.sequence.saturating_add(1) >= self.suite.common.confidentiality_limit {
@@ -218,6 +230,11 @@ impl Records {
 
     pub(super) fn set_opened(&mut self, sequence: u64) {
         self.opening.sequence = sequence;
+    }
+
+    /// Changes the key and asks the peer to change its own.
+    pub(super) fn ask_for_key(&mut self, out: &mut Vec<u8>) {
+        self.change_key(1, out).expect("sealed");
     }
 
     /// Seals whatever the caller likes.

@@ -69,7 +69,7 @@ struct Session {
     sealed: Vec<u8>,
     sent: usize,
     /// A byte of the caller's is held back: it is sealed already, but not with the socket yet.
-    pledged: bool,
+    pledged: Option<u8>,
     voice: Voice,
     hearing: Hearing,
 }
@@ -122,7 +122,7 @@ impl Secured {
             taken: 0,
             sealed: Vec::new(),
             sent: 0,
-            pledged: false,
+            pledged: None,
             voice: Voice::Open,
             hearing: Hearing::Open,
         };
@@ -166,9 +166,18 @@ impl Secured {
         if session.voice != Voice::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if session.pledged {
+        if let Some(pledged) = session.pledged {
+            match bytes.first() {
+                None => return Poll::Ready(Ok(0)),
+                // Whoever goes on with other bytes would have the peer read a stream with a hole in it.
+                Some(byte) if *byte != pledged => {
+                    session.voice = Voice::Mute;
+                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                }
+                Some(_) => {}
+            }
             ready!(session.poll_send(cx, &self.socket))?;
-            session.pledged = false;
+            session.pledged = None;
             return Poll::Ready(Ok(1));
         }
         // What is short (tickets, an answer of the session's own) leaves together with the content; more must leave first.
@@ -181,7 +190,7 @@ impl Secured {
             Poll::Ready(done) => Poll::Ready(done.map(|()| count)),
             Poll::Pending => {
                 session.shrink();
-                session.pledged = count > 0;
+                session.pledged = bytes[..count].last().copied();
                 if count > 1 { Poll::Ready(Ok(count - 1)) } else { Poll::Pending }
             }
         }
@@ -424,7 +433,7 @@ impl Session {
     /// Says the end, behind what was said; then ends the socket's own direction, if that is wanted.
     fn end(&mut self, socket: &Stream, closes: bool) {
         match self.voice {
-            Voice::Open if !self.pledged => {
+            Voice::Open if self.pledged.is_none() => {
                 let said = self.engine.seal_end(&mut self.received, &mut self.sealed);
                 self.voice = if said.is_ok() { Voice::Ending(closes) } else { Voice::Mute };
                 // Who goes on reading, or waits for the farewell, sends the rest.

@@ -179,6 +179,26 @@ fn keys_are_changed_in_time_and_when_a_peer_asks() {
 }
 
 #[test]
+fn requests_for_new_keys_have_one_answer_until_content_follows() {
+    let (mut client, mut server) = pair(&rustls::version::TLS13);
+    let ask = |client: &mut End, server: &mut End| {
+        let mut out = Vec::new();
+        client.records().ask_for_key(&mut out);
+        client.records().seal_one(ContentType::ApplicationData, b"x", &mut out);
+        assert_eq!(server.receive(&out).expect("content"), b"x");
+    };
+    for _ in 0..1000 {
+        ask(&mut client, &mut server);
+    }
+    let answer = server.out.len();
+    assert!((1..64).contains(&answer), "{answer}");
+    server.say(b"content");
+    ask(&mut client, &mut server);
+    assert!(server.out.len() >= 2 * answer + 7, "a second answer behind the content");
+    assert_eq!(server.speak_to(&mut client).expect("content"), b"content");
+}
+
+#[test]
 fn fruitless_records_are_bounded() {
     let (mut client, mut server) = pair(&rustls::version::TLS13);
     for _ in 0..32 {

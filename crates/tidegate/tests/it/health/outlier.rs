@@ -285,12 +285,12 @@ fn a_server_that_comes_back_has_its_past_and_nothing_more() {
         crate::support::config(
             &format!(
                 "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\n\
-                 pools: {{ app: {{ servers: [{servers}], balance: round_robin, retries: {{ extra: 0 }}, {outlier} }} }}\n"
+                 pools: {{ app: {{ servers: {servers}, balance: round_robin, retries: {{ extra: 0 }}, {outlier} }} }}\n"
             ),
             &places,
         )
     };
-    let (all, less) = (text("@SICK, @WELL, @REFUSING"), text("@WELL"));
+    let (all, less) = (text("{ a: @SICK, b: @WELL, c: @REFUSING }"), text("{ b: @WELL }"));
     let tidegate = testkit::Start::of(crate::support::BINARY).text(&all);
     (0..6).for_each(|_| drop(ask(&tidegate, &get("/", ""))));
     tidegate.message("is ejected for 1h");
