@@ -131,7 +131,8 @@ impl Registry {
 
     /// The number of an address of a listener.
     pub fn bind(&mut self, listener: &str, address: &str) -> BindId {
-        let next = BindId(self.binds.len());
+        // There are fewer addresses than numbers.
+        let next = BindId(self.binds.len() as u32);
         *self.binds.entry((listener.to_owned(), address.to_owned())).or_insert(next)
     }
 

@@ -250,7 +250,7 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         return Err(Fault::client(Kind::Unsupported));
     }
     x.facts.tls.clone_from(&session.tls);
-    if session.early && !may_come_early(head) {
+    if session.origin.early && !may_come_early(head) {
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
     }

@@ -35,11 +35,11 @@ pub struct ListenerId(pub usize);
 
 /// The identity of an address of a listener: both names, as a number that stays the same over reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BindId(pub usize);
+pub struct BindId(pub u32);
 
 impl BindId {
     /// The address of what no client has sent.
-    pub const NONE: BindId = BindId(usize::MAX);
+    pub const NONE: BindId = BindId(u32::MAX);
 }
 
 /// What an address of a listener does other than the others.

@@ -45,8 +45,13 @@ impl Host for Doorkeeper {
     }
 
     fn begun(&self, connection: Connection) {
-        let origin =
-            Origin { listener: self.listener, bind: self.bind, peer: Some(connection.remote()), port: self.port };
+        let origin = Origin {
+            listener: self.listener,
+            bind: self.bind,
+            peer: Some(connection.remote()),
+            port: self.port,
+            early: false,
+        };
         self.worker.fleet.connection_began(self.worker.id);
         session::spawn_quic(&self.worker, connection, origin);
     }

@@ -31,7 +31,7 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
     if x.client.awaits_continue {
         head.add(b"Expect", b"100-continue");
     }
-    if session.early {
+    if session.origin.early {
         // RFC 8470 section 5.1: the server may know better what may happen twice.
         head.set(b"Early-Data", b"1");
     }

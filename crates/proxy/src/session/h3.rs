@@ -215,7 +215,7 @@ async fn stream(mut common: Common, mut lane: Lane) {
     }
     // The client may have moved since the connection began.
     common.origin.peer = Some(lane.remote());
-    common.early = lane.is_early();
+    common.origin.early = lane.is_early();
     let mut session = common.session(Conn::of_quic(lane), timer, None);
     exchange.began(Some(began).filter(|_| began.elapsed() >= WORTH_NOTING));
     exchange.client.version = Version::H3;

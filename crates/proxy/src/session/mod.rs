@@ -32,6 +32,8 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// The port it arrived at; 0 on Unix sockets.
     pub port: u16,
+    /// Whether its request may be a replay: it came before the handshake was done (RFC 8470).
+    pub early: bool,
 }
 
 /// What all exchanges of one connection share.
@@ -46,8 +48,6 @@ pub(crate) struct Session {
     pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
-    /// Whether its request may be a replay: it came before the handshake was done (RFC 8470).
-    pub(crate) early: bool,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -62,7 +62,7 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, early: false };
+    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match listener.tls_at(origin.bind) {
@@ -78,7 +78,7 @@ pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, orig
     let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, early: false };
+    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
@@ -98,7 +98,6 @@ struct Common {
     origin: Origin,
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
-    early: bool,
 }
 
 /// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
@@ -146,8 +145,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls, early } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, early }
+        let Common { worker, origin, listener, tls } = self;
+        Session { worker, client, origin, listener, timer, counted, tls }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -175,12 +174,11 @@ impl Session {
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
             client: Conn::new(silent),
-            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0 },
+            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, early: false },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
-            early: false,
             worker: Rc::clone(worker),
         }
     }
