@@ -53,15 +53,16 @@ pub fn field(name: &[u8], value: &[u8], secret: bool, out: &mut Vec<u8>) {
 /// Bytes of the longest name in the static table, `access-control-allow-origin`.
 const LONGEST_FIXED: usize = 27;
 
+/// Appends a string as it is (section 5.2).
 #[inline]
-fn string(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn string(text: &[u8], out: &mut Vec<u8>) {
     integer(0, 7, text.len(), out);
     out.extend_from_slice(text);
 }
 
 /// Appends a number behind the bits of `first` (section 5.1).
 #[inline]
-fn integer(first: u8, prefix: u32, number: usize, out: &mut Vec<u8>) {
+pub(crate) fn integer(first: u8, prefix: u32, number: usize, out: &mut Vec<u8>) {
     let most = (1_usize << prefix) - 1;
     if number < most {
         out.push(first | number as u8);

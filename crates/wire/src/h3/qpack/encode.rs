@@ -1,6 +1,7 @@
 //! Field lines to field sections (RFC 9204 section 4.5).
 
 use super::table;
+use crate::h2::hpack::encode::{integer, string};
 
 /// Begins a section that needs no table.
 #[inline]
@@ -36,29 +37,6 @@ pub fn field(name: &[u8], value: &[u8], secret: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out[at..].make_ascii_lowercase();
     string(value, out);
-}
-
-#[inline]
-fn string(text: &[u8], out: &mut Vec<u8>) {
-    integer(0, 7, text.len(), out);
-    out.extend_from_slice(text);
-}
-
-/// Appends a number behind the bits of `first` (RFC 7541 section 5.1).
-#[inline]
-fn integer(first: u8, prefix: u32, number: usize, out: &mut Vec<u8>) {
-    let most = (1_usize << prefix) - 1;
-    if number < most {
-        out.push(first | number as u8);
-        return;
-    }
-    out.push(first | most as u8);
-    let mut rest = number - most;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 #[cfg(test)]
