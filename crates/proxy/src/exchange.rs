@@ -293,9 +293,6 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
     {
         head.set_protocol(b"websocket");
     }
-    if head.protocol().eq_ignore_ascii_case(b"websocket") && head.protocol() != b"websocket" {
-        head.set_protocol(b"websocket");
-    }
     x.facts.websocket = head.protocol() == b"websocket";
     if x.facts.websocket && head.version() != Version::H11 && head.value(websocket::KEY).is_none() {
         // What a server of HTTP/1.1 is asked with, an extended CONNECT comes without (RFC 8441 section 5).

@@ -357,9 +357,14 @@ impl Reader<'_> {
         if name.is_empty() || !name.iter().all(|byte| h1::is_token(*byte)) {
             return Err(Reject::Malformed("invalid :protocol"));
         }
-        let method = if name.eq_ignore_ascii_case(b"websocket") { Method::Get } else { Method::Connect };
-        self.head.control_request(method, scheme, authority, path, query);
-        self.head.protocol_at(protocol);
+        if name.eq_ignore_ascii_case(b"websocket") {
+            self.head.control_request(Method::Get, scheme, authority, path, query);
+            // However it was written, it is known by one name above.
+            self.head.set_protocol(b"websocket");
+        } else {
+            self.head.control_request(Method::Connect, scheme, authority, path, query);
+            self.head.protocol_at(protocol);
+        }
         self.tunnel(false)
     }
 
