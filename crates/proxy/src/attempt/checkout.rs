@@ -4,7 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
@@ -21,6 +21,7 @@ use crate::pool::{Lease, Server, trunks, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::sticky;
+use crate::worker::Worker;
 
 /// Finds a server that was not tried yet, if there is one, and gets a connection to it. `fresh` asks for a new connection
 /// to the server of the last try, whose idle one had gone stale.
@@ -122,26 +123,10 @@ pub(super) async fn connect(
     }
     // It counts from here: connects that hang are load, too.
     let busy = Busy::begin(lease);
-    let began = Instant::now();
-    session.timer.arm(began, within_try(x, route, began, arm.timeouts.connect));
     let dialled = {
         let mut dialling = pin!(dial(&server.id.address, server.security()));
-        poll_fn(|cx| {
-            if let Poll::Ready(dialled) = dialling.as_mut().poll(cx) {
-                return Poll::Ready(Ok(dialled));
-            }
-            if session.worker.is_cut() {
-                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
-            }
-            if is_client_gone(session, cx) {
-                return Poll::Ready(Err(GONE));
-            }
-            ready!(session.timer.poll_expired(cx));
-            Poll::Ready(Err(expired(x, route, Fault::server(Kind::ConnectTimeout, Retry::Always))))
-        })
-        .await
+        patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await
     };
-    x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
     match dialled {
         Ok(Ok(stream)) => {
             server.connect_succeeded();
@@ -170,12 +155,28 @@ pub(super) async fn join(
     server: Arc<Server>,
 ) -> Result<Option<Upstream>, Fault> {
     let busy = Busy::share(&server, &arm.pool);
+    let joining = session.worker.trunks.join(&server);
+    let joined = patiently(session, x, route, arm, |worker, cx| worker.trunks.poll_joined(&joining, cx)).await;
+    match joined? {
+        Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
+        Joined::Failed(fault) => Err(fault),
+        Joined::Again => Ok(None),
+    }
+}
+
+/// Waits for a connection as long as a connect may take, and notes how long that was.
+async fn patiently<T>(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    mut poll: impl FnMut(&Worker, &mut Context<'_>) -> Poll<T>,
+) -> Result<T, Fault> {
     let began = Instant::now();
     session.timer.arm(began, within_try(x, route, began, arm.timeouts.connect));
-    let joining = session.worker.trunks.join(&server);
-    let joined = poll_fn(|cx| {
-        if let Poll::Ready(joined) = session.worker.trunks.poll_joined(&joining, cx) {
-            return Poll::Ready(Ok(joined));
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(done) = poll(&session.worker, cx) {
+            return Poll::Ready(Ok(done));
         }
         if session.worker.is_cut() {
             return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
@@ -188,11 +189,7 @@ pub(super) async fn join(
     })
     .await;
     x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
-    match joined? {
-        Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
-        Joined::Failed(fault) => Err(fault),
-        Joined::Again => Ok(None),
-    }
+    ended
 }
 
 /// What it means that a server could not be connected to. Why TLS failed is for the operator alone.

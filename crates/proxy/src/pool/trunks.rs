@@ -38,8 +38,9 @@ struct Station {
     /// Connects that have failed, and how the last one did.
     failures: u64,
     failed: Option<Fault>,
-    /// Who waits for a connection.
+    /// Who waits for a connection, and how often they were told to look again.
     waiting: Vec<Waker>,
+    rounds: u64,
 }
 
 /// One connection.
@@ -72,6 +73,8 @@ pub(crate) struct Joining {
     slot: usize,
     /// Connects that had failed when it began.
     failures: u64,
+    /// It stands among those who wait since this round.
+    waits: Cell<Option<u64>>,
 }
 
 /// Without a word from a server for so long while it owes answers, it is asked for a sign of life, and has as long to give it.
@@ -108,7 +111,7 @@ impl Trunks {
     /// Begins to wait for a connection to this server.
     pub(crate) fn join(&self, server: &Server) -> Joining {
         let failures = self.with(server.slot, |station| station.failures);
-        Joining { slot: server.slot, failures }
+        Joining { slot: server.slot, failures, waits: Cell::new(None) }
     }
 
     /// Waits for a lane.
@@ -123,7 +126,9 @@ impl Trunks {
             if !station.opening {
                 return Poll::Ready(Joined::Again);
             }
-            station.waiting.push(cx.waker().clone());
+            if joining.waits.replace(Some(station.rounds)) != Some(station.rounds) {
+                station.waiting.push(cx.waker().clone());
+            }
             Poll::Pending
         })
     }
@@ -172,6 +177,7 @@ impl Trunks {
                     station.failed = Some(fault);
                 }
             }
+            station.rounds += 1;
             std::mem::take(&mut station.waiting)
         });
         waiting.into_iter().for_each(Waker::wake);
