@@ -1,6 +1,6 @@
 //! What moves the bytes of a connection: reads for all its streams, and writes what all of them have to say.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -17,7 +17,7 @@ use super::{Client, Lane, Link, Shared, Strand};
 #[derive(Debug)]
 pub struct Driver {
     stream: Stream,
-    link: Link,
+    link: Held,
     /// Read, not yet understood.
     carry: Vec<u8>,
     /// Where heads are read into.
@@ -27,6 +27,10 @@ pub struct Driver {
     /// When something was read last.
     heard: Option<Instant>,
 }
+
+/// The driver's hold on what it shares: without it nobody moves the bytes of the streams any more, and they are told.
+#[derive(Debug)]
+struct Held(Link);
 
 /// A request that came.
 pub enum Came<'a> {
@@ -58,8 +62,17 @@ const MOST_HEADS: usize = 32;
 impl Driver {
     /// The server's end of a connection, of which these bytes were read already.
     pub fn server(stream: Stream, carry: Vec<u8>, limits: &Limits) -> Driver {
+        Driver::new(h2::Role::Server, stream, carry, limits)
+    }
+
+    /// The client's end of a connection on which nothing was said yet.
+    pub fn client(stream: Stream, limits: &Limits) -> Driver {
+        Driver::new(h2::Role::Client, stream, Vec::new(), limits)
+    }
+
+    fn new(role: h2::Role, stream: Stream, carry: Vec<u8>, limits: &Limits) -> Driver {
         let shared = Shared {
-            codec: Connection::new(h2::Role::Server, limits),
+            codec: Connection::new(role, limits),
             lanes: rustc_hash::FxHashMap::default(),
             driver: None,
             waiting: 0,
@@ -68,20 +81,13 @@ impl Driver {
             spare: Vec::new(),
             over: false,
         };
-        let link = Link(Rc::new(RefCell::new(shared)));
+        let link = Held(Link(Rc::new(RefCell::new(shared))));
         Driver { stream, link, carry, head: Head::default(), broken: None, heard: None }
-    }
-
-    /// The client's end of a connection on which nothing was said yet.
-    pub fn client(stream: Stream, limits: &Limits) -> Driver {
-        let driver = Driver::server(stream, Vec::new(), limits);
-        driver.link.0.borrow_mut().codec = Connection::new(h2::Role::Client, limits);
-        driver
     }
 
     /// What gives lanes of a client's connection.
     pub fn lanes(&self) -> Client {
-        Client::new(&self.link)
+        Client::new(&self.link.0)
     }
 
     /// When something was read last.
@@ -91,35 +97,33 @@ impl Driver {
 
     /// Asks the peer for a sign of life.
     pub fn ping(&self) {
-        self.link.0.borrow_mut().codec.ping();
+        self.link.shared().codec.ping();
     }
 
     /// The stream below, to end it.
     pub fn into_stream(self) -> Stream {
-        // Nobody moves the bytes of its streams any more.
-        self.link.0.borrow_mut().end();
         self.stream
     }
 
     /// How many streams have an exchange, or are reserved for one.
     pub fn open(&self) -> usize {
-        let shared = self.link.0.borrow();
+        let shared = self.link.shared();
         shared.lanes.len() + shared.reserved
     }
 
     /// Whether some of a head, or of a frame, has come and the rest has not.
     pub fn is_inside(&self) -> bool {
-        !self.carry.is_empty() || self.link.0.borrow().codec.is_inside_block()
+        !self.carry.is_empty() || self.link.shared().codec.is_inside_block()
     }
 
     /// Tells the peer that the connection ends here; it does as soon as it is polled again.
     pub fn leave(&self) {
-        self.link.0.borrow_mut().codec.go_away(Code::NO_ERROR);
+        self.link.shared().codec.go_away(Code::NO_ERROR);
     }
 
     /// Tells the peer that no new streams are wanted; those it has begun meanwhile are still served.
     pub fn announce_end(&self) {
-        self.link.0.borrow_mut().codec.announce_end();
+        self.link.shared().codec.announce_end();
     }
 
     /// Moves what can be moved, hands requests to `came`, and is ready when the connection has ended.
@@ -147,7 +151,7 @@ impl Driver {
             if self.is_over() {
                 return self.over(End::Left);
             }
-            if self.link.0.borrow().codec.out().len() > MOST_OUT {
+            if self.link.shared().codec.out().len() > MOST_OUT {
                 return Poll::Pending;
             }
             let kept = self.carry.len();
@@ -165,12 +169,12 @@ impl Driver {
 
     /// Whether one side has said that it goes, and all of its streams have ended.
     fn is_over(&self) -> bool {
-        let shared = self.link.0.borrow();
+        let shared = self.link.shared();
         shared.codec.is_over() && !shared.codec.has_out() && shared.lanes.is_empty() && shared.reserved == 0
     }
 
     fn stay_awake(&self, cx: &Context<'_>) {
-        let mut shared = self.link.0.borrow_mut();
+        let mut shared = self.link.shared();
         if !shared.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
             shared.driver = Some(cx.waker().clone());
         }
@@ -178,7 +182,7 @@ impl Driver {
 
     /// Writes what the socket takes.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        let mut shared = self.link.0.borrow_mut();
+        let mut shared = self.link.shared();
         let mut wrote = false;
         while shared.codec.has_out() {
             match self.stream.poll_write(cx, shared.codec.out()) {
@@ -202,14 +206,14 @@ impl Driver {
     }
 
     fn over(&mut self, end: End) -> Poll<End> {
-        self.link.0.borrow_mut().end();
+        self.link.shared().end();
         Poll::Ready(end)
     }
 
     /// Understands bytes; keeps those that are less than a frame.
     fn take(&mut self, mut bytes: &[u8], now: Instant, came: &mut dyn FnMut(Came<'_>)) {
         loop {
-            let stepped = self.link.0.borrow_mut().codec.step(bytes, now, &mut self.head);
+            let stepped = self.link.shared().codec.step(bytes, now, &mut self.head);
             let step = match stepped {
                 Ok(step) => step,
                 Err(Broken { reason, .. }) => {
@@ -287,7 +291,7 @@ impl Driver {
     /// The head of a response has come.
     fn answer(&mut self, id: StreamId, end: bool) {
         let Driver { link, head, .. } = self;
-        let mut shared = link.0.borrow_mut();
+        let mut shared = link.shared();
         let mut spare = shared.spare.pop().unwrap_or_default();
         let Some(strand) = shared.lanes.get_mut(&id) else {
             shared.spare.push(spare);
@@ -305,21 +309,33 @@ impl Driver {
     }
 
     fn is_client(&self) -> bool {
-        self.link.0.borrow().codec.role() == h2::Role::Client
+        self.link.shared().codec.role() == h2::Role::Client
     }
 
     /// A lane for a request, unless there are too many whose streams are over and whose exchanges do not know it yet.
     fn begin(&mut self, id: StreamId, end: bool) -> Option<Lane> {
-        let mut shared = self.link.0.borrow_mut();
+        let mut shared = self.link.shared();
         if shared.lanes.len() >= shared.most {
             shared.codec.reset(id, Code::REFUSED_STREAM);
             return None;
         }
         shared.lanes.insert(id, Strand { ended: end, ..Strand::default() });
-        Some(Lane::new(&self.link, id, Role::Server))
+        Some(Lane::new(&self.link.0, id, Role::Server))
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Shared) -> R) -> R {
-        work(&mut self.link.0.borrow_mut())
+        work(&mut self.link.shared())
+    }
+}
+
+impl Held {
+    fn shared(&self) -> RefMut<'_, Shared> {
+        self.0.0.borrow_mut()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared().end();
     }
 }

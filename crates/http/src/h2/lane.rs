@@ -113,11 +113,7 @@ impl Lane {
             if !waiting.is_empty() {
                 let count = waiting.len().min(into.len());
                 into[..count].copy_from_slice(&waiting[..count]);
-                strand.at += count;
-                if strand.at == strand.content.len() {
-                    // What waits is nothing, so it owns nothing.
-                    (strand.content, strand.at) = (Vec::new(), 0);
-                }
+                strand.passed(count);
                 if !over {
                     shared.codec.consumed(id, count);
                     shared.nudge();

@@ -115,9 +115,39 @@ impl Strand {
         }
     }
 
+    /// So much of the content was read. A body of which some always waits must not leave what was read of it lying in front.
+    fn passed(&mut self, count: usize) {
+        self.at += count;
+        if self.at == self.content.len() {
+            // What waits is nothing, so it owns nothing.
+            (self.content, self.at) = (Vec::new(), 0);
+        } else if self.at * 2 > self.content.len() {
+            self.content.drain(..self.at);
+            self.at = 0;
+        }
+    }
+
     fn wake_later(&mut self, cx: &Context<'_>) {
         if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             self.task = Some(cx.waker().clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_does_not_stay() {
+        let mut strand = Strand::default();
+        for round in 0..1000 {
+            strand.content.extend_from_slice(&[round as u8; 1000]);
+            // Some of it always waits.
+            strand.passed(if round == 0 { 10 } else { 1000 });
+            assert_eq!(strand.content.len() - strand.at, 990);
+            assert_eq!(strand.content[strand.at], round as u8);
+        }
+        assert!(strand.content.capacity() < 10_000, "{}", strand.content.capacity());
     }
 }
