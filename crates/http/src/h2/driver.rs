@@ -100,6 +100,12 @@ impl Driver {
         self.link.shared().codec.ping();
     }
 
+    /// Nothing has come or gone for a while: memory that one burst has needed is given back.
+    pub fn rest(&mut self) {
+        self.link.shared().codec.rest();
+        self.carry.shrink_to_fit();
+    }
+
     /// The stream below, to end it.
     pub fn into_stream(self) -> Stream {
         self.stream

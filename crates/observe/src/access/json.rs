@@ -88,25 +88,30 @@ fn upstream(record: &Record<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The key comes with its comma, its colon and the value's opening quote.
-fn text(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+/// The key comes with its comma, its colon and the value's opening quote. Its length is known when this is compiled, here as below:
+/// it is written by a few stores.
+#[inline]
+fn text<const N: usize>(key: &[u8; N], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     escape::json(value, out);
     out.push(b'"');
 }
 
-fn maybe_text(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+#[inline]
+fn maybe_text<const N: usize>(key: &[u8; N], value: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         text(key, value, out);
     }
 }
 
-fn number(key: &[u8], value: u64, out: &mut Vec<u8>) {
+#[inline]
+fn number<const N: usize>(key: &[u8; N], value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn maybe_number(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
+#[inline]
+fn maybe_number<const N: usize>(key: &[u8; N], value: Option<u64>, out: &mut Vec<u8>) {
     if let Some(value) = value {
         number(key, value, out);
     }

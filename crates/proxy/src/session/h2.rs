@@ -32,6 +32,7 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
         inside_since: None,
         served: false,
         announced: false,
+        rested: false,
         common,
         timer,
     };
@@ -73,6 +74,8 @@ struct Trunk {
     served: bool,
     /// The client was told that no more are wanted.
     announced: bool,
+    /// It has given back what it had for its requests.
+    rested: bool,
 }
 
 impl Trunk {
@@ -99,6 +102,7 @@ impl Trunk {
             return ended;
         }
         self.idle_since = if self.driver.open() == 0 { self.idle_since.or(Some(now)) } else { None };
+        self.rested &= self.driver.open() == 0;
         self.inside_since = if self.driver.is_inside() { self.inside_since.or(Some(now)) } else { None };
         let Some((since, limit)) = self.limit() else {
             self.timer.disarm();
@@ -107,8 +111,16 @@ impl Trunk {
             return Poll::Pending;
         };
         let waited = now.saturating_duration_since(since);
-        // Arming it again for nothing would put the end off by a step each time.
         if waited < limit {
+            if !self.rested && waited < REST.min(limit) {
+                self.timer.arm(now, REST.min(limit) - waited);
+                ready!(self.timer.poll_expired(cx));
+            }
+            if !self.rested {
+                self.driver.rest();
+                self.rested = true;
+            }
+            // Arming it again for nothing would put the end off by a step each time.
             self.timer.arm(now, limit - waited);
             ready!(self.timer.poll_expired(cx));
         }
@@ -136,6 +148,9 @@ impl Trunk {
     }
 }
 
+/// How long a connection keeps the memory that its requests have needed: the next may be near.
+const REST: Duration = Duration::from_secs(1);
+
 /// Begins an exchange for a request.
 fn begin(common: &mut Common, came: Came<'_>) {
     common.adopt();
@@ -151,7 +166,8 @@ fn begin(common: &mut Common, came: Came<'_>) {
             return record(common, Version::H2, reason);
         }
     };
-    tokio::task::spawn_local(stream(common.clone(), lane, exchange, refused));
+    // In a box from the start: what is handed over whole is copied whole.
+    tokio::task::spawn_local(Box::pin(stream(common.clone(), lane, exchange, refused)));
 }
 
 /// Records what broke the protocol, and was told so by the protocol's own means.

@@ -24,8 +24,15 @@ impl Connection {
 
     /// So many bytes were written.
     pub fn written(&mut self, count: usize) {
-        // With streams open the next burst is near, and would have to grow it again.
-        self.out.written(count, if self.open > 0 { self.limits.out } else { KEEP });
+        // With streams open the next burst is near, and would have to grow it again. To a server that is so between two bursts, too:
+        // its driver says when it rests.
+        let near = self.open > 0 || self.role == Role::Server;
+        self.out.written(count, if near { self.limits.out } else { KEEP });
+    }
+
+    /// Nothing has come or gone for a while: memory that one burst has needed is given back.
+    pub fn rest(&mut self) {
+        self.out.written(0, KEEP);
     }
 
     /// What waits was shown to somebody who may not see it otherwise later: only more may follow it.
