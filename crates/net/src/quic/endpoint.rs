@@ -373,3 +373,57 @@ impl std::fmt::Debug for Driver {
         f.debug_struct("Driver").field("worker", &self.worker).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use quinn_proto::ConnectionIdGenerator as _;
+
+    use super::super::ids::Ids;
+    use super::*;
+
+    struct Nobody;
+
+    impl Host for Nobody {
+        fn decide(&self, _: &Caller) -> Verdict {
+            panic!("nobody has come")
+        }
+
+        fn begun(&self, _: Connection) {
+            panic!("nobody has come")
+        }
+    }
+
+    /// Clients that have moved, where the kernel does not know whose they are.
+    #[tokio::test]
+    async fn what_comes_to_the_wrong_worker_is_handed_over() {
+        let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("an address");
+        let mut bound = socket::bind_unsteered(address, 2).expect("bound");
+        let (theirs, _, shared, mut handed) = bound.remove(1).split();
+        let mut ids = Ids::new(Arc::clone(&shared.seal), 1, 2);
+        let datagrams: Vec<Vec<u8>> = (0..64).map(|_| [&[0x40], &ids.generate_cid()[..], &[7; 30]].concat()).collect();
+        for datagram in &datagrams {
+            UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(datagram, address)).expect("sent");
+        }
+        let mut received: Vec<Vec<u8>> = Vec::new();
+        let mut room = [0; 64];
+        while let Ok(length) = theirs.recv(&mut room) {
+            received.push(room[..length].to_vec());
+        }
+        assert!(received.len() < datagrams.len(), "all have come to their worker at once");
+        let (_endpoint, driver) = Endpoint::open(bound.remove(0)).expect("an endpoint");
+        tokio::select! {
+            () = driver.run(Nobody) => panic!("nobody has closed it"),
+            () = async {
+                while received.len() < datagrams.len() {
+                    received.push(handed.recv().await.expect("a datagram").bytes.to_vec());
+                }
+            } => {}
+        }
+        received.sort_unstable();
+        let mut sent = datagrams;
+        sent.sort_unstable();
+        assert_eq!(received, sent);
+    }
+}

@@ -3,6 +3,9 @@
 //! An id is one block of AES: the generation, the worker, zeros and a number that never comes again, sealed with a key that only
 //! this address knows. To an observer two ids of one connection have nothing in common (RFC 9000 section 5.1), and whoever makes
 //! one up meets the generation and the zeros once in 2⁵⁶ tries. It is the single-pass form of the load balancers' draft.
+//!
+//! The kernel, which cannot open a seal, finds the worker all the same: of the numbers that come next, the first is taken whose sealed
+//! block begins with two bytes that are the worker's by their remainder. Nothing else of the block is chosen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +30,18 @@ pub struct Seal {
 pub(super) struct Ids {
     seal: Arc<Seal>,
     worker: u16,
+    workers: u16,
     next: u64,
+}
+
+/// Numbers that are tried for an id which the kernel, too, takes to its worker. For all workers that one machine has, that none is
+/// found is a matter of centuries; an id of then would be handed over by us.
+const TRIES: u32 = 64;
+
+/// Where the kernel takes a datagram with this destination; see [`steering`](super::steering). An id that a client has made up is
+/// spread by it over all workers, and so is each that we would not have issued.
+pub(super) fn steered(id: &[u8], workers: u16) -> u16 {
+    id.first_chunk().map_or(0, |first: &[u8; 2]| u16::from_be_bytes(*first) % workers.max(1))
 }
 
 impl Seal {
@@ -73,17 +87,29 @@ impl fmt::Debug for Seal {
 }
 
 impl Ids {
-    pub(super) fn new(seal: Arc<Seal>, worker: u16) -> Ids {
-        Ids { seal, worker, next: 0 }
+    /// One of `workers` on its address.
+    pub(super) fn new(seal: Arc<Seal>, worker: u16, workers: u16) -> Ids {
+        Ids { seal, worker, workers, next: 0 }
+    }
+
+    fn draw(&mut self) -> [u8; LENGTH] {
+        let number = self.next;
+        // Seven bytes of it are used: at a thousand millions a second they last for two years.
+        self.next = (number + 1) & (u64::MAX >> 8);
+        self.seal.seal(self.worker, number)
     }
 }
 
 impl ConnectionIdGenerator for Ids {
     fn generate_cid(&mut self) -> ConnectionId {
-        let number = self.next;
-        // Seven bytes of it are used: at a thousand millions a second they last for two years.
-        self.next = (number + 1) & (u64::MAX >> 8);
-        ConnectionId::new(&self.seal.seal(self.worker, number))
+        let mut id = self.draw();
+        for _ in 1..TRIES * u32::from(self.workers) {
+            if steered(&id, self.workers) == self.worker {
+                break;
+            }
+            id = self.draw();
+        }
+        ConnectionId::new(&id)
     }
 
     fn validate(&self, id: &ConnectionId) -> Result<(), InvalidCid> {
@@ -125,7 +151,7 @@ mod tests {
     #[test]
     fn an_id_names_its_worker_and_only_to_us() {
         let ours = seal(7, 3);
-        let mut ids = Ids::new(Arc::clone(&ours), 300);
+        let mut ids = Ids::new(Arc::clone(&ours), 300, 301);
         let (one, two) = (ids.generate_cid(), ids.generate_cid());
         assert_ne!(one, two);
         assert_eq!(ours.open(&one), Some(300));
@@ -133,21 +159,31 @@ mod tests {
         assert!(ids.validate(&one).is_ok());
         assert_eq!(seal(8, 3).open(&one), None, "another address's key");
         assert_eq!(seal(7, 4).open(&one), None, "another process");
-        assert!(Ids::new(ours, 1).validate(&one).is_err(), "another worker");
+        assert!(Ids::new(ours, 1, 301).validate(&one).is_err(), "another worker");
     }
 
     #[test]
     fn two_ids_have_nothing_in_common() {
-        let mut ids = Ids::new(seal(9, 1), 2);
+        let mut ids = Ids::new(seal(9, 1), 2, 4);
         let (one, two) = (ids.generate_cid(), ids.generate_cid());
         let alike = one.iter().zip(two.iter()).filter(|(a, b)| a == b).count();
         assert!(alike < 6, "{alike} of 16 bytes are the same");
     }
 
     #[test]
+    fn ids_are_steered_to_their_worker() {
+        for workers in [1, 2, 3, 4, 64] {
+            for worker in 0..workers {
+                let mut ids = Ids::new(seal(3, 1), worker, workers);
+                assert!((0..50).all(|_| steered(&ids.generate_cid(), workers) == worker));
+            }
+        }
+    }
+
+    #[test]
     fn a_changed_id_is_none() {
         let ours = seal(5, 1);
-        let id = Ids::new(Arc::clone(&ours), 2).generate_cid();
+        let id = Ids::new(Arc::clone(&ours), 2, 4).generate_cid();
         for bit in 0..LENGTH * 8 {
             let mut bytes: Vec<u8> = id.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);

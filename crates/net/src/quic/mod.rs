@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod ids;
 pub mod server;
 pub mod socket;
+mod steering;
 
 pub use connection::{Broken, Connection, Lost, Stream, Way};
 pub use endpoint::{Caller, Driver, Endpoint, Host, Verdict};

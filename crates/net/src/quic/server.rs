@@ -85,8 +85,8 @@ pub(super) fn first(shared: &Shared) -> Result<quinn_proto::ServerConfig, String
 /// What all connections of an endpoint have in common.
 pub(super) fn endpoint(shared: &Arc<Shared>, worker: u16) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &shared.secret)));
-    let seal = Arc::clone(&shared.seal);
-    config.cid_generator(move || Box::new(Ids::new(Arc::clone(&seal), worker)));
+    let (seal, workers) = (Arc::clone(&shared.seal), shared.workers());
+    config.cid_generator(move || Box::new(Ids::new(Arc::clone(&seal), worker, workers)));
     config.supported_versions(vec![VERSION_1]);
     config
 }

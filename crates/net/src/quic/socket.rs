@@ -1,7 +1,8 @@
 //! UDP sockets: one a worker on one address, and the way of a datagram to the worker whose connection it is for.
 //!
-//! The kernel chooses the socket by the addresses of both ends. A client whose address changes (a phone that leaves its Wi-Fi, a
-//! translator that forgets) lands on another worker in the middle of its connection, and is handed over.
+//! The kernel chooses the socket by the id that a datagram is for, where it lets us tell it so ([`steering`]); else by the
+//! addresses of both ends. Then a client whose address changes (a phone that leaves its Wi-Fi, a translator that forgets) lands on another
+//! worker in the middle of its connection, and is handed over. So is whatever else comes to the wrong worker.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::ids::Seal;
+use super::steering;
 
 /// One worker's socket of an address, which belongs to no runtime yet.
 #[derive(Debug)]
@@ -64,11 +66,21 @@ const JOINED: usize = 64 * 1024;
 /// What we ask the kernel to hold for us: a burst of all clients between two turns of a worker.
 const BUFFERED: usize = 4 * 1024 * 1024;
 
-/// Binds a socket for each of `count` workers to one address.
+/// Binds a socket for each of `count` workers to one address, and has the kernel choose by connection ids if it can.
 ///
 /// # Errors
 /// What the kernel says; nothing stays bound then.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<Bound>> {
+    let bound = bind_unsteered(address, count)?;
+    if let [first, _, ..] = &bound[..] {
+        // Where that is not to be had (a sandbox that knows no such option), we hand over.
+        let _ = steering::steer(&first.socket, first.shared.workers());
+    }
+    Ok(bound)
+}
+
+/// The same, with the kernel's own choice.
+pub(super) fn bind_unsteered(address: SocketAddr, count: usize) -> io::Result<Vec<Bound>> {
     let mut random = [0; 84];
     getrandom(&mut random, GetRandomFlags::empty())?;
     let (key, rest) = random.split_at(16);
@@ -126,6 +138,11 @@ impl Bound {
 }
 
 impl Shared {
+    /// How many workers have sockets of the address.
+    pub(super) fn workers(&self) -> u16 {
+        u16::try_from(self.peers.len()).unwrap_or(u16::MAX)
+    }
+
     /// Gives a datagram to the worker whose connection it is for; it is lost if that one does not keep up.
     pub(super) fn hand_over(&self, worker: u16, datagram: Datagram) {
         if datagram.bytes.len() <= LARGEST
@@ -207,5 +224,53 @@ impl Attached {
     /// Whether larger datagrams may be tried on the path.
     pub(super) fn may_probe(&self) -> bool {
         !self.state.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn_proto::ConnectionIdGenerator as _;
+
+    use super::super::ids::Ids;
+    use super::*;
+
+    const WORKERS: u16 = 4;
+    const SENDERS: usize = 32;
+
+    /// How many datagrams to the first worker's connections have come to each worker's socket, from clients at many addresses.
+    fn arrivals(bound: &[Bound], long: bool) -> Vec<usize> {
+        let to = bound[0].socket.local_addr().expect("an address");
+        let mut ids = Ids::new(Arc::clone(&bound[0].shared.seal), 0, WORKERS);
+        for _ in 0..SENDERS {
+            let id = ids.generate_cid();
+            let first: &[u8] = if long { &[0xe0, 0, 0, 0, 1, 16] } else { &[0x40] };
+            let sender = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            sender.send_to(&[first, &id, &[0; 30]].concat(), to).expect("sent");
+        }
+        // The loopback delivers before it returns.
+        let count = |socket: &std::net::UdpSocket| (0..).take_while(|_| socket.recv(&mut [0; 64]).is_ok()).count();
+        bound.iter().map(|bound| count(&bound.socket)).collect()
+    }
+
+    #[test]
+    fn the_kernel_takes_datagrams_to_their_worker() {
+        let bound = bind("127.0.0.1:0".parse().expect("an address"), 1).expect("bound");
+        let address = bound[0].socket.local_addr().expect("an address");
+        drop(bound);
+        let bound = bind(address, usize::from(WORKERS)).expect("bound");
+        for long in [false, true] {
+            assert_eq!(arrivals(&bound, long), [SENDERS, 0, 0, 0], "long headers: {long}");
+        }
+    }
+
+    #[test]
+    fn without_steering_they_come_to_anybody() {
+        let bound = bind("127.0.0.1:0".parse().expect("an address"), 1).expect("bound");
+        let address = bound[0].socket.local_addr().expect("an address");
+        drop(bound);
+        let bound = bind_unsteered(address, usize::from(WORKERS)).expect("bound");
+        let arrived = arrivals(&bound, false);
+        assert_eq!(arrived.iter().sum::<usize>(), SENDERS);
+        assert!(arrived[0] < SENDERS, "{arrived:?}");
     }
 }

@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Packages that only these crates may use.
-const KEPT_TO: [(&str, &[&str]); 13] = [
+const KEPT_TO: [(&str, &[&str]); 14] = [
     ("aws-lc-rs", &["net"]),
     ("tokio", &["net", "proxy", "control", "testkit"]),
     ("socket2", &["net"]),
@@ -28,6 +28,7 @@ const KEPT_TO: [(&str, &[&str]); 13] = [
     ("rustls", &["net", "testkit"]),
     ("webpki", &["net"]),
     ("rcgen", &["control", "testkit"]),
+    ("nix", &["net"]),
     ("rustix", &["net", "observe", "control", "testkit"]),
     ("httparse", &["wire"]),
     ("saphyr-parser", &["config"]),
