@@ -2,6 +2,8 @@
 //!
 //! The rooms, in the order in which a message walks:
 //!
+//! - [`proxy_protocol`]: what a proxy in front says of a connection, and what we say of it
+//! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
 //! - [`head`]: the one message head of every HTTP version
 //! - [`known`]: the field names that the data path asks for
 //! - [`h1`]: HTTP/1 heads and chunked bodies, read strictly and written
@@ -16,6 +18,7 @@
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
 
+pub mod client_hello;
 pub mod coding;
 pub mod forwarded;
 pub mod grpc;
@@ -25,6 +28,7 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod proxy_protocol;
 pub mod uri;
 pub mod websocket;
 
