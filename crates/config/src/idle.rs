@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
-use crate::spec::{Advert, Algorithm, Certificate, CertificateSource, Http3, HttpVersion, Pool, Spec};
+use crate::spec::{Algorithm, Certificate, CertificateSource, Http3, HttpVersion, Pool, Spec};
 
 /// Keys without an effect.
 pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
     let listeners = spec.listeners.iter().filter_map(|listener| {
-        let told = Advert { port: None, max_age: REMEMBERED };
-        let is_said = listener.http3 != Http3 { advert: Some(told), early_data: false };
+        let is_said = listener.http3 != Http3::UNSAID;
         let is_spoken = listener.binds.iter().any(|bind| bind.http.contains(&HttpVersion::H3));
         let said = format!("`http3` of listener `{}` does nothing without `h3` in `http`", listener.name);
         (is_said && !is_spoken).then(|| Mistake::new(listener.span.clone(), said))
@@ -74,4 +73,3 @@ fn of_servers<'a>(spec: &'a Spec, pool: &'a Pool) -> impl Iterator<Item = Mistak
 /// The defaults: what is as it would be without a word needs none.
 const COMPARED_EVERY: Duration = Duration::from_secs(10);
 const QUEUE_LENGTH: u32 = 100;
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);

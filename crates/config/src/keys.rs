@@ -9,12 +9,14 @@ mod listener;
 mod matching;
 mod policy;
 mod pool;
+mod roles;
 mod route;
 mod tls;
 mod top;
 mod walk;
 
 pub(crate) use pool::POOL;
+pub(crate) use roles::Role;
 pub(crate) use tls::DIRECTORY;
 pub(crate) use top::TOP;
 pub(crate) use walk::sections;

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use crate::diagnostics::Mistakes;
 use crate::interpolate::Sources;
 use crate::shape::{Item, Map, Shape, Shaped, Value};
-use crate::spec::{AccessLog, Admin, Bind, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Shutdown, SiteId, Spec};
+use crate::spec::{
+    AccessLog, Admin, Bind, Dns, LogFormat, LogSink, PolicyId, Pool, PoolId, Role, Shutdown, SiteId, Spec,
+};
 
 mod address;
 mod balance;
@@ -18,6 +20,7 @@ mod certificate;
 mod compress;
 mod ending;
 mod fields;
+mod flows;
 mod health;
 mod http3;
 mod levels;
@@ -54,6 +57,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let secret = lower.secret();
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
+    flows::check(&listeners, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
         secret,
@@ -98,6 +102,8 @@ struct Lower<'a, 'b> {
     policy_ids: HashMap<&'a str, Vec<PolicyId>>,
     policies: Vec<(crate::spec::Policy, template::Needs)>,
     subsets: Vec<tier::Subset>,
+    /// The role of the listener that is lowered.
+    role: Role,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
     /// Every address that is listened on, with its listener's name.
@@ -118,6 +124,7 @@ impl<'a, 'b> Lower<'a, 'b> {
             policies: Vec::new(),
             binds: Vec::new(),
             subsets: Vec::new(),
+            role: Role::Http,
             implied: Vec::new(),
         }
     }

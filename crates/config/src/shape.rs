@@ -5,7 +5,7 @@
 
 use crate::diagnostics::{Mistakes, did_you_mean};
 use crate::interpolate::Sources;
-use crate::keys::{Key, POOL, Section, TOP, Type};
+use crate::keys::{Key, POOL, Role, Section, TOP, Type};
 use crate::span::Span;
 use crate::tree::{Data, Entry, Node};
 
@@ -24,7 +24,7 @@ pub(crate) struct Shaped {
 
 /// Shapes a whole document, with what is inherited and every default.
 pub(crate) fn shape(root: &Node, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Shaped {
-    let mut shaper = Shaper { sources, mistakes };
+    let mut shaper = Shaper { sources, mistakes, role: None };
     let shaped = match &root.data {
         Data::Empty => shaper.section(&TOP, &Node { span: root.span.clone(), data: Data::Map(Vec::new()) }, TOP_LABEL),
         _ => shaper.section(&TOP, root, TOP_LABEL),
@@ -41,9 +41,18 @@ pub(crate) fn shape(root: &Node, sources: &Sources<'_>, mistakes: &mut Mistakes)
     Shaped { top, bare_pool }
 }
 
+/// The role that a listener says it has, or has without a word; nothing for one that is none, which is reported elsewhere.
+fn role_of(entries: &[Entry]) -> Option<Role> {
+    match entries.iter().find(|entry| entry.key == "role").map(|entry| &entry.value.data) {
+        None => Some(Role::Http),
+        Some(Data::Scalar(word)) => Role::of(word),
+        Some(_) => None,
+    }
+}
+
 /// Shapes a document that is a list of servers, as a pool that has nothing else.
 pub(crate) fn shape_servers(root: &Node, label: &str, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Map {
-    let mut shaper = Shaper { sources, mistakes };
+    let mut shaper = Shaper { sources, mistakes, role: None };
     let mut map = Map { span: root.span.clone(), label: label.to_owned(), items: Vec::new() };
     if let Some(key) = POOL.key(SERVERS) {
         let mut value = shaper.value(&key.ty, root, label);
@@ -60,6 +69,8 @@ pub(crate) const TOP_LABEL: &str = "the configuration";
 struct Shaper<'a, 'b> {
     sources: &'a Sources<'b>,
     mistakes: &'a mut Mistakes,
+    /// The role of the listener whose keys are read.
+    role: Option<Role>,
 }
 
 impl Shaper<'_, '_> {
@@ -90,11 +101,20 @@ impl Shaper<'_, '_> {
                 Value { span: node.span.clone(), data: Shape::Faulty }
             }
             Data::Map(entries) => {
+                let outer = self.role;
+                if section.key("role").is_some() {
+                    self.role = role_of(entries);
+                }
                 let map = self.entries(section, entries, node, label);
+                self.role = outer;
                 self.check_complete(section, entries, &map);
                 Value { span: node.span.clone(), data: Shape::Map(map) }
             }
-            Data::Scalar(word) if !section.presets.is_empty() => self.preset(section, word, node, label),
+            Data::Scalar(word)
+                if section.presets.iter().any(|preset| section.short.is_none() || preset.word == word) =>
+            {
+                self.preset(section, word, node, label)
+            }
             Data::Scalar(_) | Data::List(_) => {
                 let Some(key) = section.short.and_then(|short| section.key(short)) else {
                     return self.faulty(&node.span, format!("{label} is {}, it must be a map", node.what()));
@@ -121,6 +141,13 @@ impl Shaper<'_, '_> {
                 self.unknown_key(section, entry, label);
                 continue;
             };
+            if let Some(role) = self.role.filter(|role| !role.has(section.noun, key.name)) {
+                let (name, role) = (key.name, role.word());
+                let message = format!("`{name}` in {label} does not exist with `role: {role}`, remove it");
+                let value = self.faulty(&entry.span, message);
+                map.items.push(Item { key: entry.key.clone(), span: entry.span.clone(), value });
+                continue;
+            }
             let value = if key.planned {
                 let message =
                     format!("`{}` in {label} is planned and does not work yet in this version, remove it", key.name);

@@ -18,6 +18,7 @@ mod algorithms;
 mod balance;
 mod bind;
 mod canary;
+mod ending;
 mod health;
 mod matching;
 mod policy;
@@ -30,6 +31,7 @@ pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
+pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
@@ -171,7 +173,7 @@ pub struct Listener {
     pub role: Role,
     /// Where it listens: at least one.
     pub binds: Vec<Bind>,
-    /// HTTP versions that are served where an address does not differ: at least one, each once.
+    /// HTTP versions that are served where an address does not differ, each once: at least one of a listener of HTTP.
     pub http: Vec<HttpVersion>,
     /// What is told of HTTP/3 where it is served.
     pub http3: Http3,
@@ -222,6 +224,8 @@ impl Listener {
 pub enum Role {
     /// A reverse proxy for HTTP.
     Http,
+    /// Flows of TCP.
+    Tcp,
 }
 
 /// A version of HTTP.
@@ -268,6 +272,12 @@ pub struct Forwarding {
     pub format: ForwardFormat,
     /// Peers whose fields are believed; from others they are dropped.
     pub trust: Vec<IpNet>,
+}
+
+impl Forwarding {
+    /// Nobody is believed, and nothing is told.
+    pub const NOTHING: Forwarding =
+        Forwarding { client: ForwardClient::None, via: false, format: ForwardFormat::XForwarded, trust: Vec::new() };
 }
 
 /// What happens to the fields that name the client.
@@ -379,62 +389,6 @@ pub struct Portion {
     pub to: PoolId,
     /// Hundredths of a percent: 10 % is 1000, and all portions of a split total 10000.
     pub share: u32,
-}
-
-/// An answer that names another place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-    /// The place.
-    pub target: RedirectTarget,
-}
-
-/// The place that a redirect names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedirectTarget {
-    /// A URL or an absolute path; the request's query is appended unless the template has a `?`. What `*` stands for may begin
-    /// with a slash: whoever fills in `/*` must not let it become `//host`, which browsers take for another host.
-    Location(Template),
-    /// The request's own URL with these parts changed; path and query are kept.
-    Parts {
-        /// `http` or `https`; absent keeps the request's.
-        scheme: Option<Scheme>,
-        /// The host; absent keeps the request's.
-        host: Option<String>,
-        /// The port; absent is the scheme's own if scheme or host change, or else the request's.
-        port: Option<u16>,
-    },
-}
-
-/// A scheme of HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-}
-
-/// An answer made here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Respond {
-    /// 200 to 599.
-    pub status: u16,
-    /// The content; empty if there is none.
-    pub body: String,
-    /// Fields in the order written, names in lower case; never a framing or hop-by-hop field. A body without a `content-type`
-    /// here is `text/plain; charset=utf-8`.
-    pub headers: Vec<(String, String)>,
-}
-
-/// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deny {
-    /// 400 to 599.
-    pub status: u16,
-    /// What the answer's body says.
-    pub reason: Option<String>,
 }
 
 /// Servers, how to choose among them and how to treat them.

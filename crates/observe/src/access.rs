@@ -20,7 +20,7 @@
 //! | `host` | the host it asked for, in normal form |
 //! | `path` | the path, in normal form, without the query |
 //! | `query` | the query, without its question mark |
-//! | `version` | the HTTP version the client spoke: `1.0`, `1.1` |
+//! | `version` | the HTTP version the client spoke: `1.0`, `1.1`, `2`, `3`; absent for flows of TCP |
 //! | `tls` | the version of TLS between the client and us: `TLSv1.2`, `TLSv1.3` |
 //! | `sni` | the name that the client asked for in its handshake |
 //! | `alpn` | the protocol that was agreed on in the handshake (RFC 7301): `http/1.1`, `h2` |
@@ -97,10 +97,12 @@ pub struct Record<'a> {
     pub path: &'a [u8],
     /// The query without its question mark.
     pub query: Option<&'a [u8]>,
-    /// The version that the client spoke.
-    pub version: Version,
+    /// The version of HTTP that the client spoke; absent for flows of TCP.
+    pub version: Option<Version>,
     /// TLS between the client and us.
     pub tls: Option<Tls<'a>>,
+    /// The name that the client asked for in a handshake that another ends.
+    pub sni: Option<&'a str>,
     /// The status that was sent; 0 if none was.
     pub status: u16,
     /// How a call of gRPC has ended.

@@ -17,6 +17,7 @@ use crate::pool::{Counted, Gate, Lease, Pool, Server};
 use crate::relay::Stop;
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
+use crate::sticky;
 use crate::worker::Block;
 
 mod backoff;
@@ -58,6 +59,10 @@ pub(crate) struct Tunnel {
     pub(crate) upstream: Upstream,
     /// How long it may be silent.
     pub(crate) idle: Duration,
+    /// When it ends whatever is said.
+    pub(crate) until: Option<Instant>,
+    /// It was one from its first byte: large amounts go through pipes, and what breaks one side breaks the other.
+    pub(crate) raw: bool,
     /// Under which names it is recorded.
     pub(crate) account: Kept,
 }
@@ -84,6 +89,35 @@ pub(crate) async fn attempt(
     // What follows is at the pace of the client, who must not take a place that servers could fill.
     x.permit = None;
     ended
+}
+
+/// Connects a flow to a server, to another one where that fails.
+pub(crate) async fn connect(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+) -> Result<Upstream, Fault> {
+    count(x, arm)?;
+    let (mut retrying, mut tried) = (None, Vec::new());
+    loop {
+        x.notes.tries = x.notes.tries.saturating_add(1);
+        let fault = match checkout(session, x, route, arm, &tried, false).await {
+            Ok(upstream) => {
+                x.notes.reused = upstream.reused;
+                x.permit = None;
+                sticky::tell(x, &arm.pool);
+                return Ok(upstream);
+            }
+            Err(fault) => fault,
+        };
+        finish::unconnected(&session.worker, x, arm, fault);
+        let Next::Try(wait) = next(session, x, route, arm, fault, &mut retrying) else { return Err(fault) };
+        tried.extend(x.notes.server.and_then(|number| arm.pool.servers.get(number)).map(|server| server.slot));
+        if !wait.is_zero() {
+            backoff::pause(session, x, route, wait).await?;
+        }
+    }
 }
 
 /// One try after the other.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::reply;
 use crate::session::{self, Origin};
-use crate::snapshot::{BindId, ListenerId};
+use crate::snapshot::{BindId, Listener, ListenerId, Role};
 use crate::worker::{Command, Worker};
 
 /// What a door does.
@@ -56,7 +56,7 @@ pub(crate) async fn accept(
                 drop(spare.take());
                 let mut cx = Context::from_waker(Waker::noop());
                 if let Poll::Ready(Ok((stream, _))) = listening.poll_accept(&mut cx) {
-                    refuse(stream, worker.pin().listener(at.0).is_some_and(|known| known.tls_at(at.1).is_none()));
+                    refuse(stream, worker.pin().listener(at.0).is_some_and(|known| hears(known, at.1)));
                 }
                 spare = self::spare();
                 if spare.is_none() {
@@ -114,7 +114,7 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, at: (Lis
     counters.accepted();
     if known.active() >= known.max_connections {
         counters.refused();
-        return refuse(stream, known.tls_at(bind).is_none());
+        return refuse(stream, hears(known, bind));
     }
     let origin = Origin { listener, bind, peer, port, early: false };
     let home = worker.fleet.place(worker.id);
@@ -128,7 +128,13 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, at: (Lis
     }
 }
 
-/// Answers 503 without reading a request, and closes. A handshake of TLS is too dear for that: its clients are only closed.
+/// Whether clients understand an answer without a handshake.
+fn hears(listener: &Listener, bind: BindId) -> bool {
+    listener.role == Role::Http && listener.tls_at(bind).is_none()
+}
+
+/// Answers 503 without reading a request, and closes. A handshake of TLS is too dear for that: its clients are only closed, and so are
+/// those of whom it is not known what they speak.
 fn refuse(mut stream: Stream, plain: bool) {
     if plain {
         let mut cx = Context::from_waker(Waker::noop());

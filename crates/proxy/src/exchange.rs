@@ -84,6 +84,8 @@ pub struct Facts {
     pub(crate) wish: Option<Coding>,
     /// What TLS has agreed on, if it came over TLS.
     pub(crate) tls: Option<Rc<Agreed>>,
+    /// The name that a flow asks for whose TLS ends elsewhere.
+    pub(crate) sni: Option<Box<str>>,
 }
 
 /// How the connection to the client goes on.
@@ -94,6 +96,8 @@ pub(crate) struct ClientSide {
     pub(crate) keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) awaits_continue: bool,
+    /// It is a flow of TCP, which has no requests.
+    pub(crate) is_flow: bool,
     /// The method was HEAD.
     pub(crate) head_only: bool,
     /// The first byte of the final response's head was given to the socket.
@@ -195,7 +199,7 @@ async fn story<'a>(
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
-        Ending::NoRoute => return Err(nowhere(x, listener)),
+        Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     limit_body(x, route)?;
     if ends_here(x)? {
@@ -211,7 +215,7 @@ async fn story<'a>(
     attempt::deliver(session, x, listener, route, arm, answered?).await
 }
 
-fn pin(session: &mut Session) -> Pinned {
+pub(crate) fn pin(session: &mut Session) -> Pinned {
     let snapshot = session.worker.pin();
     let id = session.origin.listener;
     match snapshot.listener(id) {
@@ -347,7 +351,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                     (false, None) => route::Kind::Http,
                 },
                 sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
-                alpn: x.facts.tls.as_ref().and_then(|tls| tls.alpn),
+                alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 body,
             };
@@ -384,7 +388,7 @@ fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     }
 }
 
-fn choose<'a>(session: &Session, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
+pub(crate) fn choose<'a>(session: &Session, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
     let number = if arms.len() == 1 {
         0
     } else {
@@ -446,6 +450,7 @@ impl Facts {
             timeout: None,
             wish: None,
             tls: self.tls.clone(),
+            sni: self.sni.clone(),
         }
     }
 
@@ -461,6 +466,7 @@ impl Facts {
             peer: self.peer.ip(),
             id: self.id,
             tls: self.tls.as_deref(),
+            sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
         }
     }
 }
@@ -490,7 +496,7 @@ impl Exchange {
         }
         self.to_client = Backlog::default();
         self.facts.query = None;
-        self.facts.tls = None;
+        (self.facts.tls, self.facts.sni) = (None, None);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -524,6 +530,7 @@ impl Default for Exchange {
                 timeout: None,
                 wish: None,
                 tls: None,
+                sni: None,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
@@ -538,6 +545,7 @@ impl Default for ClientSide {
     fn default() -> ClientSide {
         ClientSide {
             version: Version::H11,
+            is_flow: false,
             keep_alive: false,
             awaits_continue: false,
             head_only: false,

@@ -67,6 +67,8 @@ pub struct Listener {
     pub id: ListenerId,
     /// Its name in logs.
     pub name: Arc<str>,
+    /// What arrives at it.
+    pub role: Role,
     /// What it speaks where an address does not differ.
     pub versions: Versions,
     /// What responses by TCP say of HTTP/3, if it is spoken anywhere and that is to be known.
@@ -99,6 +101,19 @@ pub struct Listener {
     pub connections: Arc<ConnectionStats>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
+}
+
+/// What arrives at a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Requests of HTTP.
+    #[default]
+    Http,
+    /// Flows of TCP, of which nothing is known but how they began.
+    Tcp {
+        /// Whether some route wants to know what a client of TLS says first.
+        peeks: bool,
+    },
 }
 
 /// Versions of HTTP that a listener speaks.
@@ -217,6 +232,11 @@ pub enum Ending {
     Respond(Respond),
     /// Here, refused.
     Deny(Deny),
+    /// Here: a flow is closed.
+    Close {
+        /// By a reset, as if nobody listened.
+        reset: bool,
+    },
     /// Nowhere: no route matched.
     NoRoute,
 }
@@ -227,7 +247,7 @@ impl Ending {
         match self {
             Ending::Pools(arms) => arms,
             Ending::Canary(canary) => &canary.arms,
-            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::NoRoute => &[],
+            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::Close { .. } | Ending::NoRoute => &[],
         }
     }
 }

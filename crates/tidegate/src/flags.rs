@@ -2,14 +2,34 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-/// A reverse proxy and layer-7 load balancer for HTTP/1.1.
+/// A reverse proxy and load balancer for HTTP, and for whatever is spoken over TCP.
 #[derive(Parser)]
 #[command(name = "tidegate", version, about, disable_help_subcommand = true)]
 pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What there is to say of one listener and one pool.
+#[derive(Args)]
+pub(crate) struct OneLiner {
+    /// Where to listen: `HOST:PORT`, `:PORT` or `unix:PATH`
+    #[arg(long)]
+    pub(crate) bind: String,
+    /// The servers, each `HOST:PORT`
+    #[arg(long, required = true, num_args = 1..)]
+    pub(crate) to: Vec<String>,
+    /// Where the status page, the API and the metrics are: a loopback address or `unix:PATH`
+    #[arg(long)]
+    pub(crate) admin: Option<String>,
+    /// Override a scalar of the configuration that this makes
+    #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Write one JSON line with every bound address to this descriptor once we serve
+    #[arg(long, value_name = "N")]
+    pub(crate) ready_fd: Option<i32>,
 }
 
 #[derive(Subcommand)]
@@ -50,23 +70,9 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Reference,
     /// A reverse proxy without a file
-    Reverse {
-        /// Where to listen: `HOST:PORT`, `:PORT` or `unix:PATH`
-        #[arg(long)]
-        bind: String,
-        /// The servers, each `HOST:PORT`
-        #[arg(long, required = true, num_args = 1..)]
-        to: Vec<String>,
-        /// Where the status page, the API and the metrics are: a loopback address or `unix:PATH`
-        #[arg(long)]
-        admin: Option<String>,
-        /// Override a scalar of the configuration that this makes
-        #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]
-        set: Vec<(String, String)>,
-        /// Write one JSON line with every bound address to this descriptor once we serve
-        #[arg(long, value_name = "N")]
-        ready_fd: Option<i32>,
-    },
+    Reverse(OneLiner),
+    /// A layer-4 balancer of TCP without a file
+    Tcp(OneLiner),
     /// A live demo: servers of its own, the proxy in front, and a list of things to try
     Demo {
         /// Where the proxy listens

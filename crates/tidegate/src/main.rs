@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use control::{Options, Source};
 
-use flags::{Command, Flags};
+use flags::{Command, Flags, OneLiner};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,9 +24,12 @@ fn main() -> ExitCode {
         Command::Config { file, set, effective: _ } => check::effective(file, set),
         Command::Schema => check::print(&config::schema()),
         Command::Reference => check::print(&config::reference()),
-        Command::Reverse { bind, to, admin, set, ready_fd } => {
-            control::run(Options { source: oneliner::reverse(&bind, &to, admin.as_deref()), sets: set, ready_fd })
-        }
+        Command::Reverse(said) => serve(oneliner::reverse(&said), said),
+        Command::Tcp(said) => serve(oneliner::tcp(&said), said),
         Command::Demo { bind, admin, ready_fd } => demo::run(&bind, &admin, ready_fd),
     }
+}
+
+fn serve(source: Source, said: OneLiner) -> ExitCode {
+    control::run(Options { source, sets: said.set, ready_fd: said.ready_fd })
 }

@@ -54,7 +54,8 @@ fn gather(mut bytes: &[u8]) -> Gathered {
     let mut message = Vec::new();
     loop {
         // What has come of a header is enough to see that it is none.
-        let looks_right = bytes.first().is_none_or(|kind| *kind == HANDSHAKE) && bytes.get(1).is_none_or(|major| *major == 3);
+        let looks_right =
+            bytes.first().is_none_or(|kind| *kind == HANDSHAKE) && bytes.get(1).is_none_or(|major| *major == 3);
         if !looks_right {
             return Gathered::Other;
         }
@@ -151,8 +152,10 @@ mod tests {
     }
 
     fn message(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
-        let extensions: Vec<u8> =
-            extensions.iter().flat_map(|(kind, content)| [&kind.to_be_bytes(), &sized(2, content)[..]].concat()).collect();
+        let extensions: Vec<u8> = extensions
+            .iter()
+            .flat_map(|(kind, content)| [&kind.to_be_bytes(), &sized(2, content)[..]].concat())
+            .collect();
         let body = [
             &[3, 3][..],
             &[7; 32],
@@ -184,7 +187,8 @@ mod tests {
 
     #[test]
     fn names_and_protocols_are_found_in_whatever_pieces() {
-        let message = message(&[(51, vec![1; 1200]), sni("Shop.Example.com."), alpn(&["h2", "http/1.1"]), (21, vec![0; 100])]);
+        let message =
+            message(&[(51, vec![1; 1200]), sni("Shop.Example.com."), alpn(&["h2", "http/1.1"]), (21, vec![0; 100])]);
         let wanted = hello(Some("shop.example.com"), &["h2", "http/1.1"]);
         for of in [1, 2, 3, 5, 100, 1000, 4096] {
             let bytes = records(&message, of);
@@ -211,12 +215,21 @@ mod tests {
 
     #[test]
     fn what_is_none_is_seen_at_once() {
-        for bytes in [&b"G"[..], b"\x16\x02", b"\x17\x03", b"\x16\x03\x01\0\0", b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\0\x01\x02", b"SSH-2.0-"] {
+        for bytes in [
+            &b"G"[..],
+            b"\x16\x02",
+            b"\x17\x03",
+            b"\x16\x03\x01\0\0",
+            b"\x16\x03\x01\xff\xff",
+            b"\x16\x03\x01\0\x01\x02",
+            b"SSH-2.0-",
+        ] {
             assert_eq!(read(bytes), Seen::Other, "{bytes:?}");
         }
         // A message that would be too long, and one whose records never bring it to its end.
         assert_eq!(read(b"\x16\x03\x01\0\x04\x01\x01\0\0"), Seen::Other);
-        let trickle = [HANDSHAKE, 3, 1, 0, 1, CLIENT_HELLO].into_iter().chain([HANDSHAKE, 3, 1, 0, 1, 0].repeat(MOST / 6));
+        let trickle =
+            [HANDSHAKE, 3, 1, 0, 1, CLIENT_HELLO].into_iter().chain([HANDSHAKE, 3, 1, 0, 1, 0].repeat(MOST / 6));
         assert_eq!(read(&trickle.collect::<Vec<u8>>()), Seen::Other);
         // A message that ends inside of what it holds.
         let mut cut = message(&[sni("example.com")]);

@@ -151,10 +151,7 @@ const SHORT: Invalid = Invalid("a PROXY header that is too short");
 
 fn between(source: IpAddr, destination: IpAddr, ports: &[u8]) -> Said {
     let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
-    Said::Between {
-        source: SocketAddr::new(source, port(0)),
-        destination: SocketAddr::new(destination, port(2)),
-    }
+    Said::Between { source: SocketAddr::new(source, port(0)), destination: SocketAddr::new(destination, port(2)) }
 }
 
 /// Whether what stands behind the addresses is well formed, and its checksum right if it has one.
@@ -350,12 +347,8 @@ mod tests {
 
     #[test]
     fn what_is_known_of_tls_is_told() {
-        let secured = Secured {
-            alpn: Some(b"h2"),
-            authority: Some(b"example.com"),
-            version: Some(b"TLSv1.3"),
-            certified: true,
-        };
+        let secured =
+            Secured { alpn: Some(b"h2"), authority: Some(b"example.com"), version: Some(b"TLSv1.3"), certified: true };
         let bytes = written(Form::V2, between("10.0.0.1:1", "10.0.0.2:2"), Some(&secured));
         let more = b"\x01\x00\x02h2\x02\x00\x0bexample.com\x20\x00\x0f\x07\0\0\0\0\x21\x00\x07TLSv1.3";
         assert_eq!(&bytes[28..], more);

@@ -14,8 +14,9 @@ pub(super) static LISTENER: Section = Section::new(
     &[
         Key::new(
             "role",
-            Type::Word(&[live("http"), planned("forward"), planned("tcp"), planned("udp"), planned("nat")]),
-            "What it is: `http` is a reverse proxy and layer-7 balancer.",
+            Type::Word(&[live("http"), planned("forward"), live("tcp"), planned("udp"), planned("nat")]),
+            "What it is: `http` is a reverse proxy and layer-7 balancer, `tcp` a layer-4 balancer: it passes on whatever is said, without \
+             reading it. Each role has keys of its own; one that another role has is a mistake that says so.",
         )
         .default("http")
         .own(),
@@ -135,7 +136,12 @@ static LISTENER_TIMEOUTS: Section = Section::new(
     &[
         Key::new("tls_handshake", Type::Duration, "From a connection's first byte to the end of its TLS handshake.")
             .default("10s"),
-        Key::new("request_head", Type::Duration, "From a request's first byte to the end of its head; beyond is 408.")
+        Key::new(
+            "request_head",
+            Type::Duration,
+            "From a request's first byte to the end of its head; beyond is 408. With `role: tcp`, how long a client may take to say \
+             its first message of TLS where a route asks for it; beyond, the connection is reset.",
+        )
             .default("10s"),
         Key::new("keep_alive", Type::Duration, "How long a connection may wait for its next request.").default("75s"),
         REQUEST_BODY_GAP.default("30s"),

@@ -42,12 +42,14 @@ pub(super) static MATCH: Section = Section::new(
         Key::new(
             "sni",
             VALUES,
-            "The name that the client asked for in its handshake of TLS, written like `host`. Who has asked for none matches nothing.",
+            "The name that the client asked for in its handshake of TLS, written like `host`. Who has asked for none matches only `{ absent: \
+             true }`. With `role: tcp` and without `tls` it is read from the client's first message, which is passed on as it came.",
         ),
         Key::new(
             "alpn",
             Type::List(&Type::Word(&[live("h1"), live("h2"), planned("h3")])),
-            "The version of HTTP that was agreed on in the handshake of TLS (ALPN). Who has agreed on none matches nothing.",
+            "The version of HTTP that was agreed on in the handshake of TLS (ALPN). Who has agreed on none matches nothing. With `role: tcp` \
+             and without `tls` it is one of those that the client offers.",
         ),
         Key::new(
             "client_cert",

@@ -3,7 +3,7 @@
 use super::matching::MATCH;
 use super::policy::POLICY;
 use super::pool::{RETRY, TIMEOUTS};
-use super::{Key, Section, Type, live};
+use super::{Key, Preset, Section, Type, live};
 
 pub(super) const USE: Key = Key::new(
     "use",
@@ -259,10 +259,17 @@ static RESPOND: Section = Section::new(
 
 static DENY: Section = Section::new(
     "deny",
-    "A number stands for `status`.",
+    "A number stands for `status`. With `role: tcp` a word stands for `flow`.",
     &[
         Key::new("status", Type::Integer(400, 599), "The status.").default("403"),
         Key::new("reason", Type::Text("text"), "What the answer's body says."),
+        Key::new(
+            "flow",
+            Type::Word(&[live("close"), live("reset")]),
+            "How a connection is ended: `close` ends it like a conversation, `reset` as if nobody listened.",
+        )
+        .default("close"),
     ],
 )
+.presets(&[Preset { word: "close", sets: &[("flow", "close")] }, Preset { word: "reset", sets: &[("flow", "reset")] }])
 .short("status");

@@ -3,7 +3,7 @@
 use super::template::Needs;
 use super::{Lower, name};
 use crate::shape::{Map, Value};
-use crate::spec::{Deny, Ending, Part, Portion, Redirect, RedirectTarget, Respond, Scheme};
+use crate::spec::{Deny, Ending, Part, Portion, Redirect, RedirectTarget, Respond, Role, Scheme};
 
 impl<'a> Lower<'a, '_> {
     /// The ending of a route, or of a listener or site as its only route; `path` is what its path gives to templates.
@@ -34,7 +34,11 @@ impl<'a> Lower<'a, '_> {
             "respond" => self.respond(value.map()?).map(Ending::Respond),
             "deny" => {
                 let map = value.map()?;
-                Some(Ending::Deny(Deny { status: map.tiny("status")?, reason: map.fixed("reason").map(str::to_owned) }))
+                let reset = map.fixed("flow") == Some("reset");
+                let reason = map.fixed("reason").map(str::to_owned);
+                // A flow has no status.
+                let status = if self.role == Role::Tcp { 0 } else { map.tiny("status")? };
+                Some(Ending::Deny(Deny { status, reason, reset }))
             }
             "routes" => Some(Ending::Routes(self.routes(value, path))),
             _ => None,

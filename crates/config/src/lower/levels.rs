@@ -6,7 +6,7 @@ use wire::grpc::Code;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
+use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Role, Timeouts};
 
 /// One level of them all.
 #[derive(Default)]
@@ -85,6 +85,12 @@ impl Lower<'_, '_> {
                     }
                 },
             };
+            if self.role == Role::Tcp && condition != RetryIf::Connect {
+                self.note(
+                    value,
+                    format!("`{text}` is about requests, with `role: tcp` only `connect` is worth another try"),
+                );
+            }
             if conditions.contains(&condition) {
                 self.note(value, format!("`{text}` stands twice in `if`, remove one"));
             }

@@ -8,8 +8,8 @@ use super::template::Needs;
 use super::{Lower, PlacedSite, address, sites_of};
 use crate::shape::{Item, Map, Value};
 use crate::spec::{
-    Admin, AdminBind, Bind, BindAddress, BindTls, ForwardClient, ForwardFormat, Forwarding, HeadLimits, HttpVersion,
-    Listener, Role, Serves,
+    Admin, AdminBind, Bind, BindAddress, BindTls, ForwardClient, ForwardFormat, Forwarding, HeadLimits, Http3,
+    HttpVersion, Listener, Role, Serves,
 };
 
 impl<'a> Lower<'a, '_> {
@@ -19,12 +19,18 @@ impl<'a> Lower<'a, '_> {
 
     fn listener(&mut self, item: &'a Item, sites: &[PlacedSite]) -> Option<Listener> {
         let map = item.value.map()?;
+        let role = if map.fixed("role") == Some("tcp") { Role::Tcp } else { Role::Http };
+        self.role = role;
         let uses = self.uses(map, Needs::default());
-        let serves = self.serves(item, map, sites);
+        let serves = self.serves(item, map, role, sites);
         let Levels { timeouts, retries, limits, .. } = self.levels(map);
+        self.role = Role::Http;
         let times = map.map("timeouts");
         let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
-        let keep_alive_timeout = times.and_then(|times| self.time(times, "keep_alive"));
+        let keep_alive_timeout = match role {
+            Role::Http => times.and_then(|times| self.time(times, "keep_alive")),
+            Role::Tcp => Some(Duration::MAX),
+        };
         let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
         let handshakes = map.map("limits").and_then(|limits| limits.small("handshakes"));
         let handshakes = handshake_timeout.zip(handshakes);
@@ -32,18 +38,24 @@ impl<'a> Lower<'a, '_> {
         let binds: Vec<Bind> =
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
-        let http3 = map.map("http3").and_then(|map| self.http3(map));
+        let http3 = match role {
+            Role::Http => map.map("http3").and_then(|map| self.http3(map)),
+            Role::Tcp => Some(Http3::UNSAID),
+        };
         self.check_h3(item, map, tls.as_ref(), &binds);
-        let forwarding = map.map("forwarding").and_then(|map| self.forwarding(map));
+        let forwarding = match role {
+            Role::Http => map.map("forwarding").and_then(|map| self.forwarding(map)),
+            Role::Tcp => Some(Forwarding::NOTHING),
+        };
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
             name: item.key.clone(),
             span: item.span.clone(),
-            role: Role::Http,
+            role,
             binds,
-            http: versions(map, tls.is_some()),
+            http: if role == Role::Http { versions(map, tls.is_some()) } else { Vec::new() },
             http3: http3?,
-            head: head_limits(map.map("limits")?)?,
+            head: head_limits(role, map.map("limits")?)?,
             tls,
             request_head_timeout: request_head_timeout?,
             keep_alive_timeout: keep_alive_timeout?,
@@ -93,11 +105,13 @@ impl<'a> Lower<'a, '_> {
                 _ => self.note(written, format!("`bind` of {label}: only a Unix socket has a `mode`, remove it")),
             }
         }
-        Some(Bind { address, tls, http: versions(listener, secured), span: value.span.clone() })
+        let is_http = listener.fixed("role") != Some("tcp");
+        let http = if is_http { versions(listener, secured) } else { Vec::new() };
+        Some(Bind { address, tls, http, span: value.span.clone() })
     }
 
     /// A listener has routes, or an ending of its own, or sites.
-    fn serves(&mut self, item: &Item, map: &'a Map, sites: &[PlacedSite]) -> Serves {
+    fn serves(&mut self, item: &Item, map: &'a Map, role: Role, sites: &[PlacedSite]) -> Serves {
         let own = map.items.iter().find(|item| ENDINGS.contains(&item.key.as_str()));
         let by_name = sites_of(sites, &item.key);
         match (own, by_name.first().and_then(|id| sites.get(id.0))) {
@@ -110,6 +124,14 @@ impl<'a> Lower<'a, '_> {
                 Serves::Routes(self.own_routes(map))
             }
             (Some(_), None) => Serves::Routes(self.own_routes(map)),
+            (None, Some((site, _))) if role == Role::Tcp => {
+                let message = format!(
+                    "listener `{}` is named by site `{}` ({}), but sites are of HTTP and its role is `tcp`: give it `routes` or an ending",
+                    item.key, site.name, site.span
+                );
+                self.mistakes.note(&item.span, message);
+                Serves::Routes(Vec::new())
+            }
             (None, Some(_)) => Serves::Sites(by_name),
             (None, None) => {
                 let is_named = |site: &Item| {
@@ -206,7 +228,11 @@ fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
     }
 }
 
-fn head_limits(map: &Map) -> Option<HeadLimits> {
+fn head_limits(role: Role, map: &Map) -> Option<HeadLimits> {
+    if role == Role::Tcp {
+        // A flow has no head.
+        return Some(HeadLimits { request_head: 0, request_line: 0, fields: 0, connections: map.small("connections") });
+    }
     Some(HeadLimits {
         request_head: map.size("request_head")?,
         request_line: map.size("request_line")?,

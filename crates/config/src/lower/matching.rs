@@ -13,7 +13,7 @@ impl Lower<'_, '_> {
             let Item { key, value, .. } = item;
             match key.as_str() {
                 "host" => all.extend(self.hosts(value, "host", Predicate::Host)),
-                "sni" => all.extend(self.hosts(value, "sni", Predicate::Sni)),
+                "sni" => all.extend(self.sni(value)),
                 "alpn" => {
                     let versions = value.items().iter().filter_map(super::listener::version);
                     all.extend(one_of(versions.map(Predicate::Alpn).collect()));
@@ -69,6 +69,19 @@ impl Lower<'_, '_> {
             }
         }
         one_of(hosts)
+    }
+
+    /// A name is asked for that is so, or none.
+    fn sni(&mut self, value: &Value) -> Option<Predicate> {
+        let absent = |value: &Value| {
+            let map = value.map()?;
+            map.boolean("absent").or(map.boolean("present").map(|present| !present)).filter(|_| map.items.len() == 1)
+        };
+        let mut any: Vec<_> = value.items().iter().filter_map(absent).map(Predicate::NoSni).collect();
+        let named = value.items().iter().filter(|value| absent(value).is_none()).cloned().collect();
+        let named = Value { span: value.span.clone(), data: crate::shape::Shape::List(named) };
+        any.extend(self.hosts(&named, "sni", Predicate::Sni));
+        one_of(any)
     }
 
     fn client_cert(&mut self, map: &Map) -> Option<Predicate> {

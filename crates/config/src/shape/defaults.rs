@@ -1,7 +1,7 @@
 //! What is not written: inherited from `defaults`, or the table's own default.
 
 use super::{Item, Map, Shape, Shaper, Value, inner_label};
-use crate::keys::{Default, Key, Section, Type};
+use crate::keys::{Default, Key, Role, Section, Type};
 use crate::tree::{Data, Node};
 
 /// Gives pools, listeners and outermost routes what `defaults` says, field by field.
@@ -61,13 +61,22 @@ fn merge(near: &mut Map, far: &Map) {
 impl Shaper<'_, '_> {
     /// Fills in the table's defaults, all the way down, and puts keys in the table's order.
     pub(super) fn fill(&mut self, section: &'static Section, map: &mut Map) {
-        for key in section.live() {
+        let outer = self.role;
+        if section.key("role").is_some() {
+            self.role = Role::of(map.fixed("role").unwrap_or(Role::Http.word()));
+        }
+        let exists = |key: &str| self.role.is_none_or(|role| role.has(section.noun, key));
+        // What was written and is another role's was reported; what is inherited is for those that have it.
+        map.items.retain(|item| exists(&item.key));
+        let keys: Vec<_> = section.live().filter(|key| exists(key.name)).collect();
+        for key in keys {
             match map.items.iter_mut().find(|item| item.key == key.name) {
                 Some(item) => self.fill_value(&key.ty, &mut item.value),
                 None => self.fill_missing(key, map),
             }
         }
         map.items.sort_by_key(|item| section.keys.iter().position(|key| key.name == item.key));
+        self.role = outer;
     }
 
     fn fill_missing(&mut self, key: &'static Key, map: &mut Map) {

@@ -77,6 +77,12 @@ pub struct Http3 {
     pub early_data: bool,
 }
 
+impl Http3 {
+    /// What holds where nothing is said.
+    pub const UNSAID: Http3 =
+        Http3 { advert: Some(Advert { port: None, max_age: Duration::from_secs(24 * 3600) }), early_data: false };
+}
+
 /// What `Alt-Svc` says (RFC 7838).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advert {

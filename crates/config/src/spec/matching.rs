@@ -48,6 +48,8 @@ pub enum Predicate {
     Port(u16),
     /// The name that the client asked for in its handshake.
     Sni(HostPattern),
+    /// Whether the client asked for no name.
+    NoSni(bool),
     /// The version of HTTP that was agreed on in the handshake.
     Alpn(HttpVersion),
     /// Whether the client has shown a certificate.

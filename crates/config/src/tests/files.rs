@@ -137,7 +137,13 @@ listeners:
         respond: {status: 299, body: \"a\\n\\tb\\u0007é\", headers: {x: y}}
       - to: h:1
 ";
-    for text in [&reverse, own, "listeners: {a: {bind: ':1', redirect: {scheme: https, port: 8443}}}"] {
+    let flows = "
+defaults: {listener: {forwarding: elite, http: h2, timeouts: {response: 3s, connect: 2s}}}
+listeners:
+  a: {bind: ':1', role: tcp, routes: [{match: {sni: {absent: true}}, deny: reset}, {match: {sni: [a.b, '*.c']}, deny: close}, {to: 'h:1'}]}
+  b: {bind: ':2', respond: 200}
+";
+    for text in [&reverse, own, flows, "listeners: {a: {bind: ':1', redirect: {scheme: https, port: 8443}}}"] {
         let first = load(text).expect("no mistakes");
         let printed = effective(&first);
         let second = load_text("t.yaml", &printed, std::path::Path::new("/nowhere"), &|name| {

@@ -65,6 +65,8 @@ fn destination(ending: &Ending) -> String {
         Ending::Redirect(redirect) => format!("redirect {}", redirect.status),
         Ending::Respond(respond) => format!("respond {}", respond.status),
         Ending::Deny(deny) => format!("deny {}", deny.status),
+        Ending::Close { reset: false } => "deny close".to_owned(),
+        Ending::Close { reset: true } => "deny reset".to_owned(),
         Ending::NoRoute => "no route".to_owned(),
     }
 }

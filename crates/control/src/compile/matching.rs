@@ -34,6 +34,7 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::GrpcMethod(test) => Condition::GrpcMethod(vec![text(test)]),
         Predicate::Port(port) => Condition::Port(vec![*port]),
         Predicate::Sni(pattern) => Condition::Sni(vec![host(pattern)]),
+        Predicate::NoSni(wanted) => Condition::NoSni(*wanted),
         Predicate::Alpn(version) => Condition::Alpn(vec![alpn(*version)]),
         Predicate::ClientCert(present) => Condition::ClientCert(*present),
         Predicate::Fingerprint(wanted) => Condition::Fingerprint(vec![*wanted]),

@@ -9,8 +9,8 @@ use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table};
 use proxy::snapshot::{
-    Advert, Arm, Backoff, Deny, Ending, Face, Hedge, Listener, Place, Redirect, Respond, Retries, Route, Timeouts, Tls,
-    Versions,
+    Advert, Arm, Backoff, Deny, Ending, Face, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
+    Timeouts, Tls, Versions,
 };
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
@@ -92,9 +92,14 @@ pub(super) fn listener(
     let Flattener { rules, routes, .. } = flat;
     let secured = listener.all_tls().next().map(|_| ());
     let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
+    let role = match listener.role {
+        spec::Role::Http => Role::Http,
+        spec::Role::Tcp => Role::Tcp { peeks: rules.iter().any(Rule::asks_hello) },
+    };
     Listener {
         id,
         name: listener.name.as_str().into(),
+        role,
         versions: versions(&listener.http),
         advert: listener
             .http3
@@ -252,6 +257,7 @@ impl Flattener<'_> {
                 },
             }),
             Said::Respond(respond) => Ending::Respond(self.respond(respond)),
+            Said::Deny(deny) if self.listener.role == spec::Role::Tcp => Ending::Close { reset: deny.reset },
             Said::Deny(deny) => {
                 Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
             }

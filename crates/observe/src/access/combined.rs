@@ -34,10 +34,11 @@ fn request_line(record: &Record<'_>, out: &mut Vec<u8>) {
         escape::combined(query, out);
     }
     out.extend_from_slice(match record.version {
-        Version::H10 => b" HTTP/1.0",
-        Version::H11 => b" HTTP/1.1",
-        Version::H2 => b" HTTP/2",
-        Version::H3 => b" HTTP/3",
+        None => b"",
+        Some(Version::H10) => b" HTTP/1.0",
+        Some(Version::H11) => b" HTTP/1.1",
+        Some(Version::H2) => b" HTTP/2",
+        Some(Version::H3) => b" HTTP/3",
     });
 }
 

@@ -52,10 +52,11 @@ fn request(record: &Record<'_>, out: &mut Vec<u8>) {
     maybe_text(b",\"path\":\"", some(record.path), out);
     maybe_text(b",\"query\":\"", record.query, out);
     out.extend_from_slice(match record.version {
-        Version::H10 => b",\"version\":\"1.0\"",
-        Version::H11 => b",\"version\":\"1.1\"",
-        Version::H2 => b",\"version\":\"2\"",
-        Version::H3 => b",\"version\":\"3\"",
+        None => b"",
+        Some(Version::H10) => b",\"version\":\"1.0\"",
+        Some(Version::H11) => b",\"version\":\"1.1\"",
+        Some(Version::H2) => b",\"version\":\"2\"",
+        Some(Version::H3) => b",\"version\":\"3\"",
     });
     if let Some(tls) = &record.tls {
         text(b",\"tls\":\"", tls.version.as_bytes(), out);
@@ -64,6 +65,8 @@ fn request(record: &Record<'_>, out: &mut Vec<u8>) {
         if tls.resumed {
             out.extend_from_slice(b",\"tls_resumed\":true");
         }
+    } else {
+        maybe_text(b",\"sni\":\"", record.sni.map(str::as_bytes), out);
     }
 }
 

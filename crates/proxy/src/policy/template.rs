@@ -86,6 +86,8 @@ pub struct View<'a> {
     pub id: RequestId,
     /// What TLS has agreed on with the client.
     pub tls: Option<&'a Agreed>,
+    /// The name that the client asked for in its handshake, whoever ends it.
+    pub sni: Option<&'a str>,
 }
 
 impl Template {
@@ -119,7 +121,7 @@ impl Selector {
             },
             Selector::Method => Cow::Borrowed(view.head.method_text()),
             Selector::RequestId => Cow::Owned(view.id.hex().to_vec()),
-            Selector::Sni => Cow::Borrowed(view.tls?.name.as_deref()?.as_bytes()),
+            Selector::Sni => Cow::Borrowed(view.sni?.as_bytes()),
             Selector::Alpn => Cow::Borrowed(view.tls?.alpn?.name().as_bytes()),
             Selector::TlsVersion => Cow::Borrowed(view.tls?.version.as_bytes()),
             Selector::TlsCipher => Cow::Borrowed(view.tls?.cipher.as_bytes()),

@@ -7,4 +7,4 @@ mod tunnel;
 pub(crate) use pump::{PIECE, Pump, Stop};
 pub use transform::Recipe;
 pub(crate) use transform::{Encoders, Text, Transform, UnderWay};
-pub(crate) use tunnel::tunnel;
+pub(crate) use tunnel::{TunnelLimits, tunnel};

@@ -24,6 +24,8 @@ pub(crate) struct Pump {
     backlog: Backlog,
     pipe: Option<Pipe>,
     splice: bool,
+    /// The last read of a body without a known length has filled its block: more is likely to come at once.
+    floods: bool,
     /// What the reader could not use must be read again with more behind it.
     starved: bool,
     /// The end of the body was framed, behind all of it.
@@ -88,6 +90,7 @@ impl Pump {
             backlog: Backlog::default(),
             pipe: None,
             splice,
+            floods: false,
             starved: false,
             ended: false,
             told: false,
@@ -261,6 +264,7 @@ impl Pump {
                 if length == kept && !self.reader.ended(from.take_trailers()) {
                     return Poll::Ready(Err(BROKEN));
                 }
+                self.floods = length == room;
                 length
             };
             self.moved = true;
@@ -411,7 +415,8 @@ impl Pump {
         self.splice
             && self.writer == BodyWriter::Plain
             && !from.has_carry()
-            && self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
+            && (self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
+                || (self.floods && matches!(self.reader, BodyReader::UntilClose)))
             && from.plain().is_some()
             && to.plain().is_some()
     }
@@ -421,11 +426,13 @@ impl Pump {
             return Poll::Ready(Err(BROKEN));
         };
         loop {
-            let left = self.reader.bulk().unwrap_or(0);
+            let left = self.reader.raw().unwrap_or(0);
             let mut stuck = true;
             if left > 0 && !pipe.is_full() {
-                let most = usize::try_from(left).unwrap_or(usize::MAX);
+                // More than the kernel would take at once it refuses to take at all.
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30);
                 match pipe.poll_fill(cx, source, most) {
+                    Poll::Ready(Ok(0)) if self.reader.ended(None) => stuck = false,
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(BROKEN)),
                     Poll::Ready(Ok(count)) => {
                         self.reader.passed(count as u64);
@@ -456,6 +463,10 @@ impl Pump {
                 return Poll::Ready(Ok(()));
             }
             if stuck {
+                if pipe.filled() == 0 && matches!(self.reader, BodyReader::UntilClose) {
+                    // Who knows when more comes: others may need it until then.
+                    (self.pipe, self.floods) = (None, false);
+                }
                 return Poll::Pending;
             }
             self.moved = true;

@@ -20,18 +20,31 @@ pub(crate) struct Ended {
     pub(crate) fault: Option<Fault>,
 }
 
+/// How long a tunnel may be silent, when it ends whatever is said, and whether large amounts go through pipes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TunnelLimits {
+    pub(crate) idle: Duration,
+    pub(crate) until: Option<Instant>,
+    pub(crate) splice: bool,
+}
+
 /// Relays both ways. One side's end is passed on; the other may still speak.
 pub(crate) async fn tunnel(
     worker: &Rc<Worker>,
     client: &mut Conn,
     server: &mut Conn,
     timer: &Timer,
-    idle: Duration,
+    limits: TunnelLimits,
 ) -> Ended {
-    let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, false);
-    let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, false);
+    let TunnelLimits { idle, until, splice } = limits;
+    let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
+    let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
     let (mut up_open, mut down_open) = (true, true);
-    timer.arm(Instant::now(), idle);
+    let arm = || {
+        let now = Instant::now();
+        timer.arm(now, until.map_or(idle, |until| idle.min(until.saturating_duration_since(now))));
+    };
+    arm();
     let fault = poll_fn(|cx| {
         if worker.is_cut() {
             return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
@@ -56,9 +69,12 @@ pub(crate) async fn tunnel(
             return Poll::Ready(None);
         }
         if std::mem::take(&mut up.moved) | std::mem::take(&mut down.moved) {
-            timer.arm(Instant::now(), idle);
+            arm();
         }
-        timer.poll_expired(cx).map(|()| Some(Fault::proxy(Kind::TunnelTimeout)))
+        timer.poll_expired(cx).map(|()| {
+            let is_over = until.is_some_and(|until| Instant::now() >= until);
+            Some(Fault::proxy(if is_over { Kind::TotalTimeout } else { Kind::TunnelTimeout }))
+        })
     })
     .await;
     Ended { bytes_in: up.content, bytes_out: down.content, fault }

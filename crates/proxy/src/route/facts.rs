@@ -22,8 +22,8 @@ pub struct Facts<'a> {
     pub kind: Kind,
     /// The name that the client asked for in its handshake of TLS, in normal form; empty if it has asked for none.
     pub sni: &'a [u8],
-    /// The protocol that was agreed on in that handshake.
-    pub alpn: Option<Alpn>,
+    /// The protocol that was agreed on in that handshake; those that its client offers, where it is not ours.
+    pub alpn: &'a [Alpn],
     /// SHA-256 of the certificate that the client has shown.
     pub fingerprint: Option<&'a [u8; 32]>,
     /// What is known of its body.

@@ -79,7 +79,8 @@ impl Condition {
             Condition::GrpcMethod(values) => call(facts).is_some_and(|(_, method)| one_holds(values, method)),
             Condition::Port(ports) => ports.contains(&facts.port),
             Condition::Sni(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.sni)),
-            Condition::Alpn(wanted) => facts.alpn.is_some_and(|agreed| wanted.contains(&agreed)),
+            Condition::NoSni(wanted) => facts.sni.is_empty() == *wanted,
+            Condition::Alpn(wanted) => facts.alpn.iter().any(|protocol| wanted.contains(protocol)),
             Condition::ClientCert(wanted) => facts.fingerprint.is_some() == *wanted,
             Condition::Fingerprint(wanted) => facts.fingerprint.is_some_and(|shown| wanted.contains(shown)),
             Condition::Body(body) => return body.judge(facts),
@@ -87,6 +88,16 @@ impl Condition {
             Condition::Not(list) => return all(list, facts).not(),
         };
         holds.into()
+    }
+
+    /// Whether what a client says first in TLS may be needed to answer.
+    pub(super) fn asks_hello(&self) -> bool {
+        match self {
+            Condition::Sni(_) | Condition::NoSni(_) | Condition::Alpn(_) => true,
+            Condition::Any(lists) => lists.iter().flatten().any(Condition::asks_hello),
+            Condition::Not(list) => list.iter().any(Condition::asks_hello),
+            _ => false,
+        }
     }
 
     /// Whether a body may be needed to answer.

@@ -16,6 +16,13 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
 }
 
+impl Rule {
+    /// Whether what a client says first in TLS may be needed to answer.
+    pub fn asks_hello(&self) -> bool {
+        self.conditions.iter().any(Condition::asks_hello)
+    }
+}
+
 /// A condition on a request. A list of values holds if one of them does; an empty list never holds.
 #[derive(Clone, Debug)]
 pub enum Condition {
@@ -58,7 +65,9 @@ pub enum Condition {
     Port(Vec<u16>),
     /// The name that the client asked for in its handshake of TLS; none satisfies none.
     Sni(Vec<HostPattern>),
-    /// The protocol that was agreed on in the handshake of TLS; none satisfies none.
+    /// Whether the client asked for no name in its handshake of TLS, or there was none.
+    NoSni(bool),
+    /// The protocol that was agreed on in the handshake of TLS, or one that is offered there; none satisfies none.
     Alpn(Vec<Alpn>),
     /// Whether the client has shown a certificate.
     ClientCert(bool),

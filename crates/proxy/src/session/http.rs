@@ -151,9 +151,15 @@ pub(super) fn fault_of(reject: Reject) -> Fault {
 /// Serves a tunnel to its end. It may live for days: it holds its counters, and nothing of the snapshot.
 pub(super) async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) {
     let Session { worker, mut client, timer, counted: _counted, listener, tls, .. } = session;
+    let splice = listener.splice;
     drop((listener, tls));
-    let Tunnel { mut upstream, idle, account } = switched;
-    let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, idle).await;
+    let Tunnel { mut upstream, idle, until, raw, account } = switched;
+    let limits = relay::TunnelLimits { idle, until, splice: raw && splice };
+    let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits).await;
+    if raw && ended.fault.is_some() {
+        client.reset_on_close();
+        upstream.conn.reset_on_close();
+    }
     if ended.fault.is_none() {
         close(&client, &timer, &worker).await;
         close(&upstream.conn, &timer, &worker).await;

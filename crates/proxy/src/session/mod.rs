@@ -3,6 +3,7 @@
 mod h2;
 mod h3;
 mod http;
+mod stream;
 
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use net::tls::{Agreed, Alpn};
 use net::{Stream, quic};
 use observe::stats::ConnectionStats;
 
-use crate::snapshot::{BindId, Listener, ListenerId, Tls};
+use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
 
 /// Where a connection came from.
@@ -66,6 +67,9 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match listener.tls_at(origin.bind) {
+        None if matches!(listener.role, Role::Tcp { .. }) => {
+            tokio::task::spawn_local(stream::serve(arrived.flow(stream)))
+        }
         None => tokio::task::spawn_local(http::serve(arrived.session(stream))),
         Some(tls) => tokio::task::spawn_local(secure(arrived, tls.clone(), stream)),
     };
@@ -129,6 +133,9 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     match stream.alpn() {
         // The authority has seen the proof, which is all that it wanted.
         Some(Alpn::AcmeTls) => stream.shutdown_write(),
+        _ if matches!(arrived.common.listener.role, Role::Tcp { .. }) => {
+            drop(tokio::task::spawn_local(stream::serve(arrived.flow(stream))));
+        }
         Some(Alpn::H2) => drop(tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new()))),
         _ => drop(tokio::task::spawn_local(http::serve(arrived.session(stream)))),
     }
@@ -140,6 +147,10 @@ impl Arrived {
         let sniffs = self.common.listener.versions_at(self.common.origin.bind).h2 && stream.alpn().is_none();
         let client = if sniffs { Conn::sniffing(stream) } else { Conn::new(stream) };
         self.common.session(client, self.timer, Some(self.counted))
+    }
+
+    fn flow(self, stream: Stream) -> Session {
+        self.common.session(Conn::new(stream), self.timer, Some(self.counted))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the real program: it is started as an operator starts it, between scripted clients and servers.
 
 mod support;
+mod tcp;
 
 mod admin;
 mod attacks;

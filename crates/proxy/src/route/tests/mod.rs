@@ -85,7 +85,7 @@ impl Request {
             port: self.port,
             kind: self.kind,
             sni: self.sni.as_bytes(),
-            alpn: self.alpn,
+            alpn: self.alpn.as_slice(),
             fingerprint: self.fingerprint.as_ref(),
             body: match &self.body {
                 None => Body::Unread,

@@ -1,6 +1,9 @@
 //! Where requests end and which route leads there: the keys of sites and routes, and the endings of all three levels.
 
-use testkit::{Client, Response, Server, Tidegate};
+use std::io::{ErrorKind, Read as _};
+use std::net::TcpStream;
+
+use testkit::{Client, PATIENCE, Response, Server, Tidegate};
 
 use super::{Case, fate};
 use crate::support::{Place, get, start};
@@ -37,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.respond.headers"], respond_headers),
     (&["listeners.*.deny", "sites.*.deny", "listeners.*.routes.*.deny", "listeners.*.deny.status"], deny),
     (&["listeners.*.deny.reason"], reason),
+    (&["listeners.*.deny.flow"], deny_flow),
 ];
 
 /// Starts the program with these keys of a listener, of a site and of a route, one after the other.
@@ -210,4 +214,17 @@ fn reason() {
     let tidegate = start(text, &[]);
     let response = tidegate.client().ask(get("/a", ""));
     assert_eq!((response.status, response.text().as_str()), (403, "403: not on mondays\n"));
+}
+
+fn deny_flow() {
+    for (word, ended) in [
+        ("close", Ok(0)),
+        ("reset", Err(ErrorKind::ConnectionReset)),
+        ("{ flow: reset }", Err(ErrorKind::ConnectionReset)),
+    ] {
+        let tidegate = start(&format!("listeners: {{ web: {{ bind: 127.0.0.1:0, role: tcp, deny: {word} }} }}\n"), &[]);
+        let mut flow = TcpStream::connect(tidegate.address("web")).expect("a connection");
+        flow.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        assert_eq!(flow.read(&mut [0; 1]).map_err(|error| error.kind()), ended, "{word}");
+    }
 }

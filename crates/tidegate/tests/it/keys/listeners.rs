@@ -1,5 +1,7 @@
 //! The keys that only listeners have.
 
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
 use testkit::{Client, Ending, Request, Server, Tidegate, h2};
@@ -44,9 +46,15 @@ fn listeners() {
 
 fn role() {
     assert_eq!(alone("role: http").client().get("/").status, 200);
+    let server = Server::script(|peer| peer.send("not a word of HTTP"));
+    let tidegate = start("listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: @APP } }\n", &[("APP", &server)]);
+    let mut heard = String::new();
+    let mut flow = TcpStream::connect(tidegate.address("web")).expect("a connection");
+    flow.read_to_string(&mut heard).expect("all of it");
+    assert_eq!(heard, "not a word of HTTP");
     assert_refused(
-        "listeners: { web: { bind: 127.0.0.1:0, role: tcp, respond: 200 } }",
-        "`tcp` of listener `web` is planned",
+        "listeners: { web: { bind: 127.0.0.1:0, role: udp, respond: 200 } }",
+        "role `udp` of listener `web` is planned",
     );
 }
 

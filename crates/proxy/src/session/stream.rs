@@ -1,0 +1,164 @@
+//! A flow of TCP: found, connected, relayed, recorded. It is the exchange's little sister, and knows of what is said no more than the
+//! first message of a client of TLS, if a route asks for it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Instant;
+
+use base::{Fault, Kind};
+use net::tls::Alpn;
+use wire::client_hello::{self, ClientHello, Seen};
+
+use super::Session;
+use crate::attempt::{self, Tunnel};
+use crate::exchange::{self, Exchange};
+use crate::finish::{self, Account};
+use crate::route::{self, Body, Finding};
+use crate::snapshot::{Ending, Listener, Role, Route};
+
+/// Serves a flow until it ends.
+pub(super) async fn serve(mut session: Session) {
+    let mut x = session.worker.exchange();
+    x.began(None);
+    x.client.is_flow = true;
+    // Boxed, for what finds a server should not stay with a flow that may live for days.
+    match Box::pin(connected(&mut session, &mut x)).await {
+        Some(tunnel) => super::http::tunnel(session, x, tunnel).await,
+        None => session.worker.recycle(x),
+    }
+}
+
+/// Until both sides may speak; nothing if it came to nothing, which is recorded then.
+async fn connected(session: &mut Session, x: &mut Exchange) -> Option<Tunnel> {
+    let pinned = exchange::pin(session);
+    let mut route = &pinned.default;
+    let ended = story(session, x, &pinned, &mut route).await;
+    let fault = match ended {
+        Ok(tunnel) => return Some(tunnel),
+        Err(fault) => fault,
+    };
+    x.notes.fault = Some(fault);
+    // What was refused for no fault of a server's ends like a conversation, if the route does not say otherwise. Else it should not
+    // look as if a server had answered with nothing.
+    let is_refused = matches!(fault.kind, Kind::Denied | Kind::NoRoute);
+    if !is_refused || matches!(route.ending, Ending::Close { reset: true }) {
+        session.client.reset_on_close();
+    }
+    let account = Account::of(&pinned, route, &x.notes);
+    finish::record(&session.worker, x, &account);
+    None
+}
+
+async fn story<'a>(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &'a Listener,
+    route: &mut &'a Arc<Route>,
+) -> Result<Tunnel, Fault> {
+    admit(session, x);
+    let hello = match listener.role {
+        Role::Tcp { peeks: true } if session.tls.is_none() => hear(session, listener).await?,
+        _ => None,
+    };
+    *route = find(session, x, listener, hello.as_ref())?;
+    let arm = match &route.ending {
+        Ending::Pools(arms) => exchange::choose(session, x, arms),
+        Ending::Close { .. } => return Err(Fault::client(Kind::Denied)),
+        // Others end requests.
+        _ => return Err(Fault::client(Kind::NoRoute)),
+    };
+    let upstream = attempt::connect(session, x, route, arm).await?;
+    let until = route.total.map(|total| x.notes.began + total);
+    let account = Account::of(listener, route, &x.notes).owned();
+    Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, account })
+}
+
+/// What is known of it without a word.
+fn admit(session: &Session, x: &mut Exchange) {
+    x.facts.id = session.worker.next_id();
+    if let Some(peer) = session.origin.peer {
+        (x.facts.peer, x.facts.client) = (peer, peer.ip());
+    }
+    x.facts.host.clear();
+    x.facts.path.clear();
+    x.facts.tls.clone_from(&session.tls);
+}
+
+/// Waits for what the client says first, as long as a request's head may take, and leaves it where it is; nothing if it speaks no TLS.
+async fn hear(session: &mut Session, listener: &Listener) -> Result<Option<ClientHello>, Fault> {
+    let Session { worker, client, timer, .. } = session;
+    timer.arm(Instant::now(), listener.request_head);
+    poll_fn(|cx| {
+        loop {
+            if worker.is_cut() {
+                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+            }
+            let kept = client.carry().len();
+            let mut block = worker.block(client_hello::MOST + kept);
+            let room = kept + client_hello::MOST;
+            let Poll::Ready(read) = client.poll_bytes(cx, &mut block[..room]) else {
+                ready!(timer.poll_expired(cx));
+                return Poll::Ready(Err(Fault::client(Kind::HeadTimeout)));
+            };
+            let length = read.map_err(|_| Fault::client(Kind::ClientGone))?;
+            if length == 0 {
+                return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
+            }
+            client.keep(&block[..length]);
+            match client_hello::read(&block[..length]) {
+                Seen::Hello(hello) => return Poll::Ready(Ok(Some(hello))),
+                Seen::Partial if length > kept => {}
+                // It will say no more.
+                Seen::Partial | Seen::Other => return Poll::Ready(Ok(None)),
+            }
+        }
+    })
+    .await
+}
+
+fn find<'a>(
+    session: &Session,
+    x: &mut Exchange,
+    listener: &'a Listener,
+    hello: Option<&ClientHello>,
+) -> Result<&'a Arc<Route>, Fault> {
+    x.facts.sni = hello.and_then(|hello| hello.name.clone());
+    let tls = x.facts.tls.as_deref();
+    let name = tls.and_then(|tls| tls.name.as_deref()).or(x.facts.sni.as_deref()).unwrap_or_default();
+    let offered: Vec<Alpn> = match hello {
+        Some(hello) => hello.alpn.iter().filter_map(|name| Alpn::of(name)).collect(),
+        None => tls.and_then(|tls| tls.alpn).into_iter().collect(),
+    };
+    let facts = route::Facts {
+        head: &x.request,
+        host: b"",
+        path: b"",
+        client: x.facts.client,
+        port: session.origin.port,
+        kind: route::Kind::Http,
+        sni: name.as_bytes(),
+        alpn: &offered,
+        fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
+        body: Body::Unread,
+    };
+    Ok(match listener.table.find(&facts, 0) {
+        Finding::Rule(found) => &listener.routes[found.ordinal],
+        // Nothing here has a body.
+        Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: impl FnOnce(Session) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_waits_is_small() {
+        assert!(size(serve) <= 1536, "{}", size(serve));
+    }
+}
