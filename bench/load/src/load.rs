@@ -1,6 +1,5 @@
 //! The client in front of the proxy: a fixed number of connections, each with exactly one request under way.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
@@ -10,8 +9,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::channel::Channel;
 use crate::head::Head;
-use crate::histogram::Histogram;
 use crate::poll::{Interest, Poll};
+use crate::report::Report;
 use crate::request::{self, Fields};
 use crate::tls::Tls;
 
@@ -49,8 +48,7 @@ pub fn run(plan: &Plan) -> std::io::Result<Report> {
     loop {
         let now = Instant::now();
         if now >= end {
-            client.report.elapsed = now - start;
-            return Ok(client.report);
+            return Ok(client.report.end(now - start));
         }
         client.poll.wait(&mut ready, Some(end - now))?;
         for &fd in &ready {
@@ -64,14 +62,6 @@ pub fn run(plan: &Plan) -> std::io::Result<Report> {
             client.open(&mut connections)?;
         }
     }
-}
-
-pub struct Report {
-    requests: u64,
-    errors: u64,
-    bytes: u64,
-    latency: Histogram,
-    elapsed: Duration,
 }
 
 struct Client<'a> {
@@ -222,27 +212,5 @@ fn receive(channel: &mut Channel, block: &mut [u8], wanted: bool) -> Result<Opti
         Ok(length) => Ok(Some(length)),
         Err(Errno::AGAIN) => Ok(None),
         Err(fault) => Err(fault.into()),
-    }
-}
-
-impl Report {
-    fn new() -> Self {
-        Self { requests: 0, errors: 0, bytes: 0, latency: Histogram::new(), elapsed: Duration::ZERO }
-    }
-}
-
-/// One line of JSON; `bytes` counts bodies alone, latencies are microseconds from the request's first byte (the
-/// connection's first packet with `--close`) to the body's last.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, errors, bytes, latency, elapsed } = self;
-        let micros = |share| latency.quantile(share).as_nanos() as f64 / 1e3;
-        write!(
-            f,
-            r#"{{"requests":{requests},"errors":{errors},"bytes":{bytes},"seconds":{:.6},"#,
-            elapsed.as_secs_f64()
-        )?;
-        write!(f, r#""rps":{:.1},"#, *requests as f64 / elapsed.as_secs_f64())?;
-        write!(f, r#""p50_us":{:.1},"p99_us":{:.1}}}"#, micros(0.50), micros(0.99))
     }
 }

@@ -6,15 +6,19 @@
 mod args;
 mod backend;
 mod channel;
+mod h3;
 mod head;
 mod histogram;
 mod idle;
 mod load;
 mod poll;
+mod quic;
 mod relay;
+mod report;
 mod request;
 mod tls;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use args::Args;
@@ -22,16 +26,20 @@ use args::Args;
 const USAGE: &str = "\
 usage: tidegate-load backend --bind ADDRESS --body BYTES
        tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close] [--tls]
+       tidegate-load h3      --to ADDRESS --body BYTES [--connections 10] [--streams 32] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
        tidegate-load relay   --bind ADDRESS --to ADDRESS
-       tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls]
+       tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls|--h3]
+       tidegate-load h3-get  --to ADDRESS --host NAME --path PATH
 
 backend  answers every request with the same BYTES; a path that ends in /echo is answered with the request's own
          head, one that ends in /stats with what the backend has seen so far
 load     asks without pause for so many seconds and prints one line of JSON; everything but a whole 200 of BYTES
          is an error. --routes N cycles through N pairs of host and path, --close uses a connection per request,
          --tls speaks TLS 1.3, and with --close shakes hands in full for each
+h3       the same over HTTP/3, with so many requests under way on each connection
 relay    passes bytes on unread: the floor under every proxy
-idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another";
+idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another
+h3-get   prints the body of a 200 over HTTP/3, and fails if there is none";
 
 fn main() -> ExitCode {
     match run() {
@@ -67,6 +75,27 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             args.finish()?;
             println!("{}", load::run(&plan)?);
         }
+        "h3" => {
+            let close = args.flag("--close");
+            let plan = h3::load::Plan {
+                to: args.required("--to")?,
+                body: args.required("--body")?,
+                connections: args.or("--connections", 10)?,
+                streams: if close { 1 } else { args.or("--streams", 32)? },
+                seconds: args.or("--seconds", 5.0)?,
+                fields: args.or("--fields", request::Fields::Browser)?,
+                routes: args.or("--routes", 1)?,
+                close,
+            };
+            args.finish()?;
+            println!("{}", h3::load::run(&plan)?);
+        }
+        "h3-get" => {
+            let to = args.required("--to")?;
+            let (host, path): (String, String) = (args.required("--host")?, args.required("--path")?);
+            args.finish()?;
+            std::io::stdout().write_all(&h3::fetch::get(to, &host, &path)?)?;
+        }
         "relay" => {
             let (bind, to) = (args.required("--bind")?, args.required("--to")?);
             args.finish()?;
@@ -75,9 +104,12 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         "idle" => {
             let (to, body) = (args.required("--to")?, args.required("--body")?);
             let connections = args.or("--connections", 5000)?;
-            let tls = args.flag("--tls");
+            let (tls, h3) = (args.flag("--tls"), args.flag("--h3"));
             args.finish()?;
-            idle::hold(to, body, connections, tls)?;
+            match h3 {
+                true => h3::idle::hold(to, body, connections)?,
+                false => idle::hold(to, body, connections, tls)?,
+            }
         }
         _ => return Err(USAGE.into()),
     }

@@ -22,23 +22,36 @@ impl FromStr for Fields {
     }
 }
 
-const BROWSER: &str = "\
-User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
-Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n\
-Accept-Encoding: gzip, deflate, br, zstd\r\n\
-Referer: https://shop.example.com/catalogue?page=3\r\n\
-Cookie: session=6b1f0c7e4d5a48e2a9d3c1b07f6e5d42; theme=dark; consent=1\r\n\
-Sec-Fetch-Site: same-origin\r\n\
-Sec-Fetch-Mode: navigate\r\n";
+/// The fields beside Host.
+const BROWSER: &[(&str, &str)] = &[
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.7,de;q=0.3"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Referer", "https://shop.example.com/catalogue?page=3"),
+    ("Cookie", "session=6b1f0c7e4d5a48e2a9d3c1b07f6e5d42; theme=dark; consent=1"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "navigate"),
+];
 
-/// The request of route `n`: ten paths to a host, names of one length, so that every route costs the wire the same.
+impl Fields {
+    pub fn lines(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Browser => BROWSER,
+            Self::HostOnly => &[],
+        }
+    }
+}
+
+/// Where route `n` is: ten paths to a host, names of one length, so that every route costs the wire the same.
+pub fn place(route: usize) -> (String, String) {
+    (format!("h{:03}.example.com", route / 10), format!("/p{}/index.html", route % 10))
+}
+
+/// The request of route `n` in HTTP/1.1.
 pub fn write(route: usize, fields: Fields, close: bool) -> Vec<u8> {
-    let (host, path) = (route / 10, route % 10);
-    let fields = match fields {
-        Fields::Browser => BROWSER,
-        Fields::HostOnly => "",
-    };
+    let (host, path) = place(route);
+    let fields: String = fields.lines().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let connection = if close { "Connection: close\r\n" } else { "" };
-    format!("GET /p{path}/index.html HTTP/1.1\r\nHost: h{host:03}.example.com\r\n{fields}{connection}\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}{connection}\r\n").into_bytes()
 }

@@ -10,31 +10,36 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
 
 /// The name that is asked for: the host of the first route.
-const NAME: &str = "h000.example.com";
+pub const NAME: &str = "h000.example.com";
 
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
     pub fn new() -> Self {
-        let provider = CryptoProvider {
-            kx_groups: vec![aws_lc_rs::kx_group::X25519],
-            cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
-            ..aws_lc_rs::default_provider()
-        };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("a suite of this version")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        Self(Arc::new(config))
+        Self(Arc::new(config()))
     }
 
     pub fn connection(&self) -> ClientConnection {
         let name = ServerName::try_from(NAME).expect("a name");
         ClientConnection::new(Arc::clone(&self.0), name).expect("a configuration that fits")
     }
+}
+
+/// What is offered. QUIC takes the same, and a protocol to go with it.
+pub fn config() -> ClientConfig {
+    let provider = CryptoProvider {
+        kx_groups: vec![aws_lc_rs::kx_group::X25519],
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
+        ..aws_lc_rs::default_provider()
+    };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("a suite of this version")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config
 }
 
 #[derive(Debug)]
