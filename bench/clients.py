@@ -57,7 +57,10 @@ def h2load(scenario: Scenario, address: str, routes: int, seconds: float) -> lis
 
 
 def h3(scenario: Scenario, address: str, routes: int, seconds: float) -> list[str]:
-    raise Unfit("there is no client yet that can load HTTP/3")
+    connections = 64 if scenario.fresh else scenario.connections
+    words = [str(LOAD), "h3", "--to", address, "--body", str(scenario.body), "--seconds", str(seconds)]
+    words += ["--connections", str(connections), "--streams", str(scenario.streams), "--fields", str(scenario.fields)]
+    return words + ["--routes", str(max(1, routes))] + (["--close"] if scenario.close else [])
 
 
 def said_by_h2load(text: str, scenario: Scenario) -> dict:

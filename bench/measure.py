@@ -58,6 +58,8 @@ class Run:
         peer, version = contestant.peer, self.scenario.version
         if version not in peer.speaks or (self.scenario.tls and not peer.proxy):
             raise Unfit(f"it does not speak {version}{' over TLS' if self.scenario.tls else ''}")
+        if self.scenario.upstream not in peer.upstream:
+            raise Unfit(f"it does not speak {self.scenario.upstream} with servers")
         proxy = Proxy(contestant, self)
         try:
             proxy.prove()
@@ -108,7 +110,7 @@ class Run:
         wanted = self.scenario.connections
         command = [str(LOAD), "idle", "--to", proxy.address, "--body", str(self.scenario.body)]
         command += ["--connections", str(wanted)]
-        command += ["--tls"] if self.scenario.tls else []
+        command += ["--h3"] if self.scenario.version == "h3" else ["--tls"] if self.scenario.tls else []
         holder = subprocess.Popen(
             pinned(FEEDER_CPU, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -127,6 +129,7 @@ class Run:
 
     def load(self, proxy: "Proxy", seconds: float) -> dict:
         command = clients.command(self.scenario, proxy.address, proxy.contestant.routes, seconds)
+        before = children_seconds()
         child = subprocess.Popen(
             pinned(FEEDER_CPU, command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -137,11 +140,13 @@ class Run:
             child.wait()
         if not said:
             raise Unfit("the load generator failed")
-        return clients.said_by_h2load(said, self.scenario) if command[0].endswith("h2load") else json.loads(said)
+        if not command[0].endswith("h2load"):
+            return json.loads(said)
+        result = clients.said_by_h2load(said, self.scenario)
+        return result | {"client_us": (children_seconds() - before) / max(1, result["requests"]) * 1e6}
 
     def feeder_seconds(self) -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return self.backend.cpu_seconds() + children.ru_utime + children.ru_stime
+        return self.backend.cpu_seconds() + children_seconds()
 
     def backend_stats(self) -> dict:
         return json.loads(get(self.backend_port, "/stats")[1])
@@ -187,6 +192,7 @@ class Proxy(Daemon):
             **{"tls": run.scenario.tls, "clear": not run.scenario.tls, "folder": run.folder},
             **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
             **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
+            **{"to_h1": run.scenario.upstream == "h1", "to_h2": run.scenario.upstream == "h2"},
         }
 
     def prove(self) -> None:
@@ -211,7 +217,9 @@ class Proxy(Daemon):
         return body.decode()
 
     def get(self, path: str, host: str = "h000.example.com") -> tuple[int, bytes]:
-        """By HTTP/1.1 over whatever carries it, except where a listener without TLS speaks HTTP/2 alone."""
+        """By HTTP/1.1 over whatever carries it, except where a listener without TLS speaks HTTP/2 alone, and by HTTP/3."""
+        if self.version == "h3":
+            return get_h3(self.address, path, host)
         if self.version == "h2" and not self.tls:
             return get_h2c(self.port, path, host)
         return get(self.port, path, host, self.tls)
@@ -241,6 +249,12 @@ class Proxy(Daemon):
         with open(self.output, "rb") as file:
             file.seek(max(0, self.output.stat().st_size - 500))
             return file.read().decode(errors="replace").strip()
+
+
+def children_seconds() -> float:
+    """Time on the processor of every child that has ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def count_lines(path: Path) -> int:
@@ -283,6 +297,15 @@ def get_h2c(port: int, path: str, host: str) -> tuple[int, bytes]:
     if done.returncode:
         raise ConnectionError(f"curl says {done.returncode}")
     return int(done.stdout[-3:]), done.stdout[:-3]
+
+
+def get_h3(address: str, path: str, host: str) -> tuple[int, bytes]:
+    """What `get` does, by HTTP/3. Any other status than 200 is a failure."""
+    command = [str(LOAD), "h3-get", "--to", address, "--host", host, "--path", path]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise ConnectionError(done.stderr.decode(errors="replace").strip())
+    return 200, done.stdout
 
 
 def make_certificate(folder: Path) -> None:

@@ -25,6 +25,8 @@ class Peer:
     """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
     speaks: tuple[str, ...] = ("h1", "h2")
     """The versions of HTTP that its clients may speak."""
+    upstream: tuple[str, ...] = ("h1", "h2")
+    """Those that it speaks with servers."""
     proxy: bool = True
     """Whether it is one. The floor is not: it names no client, logs nothing, and is nobody's peer."""
 
@@ -61,6 +63,8 @@ PEERS = {
             version=["-v"],
             templates=["nginx.conf"],
             arguments=["-e", "{dir}/error.log", "-c", "{config}"],
+            # By HTTP/2 it passes on gRPC alone.
+            upstream=("h1",),
         ),
         Peer(
             name="envoy",
@@ -103,6 +107,7 @@ FLOOR = Peer(
     templates=[],
     arguments=["relay", "--bind", "{address}", "--to", "{backend}"],
     speaks=("h1",),
+    upstream=("h1",),
     proxy=False,
 )
 

@@ -13,6 +13,7 @@ COLUMNS = [
     ("CPU s/GiB", "cpu_s_per_gib", 1, 3),
     ("proxy core %", "proxy_core", 100, 0),
     ("feeder core %", "feeder_core", 100, 0),
+    ("client us", "client_us", 1, 1),
     ("others %", "others", 100, 0),
     ("new backend conns", "backend_connections", 1, 0),
     ("log lines/request", "log_lines_per_request", 1, 2),

@@ -33,8 +33,10 @@ class Scenario:
     """Whether each measurement starts a proxy of its own."""
     tls: bool = False
     version: str = "h1"
-    """What clients speak: h1, or h2 or h3 with so many streams on each connection. Servers are always spoken to by HTTP/1.1."""
+    """What clients speak: h1, or h2 or h3 with so many streams on each connection."""
     streams: int = 1
+    upstream: str = "h1"
+    """What servers are spoken to by: h1, or h2 without TLS, by prior knowledge."""
 
 
 SCENARIOS = {
@@ -65,6 +67,23 @@ SCENARIOS = {
     ),
     "h3": Scenario(
         "1 KiB bodies over HTTP/3, 10 connections of 32 streams", connections=10, streams=32, tls=True, version="h3"
+    ),
+    "h3-big": Scenario(
+        "1 MiB bodies over HTTP/3, 16 connections", cost=PER_GB, body=MIB, connections=16, tls=True, version="h3"
+    ),
+    "h3-handshakes": Scenario(
+        "1 KiB bodies over HTTP/3, a full handshake (X25519, ECDSA P-256) per request", close=True, tls=True, version="h3"
+    ),
+    "h3-idle": Scenario(
+        "1,000 idle HTTP/3 connections, each served once",
+        cost=PER_CONNECTION,
+        connections=1000,
+        fresh=True,
+        tls=True,
+        version="h3",
+    ),
+    "h2-upstream": Scenario(
+        "1 KiB bodies, keep-alive, nine fields, from servers that are spoken to by HTTP/2 without TLS", upstream="h2"
     ),
     "routes": Scenario("1,000 routes by host and path, all of them asked for, against one route", routes=1000),
 }

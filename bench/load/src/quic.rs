@@ -21,7 +21,12 @@ use crate::tls;
 pub struct Quic {
     client: ClientConfig,
     endpoint: Arc<EndpointConfig>,
+    _warm: Option<Warm>,
 }
+
+/// Each state of a socket tries out on an IPv6 socket whether the kernel joins datagrams. The first such socket, and the end of the
+/// last one, make the kernel rewrite its own code and interrupt every core for it, the proxy's, too: one that stays spares that.
+type Warm = (UdpSocket, UdpSocketState);
 
 pub struct Connection {
     socket: UdpSocket,
@@ -66,7 +71,7 @@ impl Quic {
         client.transport_config(Arc::new(transport));
         let mut endpoint = EndpointConfig::default();
         endpoint.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(0)));
-        Self { client, endpoint: Arc::new(endpoint) }
+        Self { client, endpoint: Arc::new(endpoint), _warm: warm().ok() }
     }
 
     /// Begins a connection. Its first packet goes out with the first flush.
@@ -150,6 +155,12 @@ impl Connection {
         // Whether it hears that is not our concern any more.
         let _ = self.flush(now, room);
     }
+}
+
+fn warm() -> io::Result<Warm> {
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+    let state = UdpSocketState::new((&socket).into())?;
+    Ok((socket, state))
 }
 
 impl AsFd for Connection {
