@@ -156,7 +156,7 @@ class Proxy(Daemon):
     def __init__(self, contestant: Contestant, run: Run):
         self.contestant = contestant
         self.logs = run.logs
-        self.tls, self.version = run.scenario.tls, run.scenario.version
+        self.tls, self.version, self.upstream = run.scenario.tls, run.scenario.version, run.scenario.upstream
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
@@ -202,6 +202,8 @@ class Proxy(Daemon):
             return
         if "\nx-forwarded-for: " not in self.echo().lower():
             raise Unfit(f"the backend saw no X-Forwarded-For: {self.echo()!r}")
+        if self.upstream == "h2" and ":method: GET" not in self.echo():
+            raise Unfit(f"the backend was not spoken to by HTTP/2: {self.echo()!r}")
         metrics = get(self.metrics_port, self.contestant.peer.metrics, host=f"127.0.0.1:{self.metrics_port}")
         if metrics[0] != 200:
             raise Unfit(f"no metrics: {metrics}")

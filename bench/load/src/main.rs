@@ -9,6 +9,7 @@ mod channel;
 mod h3;
 mod head;
 mod histogram;
+mod huffman;
 mod idle;
 mod load;
 mod poll;

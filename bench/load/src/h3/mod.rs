@@ -13,6 +13,5 @@ pub mod load;
 
 mod answer;
 mod fleet;
-mod huffman;
 mod session;
 mod wire;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::huffman;
+use crate::huffman;
 use crate::request::{self, Fields};
 
 /// Types of frames (RFC 9114 section 7.2).

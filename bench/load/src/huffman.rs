@@ -20,6 +20,23 @@ pub fn encode(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends what `coded` stands for; none if that is nothing. Bit by bit: nobody is in a hurry who asks for it.
+pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let codes = codes();
+    let (mut code, mut length) = (0_u32, 0_u8);
+    for bit in coded.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)) {
+        (code, length) = (code << 1 | u32::from(bit), length + 1);
+        if let Some(symbol) = (0..codes.len()).find(|&symbol| (LENGTHS[symbol], codes[symbol]) == (length, code)) {
+            out.push(symbol as u8);
+            (code, length) = (0, 0);
+        } else if length == LONGEST {
+            return None;
+        }
+    }
+    // The rest is padding.
+    (length < 8).then_some(())
+}
+
 fn codes() -> [u32; 256] {
     let mut codes = [0; 256];
     let mut next = 0;
@@ -53,7 +70,7 @@ const LENGTHS: [u8; 257] = [
 
 #[cfg(test)]
 mod tests {
-    use super::encode;
+    use super::{decode, encode};
 
     #[test]
     fn the_examples_of_appendix_c_are_written_so() {
@@ -67,5 +84,13 @@ mod tests {
             0xa6, 0x2d, 0x1b, 0xff,
         ];
         assert_eq!(coded, date);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text: Vec<u8> = (0..=255).collect();
+        let (mut coded, mut read) = (Vec::new(), Vec::new());
+        encode(&text, &mut coded);
+        assert_eq!((decode(&coded, &mut read), read), (Some(()), text));
     }
 }

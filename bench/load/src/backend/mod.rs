@@ -1,4 +1,9 @@
 //! The server behind the proxy: one prepared answer, sent whole for every request head that arrives.
+//!
+//! It speaks HTTP/1.1, and HTTP/2 with whoever begins so ([`h2`]).
+
+mod h2;
+mod hpack;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,7 +18,13 @@ pub fn serve(bind: SocketAddr, body: usize) -> std::io::Result<()> {
     let listener = TcpListener::bind(bind)?;
     listener.set_nonblocking(true)?;
     let door = listener.as_raw_fd() as usize;
-    let mut backend = Backend { poll: Poll::new()?, answer: answer(&vec![b'x'; body]), stats: Stats::default() };
+    let content = vec![b'x'; body];
+    let mut backend = Backend {
+        poll: Poll::new()?,
+        answer: answer(&content),
+        prepared: h2::Prepared::new(&content),
+        stats: Stats::default(),
+    };
     backend.poll.add(&listener, Interest::IN)?;
 
     let mut connections: Vec<Option<Connection>> = Vec::new();
@@ -37,6 +48,8 @@ pub fn serve(bind: SocketAddr, body: usize) -> std::io::Result<()> {
 struct Backend {
     poll: Poll,
     answer: Vec<u8>,
+    /// The same in HTTP/2, if it fits.
+    prepared: Option<h2::Prepared>,
     stats: Stats,
 }
 
@@ -57,6 +70,8 @@ struct Connection {
     /// Bytes of the first of them that are sent.
     sent: usize,
     waits_to_send: bool,
+    /// There if it speaks HTTP/2; then answers are owed there.
+    session: Option<Box<h2::Session>>,
 }
 
 enum Answer {
@@ -95,6 +110,7 @@ impl Backend {
                 owed: Vec::new(),
                 sent: 0,
                 waits_to_send: false,
+                session: None,
             });
         }
     }
@@ -105,7 +121,7 @@ impl Backend {
         if !connection.waits_to_send {
             match recv(&connection.socket, &mut *block, RecvFlags::empty()) {
                 Ok((0, _)) => return Err(Closed),
-                Ok((length, _)) => self.read(connection, &block[..length]),
+                Ok((length, _)) => self.read(connection, &block[..length])?,
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(fault) => return Err(fault.into()),
             }
@@ -113,7 +129,10 @@ impl Backend {
         self.send(connection)
     }
 
-    fn read(&mut self, connection: &mut Connection, bytes: &[u8]) {
+    fn read(&mut self, connection: &mut Connection, bytes: &[u8]) -> Result<(), Closed> {
+        if connection.session.is_some() {
+            return self.read_h2(connection, bytes);
+        }
         if connection.partial.is_empty() {
             let used = self.requests(connection, bytes);
             connection.partial.extend_from_slice(&bytes[used..]);
@@ -124,6 +143,17 @@ impl Backend {
             joined.drain(..used);
             connection.partial = joined;
         }
+        if connection.session.is_none() {
+            return Ok(());
+        }
+        let rest = std::mem::take(&mut connection.partial);
+        self.read_h2(connection, &rest)
+    }
+
+    fn read_h2(&mut self, connection: &mut Connection, bytes: &[u8]) -> Result<(), Closed> {
+        let (Some(session), Some(prepared)) = (&mut connection.session, &self.prepared) else { return Err(Closed) };
+        self.stats.requests += session.read(bytes, prepared)?;
+        Ok(())
     }
 
     /// Owes an answer to every whole head in `bytes` and passes over bodies; says how far it came.
@@ -134,6 +164,10 @@ impl Backend {
             connection.body_left -= body;
             at += body;
             let Some(head) = Head::parse(&bytes[at..]) else { return at };
+            if head.first_line == h2::PREFACE {
+                connection.session = Some(Box::new(h2::Session::new()));
+                return at + head.length;
+            }
             self.stats.requests += 1;
             connection.owed.push(self.answer_to(&head, &bytes[at..at + head.length]));
             connection.body_left = head.content_length;
@@ -175,6 +209,24 @@ impl Backend {
             }
         }
         connection.owed.drain(..done);
+        if let Some(session) = &mut connection.session {
+            let out = session.out();
+            while connection.sent < out.len() {
+                match send(&connection.socket, &out[connection.sent..], SendFlags::NOSIGNAL) {
+                    Ok(length) => connection.sent += length,
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => {
+                        full = true;
+                        break;
+                    }
+                    Err(fault) => return Err(fault.into()),
+                }
+            }
+            if !full {
+                out.clear();
+                connection.sent = 0;
+            }
+        }
         if full != connection.waits_to_send {
             connection.waits_to_send = full;
             self.poll.change(&connection.socket, if full { Interest::OUT } else { Interest::IN })?;
