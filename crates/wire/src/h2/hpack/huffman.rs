@@ -12,8 +12,17 @@ pub struct Invalid;
 /// # Errors
 /// The end-of-string symbol, or a padding that is longer than seven bits or not all ones.
 pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
-    // Five bits are the shortest code.
-    out.reserve(coded.len() * 8 / 5);
+    let start = out.len();
+    // Five bits are the shortest code, and a look-up writes two symbols even where there is one.
+    out.resize(start + coded.len() * 8 / 5 + 2, 0);
+    let decoded = decode_into(coded, &mut out[start..]);
+    out.truncate(start + decoded.unwrap_or(0));
+    decoded.map(|_| ())
+}
+
+/// Writes the text to the front of `room`, which is long enough, and says how long it is.
+fn decode_into(coded: &[u8], room: &mut [u8]) -> Result<usize, Invalid> {
+    let mut written = 0;
     let mut rest = coded;
     // The bits at hand are the upper `count` bits of `bits`, the others are zero.
     let (mut bits, mut count) = (0_u64, 0_u32);
@@ -31,28 +40,39 @@ pub fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<(), Invalid> {
                 rest = &[];
             }
         }
-        // Longer codes than the look-up's need up to 30 bits, and there are as many unless this is the end.
-        while count >= 30 || (rest.is_empty() && count >= 5) {
-            let (symbol, length) = SHORT[(bits >> (64 - WINDOW)) as usize];
-            if length > 0 && u32::from(length) <= count {
-                out.push(symbol);
-                bits <<= length;
-                count -= u32::from(length);
+        while count >= SHORTEST {
+            let pair = &PAIRS[(bits >> (64 - WINDOW)) as usize];
+            let both = u32::from(pair.both);
+            if both > 0 && both <= count {
+                let Some(place) = room.get_mut(written..written + 2) else { return Err(Invalid) };
+                place.copy_from_slice(&pair.symbols);
+                written += 1 + usize::from(pair.both > pair.one);
+                bits <<= both;
+                count -= both;
                 continue;
             }
-            let Some((symbol, length)) = long(bits).filter(|(_, length)| *length <= count) else { break };
-            out.push(symbol);
+            // Bits that are not there yet, a code that is longer than a look-up, or the last bits of all.
+            if count < LONGEST as u32 && !rest.is_empty() {
+                break;
+            }
+            let known = (pair.one > 0).then_some((pair.symbols[0], u32::from(pair.one)));
+            let Some((symbol, length)) = known.or_else(|| long(bits)).filter(|(_, length)| *length <= count) else {
+                break;
+            };
+            let Some(place) = room.get_mut(written) else { return Err(Invalid) };
+            *place = symbol;
+            written += 1;
             bits <<= length;
             count -= length;
         }
-        if count >= 30 {
+        if count >= LONGEST as u32 {
             // Only the end-of-string symbol has no meaning in the midst.
             return Err(Invalid);
         }
         if rest.is_empty() {
             let padding = bits >> 56;
             let ones = 0xff_u64 << (8 - count.min(8)) & 0xff;
-            return if count < 8 && padding == ones { Ok(()) } else { Err(Invalid) };
+            return if count < 8 && padding == ones { Ok(written) } else { Err(Invalid) };
         }
     }
 }
@@ -72,8 +92,10 @@ fn long(bits: u64) -> Option<(u8, u32)> {
     None
 }
 
-const WINDOW: u32 = 9;
+/// Bits of one look-up: two of the shorter codes, which most of a text is made of.
+const WINDOW: u32 = 12;
 const LONGEST: usize = 30;
+const SHORTEST: u32 = 5;
 
 /// The codes of one length.
 #[derive(Clone, Copy)]
@@ -87,8 +109,32 @@ struct Row {
 static ROWS: [Row; LONGEST + 1] = rows();
 static SYMBOLS: [u16; 257] = symbols();
 
+/// What the bits of a look-up begin with.
+#[derive(Clone, Copy)]
+struct Pair {
+    symbols: [u8; 2],
+    /// Bits of the first symbol's code; zero where it is longer than a look-up.
+    one: u8,
+    /// Bits of both; those of the first alone where the second does not fit.
+    both: u8,
+}
+
+static PAIRS: [Pair; 1 << WINDOW] = {
+    let short = short();
+    let mut pairs = [Pair { symbols: [0; 2], one: 0, both: 0 }; 1 << WINDOW];
+    let mut at = 0;
+    while at < pairs.len() {
+        let (first, one) = short[at];
+        let (second, two) = short[(at << one) & ((1 << WINDOW) - 1)];
+        let fits = one > 0 && two > 0 && (one + two) as u32 <= WINDOW;
+        pairs[at] = Pair { symbols: [first, second], one, both: if fits { one + two } else { one } };
+        at += 1;
+    }
+    pairs
+};
+
 /// The symbol and length of each code that is no longer than the window, by the bits ahead; length 0 where it is longer.
-static SHORT: [(u8, u8); 1 << WINDOW] = {
+const fn short() -> [(u8, u8); 1 << WINDOW] {
     let (rows, symbols) = (rows(), symbols());
     let mut short = [(0, 0); 1 << WINDOW];
     let mut length = 1;
@@ -108,7 +154,7 @@ static SHORT: [(u8, u8); 1 << WINDOW] = {
         length += 1;
     }
     short
-};
+}
 
 const fn rows() -> [Row; LONGEST + 1] {
     let mut rows = [Row { first: 0, count: 0, at: 0 }; LONGEST + 1];
