@@ -77,16 +77,15 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             println!("{}", load::run(&plan)?);
         }
         "h3" => {
-            let close = args.flag("--close");
             let plan = h3::load::Plan {
                 to: args.required("--to")?,
                 body: args.required("--body")?,
                 connections: args.or("--connections", 10)?,
-                streams: if close { 1 } else { args.or("--streams", 32)? },
+                streams: args.or("--streams", 32)?,
                 seconds: args.or("--seconds", 5.0)?,
                 fields: args.or("--fields", request::Fields::Browser)?,
                 routes: args.or("--routes", 1)?,
-                close,
+                close: args.flag("--close"),
             };
             args.finish()?;
             println!("{}", h3::load::run(&plan)?);

@@ -22,7 +22,7 @@ pub struct Plan {
     pub seconds: f64,
     pub fields: Fields,
     pub routes: usize,
-    /// A connection per request.
+    /// A connection's requests are its last: with one stream, a connection per request.
     pub close: bool,
 }
 
@@ -72,8 +72,8 @@ impl Crew for Client<'_> {
             self.report.errors += u64::from(ended.is_empty());
             return false;
         }
-        if self.plan.close && !ended.is_empty() {
-            return false;
+        if self.plan.close && !session.is_new() {
+            return ended.is_empty() || session.open() > 0;
         }
         while session.open() < self.plan.streams && session.ask(&self.requests[self.next], now) {
             self.next = (self.next + 1) % self.requests.len();
