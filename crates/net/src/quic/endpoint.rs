@@ -83,9 +83,9 @@ pub(super) struct Inner {
 /// Reads of the socket in one turn, datagrams of others, and sends of one connection: then somebody else has their turn.
 const READS: usize = 8;
 const TAKEN_OVER: usize = 64;
-const SENDS: usize = 8;
-/// Packets that one system call sends at most.
-const SEGMENTS: usize = 16;
+const SENDS: usize = 4;
+/// Packets that one system call sends at most: as many of the longest that are ever tried as fit into what UDP calls one.
+const SEGMENTS: usize = 44;
 
 impl Endpoint {
     /// An endpoint on a bound socket, and what makes it go.
