@@ -104,9 +104,10 @@ fn streams_without_a_head_are_given_up_in_time() {
     let (desk, server) = (Desk::new(), Server::named("here"));
     let tidegate = before(&desk, &server, ", timeouts: { request_head: 300ms }");
     let quic = super::quic(&desk, &tidegate);
-    let mut streams: Vec<_> = (0..100).map(|_| quic.open(&[1], false).expect("a stream")).collect();
-    for stream in &mut streams {
-        assert!(quic.rest(stream).expect_err("a reset").0.is_some());
+    // As many as there may be: the next one has a place when these are gone on both sides.
+    let streams: Vec<_> = (0..100).map(|_| quic.open(&[1], false).expect("a stream")).collect();
+    for mut stream in streams {
+        assert!(quic.rest(&mut stream).expect_err("a reset").0.is_some());
     }
     let mut stream = quic.open(&head(&GET), true).expect("a stream");
     assert!(!quic.rest(&mut stream).expect("an answer").is_empty());
