@@ -25,9 +25,11 @@ fi
 
 as_root=
 [ "$(id -u)" = 0 ] || as_root="sudo -n"
-for package in haproxy nginx wrk; do
+for program in haproxy nginx wrk h2load curl; do
+    package=$program
+    [ "$program" = h2load ] && package=nghttp2-client
     # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
-    if PATH="$PATH:/usr/sbin" command -v "$package" >/dev/null; then
+    if PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then
         echo "present: $package"
     elif ! command -v apt-get >/dev/null; then
         echo "missing: $package: no apt-get here" >&2
