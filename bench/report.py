@@ -78,7 +78,7 @@ def doubts(scenario: Scenario, logs: bool, rows: dict[str, list[dict]]) -> list[
         if not logs and median(lines) > 0.01:
             said.append(f"{name}: writes although logs are off")
         fresh = median(result["backend_connections"] for result in results)
-        if fresh > max(2 * scenario.connections, 0.01 * median(result["requests"] for result in results)):
+        if fresh > max(2 * scenario.connections * scenario.streams, 0.01 * median(result["requests"] for result in results)):
             said.append(f"{name}: {fresh:.0f} new backend connections a round, so they are not reused")
         others = median(result["others"] for result in results)
         if others > 0.1:
