@@ -133,6 +133,34 @@ impl Stream {
         }
     }
 
+    /// Looks at what waits to be read, without reading it: ready when it is more than `beyond` bytes, or when no more will come.
+    /// Streams that are secured show nothing.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn poll_look(&self, cx: &mut Context<'_>, into: &mut [u8], beyond: usize) -> Poll<io::Result<usize>> {
+        if !self.is_plain() {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        }
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let mut seen = 0;
+        for again in [false, true] {
+            ready!(self.poll_read_ready(cx))?;
+            let looked = self.try_io(Interest::READABLE, || {
+                seen = rustix::net::recv(self.as_fd(), &mut *into, flags)?.0;
+                if seen > beyond || seen == into.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            });
+            match looked {
+                Ok(()) => break,
+                // Readiness was taken back, and is there all the same: it is that of an end.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && again => break,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(seen))
+    }
+
     /// Whether bytes go to the socket as they are, so that they may go through a pipe.
     pub fn is_plain(&self) -> bool {
         !matches!(self, Stream::Secured(_))

@@ -1,5 +1,6 @@
 //! What the data plane runs by: one immutable value, swapped whole. The control crate manufactures it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use net::quic;
 use net::tls::Terminator;
 use observe::stats::{ConnectionStats, RequestStats};
-use wire::forwarded::Rules;
+use wire::forwarded::{Net, Rules};
 use wire::grpc::Code;
 use wire::h1::Limits;
 
@@ -79,6 +80,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// The addresses that differ.
     pub faces: Box<[Face]>,
+    /// At which addresses which peers say first for whom they come (the PROXY protocol).
+    pub introduced: Box<[(BindId, Box<[Net]>)]>,
     /// How long a head may take.
     pub request_head: Duration,
     /// How long a connection may wait for its next request.
@@ -180,6 +183,12 @@ impl Listener {
     /// TLS at one of its addresses, if clients speak it there.
     pub fn tls_at(&self, bind: BindId) -> Option<&Tls> {
         self.faces.iter().find(|face| face.bind == bind).map_or(self.tls.as_ref(), |face| face.tls.as_ref())
+    }
+
+    /// Whether a peer says first for whom it comes.
+    pub fn introduces(&self, bind: BindId, peer: IpAddr) -> bool {
+        let nets = self.introduced.iter().find(|(at, _)| *at == bind);
+        nets.is_some_and(|(_, nets)| nets.iter().any(|net| net.contains(peer.to_canonical())))
     }
 
     /// What is spoken at one of its addresses.

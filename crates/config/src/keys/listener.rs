@@ -71,9 +71,22 @@ static BIND: Section = Section::new(
             Type::Section(&LISTENER_TLS),
             "TLS at this address, whatever the listener says; `off` is none. Absent is as the listener says.",
         ),
-        Key::planned("accept_proxy"),
+        Key::new(
+            "accept_proxy",
+            Type::Section(&ACCEPT_PROXY),
+            "Who says first for whom they come, by the PROXY protocol.",
+        ),
     ],
 );
+
+static ACCEPT_PROXY: Section = Section::new(
+    "accept_proxy",
+    "A list stands for `from`. Peers in these networks must begin with a header of the PROXY protocol, version 1 or 2, within \
+     `timeouts.request_head`; what it says stands for the connection's own addresses. From others it is not taken: to HTTP it is a bad \
+     request, and a flow of TCP passes it on.",
+    &[Key::new("from", Type::List(&Type::Text("CIDR")), "The networks of proxies and load balancers in front.").required()],
+)
+.short("from");
 
 static HTTP3: Section = Section::new(
     "http3",

@@ -83,6 +83,11 @@ impl<'a> Lower<'a, '_> {
                 Some(own) => (BindTls::Own(Box::new(own)), true),
             },
         };
+        let accept_proxy: Vec<_> = value
+            .map()
+            .and_then(|map| map.map("accept_proxy"))
+            .map(|map| map.list("from").iter().filter_map(|value| self.network(value)).collect())
+            .unwrap_or_default();
         let (value, mode) = match value.map() {
             Some(map) => (map.get("address")?, map.get("mode")),
             None => (value, None),
@@ -105,9 +110,15 @@ impl<'a> Lower<'a, '_> {
                 _ => self.note(written, format!("`bind` of {label}: only a Unix socket has a `mode`, remove it")),
             }
         }
+        if !accept_proxy.is_empty() && matches!(address, BindAddress::Unix { .. }) {
+            self.note(value, format!("`accept_proxy` of {label}: peers on a Unix socket have no address, remove it"));
+        }
         let is_http = listener.fixed("role") != Some("tcp");
         let http = if is_http { versions(listener, secured) } else { Vec::new() };
-        Some(Bind { address, tls, http, span: value.span.clone() })
+        if !accept_proxy.is_empty() && http.contains(&HttpVersion::H3) {
+            self.note(value, format!("`accept_proxy` of {label}: nothing precedes a connection of `h3`, take one of them out"));
+        }
+        Some(Bind { address, tls, http, accept_proxy, span: value.span.clone() })
     }
 
     /// A listener has routes, or an ending of its own, or sites.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{HttpVersion, ListenerTls};
 use crate::span::Span;
 
@@ -14,8 +16,10 @@ pub struct Bind {
     pub address: BindAddress,
     /// Where it does not do as the listener does.
     pub tls: BindTls,
-    /// HTTP versions that are served there: at least one, each once.
+    /// HTTP versions that are served there, each once: at least one of a listener of HTTP.
     pub http: Vec<HttpVersion>,
+    /// Peers that say first for whom they come.
+    pub accept_proxy: Vec<IpNet>,
     /// Where it was written, for an address that cannot be bound.
     pub span: Span,
 }

@@ -75,6 +75,15 @@ pub(super) fn listener(
             versions: versions(&bind.http),
         })
         .collect();
+    let introduced = listener
+        .binds
+        .iter()
+        .zip(sockets::keys(listener))
+        .filter(|(bind, _)| !bind.accept_proxy.is_empty())
+        .map(|(bind, (name, address))| {
+            (registry.bind(&name, &address), bind.accept_proxy.iter().map(matching::net).collect())
+        })
+        .collect();
     let mut flat = Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
         conditions: Vec::new(),
@@ -115,6 +124,7 @@ pub(super) fn listener(
         tls,
         faces,
         tokens: keyring.tokens.clone(),
+        introduced,
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),

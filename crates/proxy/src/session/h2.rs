@@ -19,6 +19,7 @@ use super::{Arrived, Common, Session};
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
 use crate::reply;
+use crate::snapshot::Role;
 
 /// Serves a connection until it ends. `carry` was read of it already.
 pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
@@ -177,6 +178,7 @@ pub(super) fn record(common: &Common, version: Version, reason: &'static str) {
     x.request.start_request(b"", b"", b"", None);
     x.began(None);
     x.client.version = version;
+    x.client.is_flow = matches!(listener.role, Role::Tcp { .. });
     x.facts.id = worker.next_id();
     x.facts.tls.clone_from(tls);
     if let Some(peer) = origin.peer {

@@ -3,6 +3,7 @@
 mod h2;
 mod h3;
 mod http;
+mod introduced;
 mod stream;
 
 use std::future::{Future as _, poll_fn};
@@ -33,6 +34,8 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// The port it arrived at; 0 on Unix sockets.
     pub port: u16,
+    /// The address that it was opened to, if a proxy in front has said that.
+    pub opened_to: Option<SocketAddr>,
     /// Whether its request may be a replay: it came before the handshake was done (RFC 8470).
     pub early: bool,
 }
@@ -66,12 +69,26 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
+    match origin.peer {
+        Some(peer) if listener.introduces(origin.bind, peer.ip()) => {
+            drop(tokio::task::spawn_local(introduced::serve(arrived, stream)));
+        }
+        _ => serve(arrived, stream),
+    }
+}
+
+/// Serves a connection of which it is known from whom it comes.
+fn serve(arrived: Arrived, stream: Stream) {
+    let Common { listener, origin, .. } = &arrived.common;
     match listener.tls_at(origin.bind) {
         None if matches!(listener.role, Role::Tcp { .. }) => {
             tokio::task::spawn_local(stream::serve(arrived.flow(stream)))
         }
         None => tokio::task::spawn_local(http::serve(arrived.session(stream))),
-        Some(tls) => tokio::task::spawn_local(secure(arrived, tls.clone(), stream)),
+        Some(tls) => {
+            let tls = tls.clone();
+            tokio::task::spawn_local(secure(arrived, tls, stream))
+        }
     };
 }
 
@@ -185,7 +202,7 @@ impl Session {
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
             client: Conn::new(silent),
-            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, early: false },
+            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, opened_to: None, early: false },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,
