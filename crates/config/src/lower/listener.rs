@@ -116,7 +116,10 @@ impl<'a> Lower<'a, '_> {
         let is_http = listener.fixed("role") != Some("tcp");
         let http = if is_http { versions(listener, secured) } else { Vec::new() };
         if !accept_proxy.is_empty() && http.contains(&HttpVersion::H3) {
-            self.note(value, format!("`accept_proxy` of {label}: nothing precedes a connection of `h3`, take one of them out"));
+            self.note(
+                value,
+                format!("`accept_proxy` of {label}: nothing precedes a connection of `h3`, take one of them out"),
+            );
         }
         Some(Bind { address, tls, http, accept_proxy, span: value.span.clone() })
     }

@@ -202,7 +202,14 @@ impl Session {
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
             client: Conn::new(silent),
-            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, opened_to: None, early: false },
+            origin: Origin {
+                listener: listener.id,
+                bind: BindId::NONE,
+                peer: None,
+                port: 0,
+                opened_to: None,
+                early: false,
+            },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,

@@ -27,6 +27,7 @@ mod keys;
 mod limits;
 mod mirror;
 mod pools;
+mod proxy_protocol;
 mod reload;
 mod responses;
 mod routes;

@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.http"], http),
     (&["listeners.*.bind", "listeners.*.bind.*.address"], bind),
     (&["listeners.*.bind.*.mode"], mode),
+    (&["listeners.*.bind.*.accept_proxy", "listeners.*.bind.*.accept_proxy.from"], accept_proxy),
     (&["listeners.*.forwarding", "listeners.*.forwarding.client", "listeners.*.forwarding.trust"], client),
     (&["listeners.*.forwarding.via"], via),
     (&["listeners.*.forwarding.format"], format),
@@ -56,6 +57,17 @@ fn role() {
         "listeners: { web: { bind: 127.0.0.1:0, role: udp, respond: 200 } }",
         "role `udp` of listener `web` is planned",
     );
+}
+
+fn accept_proxy() {
+    let server = Server::named("here");
+    let tidegate = start(
+        "listeners: { web: { bind: { address: 127.0.0.1:0, accept_proxy: { from: [10.0.0.0/8, 127.0.0.1] } }, to: @APP } }\n",
+        &[("APP", &server)],
+    );
+    let answer = tidegate.client().ask(format!("PROXY TCP6 2001:db8::1 ::1 1 2\r\n{}", get("/", "")));
+    assert_eq!(answer.text(), "here");
+    assert_eq!(server.request().fields.value("x-forwarded-for"), Some("2001:db8::1"));
 }
 
 fn http() {

@@ -1,0 +1,167 @@
+//! The PROXY protocol: peers that say first for whom they come.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use testkit::{PATIENCE, Server, Tidegate, failure_of, ok};
+
+use crate::support::{BINARY, config, get, start};
+use crate::tls::Desk;
+
+const WEB: &str = "
+listeners: { web: { bind: { address: 127.0.0.1:0, accept_proxy: { from: 127.0.0.0/8 } }, to: app } }
+pools: { app: [@APP] }
+";
+
+const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 443\r\n";
+
+/// Version 2 for the same addresses, with a piece that nobody knows behind them.
+fn binary() -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x11".to_vec();
+    header.extend_from_slice(&[192, 0, 2, 7, 192, 0, 2, 8, 0x12, 0x67, 0x01, 0xbb]);
+    header.extend_from_slice(&[0xee, 0, 2, b'h', b'i']);
+    header
+}
+
+fn connect(tidegate: &Tidegate) -> TcpStream {
+    let stream = TcpStream::connect(tidegate.address("web")).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// What the server sees as the client's address, when the peer says this first, in these pieces.
+fn seen(tidegate: &Tidegate, header: &[u8], of: usize) -> String {
+    let mut stream = connect(tidegate);
+    stream.set_nodelay(true).expect("a socket");
+    let bytes = [header, get("/", "Connection: close\r\n").as_bytes()].concat();
+    for piece in bytes.chunks(of) {
+        stream.write_all(piece).expect("sent");
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+}
+
+fn telling() -> Server {
+    Server::http(|request| ok(request.fields.value("x-forwarded-for").unwrap_or("nobody")))
+}
+
+#[test]
+fn what_a_proxy_says_stands_for_the_connections_own_addresses() {
+    let server = telling();
+    let tidegate = start(WEB, &[("APP", &server)]);
+    for header in [LINE.to_vec(), binary()] {
+        for of in [1, 5, 1000] {
+            assert_eq!(seen(&tidegate, &header, of), "192.0.2.7");
+        }
+    }
+    let line = tidegate.log_line("a request", |line| line["status"] == 200);
+    assert_eq!((&line["client"], &line["peer"]), (&"192.0.2.7".into(), &"192.0.2.7:4711".into()));
+    // A proxy's own connections, and those of which it knows nothing, come from itself.
+    for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        assert_eq!(seen(&tidegate, header, 1000), "127.0.0.1");
+    }
+}
+
+#[test]
+fn routes_see_who_it_was_and_where_it_was_opened_to() {
+    let text = "
+listeners:
+  web:
+    bind: { address: 127.0.0.1:0, accept_proxy: 127.0.0.0/8 }
+    routes:
+      - { match: { client: 192.0.2.0/24, port: 443 }, respond: { body: both } }
+      - respond: { body: neither }
+";
+    let tidegate = start(text, &[]);
+    assert_eq!(seen(&tidegate, LINE, 1000), "both");
+    assert_eq!(seen(&tidegate, b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 80\r\n", 1000), "neither");
+}
+
+#[test]
+fn who_should_say_it_and_does_not_is_not_served() {
+    let server = telling();
+    let text = WEB.replace("to: app", "to: app, timeouts: { request_head: 300ms }");
+    let tidegate = start(&text, &[("APP", &server)]);
+    for wrong in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"PROXY TCP4 nonsense\r\n", b"PROXY TCP4 192.0.2.7"] {
+        let mut stream = connect(&tidegate);
+        stream.write_all(wrong).expect("sent");
+        let ended = stream.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset), "{}", String::from_utf8_lossy(wrong));
+    }
+    for reason in ["no PROXY header", "an invalid PROXY line", "no PROXY header in time"] {
+        assert_eq!(tidegate.log_line(reason, |line| line["reason"] == reason)["fault"], "malformed");
+    }
+    // Half a header and an end; and an end at once, which is how others see whether somebody listens.
+    let mut half = connect(&tidegate);
+    half.write_all(&LINE[..20]).expect("sent");
+    half.shutdown(Shutdown::Write).expect("finished");
+    assert!(matches!(half.read(&mut [0; 1]), Ok(0) | Err(_)));
+    tidegate.log_line("a header without an end", |line| line["reason"] == "a PROXY header without an end");
+    drop(connect(&tidegate));
+    assert_eq!(server.connections(), 0);
+    assert_eq!(seen(&tidegate, LINE, 1000), "192.0.2.7");
+}
+
+#[test]
+fn others_are_not_believed() {
+    let server = telling();
+    let text = WEB.replace("127.0.0.0/8", "192.0.2.0/24");
+    let tidegate = start(&text, &[("APP", &server)]);
+    assert_eq!(seen(&tidegate, b"", 1000), "127.0.0.1");
+    let mut stream = connect(&tidegate);
+    stream.write_all(&[LINE, get("/", "").as_bytes()].concat()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_handshake_may_follow() {
+    let (desk, server) = (Desk::new(), telling());
+    let text = "
+certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }
+listeners: { web: { bind: { address: 127.0.0.1:0, accept_proxy: 127.0.0.1 }, tls: main, to: app } }
+pools: { app: [@APP] }
+";
+    let tidegate = desk.start(text, &[("APP", &server)]);
+    let mut stream = connect(&tidegate);
+    stream.write_all(LINE).expect("sent");
+    let mut secured = testkit::socket::Socket::Tcp(stream).secure(&desk.tls()).expect("a handshake");
+    let request = get("/", "Connection: close\r\n").replace("test.example", "example.com");
+    secured.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    secured.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with("192.0.2.7"), "{answer}");
+}
+
+#[test]
+fn flows_have_it_too() {
+    let server = Server::script(|peer| {
+        let heard = peer.rest().expect("all of it");
+        peer.send(heard);
+    });
+    let text = WEB.replace("to: app", "role: tcp, to: app");
+    let tidegate = start(&text, &[("APP", &server)]);
+    let mut stream = connect(&tidegate);
+    stream.write_all(&[LINE, b"and what follows"].concat()).expect("sent");
+    stream.shutdown(Shutdown::Write).expect("finished");
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).expect("all of it");
+    assert_eq!(heard, "and what follows");
+    assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["peer"], "192.0.2.7:4711");
+}
+
+#[test]
+fn where_it_cannot_be_it_is_a_mistake() {
+    for (bind, wrong) in [
+        ("{ address: 'unix:x', accept_proxy: 127.0.0.1 }", "peers on a Unix socket have no address"),
+        ("{ address: 127.0.0.1:0, accept_proxy: {} }", "`from`"),
+        ("{ address: 127.0.0.1:0, accept_proxy: nobody }", "nobody"),
+    ] {
+        let text = format!("listeners: {{ web: {{ bind: {bind}, respond: 200 }} }}\n");
+        let (code, said) = failure_of(BINARY, &config(&text, &[]));
+        assert!(code == Some(2) && said.contains(wrong), "{bind}: {said}");
+    }
+}
