@@ -74,7 +74,7 @@ impl Lane {
         Lane {
             link,
             stream,
-            message: Message::new(),
+            message: Message::request(),
             kept: Vec::new(),
             at: 0,
             trailers: None,
@@ -316,7 +316,7 @@ impl Lane {
         self.hearing = Hearing::Broken;
         let connection = &self.link.connection;
         match wrong {
-            Wrong::Request(reject) => {
+            Wrong::Head(reject) => {
                 // RFC 9114 section 4.1.1: the answer needs no more of the request.
                 connection.stop(self.stream, Code::NO_ERROR.0);
                 Came::Refused(reject)

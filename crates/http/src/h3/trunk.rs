@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use net::quic::{Broken, Connection, Lost, Stream, Way};
 use wire::h1;
-use wire::h2::Limits;
+use wire::h2::{Limits, Role};
 use wire::h3::oneway::{OneWay, Peer, Verdict};
 use wire::h3::{Code, settings};
 
@@ -49,7 +49,7 @@ impl Trunk {
         let (open, trunk, leftovers) = (Cell::new(0), RefCell::default(), RefCell::default());
         Trunk {
             link: Rc::new(Shared { connection, limits, open, trunk, leftovers }),
-            peer: Peer::default(),
+            peer: Peer::of(Role::Client),
             oneway: Vec::new(),
             control: None,
             unknown: 0,
@@ -107,7 +107,7 @@ impl Trunk {
             self.control = self.link.connection.open(Way::One);
             if let Some(stream) = self.control {
                 let mut bytes = vec![0];
-                settings::ours(self.link.limits.head, &mut bytes);
+                settings::ours(Role::Server, self.link.limits.head, &mut bytes);
                 self.link.leftovers.borrow_mut().push(Leftover { stream, bytes, at: 0 });
             }
         }

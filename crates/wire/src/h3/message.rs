@@ -1,17 +1,20 @@
-//! A request's stream, from its head to its trailers (RFC 9114 section 4.1).
+//! A request or its response, from its head to its trailers (RFC 9114 section 4.1).
 
 use super::frame::{self, Front, Kind};
 use super::qpack::{Decoder, encode};
 use super::{Broken, Code, Wrong};
-use crate::h1::Reject;
+use crate::h1::{Asked, Reject};
 use crate::h2::head::{Expected, Section, each_field, read_lines};
 use crate::h2::stream::Priority;
 use crate::h2::{Limits, hpack};
-use crate::head::{Framing, Head, Method, Version};
+use crate::head::{Framing, Head, Method, Scheme, Version};
+use crate::known::Known;
 
-/// Reads the stream of one request.
+/// Reads one direction of a request's stream.
 #[derive(Debug)]
 pub struct Message {
+    /// What its head is.
+    is: Section,
     part: Part,
     inside: Inside,
     front: Front,
@@ -49,7 +52,7 @@ enum Inside {
 pub enum Step {
     /// Everything was used, and more is needed.
     More,
-    /// The head is whole.
+    /// A head is whole: in front of that of a response there may be interim ones.
     Head,
     /// So many bytes from here on are content; say with [`content`](Message::content) how many of them were used.
     Content(usize),
@@ -63,10 +66,19 @@ const TRAILERS: usize = 16 * 1024;
 const IDLE: u32 = 100;
 
 impl Message {
-    /// A stream of which nothing was read.
-    #[expect(clippy::new_without_default, reason = "nothing is a request by default")]
-    pub fn new() -> Message {
+    /// A request of which nothing was read.
+    pub fn request() -> Message {
+        Message::new(Section::Request)
+    }
+
+    /// The response to what was asked, of which nothing was read.
+    pub fn response(asked: Asked) -> Message {
+        Message::new(Section::Response(asked))
+    }
+
+    fn new(is: Section) -> Message {
         Message {
+            is,
             part: Part::Head,
             inside: Inside::Front,
             front: Front::default(),
@@ -144,7 +156,10 @@ impl Message {
             return Err(Broken::of(Code::FRAME_ERROR, "a stream that ends inside a frame").into());
         }
         if self.part == Part::Head {
-            return Err(stream(Code::REQUEST_INCOMPLETE, "a stream that ends before its request"));
+            return Err(match self.is {
+                Section::Request => stream(Code::REQUEST_INCOMPLETE, "a stream that ends before its request"),
+                _ => stream(Code::MESSAGE_ERROR, "a stream that ends before its response"),
+            });
         }
         match self.expected {
             // RFC 9114 section 4.1.2.
@@ -172,7 +187,7 @@ impl Message {
                 let most = if self.part == Part::Head { limits.head } else { TRAILERS.min(limits.head) };
                 if length > most as u64 {
                     return Err(match self.part {
-                        Part::Head => Wrong::Request(Reject::HeadTooLarge),
+                        Part::Head => Wrong::Head(Reject::HeadTooLarge),
                         _ => stream(Code::MESSAGE_ERROR, "trailers over their limit"),
                     });
                 }
@@ -193,6 +208,10 @@ impl Message {
                 }
                 Inside::Data
             }
+            // Section 7.2.5: we let no server push.
+            (Kind::PushPromise, _) if self.is != Section::Request => {
+                return Err(Broken::of(Code::ID_ERROR, "a push that was not allowed").into());
+            }
             _ => return Err(Broken::of(Code::FRAME_UNEXPECTED, "a frame out of its place").into()),
         };
         Ok(())
@@ -208,16 +227,21 @@ impl Message {
         let failed = |hpack::decode::Invalid(reason)| Broken::of(Code::QPACK_DECOMPRESSION_FAILED, reason);
         let mut decoder = Decoder::begin(&block).map_err(failed)?;
         let (section, end) = match self.part {
-            Part::Head => (Section::Request, false),
+            Part::Head => (self.is, false),
             _ => (Section::Trailers, true),
         };
         let read = read_lines(|keep, arena| decoder.next(keep, arena), Version::H3, section, end, limits, head);
         let read = read.map_err(failed)?;
         if self.part == Part::Head {
+            let interim = self.is != Section::Request && read.verdict.is_ok() && head.status() < 200;
+            if interim {
+                // As many as a server likes; how many are too many is for whoever passes them on.
+                return Ok(Step::Head);
+            }
             self.part = Part::Content;
             self.expected = read.content;
             self.priority = read.priority;
-            return read.verdict.map(|()| Step::Head).map_err(Wrong::Request);
+            return read.verdict.map(|()| Step::Head).map_err(Wrong::Head);
         }
         self.part = Part::Nothing;
         // Content that was passed on cannot be refused any more, only broken off.
@@ -229,6 +253,26 @@ const OTHER_LENGTH: &str = "content of another length than was said";
 
 fn stream(code: Code, reason: &'static str) -> Wrong {
     Wrong::Stream(Broken { code, reason })
+}
+
+/// Appends the frame with a request's head (RFC 9114 section 4.3.1). `Host` becomes `:authority`; a head with a protocol becomes
+/// an extended CONNECT (RFC 9220). Fields of an HTTP/1 connection are left out.
+pub fn request(head: &Head, out: &mut Vec<u8>) {
+    let mut block = Vec::with_capacity(256 + head.size_hint());
+    encode::begin(&mut block);
+    let tunnel = !head.protocol().is_empty();
+    let connect = tunnel || head.method() == Method::Connect;
+    encode::method(if connect { b"CONNECT" } else { head.method_text() }, &mut block);
+    if !connect || tunnel {
+        encode::scheme(Scheme::Https, &mut block);
+        encode::path(head.path(), head.query(), &mut block);
+    }
+    encode::authority(head.value_of(Known::Host).unwrap_or(head.authority()), &mut block);
+    if tunnel {
+        encode::field(b":protocol", head.protocol(), false, &mut block);
+    }
+    each_field(head, true, |name, value, secret| encode::field(name, value, secret, &mut block));
+    frame::headers(&block, out);
 }
 
 /// Appends the frame with a response's head (RFC 9114 section 4.3.2).

@@ -1,7 +1,7 @@
-//! HTTP/3 on the streams of QUIC (RFC 9114), without IO or clock, for the side that answers: bytes in, what they mean out.
+//! HTTP/3 on the streams of QUIC (RFC 9114), without IO or clock, in both roles: bytes in, what they mean out.
 //!
-//! - [`message`]: a request's stream, from its head to its trailers
-//! - [`oneway`]: the streams that a client opens for itself: its control, QPACK's two, and what nobody knows
+//! - [`message`]: a request or its response, from its head to its trailers
+//! - [`oneway`]: the streams that a peer opens for itself: its control, QPACK's two, and what nobody knows
 //! - [`settings`]: what the sides tell each other at the start
 //! - [`frame`]: what stands before each payload
 //! - [`qpack`]: heads as blocks (RFC 9204), by the static table and literals alone
@@ -58,11 +58,11 @@ pub struct Broken {
     pub reason: &'static str,
 }
 
-/// What is wrong with a request's stream.
+/// What is wrong with a message's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// The request is refused; the connection is none the worse for it.
-    Request(Reject),
+    /// The head is refused; the connection is none the worse for it.
+    Head(Reject),
     /// The stream is reset with this code; others go on.
     Stream(Broken),
     /// The connection cannot go on.

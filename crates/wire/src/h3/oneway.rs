@@ -1,12 +1,15 @@
-//! The streams that a client opens for itself (RFC 9114 section 6.2, RFC 9204 section 4.2).
+//! The streams that a peer opens for itself (RFC 9114 section 6.2, RFC 9204 section 4.2).
 
 use super::frame::{Front, Kind};
 use super::settings::{self, Settings};
 use super::{Broken, Code, varint};
+use crate::h2::Role;
 
-/// What a client has said on its own streams, taken together.
-#[derive(Debug, Default)]
+/// What a peer has said on its own streams, taken together.
+#[derive(Debug)]
 pub struct Peer {
+    /// Which side it is.
+    is: Role,
     control: bool,
     encoder: bool,
     decoder: bool,
@@ -30,7 +33,7 @@ pub struct OneWay {
 pub enum Verdict {
     /// It is read on.
     Read,
-    /// Nobody knows what it is: the client is asked to stop, and nothing of it is read.
+    /// Nobody knows what it is: the peer is asked to stop, and nothing of it is read.
     Unknown,
 }
 
@@ -79,7 +82,7 @@ impl OneWay {
     /// Reads what came.
     ///
     /// # Errors
-    /// The client breaks a rule, and the connection with it.
+    /// The peer breaks a rule, and the connection with it.
     pub fn take(&mut self, mut bytes: &[u8], peer: &mut Peer) -> Result<Verdict, Broken> {
         while let Some(byte) = bytes.first() {
             match &mut self.kind {
@@ -123,9 +126,28 @@ impl OneWay {
 }
 
 impl Peer {
+    /// One of which nothing was heard, at this end.
+    pub fn of(is: Role) -> Peer {
+        Peer {
+            is,
+            control: false,
+            encoder: false,
+            decoder: false,
+            settings: None,
+            goaway: None,
+            most_pushes: None,
+            idle: 0,
+        }
+    }
+
     /// What it has set; absent while that is not here.
     pub fn settings(&self) -> Option<Settings> {
         self.settings
+    }
+
+    /// The identifier of its last GOAWAY: of a server's, the first request that it will not look at.
+    pub fn goaway(&self) -> Option<u64> {
+        self.goaway
     }
 
     fn opened(&mut self, kind: u64) -> Result<Stage, Broken> {
@@ -134,8 +156,11 @@ impl Peer {
                 &mut self.control,
                 Stage::Control { front: Front::default(), left: 0, keeps: None, payload: Vec::new() },
             ),
-            // A client pushes nothing.
-            0x1 => return Err(Broken::of(Code::STREAM_CREATION_ERROR, "a push stream from a client")),
+            // A client pushes nothing, and we let no server do it.
+            0x1 if self.is == Role::Client => {
+                return Err(Broken::of(Code::STREAM_CREATION_ERROR, "a push stream from a client"));
+            }
+            0x1 => return Err(Broken::of(Code::ID_ERROR, "a push that was not allowed")),
             0x2 => (&mut self.encoder, Stage::Encoder),
             0x3 => (&mut self.decoder, Stage::Decoder { rest: Integer::None }),
             _ => return Ok(Stage::Unknown),
@@ -194,6 +219,10 @@ impl Peer {
             Kind::Data | Kind::Headers | Kind::PushPromise => {
                 return Err(Broken::of(Code::FRAME_UNEXPECTED, "a request's frame on the control stream"));
             }
+            // RFC 9114 section 7.2.7, RFC 9218 section 7.2.
+            Kind::MaxPushId | Kind::PriorityUpdate if self.is == Role::Server => {
+                return Err(Broken::of(Code::FRAME_UNEXPECTED, "a client's frame from a server"));
+            }
             Kind::Settings => settings::LONGEST,
             Kind::CancelPush | Kind::Goaway | Kind::MaxPushId => 8,
             Kind::PriorityUpdate | Kind::Unknown => {
@@ -218,6 +247,8 @@ impl Peer {
             _ => return Err(Broken::of(Code::FRAME_ERROR, "a frame that is not one number")),
         };
         let in_order = match kind {
+            // RFC 9114 section 7.2.6: a server's names a request, whose numbers are multiples of four.
+            Kind::Goaway if self.is == Role::Server && number % 4 != 0 => false,
             Kind::Goaway => self.goaway.replace(number).is_none_or(|before| number <= before),
             Kind::MaxPushId => self.most_pushes.replace(number).is_none_or(|before| number >= before),
             // We have promised nothing that could be cancelled.
@@ -280,13 +311,17 @@ mod tests {
     use super::*;
 
     fn take(bytes: &[u8]) -> Result<(Peer, Verdict), Code> {
-        let (mut stream, mut peer) = (OneWay::new(), Peer::default());
+        take_of(Role::Client, bytes)
+    }
+
+    fn take_of(role: Role, bytes: &[u8]) -> Result<(Peer, Verdict), Code> {
+        let (mut stream, mut peer) = (OneWay::new(), Peer::of(role));
         let mut verdict = Verdict::Read;
         // Byte by byte, so that nothing depends on how it is cut.
         for byte in bytes {
             verdict = stream.take(&[*byte], &mut peer).map_err(|broken| broken.code)?;
         }
-        let mut again = (OneWay::new(), Peer::default());
+        let mut again = (OneWay::new(), Peer::of(role));
         let whole = again.0.take(bytes, &mut again.1).map_err(|broken| broken.code)?;
         assert_eq!(verdict, whole);
         Ok((peer, verdict))
@@ -324,9 +359,28 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_judged_as_such() {
+        let of_server = |bytes: &[u8]| take_of(Role::Server, bytes).map(|(peer, _)| (peer.settings(), peer.goaway()));
+        let (settings, goaway) = of_server(&[0, 4, 2, 8, 1, 7, 1, 8, 7, 1, 4]).expect("all");
+        assert_eq!((settings.map(|settings| settings.extended_connect), goaway), (Some(true), Some(4)));
+        for (bytes, code) in [
+            (&[1][..], Code::ID_ERROR),
+            (&[0, 4, 0, 7, 1, 5], Code::ID_ERROR),
+            (&[0, 4, 0, 7, 1, 4, 7, 1, 8], Code::ID_ERROR),
+            (&[0, 4, 0, 3, 1, 0], Code::ID_ERROR),
+            (&[0, 4, 0, 0xd, 1, 5], Code::FRAME_UNEXPECTED),
+            (&[0, 4, 0, 0x80, 0xf, 7, 0, 1, 0], Code::FRAME_UNEXPECTED),
+            (&[0, 7, 1, 0], Code::MISSING_SETTINGS),
+            (&[2, 0x3f], Code::QPACK_ENCODER_STREAM_ERROR),
+        ] {
+            assert_eq!(of_server(bytes), Err(code), "{bytes:x?}");
+        }
+    }
+
+    #[test]
     fn there_is_one_of_each() {
         for kind in [0, 2, 3] {
-            let mut peer = Peer::default();
+            let mut peer = Peer::of(Role::Client);
             assert_eq!(OneWay::new().take(&[kind], &mut peer), Ok(Verdict::Read));
             let again = OneWay::new().take(&[kind], &mut peer);
             assert_eq!(again.map_err(|broken| broken.code), Err(Code::STREAM_CREATION_ERROR));
@@ -348,7 +402,7 @@ mod tests {
 
     #[test]
     fn critical_streams_do_not_end() {
-        let mut peer = Peer::default();
+        let mut peer = Peer::of(Role::Client);
         for (kind, ends) in [(0, false), (2, false), (3, false), (0x21, true)] {
             let mut stream = OneWay::new();
             assert!(stream.end().is_ok());

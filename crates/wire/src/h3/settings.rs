@@ -1,12 +1,15 @@
 //! What the sides tell each other at the start (RFC 9114 section 7.2.4).
 
 use super::{Broken, Code, frame, varint};
+use crate::h2::Role;
 
-/// What a client tells us.
+/// What the peer tells us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Bytes of a field section that it takes, with 32 for each field; unlimited unless said.
     pub most_fields: u64,
+    /// Whether requests may become tunnels (RFC 9220). Only a server's word counts.
+    pub extended_connect: bool,
 }
 
 /// RFC 9204 section 5, RFC 9114 section 7.2.4.1, RFC 9220 section 3.
@@ -15,7 +18,7 @@ const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
 const QPACK_BLOCKED_STREAMS: u64 = 0x7;
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
 
-/// The longest payload that is read: no client has so much to say.
+/// The longest payload that is read: nobody has so much to say.
 pub const LONGEST: u64 = 2048;
 
 impl Settings {
@@ -24,7 +27,7 @@ impl Settings {
     /// # Errors
     /// A setting twice, one of HTTP/2, or no settings.
     pub fn read(mut payload: &[u8]) -> Result<Settings, Broken> {
-        let mut settings = Settings { most_fields: varint::MOST };
+        let mut settings = Settings { most_fields: varint::MOST, extended_connect: false };
         let mut seen = Vec::new();
         while !payload.is_empty() {
             let pair = varint::read(payload)
@@ -41,6 +44,7 @@ impl Settings {
                 ENABLE_CONNECT_PROTOCOL if value > 1 => {
                     return Err(Broken::of(Code::SETTINGS_ERROR, "a switch that is neither on nor off"));
                 }
+                ENABLE_CONNECT_PROTOCOL => settings.extended_connect = value == 1,
                 MAX_FIELD_SECTION_SIZE => settings.most_fields = value,
                 _ => {}
             }
@@ -50,16 +54,19 @@ impl Settings {
     }
 }
 
-/// Appends the frame with what we tell clients: no table, no stream that waits for another, and requests that become
-/// tunnels (RFC 9220) are welcome.
-pub fn ours(most_fields: usize, out: &mut Vec<u8>) {
+/// Appends the frame with what we tell the peer: no table, no stream that waits for another, and to clients that requests
+/// which become tunnels (RFC 9220) are welcome.
+pub fn ours(role: Role, most_fields: usize, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(16);
+    let tunnels = (role == Role::Server).then_some((ENABLE_CONNECT_PROTOCOL, 1));
     for (id, value) in [
         (QPACK_MAX_TABLE_CAPACITY, 0),
         (MAX_FIELD_SECTION_SIZE, most_fields as u64),
         (QPACK_BLOCKED_STREAMS, 0),
-        (ENABLE_CONNECT_PROTOCOL, 1),
-    ] {
+    ]
+    .into_iter()
+    .chain(tunnels)
+    {
         varint::write(id, &mut payload);
         varint::write(value, &mut payload);
     }
@@ -82,9 +89,15 @@ mod tests {
 
     #[test]
     fn settings_are_read() {
-        assert_eq!(Settings::read(&[]), Ok(Settings { most_fields: varint::MOST }));
+        assert_eq!(Settings::read(&[]), Ok(Settings { most_fields: varint::MOST, extended_connect: false }));
         let said = payload(&[(1, 4096), (6, 16_384), (7, 100), (0x33, 1), (0x1f * 7 + 0x21, 9)]);
-        assert_eq!(Settings::read(&said), Ok(Settings { most_fields: 16_384 }));
+        assert_eq!(Settings::read(&said), Ok(Settings { most_fields: 16_384, extended_connect: false }));
+        for role in [Role::Server, Role::Client] {
+            let mut frame = Vec::new();
+            ours(role, 9, &mut frame);
+            let expected = Settings { most_fields: 9, extended_connect: role == Role::Server };
+            assert_eq!(Settings::read(&frame[2..]), Ok(expected));
+        }
     }
 
     #[test]

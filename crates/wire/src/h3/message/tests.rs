@@ -48,8 +48,12 @@ struct Said {
 }
 
 fn read(bytes: &[u8], cut: usize) -> Result<(Said, Head), Wrong> {
+    read_as(Message::request(), bytes, cut)
+}
+
+fn read_as(mut message: Message, bytes: &[u8], cut: usize) -> Result<(Said, Head), Wrong> {
     let limits = Limits { extended_connect: true, ..Limits::default() };
-    let (mut message, mut said) = (Message::new(), Said::default());
+    let mut said = Said::default();
     let (mut head, mut scratch) = (Head::default(), Head::default());
     for piece in bytes.chunks(cut) {
         let mut at = 0;
@@ -83,7 +87,7 @@ fn both_ways(bytes: &[u8]) -> Result<(Said, Head), Wrong> {
 fn code(bytes: &[u8]) -> Result<Code, Wrong> {
     match both_ways(bytes) {
         Err(Wrong::Stream(broken) | Wrong::Connection(broken)) => Ok(broken.code),
-        Err(wrong @ Wrong::Request(_)) => Err(wrong),
+        Err(wrong @ Wrong::Head(_)) => Err(wrong),
         Ok(said) => panic!("accepted: {said:?}"),
     }
 }
@@ -160,7 +164,7 @@ fn a_stream_does_not_end_in_the_midst() {
 #[test]
 fn what_is_no_request_is_refused_alone() {
     let refused = |fields: &[(&str, &str)]| match both_ways(&head(fields)) {
-        Err(Wrong::Request(reject)) => reject,
+        Err(Wrong::Head(reject)) => reject,
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(&[GET[0], GET[1], GET[2]]), Reject::Malformed("no :path"));
@@ -174,7 +178,7 @@ fn what_is_no_request_is_refused_alone() {
     let many: Vec<(&str, &str)> = GET.iter().copied().chain([("x", "y"); 200]).collect();
     assert_eq!(refused(&many), Reject::TooManyFields);
     let huge = [&[1, 0x80, 1, 0, 1][..], &[0; 9]].concat();
-    assert_eq!(read(&huge, 100).map(|_| ()), Err(Wrong::Request(Reject::HeadTooLarge)), "before it is here");
+    assert_eq!(read(&huge, 100).map(|_| ()), Err(Wrong::Head(Reject::HeadTooLarge)), "before it is here");
 }
 
 #[test]
@@ -184,8 +188,8 @@ fn a_small_block_does_not_become_large() {
     // Entry 85, the longest.
     bomb.extend([0xff, 22].repeat(30_000));
     let mut head = Head::default();
-    let result = Message::new().take(&frame(1, &bomb), &Limits::default(), &mut head);
-    assert!(matches!(result, Err(Wrong::Request(_))), "{result:?}");
+    let result = Message::request().take(&frame(1, &bomb), &Limits::default(), &mut head);
+    assert!(matches!(result, Err(Wrong::Head(_))), "{result:?}");
     assert!(head.size_hint() < 128 * 1024, "{}", head.size_hint());
 }
 
@@ -218,4 +222,87 @@ fn what_is_written_can_be_read() {
         arena.escape_ascii().to_string(),
         ":status: 206\\r\\ncontent-type: text/plain\\r\\ncontent-length: 3\\r\\n"
     );
+}
+
+/// What a server's side of a stream says, however it is cut.
+fn answer(asked: Asked, bytes: &[u8]) -> Result<(Said, Head), Wrong> {
+    let whole = read_as(Message::response(asked), bytes, usize::MAX);
+    let pieces = read_as(Message::response(asked), bytes, 1);
+    assert_eq!(whole.as_ref().map(|(said, _)| said), pieces.as_ref().map(|(said, _)| said));
+    whole
+}
+
+#[test]
+fn a_response_is_read_behind_interim_ones() {
+    let bytes = [
+        head(&[(":status", "100")]),
+        frame(0x21, b"grease"),
+        head(&[(":status", "103"), ("link", "</a>")]),
+        head(&[(":status", "200"), ("content-length", "5")]),
+        frame(0, b"hello"),
+        head(&[("x-sum", "1")]),
+    ]
+    .concat();
+    let (said, _) = answer(Asked::Other, &bytes).expect("a response");
+    assert_eq!(said, Said { heads: 3, content: b"hello".to_vec(), trailers: 1 });
+    let (_, head) = answer(Asked::Other, &head(&[(":status", "204")])).expect("a response");
+    assert_eq!((head.version(), head.status(), head.framing()), (Version::H3, 204, Framing::None));
+}
+
+#[test]
+fn responses_are_judged() {
+    let wrong = |asked: Asked, parts: &[Vec<u8>]| match answer(asked, &parts.concat()) {
+        Err(Wrong::Stream(broken) | Wrong::Connection(broken)) => Ok(broken.code),
+        Err(Wrong::Head(reject)) => Err(reject),
+        Ok(said) => panic!("accepted: {said:?}"),
+    };
+    let status = |status: &str| head(&[(":status", status)]);
+    let other = Asked::Other;
+    assert_eq!(wrong(other, &[]), Ok(Code::MESSAGE_ERROR));
+    assert_eq!(wrong(other, &[status("100")]), Ok(Code::MESSAGE_ERROR), "an interim one alone");
+    assert_eq!(wrong(other, &[head(&GET)]), Err(Reject::Malformed("a pseudo-header field in the wrong kind of message")));
+    assert_eq!(wrong(other, &[status("abc")]), Err(Reject::Malformed("invalid :status")));
+    assert_eq!(wrong(other, &[status("101")]), Err(Reject::Malformed("status 101")));
+    assert_eq!(wrong(other, &[head(&[("x-a", "b")])]), Err(Reject::Malformed("no :status")));
+    let announced = head(&[(":status", "200"), ("content-length", "5")]);
+    assert_eq!(wrong(other, &[announced.clone(), frame(0, b"1234")]), Ok(Code::MESSAGE_ERROR));
+    assert_eq!(wrong(other, &[announced, frame(0, b"123456")]), Ok(Code::MESSAGE_ERROR));
+    assert_eq!(wrong(other, &[status("204"), frame(0, b"1")]), Ok(Code::MESSAGE_ERROR));
+    assert_eq!(wrong(Asked::Head, &[status("200"), frame(0, b"1")]), Ok(Code::MESSAGE_ERROR));
+    assert_eq!(wrong(other, &[frame(5, b"\x00")]), Ok(Code::ID_ERROR), "a promise of a push");
+    assert_eq!(wrong(other, &[status("100"), frame(0, b"1")]), Ok(Code::FRAME_UNEXPECTED));
+    let head_only = head(&[(":status", "200"), ("content-length", "5")]);
+    assert!(answer(Asked::Head, &head_only).is_ok());
+}
+
+#[test]
+fn a_request_that_is_written_is_read_as_the_same() {
+    let fields = [
+        (":method", "PATCH"),
+        (":scheme", "https"),
+        (":authority", "a.test"),
+        (":path", "/x?y"),
+        ("user-agent", "me"),
+        ("authorization", "secret"),
+        ("x-other", "1"),
+        ("content-length", "5"),
+    ];
+    let (_, asked) = both_ways(&[head(&fields), frame(0, b"hello")].concat()).expect("a request");
+    let mut out = Vec::new();
+    super::request(&asked, &mut out);
+    out.extend(frame(0, b"hello"));
+    let (_, again) = both_ways(&out).expect("the same request");
+    let text = |head: &Head| {
+        let mut out = Vec::new();
+        crate::h1::request_head(head, &mut out);
+        String::from_utf8(out).expect("text").to_ascii_lowercase()
+    };
+    assert_eq!(text(&asked), text(&again));
+
+    let socket = head(&[(":method", "CONNECT"), (":protocol", "websocket"), GET[1], GET[2], GET[3]]);
+    let (_, asked) = both_ways(&socket).expect("a request");
+    let mut out = Vec::new();
+    super::request(&asked, &mut out);
+    let (_, again) = both_ways(&out).expect("the same request");
+    assert_eq!((again.protocol(), again.query()), (&b"websocket"[..], Some(&b"y"[..])));
 }

@@ -2,6 +2,7 @@
 
 use super::table;
 use crate::h2::hpack::encode::{integer, string};
+use crate::head::Scheme;
 
 /// Begins a section that needs no table.
 #[inline]
@@ -18,6 +19,43 @@ pub fn status(status: u16, out: &mut Vec<u8>) {
     integer(0x50, 4, table::STATUS, out);
     let digits = [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
     string(&digits, out);
+}
+
+/// Appends a method.
+pub fn method(method: &[u8], out: &mut Vec<u8>) {
+    match table::method(method) {
+        Some(index) => integer(0xc0, 6, index, out),
+        None => {
+            integer(0x50, 4, table::METHOD, out);
+            string(method, out);
+        }
+    }
+}
+
+/// Appends a scheme.
+pub fn scheme(scheme: Scheme, out: &mut Vec<u8>) {
+    integer(0xc0, 6, if scheme == Scheme::Http { table::HTTP } else { table::HTTPS }, out);
+}
+
+/// Appends a path, and what stands behind its question mark.
+pub fn path(path: &[u8], query: Option<&[u8]>, out: &mut Vec<u8>) {
+    match query {
+        None if path == b"/" => integer(0xc0, 6, table::PATH, out),
+        None => {
+            integer(0x50, 4, table::PATH, out);
+            string(path, out);
+        }
+        Some(query) => {
+            integer(0x50, 4, table::PATH, out);
+            string(&[path, b"?", query].concat(), out);
+        }
+    }
+}
+
+/// Appends an authority.
+pub fn authority(authority: &[u8], out: &mut Vec<u8>) {
+    integer(0x50, 4, table::AUTHORITY, out);
+    string(authority, out);
 }
 
 /// Appends a field, its name in lower case. One that is secret says so to all who pass it on.

@@ -21,36 +21,55 @@ pub(super) fn entry(index: usize) -> Option<Entry> {
     Some(Entry { name: name.as_bytes(), value: value.as_bytes(), kind: *KINDS.get(index)? })
 }
 
-/// An entry with this name, in lower case, for responses and their trailers.
+/// An entry with this name, in lower case.
 pub(super) fn index_of(name: &[u8]) -> Option<usize> {
     Some(match name {
         b"age" => 2,
         b"content-disposition" => 3,
         b"content-length" => 4,
+        b"cookie" => 5,
         b"date" => 6,
         b"etag" => 7,
+        b"if-modified-since" => 8,
+        b"if-none-match" => 9,
         b"last-modified" => 10,
         b"link" => 11,
         b"location" => 12,
+        b"referer" => 13,
         b"set-cookie" => 14,
+        b"accept" => 29,
+        b"accept-encoding" => 31,
         b"accept-ranges" => 32,
         b"access-control-allow-headers" => 33,
         b"access-control-allow-origin" => 35,
         b"cache-control" => 36,
         b"content-encoding" => 42,
         b"content-type" => 44,
+        b"range" => 55,
         b"strict-transport-security" => 56,
         b"vary" => 59,
         b"x-content-type-options" => 61,
         b"x-xss-protection" => 62,
+        b"accept-language" => 72,
         b"access-control-allow-credentials" => 73,
         b"access-control-allow-methods" => 76,
         b"access-control-expose-headers" => 79,
+        b"access-control-request-headers" => 80,
+        b"access-control-request-method" => 81,
         b"alt-svc" => 83,
+        b"authorization" => 84,
         b"content-security-policy" => 85,
+        b"early-data" => 86,
         b"expect-ct" => 87,
+        b"forwarded" => 88,
+        b"if-range" => 89,
+        b"origin" => 90,
+        b"purpose" => 91,
         b"server" => 92,
         b"timing-allow-origin" => 93,
+        b"upgrade-insecure-requests" => 94,
+        b"user-agent" => 95,
+        b"x-forwarded-for" => 96,
         b"x-frame-options" => 97,
         _ => return None,
     })
@@ -77,6 +96,26 @@ pub(super) fn status(status: u16) -> Option<usize> {
     })
 }
 
+/// The entry that says a whole method.
+pub(super) fn method(method: &[u8]) -> Option<usize> {
+    Some(match method {
+        b"CONNECT" => 15,
+        b"DELETE" => 16,
+        b"GET" => 17,
+        b"HEAD" => 18,
+        b"OPTIONS" => 19,
+        b"POST" => 20,
+        b"PUT" => 21,
+        _ => return None,
+    })
+}
+
+/// Entries with these names, and those that say a whole scheme. That of a path is the whole of the shortest, too.
+pub(super) const AUTHORITY: usize = 0;
+pub(super) const PATH: usize = 1;
+pub(super) const METHOD: usize = 15;
+pub(super) const HTTP: usize = 22;
+pub(super) const HTTPS: usize = 23;
 /// An entry whose name is `:status`.
 pub(super) const STATUS: usize = 24;
 /// The longest name that [`index_of`] knows.
@@ -202,6 +241,12 @@ mod tests {
             }
         }
         assert_eq!(ENTRIES[STATUS].0, ":status");
+        for name in ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"] {
+            assert_eq!(ENTRIES[method(name.as_bytes()).expect("an entry")], (":method", name));
+        }
+        assert_eq!([AUTHORITY, METHOD].map(|index| ENTRIES[index].0), [":authority", ":method"]);
+        let whole = [ENTRIES[PATH], ENTRIES[HTTP], ENTRIES[HTTPS]];
+        assert_eq!(whole, [(":path", "/"), (":scheme", "http"), (":scheme", "https")]);
     }
 
     #[test]
