@@ -273,7 +273,7 @@ impl Conn {
         match &mut self.carrier {
             Carrier::Line(_) => {}
             Carrier::Lane(lane) => lane.finish_message(trailers),
-            Carrier::Quic(lane) => lane.finish(trailers),
+            Carrier::Quic(lane) => lane.finish_message(trailers),
         }
     }
 
@@ -406,6 +406,9 @@ impl Conn {
     ) -> Poll<Result<Range<usize>, ReadError>> {
         if let Carrier::Lane(lane) = &mut self.carrier {
             return lane.poll_response(cx, head).map_ok(|()| 0..0);
+        }
+        if let Carrier::Quic(lane) = &mut self.carrier {
+            return lane.poll_response(cx, block, head).map_ok(|()| 0..0);
         }
         if self.has_carry() {
             // After an interim response the final one may be here already.

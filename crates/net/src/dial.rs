@@ -1,10 +1,12 @@
 //! The one way out: every outbound connection of the process is made here.
 
+use std::future::poll_fn;
 use std::io;
 
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::Address;
+use crate::quic;
 use crate::stream::Stream;
 use crate::tls::Originator;
 
@@ -35,6 +37,26 @@ pub async fn dial(address: &Address, security: Option<&Security>) -> io::Result<
         // Boxed: most connections are plain, and their futures should stay small.
         Some(security) => Box::pin(security.originator.connect(stream, &security.name)).await,
     }
+}
+
+/// The same over QUIC. Whoever gets the connection polls what makes it go, from then on. The caller bounds the time.
+///
+/// # Errors
+/// What the kernel says of the way there; `InvalidData` if it is TLS that failed; `Unsupported` if what is there has no port, or
+/// nothing was settled for QUIC.
+pub async fn dial_quic(address: &Address, security: Option<&Security>) -> io::Result<(quic::Connection, quic::Driver)> {
+    let client = security.and_then(|security| Some((security.originator.quic()?, &security.name)));
+    let (Address::Tcp(to), Some((client, name))) = (address, client) else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let (connection, mut driver) = client.begin(*to, name)?;
+    let mut room = vec![0; quic::LEAST_ROOM];
+    poll_fn(|cx| {
+        let _ = driver.poll(cx, &mut room);
+        connection.poll_established(cx, false)
+    })
+    .await?;
+    Ok((connection, driver))
 }
 
 /// Whether a connect failed for want of descriptors or ports of ours, which says nothing of the server.

@@ -24,7 +24,7 @@ pub struct Lane {
 
 /// Which end of the stream a lane is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// It gives the response.
     Server,
     /// It gives the request.

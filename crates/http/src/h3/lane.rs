@@ -2,23 +2,29 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use net::quic::{Broken, Stream};
 use net::stream::Peek;
-use wire::h1::Reject;
+use wire::h1::{Asked, Reject};
 use wire::h3::message::{self, Message, Step};
 use wire::h3::{Code, Wrong, frame};
-use wire::{Framing, Head};
+use wire::{Framing, Head, Method};
 
 use super::{Leftover, Link};
+use crate::conn::ReadError;
+pub(super) use crate::h2::Role;
 
-/// A stream. Dropping it before its response was finished resets it, which the client sees as a cut.
+/// A stream. Dropping it before its message was finished resets it, which the peer sees as a cut.
 #[derive(Debug)]
 pub struct Lane {
     link: Link,
     stream: Stream,
+    role: Role,
     message: Message,
+    /// What stood behind an interim head, and is not understood yet.
+    unread: Vec<u8>,
     /// Content that came with the head and was not read yet, from `at` on.
     kept: Vec<u8>,
     at: usize,
@@ -27,11 +33,15 @@ pub struct Lane {
     /// The head is here, and waits for what follows it.
     holds: bool,
     out: RefCell<Out>,
+    /// We have said something.
+    begun: bool,
     /// We have said all.
     finished: bool,
+    /// Why the request was not even sent.
+    refused: Option<&'static str>,
 }
 
-/// What may still come from the client.
+/// What may still come from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hearing {
     Open,
@@ -48,6 +58,8 @@ struct Out {
     at: usize,
     /// Content that is still to come in the frame whose front was written.
     owed: usize,
+    /// The stream ends with what is staged.
+    ends: bool,
 }
 
 /// What came on a fresh stream.
@@ -69,19 +81,24 @@ const WITH_HEAD: usize = 16 * 1024;
 const TOGETHER: usize = 16 * 1024;
 
 impl Lane {
-    pub(super) fn new(link: Link, stream: Stream) -> Lane {
+    pub(super) fn new(link: &Link, stream: Stream, role: Role) -> Lane {
         link.open.set(link.open.get() + 1);
         Lane {
-            link,
+            link: Rc::clone(link),
             stream,
+            role,
+            // What a client asks decides on how it reads the answer.
             message: Message::request(),
+            unread: Vec::new(),
             kept: Vec::new(),
             at: 0,
             trailers: None,
             hearing: Hearing::Open,
             holds: false,
             out: RefCell::default(),
+            begun: false,
             finished: false,
+            refused: None,
         }
     }
 
@@ -120,6 +137,110 @@ impl Lane {
         }
     }
 
+    /// Reads the head of a response, at most so much at once as a head may come with.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) fn poll_response(
+        &mut self,
+        cx: &Context<'_>,
+        block: &mut [u8],
+        head: &mut Head,
+    ) -> Poll<Result<(), ReadError>> {
+        if let Some(reason) = self.refused {
+            return Poll::Ready(Err(ReadError::Reject(Reject::Malformed(reason))));
+        }
+        if self.is_left_behind() {
+            return Poll::Ready(Err(ReadError::Refused));
+        }
+        // A server may have answered, although it takes no more of the request.
+        let _ = self.poll_flush(cx);
+        let room = block.len().min(WITH_HEAD);
+        loop {
+            let length = match std::mem::take(&mut self.unread) {
+                unread if unread.is_empty() => {
+                    match self.link.connection.poll_read(cx, self.stream, &mut block[..room]) {
+                        // That the stream ends with the head is known only if the end is here.
+                        Poll::Pending if self.holds => return Poll::Ready(Ok(())),
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(0)) => return Poll::Ready(self.ended_with_head(head)),
+                        Poll::Ready(Ok(length)) => length,
+                        Poll::Ready(Err(broken)) => {
+                            self.hearing = Hearing::Broken;
+                            return Poll::Ready(Err(match broken {
+                                Broken::Cancelled(code) if code == Code::REQUEST_REJECTED.0 => ReadError::Refused,
+                                _ => ReadError::Ended,
+                            }));
+                        }
+                    }
+                }
+                unread => {
+                    block[..unread.len()].copy_from_slice(&unread);
+                    unread.len()
+                }
+            };
+            match self.digest_response(&mut block[..length], head) {
+                Err(wrong) => return Poll::Ready(Err(self.unreadable(wrong))),
+                Ok(false) => {}
+                Ok(true) => {
+                    if self.role == Role::Tunnel && (200..300).contains(&head.status()) {
+                        // To everybody above, a switch of protocols is what it is in HTTP/1.1.
+                        head.set_status(101);
+                        head.add(b"upgrade", b"websocket");
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// Reads what came of a response whose head is awaited; says whether there is a head that need not wait for what follows it.
+    fn digest_response(&mut self, bytes: &mut [u8], head: &mut Head) -> Result<bool, Wrong> {
+        let mut used = 0;
+        if !self.holds {
+            let (length, step) = self.message.take(bytes, &self.link.limits, head)?;
+            if step != Step::Head {
+                return Ok(false);
+            }
+            if head.status() < 200 {
+                self.unread = bytes[length..].to_vec();
+                return Ok(true);
+            }
+            (self.holds, used) = (true, length);
+        }
+        let content = self.digest(&mut bytes[used..], head)?;
+        self.kept.extend_from_slice(&bytes[used..used + content]);
+        Ok(content > 0 || self.role == Role::Tunnel)
+    }
+
+    /// The stream has ended where a head was awaited, or right behind it.
+    fn ended_with_head(&mut self, head: &mut Head) -> Result<(), ReadError> {
+        self.hearing = Hearing::Ended;
+        if !self.holds {
+            return Err(ReadError::Ended);
+        }
+        if let Err(wrong) = self.message.end() {
+            return Err(self.unreadable(wrong));
+        }
+        if head.framing() == Framing::Unknown {
+            head.set_framing(Framing::None);
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, wrong: Wrong) -> ReadError {
+        ReadError::Reject(match self.wrong(wrong) {
+            Came::Refused(reject) => reject,
+            Came::Broken(reason) => Reject::Malformed(reason),
+            Came::Request | Came::Nothing => return ReadError::Ended,
+        })
+    }
+
+    /// Whether the server has gone away and will not look at this request.
+    fn is_left_behind(&self) -> bool {
+        self.link.said.goaway.get().is_some_and(|first| self.stream.number() >= first) && self.role != Role::Server
+    }
+
     /// Whether the request may be a replay (RFC 8470): it came before the handshake was done.
     pub fn is_early(&self) -> bool {
         self.link.connection.is_early()
@@ -145,6 +266,10 @@ impl Lane {
                 (self.kept, self.at) = (Vec::new(), 0);
             }
             return Poll::Ready(Ok(count));
+        }
+        if self.role != Role::Server {
+            // What is staged of a request goes with whatever goes on.
+            let _ = self.poll_flush(cx);
         }
         let mut nothing = Head::default();
         loop {
@@ -186,11 +311,14 @@ impl Lane {
         self.trailers.take()
     }
 
-    /// Writes content, as much as the client and the path have room for.
+    /// Writes content, as much as the peer and the path have room for.
     ///
     /// # Errors
-    /// The client wants no more of it, or the connection is over.
+    /// The peer wants no more of it, or the connection is over.
     pub(crate) fn poll_write(&mut self, cx: &Context<'_>, content: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_left_behind() || self.refused.is_some() {
+            return Poll::Ready(Err(reset()));
+        }
         ready!(self.poll_flush(cx))?;
         if content.is_empty() {
             return Poll::Ready(Ok(0));
@@ -218,12 +346,43 @@ impl Lane {
 
     /// Writes a head.
     pub(crate) fn write_head(&mut self, head: &Head) {
-        message::response(head, &mut self.out.get_mut().staged);
+        self.begun = true;
+        match self.role {
+            Role::Server => message::response(head, &mut self.out.get_mut().staged),
+            Role::Client | Role::Tunnel => self.ask(head),
+        }
         // What is not taken now goes ahead of the next content, or with the next look at the client.
         let _ = self.poll_flush(&Context::from_waker(std::task::Waker::noop()));
     }
 
-    /// Says that the message ends here.
+    /// Begins the request.
+    fn ask(&mut self, head: &Head) {
+        let tunnel = !head.protocol().is_empty();
+        let asked = match head.method() {
+            _ if tunnel => Asked::Connect,
+            Method::Connect => Asked::Connect,
+            Method::Head => Asked::Head,
+            _ => Asked::Other,
+        };
+        self.message = Message::response(asked);
+        if tunnel {
+            self.role = Role::Tunnel;
+            if !self.link.said.settings.get().is_some_and(|said| said.extended_connect) {
+                self.refused = Some("the server takes no WebSocket over HTTP/3");
+                return;
+            }
+        }
+        message::request(head, &mut self.out.get_mut().staged);
+    }
+
+    /// Says that the message ends here, if an end is what it has.
+    pub(crate) fn finish_message(&mut self, trailers: Option<&Head>) {
+        if self.role != Role::Tunnel {
+            self.finish(trailers);
+        }
+    }
+
+    /// Says that nothing more is written.
     pub(crate) fn finish(&mut self, trailers: Option<&Head>) {
         if std::mem::replace(&mut self.finished, true) {
             return;
@@ -236,10 +395,12 @@ impl Lane {
         if let Some(trailers) = trailers {
             message::trailers(trailers, &mut out.staged);
         }
+        out.ends = true;
         match self.poll_flush(&Context::from_waker(std::task::Waker::noop())) {
-            Poll::Ready(Ok(())) => self.link.connection.finish(self.stream),
-            // It wants no more of it anyway.
-            Poll::Ready(Err(_)) => {}
+            // It wants no more of it anyway, if it says so.
+            Poll::Ready(Ok(()) | Err(_)) => {}
+            // Who waits for an answer is still here.
+            Poll::Pending if self.role != Role::Server => {}
             Poll::Pending => {
                 let Out { staged: bytes, at, .. } = self.out.take();
                 self.link.leftovers.borrow_mut().push(Leftover { stream: self.stream, bytes, at });
@@ -248,8 +409,16 @@ impl Lane {
         }
     }
 
-    /// Pending while the client is there and wants the answer.
+    /// Pending while the peer is there and wants the answer, or is silent.
     pub(crate) fn poll_peek(&self, cx: &Context<'_>) -> Poll<Peek> {
+        if self.role != Role::Server {
+            return match self.hearing {
+                _ if self.link.connection.is_lost() || self.is_left_behind() => Poll::Ready(Peek::Broken),
+                Hearing::Broken => Poll::Ready(Peek::Broken),
+                _ if self.at < self.kept.len() => Poll::Ready(Peek::Bytes),
+                Hearing::Open | Hearing::Ended => Poll::Pending,
+            };
+        }
         if !self.finished {
             // A head that was not taken at once may be all that there is to say for a while.
             let _ = self.poll_flush(cx);
@@ -275,6 +444,9 @@ impl Lane {
         }
         if out.at > 0 {
             (out.staged, out.at) = (Vec::new(), 0);
+        }
+        if std::mem::take(&mut out.ends) {
+            self.link.connection.finish(self.stream);
         }
         Poll::Ready(Ok(()))
     }
@@ -316,6 +488,12 @@ impl Lane {
         self.hearing = Hearing::Broken;
         let connection = &self.link.connection;
         match wrong {
+            Wrong::Head(reject) if self.role != Role::Server => {
+                connection.stop(self.stream, Code::MESSAGE_ERROR.0);
+                connection.reset(self.stream, Code::MESSAGE_ERROR.0);
+                self.finished = true;
+                Came::Refused(reject)
+            }
             Wrong::Head(reject) => {
                 // RFC 9114 section 4.1.1: the answer needs no more of the request.
                 connection.stop(self.stream, Code::NO_ERROR.0);
@@ -338,11 +516,20 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let connection = &self.link.connection;
-        if !self.finished {
-            connection.reset(self.stream, Code::INTERNAL_ERROR.0);
-        }
-        if self.hearing == Hearing::Open {
-            connection.stop(self.stream, Code::NO_ERROR.0);
+        let (cut, unheard) = match self.role {
+            Role::Server => (Code::INTERNAL_ERROR.0, Code::NO_ERROR.0),
+            Role::Client | Role::Tunnel => (Code::REQUEST_CANCELLED.0, Code::REQUEST_CANCELLED.0),
+        };
+        if self.role == Role::Client && !self.begun {
+            // The server knows nothing of it: it is as good for the next.
+            self.link.said.spare.borrow_mut().push(self.stream);
+        } else {
+            if !self.finished || self.out.get_mut().ends {
+                connection.reset(self.stream, cut);
+            }
+            if self.hearing == Hearing::Open {
+                connection.stop(self.stream, unheard);
+            }
         }
         connection.forget(self.stream);
         self.link.open.set(self.link.open.get() - 1);

@@ -1,8 +1,10 @@
 //! A connection of HTTP/3: QUIC has its streams already, so that each of them is read and written by its own task.
 //!
-//! - [`trunk`]: what belongs to the connection: its settings, the client's own streams, its end
+//! - [`trunk`]: what belongs to the connection: its settings, the peer's own streams, its end
+//! - [`client`]: a connection to a server, as its pool sees it
 //! - [`lane`]: a request's stream, as an exchange sees it
 
+mod client;
 mod lane;
 mod trunk;
 
@@ -12,7 +14,9 @@ use std::task::Waker;
 
 use net::quic;
 use wire::h2::Limits;
+use wire::h3::settings::Settings;
 
+pub use client::{Client, Driver};
 pub use lane::{Came, Lane};
 pub use trunk::{End, Trunk};
 
@@ -27,6 +31,17 @@ struct Shared {
     trunk: RefCell<Option<Waker>>,
     /// Ends of messages that the client does not take yet, of lanes that are gone.
     leftovers: RefCell<Vec<Leftover>>,
+    said: Said,
+}
+
+/// What a server has said to us, its client.
+#[derive(Debug, Default)]
+struct Said {
+    settings: Cell<Option<Settings>>,
+    /// The first request that it will not look at.
+    goaway: Cell<Option<u64>>,
+    /// Streams that it allows and nobody has used yet.
+    spare: RefCell<Vec<quic::Stream>>,
 }
 
 /// The end of a message.
@@ -40,6 +55,11 @@ struct Leftover {
 type Link = Rc<Shared>;
 
 impl Shared {
+    fn new(connection: quic::Connection, limits: Limits) -> Link {
+        let (open, trunk, leftovers) = (Cell::new(0), RefCell::default(), RefCell::default());
+        Rc::new(Shared { connection, limits, open, trunk, leftovers, said: Said::default() })
+    }
+
     fn wake_trunk(&self) {
         if let Some(waker) = self.trunk.borrow_mut().take() {
             waker.wake();

@@ -1,7 +1,5 @@
 //! What belongs to a connection of HTTP/3 and to none of its requests.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use net::quic::{Broken, Connection, Lost, Stream, Way};
@@ -10,30 +8,31 @@ use wire::h2::{Limits, Role};
 use wire::h3::oneway::{OneWay, Peer, Verdict};
 use wire::h3::{Code, settings};
 
-use super::{Lane, Leftover, Link, Shared};
+use super::{Lane, Leftover, Link, Shared, lane};
 
 /// A connection's own part.
 #[derive(Debug)]
 pub struct Trunk {
     link: Link,
+    role: Role,
     peer: Peer,
-    /// The client's own streams.
+    /// The peer's own streams.
     oneway: Vec<(Stream, OneWay)>,
     control: Option<Stream>,
-    /// Streams of the client's that nobody knows.
+    /// Streams of the peer's that nobody knows.
     unknown: u32,
 }
 
 /// How a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The client, or the path to it, has ended it.
+    /// The peer, or the path to it, has ended it.
     Lost(Lost),
     /// It broke a rule and was told which.
     Broken(wire::h3::Broken),
 }
 
-/// How many streams that mean nothing a client may open, one after the other.
+/// How many streams that mean nothing a peer may open, one after the other.
 const UNKNOWN: u32 = 100;
 
 impl Trunk {
@@ -46,14 +45,20 @@ impl Trunk {
             extended_connect: true,
             ..Limits::default()
         };
-        let (open, trunk, leftovers) = (Cell::new(0), RefCell::default(), RefCell::default());
-        Trunk {
-            link: Rc::new(Shared { connection, limits, open, trunk, leftovers }),
-            peer: Peer::of(Role::Client),
-            oneway: Vec::new(),
-            control: None,
-            unknown: 0,
-        }
+        Trunk::new(Shared::new(connection, limits), Role::Server, Peer::of(Role::Client))
+    }
+
+    /// Our end of a connection to a server.
+    pub(super) fn client(connection: Connection, limits: &Limits) -> Trunk {
+        Trunk::new(Shared::new(connection, *limits), Role::Client, Peer::of(Role::Server))
+    }
+
+    fn new(link: Link, role: Role, peer: Peer) -> Trunk {
+        Trunk { link, role, peer, oneway: Vec::new(), control: None, unknown: 0 }
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Does what there is to do; each new request is given to `begin`. Ready when the connection is no more.
@@ -65,11 +70,12 @@ impl Trunk {
             self.link.connection.close(broken.code.0, broken.reason);
             return Poll::Ready(End::Broken(broken));
         }
+        self.heed();
         loop {
             match self.link.connection.poll_accept(cx, Way::Both) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(lost)) => return Poll::Ready(End::Lost(lost)),
-                Poll::Ready(Ok(stream)) => begin(Lane::new(Rc::clone(&self.link), stream)),
+                Poll::Ready(Ok(stream)) => begin(Lane::new(&self.link, stream, lane::Role::Server)),
             }
         }
     }
@@ -107,7 +113,7 @@ impl Trunk {
             self.control = self.link.connection.open(Way::One);
             if let Some(stream) = self.control {
                 let mut bytes = vec![0];
-                settings::ours(Role::Server, self.link.limits.head, &mut bytes);
+                settings::ours(self.role, self.link.limits.head, &mut bytes);
                 self.link.leftovers.borrow_mut().push(Leftover { stream, bytes, at: 0 });
             }
         }
@@ -131,7 +137,16 @@ impl Trunk {
         });
     }
 
-    /// Reads the client's own streams.
+    /// Takes what a server has said to those whom it concerns.
+    fn heed(&self) {
+        let said = &self.link.said;
+        said.settings.set(self.peer.settings());
+        if said.goaway.replace(self.peer.goaway()) != self.peer.goaway() {
+            self.link.connection.wake_streams();
+        }
+    }
+
+    /// Reads the peer's own streams.
     fn hear(&mut self, cx: &Context<'_>, block: &mut [u8]) -> Result<(), wire::h3::Broken> {
         while let Poll::Ready(Ok(stream)) = self.link.connection.poll_accept(cx, Way::One) {
             self.oneway.push((stream, OneWay::new()));

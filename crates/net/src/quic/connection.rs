@@ -7,14 +7,16 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{
-    ConnectionError, ConnectionHandle, Dir, Event, FinishError, ReadError, StreamEvent, StreamId, VarInt, WriteError,
+    ConnectionError, ConnectionEvent, ConnectionHandle, Dir, Event, FinishError, ReadError, StreamEvent, StreamId,
+    VarInt, WriteError,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustls::pki_types::CertificateDer;
@@ -47,6 +49,10 @@ pub enum Lost {
     Silent,
     /// One of the two has closed it.
     Closed,
+    /// TLS has failed: one of the two does not believe the other, or they could not agree.
+    Insecure(String),
+    /// Nothing gets there: what the kernel says of it.
+    Unreachable(io::ErrorKind),
     /// Something was wrong with it.
     Failed(String),
 }
@@ -75,6 +81,8 @@ pub(super) struct One {
 pub(super) struct State {
     pub(super) proto: quinn_proto::Connection,
     established: bool,
+    /// When something came last.
+    heard: Option<Instant>,
     lost: Option<Lost>,
     owner: Option<Waker>,
     /// A stream belongs to one task, which waits for whatever comes next.
@@ -88,6 +96,7 @@ impl Connection {
         let state = State {
             proto,
             established: false,
+            heard: None,
             lost: None,
             owner: None,
             waiting: FxHashMap::default(),
@@ -124,7 +133,17 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The next stream that the client has opened.
+    /// Whether the connection is no more.
+    pub fn is_lost(&self) -> bool {
+        self.0.state.borrow().lost.is_some()
+    }
+
+    /// When something came last.
+    pub fn heard(&self) -> Option<Instant> {
+        self.0.state.borrow().heard
+    }
+
+    /// The next stream that the peer has opened.
     ///
     /// # Errors
     /// The connection is no more.
@@ -140,7 +159,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Opens a stream of our own, if the client lets us.
+    /// Opens a stream of our own, if the peer lets us.
     pub fn open(&self, way: Way) -> Option<Stream> {
         self.0.state.borrow_mut().proto.streams().open(way.dir()).map(Stream)
     }
@@ -200,7 +219,7 @@ impl Connection {
         }
     }
 
-    /// Writes as much as the client and the path take.
+    /// Writes as much as the peer and the path take.
     ///
     /// # Errors
     /// See [`Broken`].
@@ -224,7 +243,7 @@ impl Connection {
         }
     }
 
-    /// Pending while the client still wants what is written to a stream.
+    /// Pending while the peer still wants what is written to a stream.
     pub fn poll_unwanted(&self, cx: &Context<'_>, stream: Stream) -> Poll<Broken> {
         let mut state = self.0.state.borrow_mut();
         if let Some(lost) = &state.lost {
@@ -237,7 +256,7 @@ impl Connection {
         }
     }
 
-    /// Whether the client has given up what it was saying on a stream.
+    /// Whether the peer has given up what it was saying on a stream.
     pub fn is_cancelled(&self, stream: Stream) -> bool {
         matches!(self.0.state.borrow_mut().proto.recv_stream(stream.0).received_reset(), Ok(Some(_)) | Err(_))
     }
@@ -247,7 +266,7 @@ impl Connection {
         let finished = self.0.state.borrow_mut().proto.send_stream(stream.0).finish();
         match finished {
             Ok(()) => self.0.mark(),
-            // The client does not want it any more, or it was said before.
+            // The peer does not want it any more, or it was said before.
             Err(FinishError::Stopped(_) | FinishError::ClosedStream) => {}
         }
     }
@@ -260,7 +279,7 @@ impl Connection {
         }
     }
 
-    /// Asks the client to say no more on a stream (RFC 9000 section 3.5).
+    /// Asks the peer to say no more on a stream (RFC 9000 section 3.5).
     pub fn stop(&self, stream: Stream, code: u64) {
         // Likewise where all was said already.
         if self.0.state.borrow_mut().proto.recv_stream(stream.0).stop(number(code)).is_ok() {
@@ -281,12 +300,17 @@ impl Connection {
         state.ended.remove(&stream.0);
     }
 
-    /// How many streams have something to say that the client does not have yet, or may have.
+    /// Makes whoever waits for any stream look again.
+    pub fn wake_streams(&self) {
+        self.0.state.borrow_mut().waiting.drain().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// How many streams have something to say that the peer does not have yet, or may have.
     pub fn unacknowledged(&self) -> usize {
         self.0.state.borrow_mut().proto.streams().send_streams()
     }
 
-    /// Asks the client for a sign of life, so that neither side takes the other for gone.
+    /// Asks the peer for a sign of life, so that neither side takes the other for gone.
     pub fn ping(&self) {
         self.0.state.borrow_mut().proto.ping();
         self.0.mark();
@@ -389,6 +413,26 @@ impl State {
         told
     }
 
+    /// Something has come for it.
+    pub(super) fn hear(&mut self, event: ConnectionEvent, now: Instant) {
+        self.heard = Some(now);
+        self.proto.handle_event(event);
+    }
+
+    /// The kernel says that nothing gets to the server. Anybody who knows the addresses can tell it so, which is why a connection
+    /// that lives does not end by it (RFC 5927 section 5.2), and one that has been heard of before only if its server's port is
+    /// nobody's any more.
+    pub(super) fn doubt(&mut self, what: io::ErrorKind, now: Instant) {
+        let is_telling = match what {
+            io::ErrorKind::ConnectionRefused => true,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => self.heard.is_none(),
+            _ => false,
+        };
+        if is_telling && self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > LIVELY) {
+            self.lose(Lost::Unreachable(what));
+        }
+    }
+
     /// Whether there is nothing left of it but its number.
     pub(super) fn lose(&mut self, lost: Lost) {
         self.lost.get_or_insert(lost);
@@ -406,6 +450,8 @@ impl State {
 
     fn wait<T>(&mut self, cx: &Context<'_>, stream: Stream) -> Poll<T> {
         match self.waiting.get_mut(&stream.0) {
+            // Who only looks takes nobody's place.
+            _ if cx.waker().will_wake(Waker::noop()) => {}
             Some(waker) => waker.clone_from(cx.waker()),
             None => _ = self.waiting.insert(stream.0, cx.waker().clone()),
         }
@@ -413,9 +459,20 @@ impl State {
     }
 }
 
+/// Who was heard of so lately lives, whatever others say.
+const LIVELY: Duration = Duration::from_millis(250);
+
 impl From<ConnectionError> for Lost {
     fn from(error: ConnectionError) -> Lost {
+        // RFC 9001 section 4.8: what TLS would say in an alert.
+        const OF_TLS: Range<u64> = 0x100..0x200;
         match error {
+            ConnectionError::TransportError(ref said) if OF_TLS.contains(&said.code.into()) => {
+                Lost::Insecure(error.to_string())
+            }
+            ConnectionError::ConnectionClosed(ref said) if OF_TLS.contains(&said.error_code.into()) => {
+                Lost::Insecure(error.to_string())
+            }
             ConnectionError::TimedOut => Lost::Silent,
             ConnectionError::ApplicationClosed(_) | ConnectionError::LocallyClosed | ConnectionError::Reset => {
                 Lost::Closed
@@ -428,10 +485,21 @@ impl From<ConnectionError> for Lost {
 impl From<Broken> for io::Error {
     fn from(broken: Broken) -> io::Error {
         match broken {
-            Broken::Cancelled(_) | Broken::Lost(Lost::Closed) => io::ErrorKind::ConnectionReset.into(),
+            Broken::Cancelled(_) => io::ErrorKind::ConnectionReset.into(),
             Broken::Over => io::ErrorKind::BrokenPipe.into(),
-            Broken::Lost(Lost::Silent) => io::ErrorKind::TimedOut.into(),
-            Broken::Lost(Lost::Failed(why)) => io::Error::new(io::ErrorKind::ConnectionAborted, why),
+            Broken::Lost(lost) => lost.into(),
+        }
+    }
+}
+
+impl From<Lost> for io::Error {
+    fn from(lost: Lost) -> io::Error {
+        match lost {
+            Lost::Closed => io::ErrorKind::ConnectionReset.into(),
+            Lost::Silent => io::ErrorKind::TimedOut.into(),
+            Lost::Insecure(why) => io::Error::new(io::ErrorKind::InvalidData, why),
+            Lost::Unreachable(kind) => kind.into(),
+            Lost::Failed(why) => io::Error::new(io::ErrorKind::ConnectionAborted, why),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One worker's end of an address: it takes datagrams to their connections, and what connections have to say to the socket.
+//! One worker's end of an address, or of a connection to a server: it takes datagrams to their connections, and what connections
+//! have to say to the socket.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use quinn_proto::{DatagramEvent, Incoming, Transmit};
+use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, EndpointConfig, Incoming, Transmit};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Sleep, sleep_until};
@@ -26,18 +27,24 @@ use super::{ids, socket};
 #[derive(Clone)]
 pub struct Endpoint(Rc<Inner>);
 
-/// What makes an endpoint go: a future that must run on its worker.
+/// What makes an endpoint go, on its worker: as long as it lives, its connections do.
 pub struct Driver {
     inner: Rc<Inner>,
     socket: Attached,
-    worker: u16,
-    shared: Arc<Shared>,
-    handed: Receiver<Datagram>,
+    /// Absent where the socket is one connection's alone.
+    post: Option<Post>,
     arrived: Vec<Datagram>,
     /// What the socket did not take.
     unsent: Option<(Transmit, Vec<u8>)>,
     room: Vec<u8>,
     sleep: Pin<Box<Sleep>>,
+}
+
+/// What connects the workers of an address.
+struct Post {
+    worker: u16,
+    shared: Arc<Shared>,
+    handed: Receiver<Datagram>,
 }
 
 /// Who decides about clients, and serves them.
@@ -94,31 +101,12 @@ impl Endpoint {
     /// The runtime does not take the socket.
     pub fn open(bound: Bound) -> io::Result<(Endpoint, Driver)> {
         let (socket, worker, shared, handed) = bound.split();
-        let socket = socket::Bound::attach(socket)?;
+        let socket = Attached::of(socket)?;
         let first = server::first(&shared).map_err(io::Error::other)?;
         let config = Arc::new(server::endpoint(&shared, worker));
         let endpoint = quinn_proto::Endpoint::new(config, Some(Arc::new(first)), socket.may_probe(), None);
-        let inner = Rc::new(Inner {
-            endpoint: RefCell::new(endpoint),
-            connections: RefCell::default(),
-            marked: RefCell::default(),
-            visits: RefCell::default(),
-            driver: RefCell::default(),
-            closing: Cell::new(false),
-        });
-        let sleep = Box::pin(sleep_until(Instant::now().into()));
-        let driver = Driver {
-            inner: Rc::clone(&inner),
-            socket,
-            worker,
-            shared,
-            handed,
-            arrived: Vec::new(),
-            unsent: None,
-            room: Vec::new(),
-            sleep,
-        };
-        Ok((Endpoint(inner), driver))
+        let driver = Driver::new(endpoint, socket, Some(Post { worker, shared, handed }));
+        Ok((Endpoint(Rc::clone(&driver.inner)), driver))
     }
 
     /// Takes no more connections; the driver ends with the last of those that are.
@@ -134,15 +122,58 @@ impl Endpoint {
 }
 
 impl Driver {
-    /// Runs until the endpoint was closed and its last connection has ended.
-    pub async fn run(mut self, host: impl Host) {
-        poll_fn(|cx| self.poll(cx, &host)).await;
+    fn new(endpoint: quinn_proto::Endpoint, socket: Attached, post: Option<Post>) -> Driver {
+        let inner = Rc::new(Inner {
+            endpoint: RefCell::new(endpoint),
+            connections: RefCell::default(),
+            marked: RefCell::default(),
+            visits: RefCell::default(),
+            driver: RefCell::default(),
+            closing: Cell::new(false),
+        });
+        let sleep = Box::pin(sleep_until(Instant::now().into()));
+        Driver { inner, socket, post, arrived: Vec::new(), unsent: None, room: Vec::new(), sleep }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, host: &impl Host) -> Poll<()> {
+    /// Begins a connection to a server, on a socket that is connected to it.
+    pub(super) fn begin(
+        config: EndpointConfig,
+        client: ClientConfig,
+        socket: std::net::UdpSocket,
+        to: SocketAddr,
+        name: &str,
+    ) -> io::Result<(Connection, Driver)> {
+        let socket = Attached::of(socket)?;
+        let mut endpoint = quinn_proto::Endpoint::new(Arc::new(config), None, socket.may_probe(), None);
+        let begun = endpoint.connect(Instant::now(), client, to, name);
+        let (handle, proto) = begun.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let driver = Driver::new(endpoint, socket, None);
+        // Nobody comes by this socket.
+        driver.inner.closing.set(true);
+        Ok((driver.inner.add(handle, proto), driver))
+    }
+
+    /// Runs until the endpoint was closed and its last connection has ended.
+    pub async fn run(mut self, host: impl Host) {
+        let mut into = vec![0; socket::ROOM];
+        poll_fn(|cx| self.turn(cx, &host, &mut into)).await;
+    }
+
+    /// Moves what can be moved of a connection to a server, with room for at least [`LEAST_ROOM`](socket::LEAST_ROOM); ready when
+    /// it has ended and the server was told.
+    pub fn poll(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<()> {
+        self.turn(cx, &Nobody, into)
+    }
+
+    /// Sends what the socket takes at once, before this is dropped.
+    pub fn flush(&mut self) {
+        self.send(&mut Context::from_waker(Waker::noop()), Instant::now());
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, host: &impl Host, into: &mut [u8]) -> Poll<()> {
         *self.inner.driver.borrow_mut() = Some(cx.waker().clone());
         let now = Instant::now();
-        let mut more = self.receive(cx, host, now);
+        let mut more = self.receive(cx, host, now, into);
         more |= self.take_over(cx, host, now);
         self.visit(now);
         more |= self.send(cx, now);
@@ -156,18 +187,18 @@ impl Driver {
     }
 
     /// Takes datagrams from the socket; says whether there may be more.
-    fn receive(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant) -> bool {
+    fn receive(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant, into: &mut [u8]) -> bool {
         for _ in 0..READS {
             let mut arrived = std::mem::take(&mut self.arrived);
-            let read = self.socket.poll_receive(cx, |datagram| arrived.push(datagram));
+            let read = self.socket.poll_receive(cx, into, |datagram| arrived.push(datagram));
             for datagram in arrived.drain(..) {
                 self.sort(cx, host, now, datagram);
             }
             self.arrived = arrived;
             match read {
                 Poll::Pending => return false,
-                // What the kernel was told of one peer (an ICMP message) concerns no other.
-                Poll::Ready(Ok(()) | Err(_)) => {}
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.heed(error.kind(), now),
             }
         }
         true
@@ -176,7 +207,8 @@ impl Driver {
     /// Takes datagrams that came to other workers; says whether there may be more.
     fn take_over(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant) -> bool {
         for _ in 0..TAKEN_OVER {
-            match self.handed.poll_recv(cx) {
+            let Some(post) = &mut self.post else { return false };
+            match post.handed.poll_recv(cx) {
                 Poll::Ready(Some(datagram)) => self.take(cx, host, now, datagram),
                 Poll::Ready(None) | Poll::Pending => return false,
             }
@@ -184,13 +216,23 @@ impl Driver {
         true
     }
 
+    /// What the kernel was told of the way to a peer (an ICMP message, say), or knows of it: on a socket that speaks with all
+    /// clients it concerns nobody knows whom.
+    fn heed(&self, what: io::ErrorKind, now: Instant) {
+        if self.post.is_none() {
+            for one in self.inner.connections.borrow().values() {
+                one.state.borrow_mut().doubt(what, now);
+            }
+        }
+    }
+
     /// Finds out whose a datagram is.
     fn sort(&mut self, cx: &mut Context<'_>, host: &impl Host, now: Instant, datagram: Datagram) {
-        if !self.shared.is_alone()
+        if let Some(post) = self.post.as_ref().filter(|post| !post.shared.is_alone())
             && let Some(id) = ids::destination(&datagram.bytes)
         {
-            match self.shared.seal.open(id) {
-                Some(worker) if worker != self.worker => return self.shared.hand_over(worker, datagram),
+            match post.shared.seal.open(id) {
+                Some(worker) if worker != post.worker => return post.shared.hand_over(worker, datagram),
                 // It belonged to a process before this one. A reset would need that one's secret.
                 None if ids::is_short(&datagram.bytes) => return,
                 Some(_) | None => {}
@@ -208,7 +250,7 @@ impl Driver {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let found = self.inner.connections.borrow().get(&handle.0).cloned();
                 if let Some(one) = found {
-                    one.state.borrow_mut().proto.handle_event(event);
+                    one.state.borrow_mut().hear(event, now);
                     one.mark();
                 }
             }
@@ -227,10 +269,7 @@ impl Driver {
                 Err(error) => error.response,
                 Ok((handle, proto)) => {
                     drop(endpoint);
-                    let connection = Connection::new(handle, Rc::downgrade(&self.inner), proto);
-                    self.inner.connections.borrow_mut().insert(handle.0, Rc::clone(&connection.0));
-                    connection.0.mark();
-                    return host.begun(connection);
+                    return host.begun(self.inner.add(handle, proto));
                 }
             },
             // Who has a token has proved enough: this one was sent away once.
@@ -275,11 +314,15 @@ impl Driver {
 
     /// Sends what connections have to say; says whether there is more of it.
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if let Some((transmit, bytes)) = self.unsent.take()
-            && self.socket.poll_send(cx, &transmit, &bytes).is_pending()
-        {
-            self.unsent = Some((transmit, bytes));
-            return false;
+        if let Some((transmit, bytes)) = self.unsent.take() {
+            match self.socket.poll_send(cx, &transmit, &bytes) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.heed(error.kind(), now),
+                Poll::Pending => {
+                    self.unsent = Some((transmit, bytes));
+                    return false;
+                }
+            }
         }
         let marked = std::mem::take(&mut *self.inner.marked.borrow_mut());
         let mut rest = marked.into_iter();
@@ -315,8 +358,11 @@ impl Driver {
                 self.room.clear();
                 let Some(transmit) = state.proto.poll_transmit(now, segments, &mut self.room) else { break };
                 sends += 1;
-                if self.socket.poll_send(cx, &transmit, &self.room[..transmit.size]).is_pending() {
-                    self.unsent = Some((transmit, std::mem::take(&mut self.room)));
+                match self.socket.poll_send(cx, &transmit, &self.room[..transmit.size]) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) if self.post.is_none() => state.doubt(error.kind(), now),
+                    Poll::Ready(Err(_)) => {}
+                    Poll::Pending => self.unsent = Some((transmit, std::mem::take(&mut self.room))),
                 }
             }
             if !news {
@@ -350,6 +396,13 @@ impl Driver {
 }
 
 impl Inner {
+    fn add(self: &Rc<Inner>, handle: ConnectionHandle, proto: quinn_proto::Connection) -> Connection {
+        let connection = Connection::new(handle, Rc::downgrade(self), proto);
+        self.connections.borrow_mut().insert(handle.0, Rc::clone(&connection.0));
+        connection.0.mark();
+        connection
+    }
+
     pub(super) fn marked(&self, one: Rc<One>) {
         self.marked.borrow_mut().push(one);
         self.wake();
@@ -362,6 +415,26 @@ impl Inner {
     }
 }
 
+impl Drop for Driver {
+    /// Nobody moves anything any more, and whoever waits for it is told.
+    fn drop(&mut self) {
+        for one in self.inner.connections.borrow().values() {
+            one.state.borrow_mut().lose(super::Lost::Closed);
+        }
+    }
+}
+
+/// A host where nobody comes.
+struct Nobody;
+
+impl Host for Nobody {
+    fn decide(&self, _caller: &Caller) -> Verdict {
+        Verdict::Ignore
+    }
+
+    fn begun(&self, _connection: Connection) {}
+}
+
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint").field("connections", &self.connections()).finish_non_exhaustive()
@@ -370,7 +443,8 @@ impl std::fmt::Debug for Endpoint {
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver").field("worker", &self.worker).finish_non_exhaustive()
+        let worker = self.post.as_ref().map(|post| post.worker);
+        f.debug_struct("Driver").field("worker", &worker).finish_non_exhaustive()
     }
 }
 

@@ -34,9 +34,9 @@ pub struct Terms {
 const STREAM_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 1024 * 1024;
 /// Bytes of a connection that were written and are not acknowledged.
-const UNACKNOWLEDGED: u64 = 1024 * 1024;
-/// Streams that a client opens for itself: its control, and the two of QPACK; and some that mean nothing to us.
-const ONE_WAY: u32 = 8;
+pub(super) const UNACKNOWLEDGED: u64 = 1024 * 1024;
+/// Streams that a peer opens for itself: its control, and the two of QPACK; and some that mean nothing to us.
+pub(super) const ONE_WAY: u32 = 8;
 /// How long a client may take to come back with a Retry's token.
 const COMES_BACK: Duration = Duration::from_secs(15);
 /// Sessions that are remembered where early data is allowed: each lets one client send early once, and never twice.
@@ -92,13 +92,16 @@ pub(super) fn endpoint(shared: &Arc<Shared>, worker: u16) -> EndpointConfig {
 }
 
 /// RFC 9000. The drafts before it are nobody's any more.
-const VERSION_1: u32 = 1;
+pub(super) const VERSION_1: u32 = 1;
+
+fn protect(tls: rustls::ServerConfig) -> Result<QuicServerConfig, String> {
+    QuicServerConfig::with_initial(Arc::new(tls), first_suite()?).map_err(|error| error.to_string())
+}
 
 /// First packets are protected by one suite alone, whatever suites are spoken behind them (RFC 9001 section 5.2).
-fn protect(tls: rustls::ServerConfig) -> Result<QuicServerConfig, String> {
+pub(super) fn first_suite() -> Result<rustls::quic::Suite, String> {
     let suite = TLS13_AES_128_GCM_SHA256.tls13().and_then(rustls::Tls13CipherSuite::quic_suite);
-    let suite = suite.ok_or("no suite for first packets")?;
-    QuicServerConfig::with_initial(Arc::new(tls), suite).map_err(|error| error.to_string())
+    suite.ok_or_else(|| "no suite for first packets".to_owned())
 }
 
 fn transport(terms: &Terms) -> TransportConfig {

@@ -53,16 +53,19 @@ pub(super) struct Datagram {
 pub(super) struct Attached {
     socket: UdpSocket,
     state: UdpSocketState,
-    into: Vec<u8>,
 }
 
 /// Datagrams that wait for a worker to take them over from another; more are lost, as datagrams may be.
 const HANDED: usize = 512;
 /// The largest datagram that is handed over: more than we tell clients that we take.
 const LARGEST: usize = 2048;
-/// How many reads a system call does, and how much each may bring: the kernel joins datagrams of one sender up to that.
+/// How many reads a system call does at most, and how much each may bring: the kernel joins datagrams of one sender up to that.
 const AT_ONCE: usize = 4;
 const JOINED: usize = 64 * 1024;
+/// Room for all that a system call brings.
+pub(super) const ROOM: usize = AT_ONCE * JOINED;
+/// The least room for what a system call brings.
+pub const LEAST_ROOM: usize = JOINED;
 /// What we ask the kernel to hold for us: a burst of all clients between two turns of a worker.
 const BUFFERED: usize = 4 * 1024 * 1024;
 
@@ -110,6 +113,21 @@ pub fn probe(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
+/// A socket that speaks with one server alone: the kernel gives it nothing of anybody else's, and tells it what it learns of the way
+/// there.
+pub(super) fn towards(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(server), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    let _ = socket.set_recv_buffer_size(BUFFERED);
+    let _ = socket.set_send_buffer_size(BUFFERED);
+    socket.connect(&server.into()).map_err(|error| match error.kind() {
+        // So says the kernel when there is no port left.
+        io::ErrorKind::WouldBlock => rustix::io::Errno::ADDRNOTAVAIL.into(),
+        _ => error,
+    })?;
+    Ok(socket.into())
+}
+
 fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_port(true)?;
@@ -125,13 +143,6 @@ fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 }
 
 impl Bound {
-    /// Registers the socket with the runtime of the thread that calls.
-    pub(super) fn attach(socket: std::net::UdpSocket) -> io::Result<Attached> {
-        let socket = UdpSocket::from_std(socket)?;
-        let state = UdpSocketState::new((&socket).into())?;
-        Ok(Attached { socket, state, into: Vec::new() })
-    }
-
     pub(super) fn split(self) -> (std::net::UdpSocket, u16, Arc<Shared>, Receiver<Datagram>) {
         (self.socket, self.worker, self.shared, self.handed)
     }
@@ -159,26 +170,35 @@ impl Shared {
 }
 
 impl Attached {
-    /// Receives what is there, one system call's worth.
+    /// Registers a socket with the runtime of the thread that calls.
+    pub(super) fn of(socket: std::net::UdpSocket) -> io::Result<Attached> {
+        let socket = UdpSocket::from_std(socket)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Attached { socket, state })
+    }
+
+    /// Receives what is there, one system call's worth, into room for at least [`LEAST_ROOM`].
     pub(super) fn poll_receive(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
+        into: &mut [u8],
         mut each: impl FnMut(Datagram),
     ) -> Poll<io::Result<()>> {
+        debug_assert!(into.len() >= LEAST_ROOM);
         let joined = if self.state.gro_segments() > 1 { JOINED } else { LARGEST };
-        self.into.resize(AT_ONCE * joined, 0);
+        let at_once = (into.len() / joined).min(AT_ONCE);
         let mut metas = [RecvMeta::default(); AT_ONCE];
         loop {
             std::task::ready!(self.socket.poll_recv_ready(cx))?;
-            let mut rooms = self.into.chunks_mut(joined);
+            let mut rooms = into.chunks_mut(joined);
             let mut slices: [IoSliceMut<'_>; AT_ONCE] =
                 std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
-            let read = self
-                .socket
-                .try_io(Interest::READABLE, || self.state.recv((&self.socket).into(), &mut slices, &mut metas));
+            let read = self.socket.try_io(Interest::READABLE, || {
+                self.state.recv((&self.socket).into(), &mut slices[..at_once], &mut metas[..at_once])
+            });
             match read {
                 Ok(count) => {
-                    for (meta, room) in metas.iter().zip(self.into.chunks(joined)).take(count) {
+                    for (meta, room) in metas.iter().zip(into.chunks(joined)).take(count) {
                         let mut bytes = BytesMut::from(&room[..meta.len]);
                         while !bytes.is_empty() {
                             let one = bytes.split_to(meta.stride.clamp(1, bytes.len()));
@@ -195,7 +215,15 @@ impl Attached {
     }
 
     /// Sends; pending if the socket takes nothing now. What cannot be sent at all is lost, as datagrams may be.
-    pub(super) fn poll_send(&self, cx: &mut Context<'_>, how: &quinn_proto::Transmit, contents: &[u8]) -> Poll<()> {
+    ///
+    /// # Errors
+    /// Why it is lost; or what the kernel was told of a datagram before it.
+    pub(super) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        how: &quinn_proto::Transmit,
+        contents: &[u8],
+    ) -> Poll<io::Result<()>> {
         let transmit = Transmit {
             destination: how.destination,
             ecn: how.ecn.and_then(|bits| quinn_udp::EcnCodepoint::from_bits(bits as u8)),
@@ -204,14 +232,12 @@ impl Attached {
             src_ip: how.src_ip,
         };
         loop {
-            let sent = self.socket.try_io(Interest::WRITABLE, || self.state.send((&self.socket).into(), &transmit));
+            let sent = self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if std::task::ready!(self.socket.poll_send_ready(cx)).is_err() {
-                        return Poll::Ready(());
-                    }
+                    std::task::ready!(self.socket.poll_send_ready(cx))?;
                 }
-                Ok(()) | Err(_) => return Poll::Ready(()),
+                sent => return Poll::Ready(sent),
             }
         }
     }

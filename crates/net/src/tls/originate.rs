@@ -14,6 +14,7 @@ use super::engine::Side;
 use super::secured::Secured;
 use super::terminate::roots;
 use super::{Alpn, Identity, Spoken, alpn, provider};
+use crate::quic;
 use crate::stream::Stream;
 
 /// All that is settled before a server is dialled. Sessions are remembered in it, and resumed.
@@ -22,6 +23,8 @@ pub struct Originator {
     config: Arc<ClientConfig>,
     /// Whether a server that agrees on nothing is what we want: all that do not know of protocols speak HTTP/1.
     settles_for_none: bool,
+    /// The same over QUIC, where that is what is spoken.
+    quic: Option<quic::Client>,
 }
 
 /// Whose servers are believed.
@@ -37,7 +40,7 @@ impl Originator {
     /// With this trust, and this identity for servers that ask for one.
     ///
     /// # Errors
-    /// The authorities cannot be read.
+    /// The authorities cannot be read, or what is spoken over QUIC has no suite for it.
     pub fn new(
         trust: &Trust,
         identity: Option<&Identity>,
@@ -60,7 +63,14 @@ impl Originator {
         // Records are our own business once hands are shaken.
         config.enable_secret_extraction = true;
         let settles_for_none = protocols.is_empty() || protocols.contains(&Alpn::H1);
-        Ok(Originator { config: Arc::new(config), settles_for_none })
+        let config = Arc::new(config);
+        let quic = protocols.contains(&Alpn::H3).then(|| quic::Client::new(&config)).transpose()?;
+        Ok(Originator { config, settles_for_none, quic })
+    }
+
+    /// How servers are dialled over QUIC, if they are.
+    pub(crate) fn quic(&self) -> Option<&quic::Client> {
+        self.quic.as_ref()
     }
 
     /// Makes a stream to a server of this name a secured one. The caller bounds the time.
