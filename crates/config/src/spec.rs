@@ -479,6 +479,8 @@ pub enum Protocol {
     H1,
     /// HTTP/2: agreed on in the handshake of TLS, by prior knowledge without.
     H2,
+    /// HTTP/3, which is nothing without TLS.
+    H3,
 }
 
 /// One server of a pool; its identity is name and address.

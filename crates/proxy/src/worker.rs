@@ -377,7 +377,7 @@ impl Worker {
 
     /// Gives up idle connections of this pool that those who wait have a use for. Closing one comes last.
     fn relinquish_any(&self, pool: &Pool) {
-        if pool.shares {
+        if pool.shares() {
             // A connection that is shared cannot be handed to another worker: it closes, and its place is what is handed on.
             let waited_for = |server: &&Arc<Server>| pool.gate.use_of(server) != Use::None;
             return pool.servers.iter().filter(waited_for).for_each(|server| self.trunks.relinquish(server));

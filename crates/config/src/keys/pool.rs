@@ -38,8 +38,9 @@ pub(crate) static POOL: Section = Section::new(
         .default("client"),
         Key::new(
             "protocol",
-            Type::Word(&[live("h1"), live("h2"), planned("h3"), planned("http_proxy"), planned("socks5")]),
-            "What the servers speak: HTTP/1.1, or HTTP/2, agreed on with `tls` and taken for granted without. Connections of HTTP/2 are shared by requests, as many as the server says.",
+            Type::Word(&[live("h1"), live("h2"), live("h3"), planned("http_proxy"), planned("socks5")]),
+            "What the servers speak: HTTP/1.1; HTTP/2, agreed on with `tls` and taken for granted without; or HTTP/3, by UDP at the \
+             server's port, which needs `tls`. Connections of HTTP/2 and HTTP/3 are shared by requests, as many as the server says.",
         )
         .default("h1"),
         Key::new(

@@ -1,9 +1,12 @@
-//! HTTP/3 of a listener.
+//! HTTP/3 of a listener, and of a pool.
 
 use super::Lower;
 use super::listener::version;
 use crate::shape::{Item, Map};
-use crate::spec::{Advert, Bind, BindAddress, BindTls, Http3, HttpVersion, ListenerTls, SUITES};
+use crate::spec::{
+    Advert, Algorithms, Bind, BindAddress, BindTls, Http3, HttpVersion, ListenerTls, Pool, Probe, Protocol, SUITES,
+    Server, ServerAddress,
+};
 
 impl Lower<'_, '_> {
     pub(super) fn http3(&mut self, map: &Map) -> Option<Http3> {
@@ -43,13 +46,7 @@ impl Lower<'_, '_> {
         if secured.is_empty() && binds.len() == map.list("bind").len() && !map.has_faulty() {
             self.note(said, format!("`http` of {label} has `h3`, which needs `tls` and an address with a port"));
         }
-        let newest = |name: &&str| SUITES.iter().any(|suite| suite.name == *name && suite.is_newest);
-        let without = |tls: &&&ListenerTls| tls.algorithms.suites.as_ref().is_some_and(|all| !all.iter().any(newest));
-        if secured
-            .iter()
-            .find(without)
-            .is_some_and(|tls| !tls.algorithms.suites.as_deref().unwrap_or_default().is_empty())
-        {
+        if secured.iter().any(|tls| has_none_of_tls13(&tls.algorithms)) {
             self.note(said, format!("`http` of {label} has `h3`, and `ciphers` no suite of TLS 1.3, which it needs"));
         }
         let early =
@@ -64,4 +61,46 @@ impl Lower<'_, '_> {
             );
         }
     }
+
+    /// What HTTP/3 needs of its pool.
+    pub(super) fn check_pool_h3(&mut self, map: &Map, pool: &Pool, servers: &[Server]) {
+        let Some(said) = map.get("protocol").filter(|_| pool.protocol == Protocol::H3) else { return };
+        let label = &map.label;
+        match &pool.tls {
+            // What is faulty there is told there.
+            None if map.has("tls") => {}
+            None => self.note(said, format!("`protocol` of {label} is `h3`, which needs TLS, add `tls`")),
+            Some(tls) if has_none_of_tls13(&tls.algorithms) => {
+                self.note(
+                    said,
+                    format!("`protocol` of {label} is `h3`, and `ciphers` no suite of TLS 1.3, which it needs"),
+                );
+            }
+            Some(_) => {}
+        }
+        if let Some(server) = servers.iter().find(|server| matches!(server.address, ServerAddress::Unix(_))) {
+            let why = "is a Unix socket, which UDP does not reach";
+            let message = format!("server `{}` of {label} {why}, use another `protocol` than `h3`", server.name);
+            self.mistakes.note(&server.span, message);
+        }
+        let health = map.map("health").zip(pool.health.as_ref());
+        if let Some((health, spoken)) = health {
+            // The others go by TCP, which says nothing of UDP, and with the protocols of the pool's TLS.
+            if !matches!(spoken.probe, Probe::Http(_)) {
+                let message = format!("{} goes by TCP and {label} by UDP, use `probe: http`", health.label);
+                self.mistakes.note(&health.span, message);
+            } else if let Some(port) = health.get("port") {
+                self.note(
+                    port,
+                    format!("`port` of {} is not for `protocol: h3`, which is checked where it serves", health.label),
+                );
+            }
+        }
+    }
+}
+
+/// Whether suites were chosen, and none of them belongs to TLS 1.3.
+fn has_none_of_tls13(algorithms: &Algorithms) -> bool {
+    let newest = |name: &&str| SUITES.iter().any(|suite| suite.name == *name && suite.is_newest);
+    algorithms.suites.as_ref().is_some_and(|all| !all.is_empty() && !all.iter().any(newest))
 }

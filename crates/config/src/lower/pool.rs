@@ -60,6 +60,7 @@ impl<'a> Lower<'a, '_> {
         self.refuse_more_warm_than_open(map, pool.warm, &servers);
         self.check_files(&servers);
         self.demand_a_name(map, &pool, &servers);
+        self.check_pool_h3(map, &pool, &servers);
         Some(Pool { servers, ..pool })
     }
 
@@ -95,7 +96,11 @@ impl<'a> Lower<'a, '_> {
             limits: levels.limits,
             host: host?,
             tls: self.pool_tls(map),
-            protocol: if map.fixed("protocol") == Some("h2") { Protocol::H2 } else { Protocol::H1 },
+            protocol: match map.fixed("protocol") {
+                Some("h2") => Protocol::H2,
+                Some("h3") => Protocol::H3,
+                _ => Protocol::H1,
+            },
             health,
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },

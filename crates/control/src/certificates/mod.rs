@@ -309,6 +309,7 @@ impl Reading {
         let wanted = match pool.protocol {
             Protocol::H1 => Alpn::H1,
             Protocol::H2 => Alpn::H2,
+            Protocol::H3 => Alpn::H3,
         };
         match Originator::new(&trust, identity.as_ref(), &spoken(tls.min_version, &tls.algorithms), &[wanted]) {
             Ok(originator) => {

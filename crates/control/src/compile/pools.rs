@@ -62,7 +62,7 @@ pub(super) fn pool(
             spec::PoolHost::Server => HostRule::Server,
             spec::PoolHost::Name(name) => HostRule::Name(name.as_str().into()),
         },
-        shares: pool.protocol == spec::Protocol::H2,
+        shared: shared(pool.protocol),
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
@@ -71,6 +71,15 @@ pub(super) fn pool(
             || pool.servers.iter().any(|server| server.max_connections.is_some()),
         concurrency: pool.concurrency.map(|said| Bounds { min: said.min, max: said.max }),
         breaker: Breaker { requests: pool.breaker.requests, retries: pool.breaker.retries },
+    }
+}
+
+/// What is spoken on connections that requests share.
+fn shared(protocol: spec::Protocol) -> Option<http::shared::Protocol> {
+    match protocol {
+        spec::Protocol::H1 => None,
+        spec::Protocol::H2 => Some(http::shared::Protocol::H2),
+        spec::Protocol::H3 => Some(http::shared::Protocol::H3),
     }
 }
 

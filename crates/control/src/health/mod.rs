@@ -14,6 +14,7 @@ mod judge;
 mod panel;
 mod probe;
 mod prober;
+mod shared;
 mod talk;
 mod ward;
 
@@ -72,7 +73,7 @@ impl Health {
                     ward.joined(now);
                 }
                 if let Some(health) = &care.health {
-                    wanted.entry(Subject::of(server, health, care.pool.shares)).or_default().push(Rc::clone(&ward));
+                    wanted.entry(Subject::of(server, health, care.pool.shared)).or_default().push(Rc::clone(&ward));
                 } else {
                     ward.unchecked();
                 }

@@ -8,6 +8,7 @@ use base::units::print_duration;
 use net::dial::{Security, dial, is_shortage};
 use net::{Address, Stream};
 
+use super::shared;
 use super::talk::{Script, Step, Talk};
 
 /// Why a check failed.
@@ -36,6 +37,9 @@ pub(super) async fn probe(
 }
 
 async fn converse(address: &Address, security: Option<&Security>, script: &Script) -> Result<(), Failure> {
+    if let Script::Http3(script) = script {
+        return shared::ask(address, security, script).await;
+    }
     let mut stream = match dial(address, security).await {
         Ok(stream) => stream,
         Err(error) if is_shortage(&error) => return Err(Failure::Ours(error)),
@@ -83,7 +87,7 @@ async fn write(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// An error of a socket in a word or two.
-fn words(error: &io::Error) -> String {
+pub(super) fn words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "refused".to_owned(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "reset".to_owned(),

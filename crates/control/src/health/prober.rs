@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use config::spec;
+use http::shared::Protocol;
 use net::Address;
 use net::dial::Security;
 use proxy::pool::Server;
@@ -23,8 +24,8 @@ pub(super) struct Subject {
     /// The name that the server is told it has.
     host: Box<str>,
     health: spec::Health,
-    /// A request is one of HTTP/2.
-    shares: bool,
+    /// What a request is spoken in, if not HTTP/1.1.
+    protocol: Option<Protocol>,
 }
 
 /// Checks that run as long as this lives.
@@ -54,9 +55,9 @@ enum Verdict {
 }
 
 impl Subject {
-    /// How a server is checked, whose pool speaks HTTP/2 if it `shares` connections. What answers at another port is no part of
-    /// the pool, and speaks what every such thing speaks.
-    pub(super) fn of(server: &Server, health: &spec::Health, shares: bool) -> Subject {
+    /// How a server is checked whose pool speaks this, if not HTTP/1.1. What answers at another port is no part of the pool, and
+    /// speaks what every such thing speaks.
+    pub(super) fn of(server: &Server, health: &spec::Health, protocol: Option<Protocol>) -> Subject {
         let address = match (&server.id.address, health.port) {
             (Address::Tcp(address), Some(port)) => Address::Tcp((address.ip(), port).into()),
             (address, _) => address.clone(),
@@ -70,8 +71,8 @@ impl Subject {
         // These two look at what is below a session.
         let below = matches!(health.probe, spec::Probe::Tcp | spec::Probe::Tls { .. });
         let security = server.security().filter(|_| !below).cloned();
-        let shares = shares && health.port.is_none() && matches!(health.probe, spec::Probe::Http(_));
-        Subject { address, security, host: host.into(), health: health.clone(), shares }
+        let protocol = protocol.filter(|_| health.port.is_none() && matches!(health.probe, spec::Probe::Http(_)));
+        Subject { address, security, host: host.into(), health: health.clone(), protocol }
     }
 }
 
@@ -109,7 +110,7 @@ impl Drop for Prober {
 }
 
 async fn check(subject: Subject, state: Rc<State>) {
-    let script = Script::of(&subject.health.probe, &subject.host, subject.security.is_some(), subject.shares);
+    let script = Script::of(&subject.health.probe, &subject.host, subject.security.is_some(), subject.protocol);
     let mut judge = Judge::new(Rules::of(&subject.health));
     let mut random = fastrand::Rng::new();
     loop {

@@ -117,8 +117,8 @@ pub(super) async fn connect(
     lease: Lease,
 ) -> Result<Option<Upstream>, Fault> {
     let server = Arc::clone(lease.server());
-    if arm.pool.shares {
-        trunks::open(&session.worker, &arm.pool, lease);
+    if let Some(protocol) = arm.pool.shared {
+        trunks::open(&session.worker, &arm.pool, protocol, lease);
         return join(session, x, route, arm, server).await;
     }
     // It counts from here: connects that hang are load, too.

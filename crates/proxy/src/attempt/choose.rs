@@ -116,13 +116,13 @@ fn still(pool: &Pool, own: Option<usize>) -> Option<usize> {
 
 /// Whether this worker has a connection to this server that could take a request, or soon will.
 fn has_free(worker: &Worker, pool: &Pool, server: &Server) -> bool {
-    if pool.shares { worker.trunks.has(server) } else { worker.idle.has(server) }
+    if pool.shares() { worker.trunks.has(server) } else { worker.idle.has(server) }
 }
 
 /// A connection to this server, or the right to open one.
 fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
     let server = &pool.servers[number];
-    if pool.shares {
+    if pool.shares() {
         if let Some(conn) = worker.trunks.lane(server) {
             return Some(Choice::Lane(number, conn));
         }

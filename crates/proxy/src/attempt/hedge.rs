@@ -223,17 +223,17 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
             let joining = session.worker.trunks.join(&server);
             (number, Arc::clone(&server), Stage::Joining(joining, Busy::share(&server, pool)))
         }
-        Choice::Lease(number, lease) if pool.shares && is_other(lease.server()) => {
-            let server = Arc::clone(lease.server());
-            trunks::open(&session.worker, pool, lease);
-            let joining = session.worker.trunks.join(&server);
-            (number, Arc::clone(&server), Stage::Joining(joining, Busy::share(&server, pool)))
-        }
         Choice::Lease(number, lease) if is_other(lease.server()) => {
             let server = Arc::clone(lease.server());
-            let to = Arc::clone(&server);
-            let dialling = Box::pin(async move { dial(&to.id.address, to.security()).await });
-            (number, server, Stage::Connecting(dialling, Busy::begin(lease)))
+            let stage = if let Some(protocol) = pool.shared {
+                trunks::open(&session.worker, pool, protocol, lease);
+                Stage::Joining(session.worker.trunks.join(&server), Busy::share(&server, pool))
+            } else {
+                let to = Arc::clone(&server);
+                let dialling = Box::pin(async move { dial(&to.id.address, to.security()).await });
+                Stage::Connecting(dialling, Busy::begin(lease))
+            };
+            (number, server, stage)
         }
         Choice::Lease(..) | Choice::Lane(..) | Choice::Opening(_) | Choice::None | Choice::Saturated => {
             return unsent(arm, now);

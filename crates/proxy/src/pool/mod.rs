@@ -50,8 +50,8 @@ pub struct Pool {
     pub sticky: Option<Sticky>,
     /// The Host that servers are sent.
     pub host: HostRule,
-    /// Its servers speak HTTP/2: their connections are shared.
-    pub shares: bool,
+    /// What its servers speak, if that is something whose connections are shared.
+    pub shared: Option<http::shared::Protocol>,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.
@@ -66,6 +66,13 @@ pub struct Pool {
     pub breaker: Breaker,
     /// Between which numbers the requests under way are limited by how long servers take, if they are.
     pub concurrency: Option<Bounds>,
+}
+
+impl Pool {
+    /// Whether requests share the connections to its servers.
+    pub fn shares(&self) -> bool {
+        self.shared.is_some()
+    }
 }
 
 /// How much may be under way in a pool at a time.

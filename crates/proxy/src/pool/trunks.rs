@@ -1,4 +1,5 @@
-//! Connections of HTTP/2 to servers, each shared by many requests. Each worker has its own, so that taking a lane costs no lock.
+//! Connections to servers that many requests share, of HTTP/2 and HTTP/3. Each worker has its own, so that taking a lane costs no
+//! lock.
 //!
 //! A worker opens one connection to a server at a time, and whoever needs one meanwhile waits for that: a burst of requests is
 //! not a burst of connections. The next is opened when all lanes of those before are taken, as long as the server's limits
@@ -13,12 +14,11 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
-use http::h2::{Client, Driver, End};
-use net::dial::{dial, is_shortage};
+use http::shared::{Client, Driver, Protocol};
+use net::dial::is_shortage;
 use net::timer::Timer;
-use wire::h2::Limits;
 
-use super::{Lease, Pool, Server};
+use super::{Gate, Lease, Pool, Server};
 use crate::worker::Worker;
 
 /// The connections of one worker.
@@ -185,15 +185,15 @@ impl Trunks {
 }
 
 /// Opens a connection, in a task of its own: whoever asked for it may leave, and others wait for it, too.
-pub(crate) fn open(worker: &Rc<Worker>, pool: &Arc<Pool>, lease: Lease) {
+pub(crate) fn open(worker: &Rc<Worker>, pool: &Arc<Pool>, protocol: Protocol, lease: Lease) {
     worker.trunks.with(lease.server().slot, |station| station.opening = true);
-    tokio::task::spawn_local(run(Rc::clone(worker), Arc::clone(pool), lease));
+    tokio::task::spawn_local(run(Rc::clone(worker), Arc::clone(pool), protocol, lease));
 }
 
-async fn run(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
+async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lease) {
     let server = Arc::clone(lease.server());
     let slot = server.slot;
-    let connected = tokio::time::timeout(pool.connect, connect(&worker, &server)).await;
+    let connected = tokio::time::timeout(pool.connect, connect(&worker, protocol, &server)).await;
     let driver = match connected.unwrap_or(Err(Fault::server(Kind::ConnectTimeout, Retry::Always))) {
         Ok(driver) => driver,
         Err(fault) => {
@@ -224,33 +224,32 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
         driver,
         timer,
         pooled: pool.pooled,
+        gate: pool.limited.then(|| Arc::clone(&pool.gate)),
+        has_room: true,
         idle_since: now,
         busy_since: None,
         asked: None,
     };
-    let _ended: End = poll_fn(|cx| drive.poll(cx)).await;
+    poll_fn(|cx| drive.poll(cx)).await;
     let Drive { trunk, .. } = drive;
     worker.trunks.with(slot, |station| station.trunks.retain(|other| !Rc::ptr_eq(other, &trunk)));
     trunk.set_idle(false);
 }
 
-/// Dials, and waits until the server has said that it speaks HTTP/2 and how many streams it takes.
-async fn connect(worker: &Rc<Worker>, server: &Arc<Server>) -> Result<Driver, Fault> {
-    let stream = match dial(&server.id.address, server.security()).await {
-        Ok(stream) => stream,
+/// Dials, and waits until the server has said that it speaks the protocol and what it takes.
+async fn connect(worker: &Rc<Worker>, protocol: Protocol, server: &Arc<Server>) -> Result<Driver, Fault> {
+    let mut driver = match Driver::dial(protocol, &server.id.address, server.security()).await {
+        Ok(driver) => driver,
         Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload)),
         Err(error) => return Err(crate::attempt::unconnected(server, &error)),
     };
-    let limits = Limits { secure: server.security().is_some(), fields: 200, ..Limits::default() };
-    let mut driver = Driver::client(stream, &limits);
     let lanes = driver.lanes();
-    poll_fn(|cx| {
-        let ended = driver.poll(cx, &mut worker.block(0), Instant::now(), &mut |_| {}).is_ready();
-        match (ended, lanes.is_greeted()) {
-            (true, _) => Poll::Ready(Err(UNREACHABLE)),
-            (false, true) => Poll::Ready(Ok(())),
-            (false, false) => Poll::Pending,
-        }
+    poll_fn(|cx| match driver.poll(cx, &mut worker.block(0), Instant::now()) {
+        // A server may say only now that it does not believe us.
+        Poll::Ready(Err(error)) => Poll::Ready(Err(crate::attempt::unconnected(server, &error))),
+        Poll::Ready(Ok(())) => Poll::Ready(Err(UNREACHABLE)),
+        Poll::Pending if lanes.is_greeted() => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
     })
     .await?;
     Ok(driver)
@@ -269,7 +268,7 @@ impl Trunk {
         }
         let lane = self.lanes.lane()?;
         self.set_idle(false);
-        Some(Conn::of_lane(lane))
+        Some(lane)
     }
 
     fn leave(&self) {
@@ -291,6 +290,9 @@ struct Drive {
     driver: Driver,
     timer: Timer,
     pooled: Duration,
+    /// Where those stand who may wait for a lane.
+    gate: Option<Arc<Gate>>,
+    has_room: bool,
     idle_since: Instant,
     busy_since: Option<Instant>,
     /// When the server was asked for a sign of life, and gave none since.
@@ -298,15 +300,16 @@ struct Drive {
 }
 
 impl Drive {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.worker.is_cut() {
-            return Poll::Ready(End::Closed);
+            return Poll::Ready(());
         }
         loop {
             let now = Instant::now();
-            if let Poll::Ready(end) = self.drive(cx, now) {
-                return Poll::Ready(end);
+            if self.drive(cx, now).is_ready() {
+                return Poll::Ready(());
             }
+            self.tell_of_room();
             let busy = self.driver.open() > 0;
             if !busy && !self.trunk.idle.get() {
                 self.idle_since = now;
@@ -314,10 +317,8 @@ impl Drive {
             }
             if !busy && self.is_done(now) {
                 self.driver.leave();
-                return Poll::Ready(match self.drive(cx, now) {
-                    Poll::Ready(end) => end,
-                    Poll::Pending => End::Left,
-                });
+                let _ = self.drive(cx, now);
+                return Poll::Ready(());
             }
             let since = if busy { *self.busy_since.get_or_insert(now) } else { now };
             self.busy_since = self.busy_since.filter(|_| busy);
@@ -340,15 +341,25 @@ impl Drive {
             }
             if self.asked.is_some() {
                 // It is silent, and so is what leads to it.
-                return Poll::Ready(End::Closed);
+                return Poll::Ready(());
             }
             self.driver.ping();
             self.asked = Some(now);
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<End> {
-        self.driver.poll(cx, &mut self.worker.block(0), now, &mut |_| {})
+    /// Moves what can be moved; ready when the connection is over, whoever has ended it.
+    fn drive(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        self.driver.poll(cx, &mut self.worker.block(0), now).map(|_| ())
+    }
+
+    /// A server may allow more streams long after those before have ended: who waits for one looks again.
+    fn tell_of_room(&mut self) {
+        let Some(gate) = &self.gate else { return };
+        let before = std::mem::replace(&mut self.has_room, self.trunk.has_room());
+        if self.has_room && !before && gate.waiting() > 0 {
+            gate.stir();
+        }
     }
 
     /// Whether a connection without requests is of no more use.

@@ -57,7 +57,7 @@ pub(crate) fn keep_all(worker: &Rc<Worker>) {
 /// Opens what is missing of this worker's part to one server.
 pub(crate) fn keep(worker: &Rc<Worker>, pool: &Arc<Pool>, server: &Arc<Server>) {
     let part = part_of(worker.id.0, worker.fleet.len(), server.slot, pool.warm);
-    let here = if pool.shares { worker.trunks.count(server) } else { worker.idle.count(server) };
+    let here = if pool.shares() { worker.trunks.count(server) } else { worker.idle.count(server) };
     if here >= part || worker.is_draining() || !server.is_usable() || server.is_retired() {
         return;
     }
@@ -65,13 +65,13 @@ pub(crate) fn keep(worker: &Rc<Worker>, pool: &Arc<Pool>, server: &Arc<Server>) 
     if pool.limited && pool.gate.waiting() > 0 {
         return;
     }
-    if pool.shares {
+    if let Some(protocol) = pool.shared {
         // Shared connections are opened one at a time, each with a task that looks after the pauses by itself.
         if !worker.trunks.is_opening(server)
             && worker.warm.may_open(server.slot, 1, Instant::now()) > 0
             && let Some(lease) = server.lease(&pool.gate)
         {
-            trunks::open(worker, pool, lease);
+            trunks::open(worker, pool, protocol, lease);
         }
         return;
     }

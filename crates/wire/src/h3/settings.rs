@@ -59,13 +59,10 @@ impl Settings {
 pub fn ours(role: Role, most_fields: usize, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(16);
     let tunnels = (role == Role::Server).then_some((ENABLE_CONNECT_PROTOCOL, 1));
-    for (id, value) in [
-        (QPACK_MAX_TABLE_CAPACITY, 0),
-        (MAX_FIELD_SECTION_SIZE, most_fields as u64),
-        (QPACK_BLOCKED_STREAMS, 0),
-    ]
-    .into_iter()
-    .chain(tunnels)
+    for (id, value) in
+        [(QPACK_MAX_TABLE_CAPACITY, 0), (MAX_FIELD_SECTION_SIZE, most_fields as u64), (QPACK_BLOCKED_STREAMS, 0)]
+            .into_iter()
+            .chain(tunnels)
     {
         varint::write(id, &mut payload);
         varint::write(value, &mut payload);

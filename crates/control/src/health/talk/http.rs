@@ -12,7 +12,7 @@ use crate::compile::text;
 /// A request and what its answer must be.
 #[derive(Debug)]
 pub(in crate::health) struct Script {
-    pub(super) head: Head,
+    pub(in crate::health) head: Head,
     request: Vec<u8>,
     asked: Asked,
     statuses: Vec<(u16, u16)>,
@@ -36,7 +36,7 @@ enum State {
 
 const HEAD: Limits = Limits { head: 32 * 1024, line: 8 * 1024, fields: 200 };
 /// Bytes of a body that are looked at.
-pub(super) const MOST_BODY: usize = 64 * 1024;
+pub(in crate::health) const MOST_BODY: usize = 64 * 1024;
 
 impl Script {
     pub(super) fn of(said: &spec::HttpProbe, host: &str) -> Script {
@@ -59,7 +59,7 @@ impl Script {
     }
 
     /// What the status alone says; nothing if the body has to be looked at.
-    pub(super) fn of_status(&self, status: u16) -> Option<Result<(), String>> {
+    pub(in crate::health) fn of_status(&self, status: u16) -> Option<Result<(), String>> {
         if !self.is_well(status) {
             return Some(Err(format!("status {status}")));
         }
@@ -70,7 +70,7 @@ impl Script {
         self.statuses.iter().any(|(from, to)| (*from..=*to).contains(&status))
     }
 
-    pub(super) fn judge(&self, content: &[u8]) -> Result<(), String> {
+    pub(in crate::health) fn judge(&self, content: &[u8]) -> Result<(), String> {
         let matches = self.body.iter().any(|test| test.holds(content));
         if matches { Ok(()) } else { Err("the body does not match".to_owned()) }
     }

@@ -3,7 +3,7 @@
 //! A conversation takes what it has understood out of what was heard, so that it can be given bytes in any portions.
 
 mod grpc;
-mod http;
+pub(super) mod http;
 mod http2;
 mod mysql;
 mod postgres;
@@ -11,6 +11,7 @@ mod redis;
 mod smtp;
 mod tls;
 
+use ::http::shared::Protocol;
 use config::spec::Probe;
 
 /// What is said in each check of one address; none where a connection is all that is asked for.
@@ -22,6 +23,8 @@ pub(super) enum Script {
     Http(http::Script),
     /// A request by HTTP/2, over TLS or not.
     Http2(http::Script, bool),
+    /// A request by HTTP/3, which is no conversation in bytes.
+    Http3(http::Script),
     /// A call by gRPC, made already.
     Grpc(Vec<u8>),
     /// A ClientHello, made already.
@@ -67,13 +70,17 @@ pub(super) enum Step {
 }
 
 impl Script {
-    /// What a probe says to a server that is called `host`, over TLS or not; `h2` says that requests are those of HTTP/2.
-    pub(super) fn of(probe: &Probe, host: &str, secure: bool, h2: bool) -> Script {
+    /// What a probe says to a server that is called `host`, over TLS or not; requests are of this protocol, if not of HTTP/1.1.
+    pub(super) fn of(probe: &Probe, host: &str, secure: bool, protocol: Option<Protocol>) -> Script {
         match probe {
             Probe::Tcp => Script::Connect,
             Probe::Http(said) => {
                 let script = http::Script::of(said, host);
-                if h2 { Script::Http2(script, secure) } else { Script::Http(script) }
+                match protocol {
+                    None => Script::Http(script),
+                    Some(Protocol::H2) => Script::Http2(script, secure),
+                    Some(Protocol::H3) => Script::Http3(script),
+                }
             }
             Probe::Grpc { service, .. } => Script::Grpc(grpc::call(host, service, secure)),
             Probe::Tls { .. } => Script::Tls(tls::client_hello(host)),
@@ -84,10 +91,10 @@ impl Script {
         }
     }
 
-    /// A conversation by this script, unless a connection is all.
+    /// A conversation by this script, unless a connection is all, or bytes are not what is said.
     pub(super) fn begin(&self) -> Option<Talk<'_>> {
         Some(match self {
-            Script::Connect => return None,
+            Script::Connect | Script::Http3(_) => return None,
             Script::Http(script) => Talk::Http(http::Talk::new(script)),
             Script::Http2(script, secure) => Talk::Http2(Box::new(http2::Talk::new(script, *secure))),
             Script::Grpc(call) => Talk::Grpc(grpc::Talk::new(call)),

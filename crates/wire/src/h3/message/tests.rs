@@ -260,7 +260,10 @@ fn responses_are_judged() {
     let other = Asked::Other;
     assert_eq!(wrong(other, &[]), Ok(Code::MESSAGE_ERROR));
     assert_eq!(wrong(other, &[status("100")]), Ok(Code::MESSAGE_ERROR), "an interim one alone");
-    assert_eq!(wrong(other, &[head(&GET)]), Err(Reject::Malformed("a pseudo-header field in the wrong kind of message")));
+    assert_eq!(
+        wrong(other, &[head(&GET)]),
+        Err(Reject::Malformed("a pseudo-header field in the wrong kind of message"))
+    );
     assert_eq!(wrong(other, &[status("abc")]), Err(Reject::Malformed("invalid :status")));
     assert_eq!(wrong(other, &[status("101")]), Err(Reject::Malformed("status 101")));
     assert_eq!(wrong(other, &[head(&[("x-a", "b")])]), Err(Reject::Malformed("no :status")));
