@@ -1,6 +1,6 @@
 //! Addresses where no server answers, each in its own way.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -19,6 +19,57 @@ pub struct Hanging {
     address: String,
     _socket: OwnedFd,
     _queue: Vec<TcpStream>,
+}
+
+/// An address where datagrams are refused for as long as this lives: nobody else can be given its port.
+#[derive(Debug)]
+pub struct Unheard {
+    address: String,
+    _socket: UdpSocket,
+}
+
+/// An address where datagrams are taken and nothing is said.
+#[derive(Debug)]
+pub struct Deaf {
+    address: String,
+    _socket: UdpSocket,
+}
+
+impl Unheard {
+    /// A new one.
+    ///
+    /// # Panics
+    /// There is no free port.
+    #[expect(clippy::new_without_default, reason = "it takes a port")]
+    pub fn new() -> Unheard {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = socket.local_addr().expect("a bound address").to_string();
+        // Who speaks with one peer alone does not exist for others.
+        socket.connect(&address).expect("an address");
+        Unheard { address, _socket: socket }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Deaf {
+    /// A new one.
+    ///
+    /// # Panics
+    /// There is no free port.
+    #[expect(clippy::new_without_default, reason = "it takes a port")]
+    pub fn new() -> Deaf {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        Deaf { address: socket.local_addr().expect("a bound address").to_string(), _socket: socket }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
 }
 
 impl Refusing {

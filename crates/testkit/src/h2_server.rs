@@ -2,22 +2,25 @@
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http_types::{HeaderMap, Method, Request, Response};
+use http_types::{HeaderMap, Request, Response};
 use tokio::runtime;
 
-use crate::wait::{Shared, Signal};
+pub use crate::ledger::Asked;
+use crate::ledger::Ledger;
+use crate::wait::Signal;
 
 /// A backend. It listens as long as the test runs.
 #[derive(Debug)]
 pub struct Backend {
     address: String,
-    state: Arc<Shared<State>>,
+    ledger: Ledger,
 }
 
 /// How a backend is.
@@ -27,23 +30,6 @@ pub struct Manner {
     pub streams: u32,
     /// Whether it takes extended CONNECT.
     pub extended_connect: bool,
-}
-
-/// A request, read to its end.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// The number of its connection, from 0.
-    pub connection: usize,
-    /// Its method.
-    pub method: Method,
-    /// What it asks for, with scheme and authority.
-    pub uri: String,
-    /// Its fields.
-    pub fields: HeaderMap,
-    /// Its content.
-    pub body: Vec<u8>,
-    /// Its trailers.
-    pub trailers: Option<HeaderMap>,
 }
 
 /// What becomes of a request.
@@ -58,16 +44,6 @@ pub enum Reply {
     Leave(Vec<u8>),
     /// The connection breaks.
     Break,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    total: usize,
-    open: usize,
-    asked: Vec<Asked>,
-    /// Streams whose request is here and whose response is not complete.
-    under_way: usize,
-    most_under_way: usize,
 }
 
 impl Default for Manner {
@@ -91,8 +67,8 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").expect("an address to listen at");
         listener.set_nonblocking(true).expect("a socket");
         let address: SocketAddr = listener.local_addr().expect("a bound address");
-        let state = Arc::<Shared<State>>::default();
-        let shared = Arc::clone(&state);
+        let ledger = Ledger::default();
+        let shared = ledger.clone();
         let reply = Arc::new(reply);
         thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -100,11 +76,11 @@ impl Backend {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
                 while let Ok((stream, _)) = listener.accept().await {
                     stream.set_nodelay(true).expect("a socket");
-                    tokio::spawn(serve(stream, manner, Arc::clone(&shared), Arc::clone(&reply)));
+                    tokio::spawn(serve(stream, manner, shared.clone(), Arc::clone(&reply)));
                 }
             });
         });
-        Backend { address: address.to_string(), state }
+        Backend { address: address.to_string(), ledger }
     }
 
     /// A server that answers every request with this text.
@@ -116,50 +92,23 @@ impl Backend {
     pub fn address(&self) -> &str {
         &self.address
     }
+}
 
-    /// Connections so far.
-    pub fn connections(&self) -> usize {
-        self.state.with(|state| state.total)
-    }
+impl Deref for Backend {
+    type Target = Ledger;
 
-    /// Requests so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.state.with(|state| state.asked.clone())
-    }
-
-    /// Waits until so many requests were read.
-    ///
-    /// # Panics
-    /// There are fewer.
-    pub fn until_asked(&self, count: usize) {
-        self.state.until("a request", |state| (state.asked.len() >= count).then_some(()));
-    }
-
-    /// Waits until so many connections are open.
-    ///
-    /// # Panics
-    /// There are more or fewer.
-    pub fn until_open(&self, count: usize) {
-        self.state.until("the number of open connections", |state| (state.open == count).then_some(()));
-    }
-
-    /// The most requests that were under way at one time.
-    pub fn most_under_way(&self) -> usize {
-        self.state.with(|state| state.most_under_way)
+    fn deref(&self) -> &Ledger {
+        &self.ledger
     }
 }
 
 async fn serve<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
     stream: tokio::net::TcpStream,
     manner: Manner,
-    state: Arc<Shared<State>>,
+    ledger: Ledger,
     reply: Arc<F>,
 ) {
-    let number = state.with(|state| {
-        state.open += 1;
-        state.total += 1;
-        state.total - 1
-    });
+    let number = ledger.opened();
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(manner.streams).initial_window_size(1 << 20).initial_connection_window_size(1 << 22);
     if manner.extended_connect {
@@ -171,8 +120,8 @@ async fn serve<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
             tokio::select! {
                 came = connection.accept() => match came {
                     Some(Ok((request, respond))) => {
-                        let (state, reply, orders) = (Arc::clone(&state), Arc::clone(&reply), orders.clone());
-                        tokio::spawn(answer(number, request, respond, state, reply, orders));
+                        let (ledger, reply, orders) = (ledger.clone(), Arc::clone(&reply), orders.clone());
+                        tokio::spawn(answer(number, request, respond, ledger, reply, orders));
                     }
                     _ => break,
                 },
@@ -183,7 +132,7 @@ async fn serve<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
             }
         }
     }
-    state.with(|state| state.open -= 1);
+    ledger.closed();
 }
 
 /// Answers one request; tells its connection to leave (true) or to break.
@@ -191,7 +140,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
     connection: usize,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    state: Arc<Shared<State>>,
+    ledger: Ledger,
     reply: Arc<F>,
     orders: tokio::sync::mpsc::UnboundedSender<bool>,
 ) {
@@ -199,7 +148,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
     let (method, uri) = (head.method.clone(), head.uri.to_string());
     let mut asked = Asked { connection, method, uri, fields: head.headers, body: Vec::new(), trailers: None };
     if head.extensions.get::<h2::ext::Protocol>().is_some() {
-        state.with(|state| state.asked.push(asked));
+        ledger.heard(asked);
         return echo(content, respond).await;
     }
     while let Some(part) = content.data().await {
@@ -208,11 +157,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
         asked.body.extend_from_slice(&part);
     }
     asked.trailers = content.trailers().await.unwrap_or_default();
-    state.with(|state| {
-        state.asked.push(asked.clone());
-        state.under_way += 1;
-        state.most_under_way = state.most_under_way.max(state.under_way);
-    });
+    ledger.began(&asked);
     let (status, body, trailers) = match reply(&asked) {
         Reply::Whole(status, body, trailers) => (status, body, trailers),
         Reply::Later(signal, body) => {
@@ -222,7 +167,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
             (200, body, None)
         }
         Reply::Reset(reason) => {
-            state.with(|state| state.under_way -= 1);
+            ledger.ended();
             return respond.send_reset(reason);
         }
         Reply::Leave(body) => {
@@ -235,7 +180,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
             return std::future::pending().await;
         }
     };
-    state.with(|state| state.under_way -= 1);
+    ledger.ended();
     let response = Response::builder().status(status).header("server", "backend").body(()).expect("a response");
     let ends = body.is_empty() && trailers.is_none();
     let Ok(mut stream) = respond.send_response(response, ends) else { return };

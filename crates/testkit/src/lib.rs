@@ -9,6 +9,8 @@
 //! - [`h2`]: a client of HTTP/2
 //! - [`h3`]: a client of HTTP/3, and of QUIC for those that break its rules
 //! - [`h2_server`]: a backend of HTTP/2
+//! - [`h3_server`]: a backend of HTTP/3, and one of QUIC that breaks its rules
+//! - [`ledger`]: what either has seen
 //! - [`server`]: a backend that follows a script
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
@@ -27,6 +29,8 @@ pub mod coding;
 pub mod h2;
 pub mod h2_server;
 pub mod h3;
+pub mod h3_server;
+pub mod ledger;
 pub mod message;
 pub mod names;
 pub mod nginx;
@@ -37,7 +41,7 @@ pub mod tls;
 pub mod tools;
 pub mod wait;
 
-pub use absent::{Hanging, Refusing};
+pub use absent::{Deaf, Hanging, Refusing, Unheard};
 pub use acme::Acme;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Ending};

@@ -193,6 +193,11 @@ impl ServerTls {
         ServerTls { config: Arc::new(config) }
     }
 
+    /// The same for QUIC, by this protocol.
+    pub(crate) fn for_quic(&self, protocol: &str) -> ServerConfig {
+        (*self.speaking(&[protocol]).config).clone()
+    }
+
     fn build(
         issued: &Issued,
         clients: Option<&Authority>,

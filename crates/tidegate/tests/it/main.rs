@@ -21,6 +21,7 @@ mod grpc;
 mod h2;
 mod h2_servers;
 mod h3;
+mod h3_servers;
 mod health;
 mod http1;
 mod keys;

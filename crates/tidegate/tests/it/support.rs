@@ -104,6 +104,30 @@ impl Place for testkit::h2_server::Backend {
     }
 }
 
+impl Place for testkit::h3_server::Backend {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
+impl Place for testkit::h3_server::Raw {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
+impl Place for testkit::Unheard {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
+impl Place for testkit::Deaf {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
 impl Place for Server {
     fn place(&self) -> &str {
         self.address()
