@@ -223,7 +223,8 @@ async fn serve<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(incoming: Incomin
                     _ => break,
                 },
                 order = ordered.recv() => match order {
-                    Some(true) => drop(accepting.shutdown(0).await),
+                    // One more than the last that has come: that one is still answered.
+                    Some(true) => drop(accepting.shutdown(1).await),
                     _ => {
                         connection.close(VarInt::from_u32(0x102), b"broken");
                         break;

@@ -33,7 +33,21 @@ fn servers_are_a_list_or_a_map_of_names() {
         ("['h:1', 'h:1']", "stands twice"),
         ("['1.2.3:1']", "is no IP address"),
         ("['h:99999']", "is no port"),
-        ("{servers: 'h:1', protocol: h3}", "`h3` is planned"),
+        ("{servers: 'h:1', protocol: socks5}", "`socks5` is planned"),
+        ("{servers: 'h:1', protocol: h3}", "`protocol` of pool `p` is `h3`, which needs TLS, add `tls`"),
+        (
+            "{servers: 'h:1', protocol: h3, tls: {ciphers: ECDHE-RSA-AES128-GCM-SHA256}}",
+            "`protocol` of pool `p` is `h3`, and `ciphers` no suite of TLS 1.3, which it needs",
+        ),
+        (
+            "{servers: 'unix:s', protocol: h3, tls: {server_name: a}}",
+            "is a Unix socket, which UDP does not reach, use another `protocol` than `h3`",
+        ),
+        ("{servers: 'h:1', protocol: h3, tls: {}, health: tcp}", "goes by TCP and pool `p` by UDP, use `probe: http`"),
+        (
+            "{servers: 'h:1', protocol: h3, tls: {}, health: {probe: http, port: 2}}",
+            "is not for `protocol: h3`, which is checked where it serves",
+        ),
     ] {
         let said = wrong_pool(text);
         assert!(said.contains(wanted), "{text}: {said}");

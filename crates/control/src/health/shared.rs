@@ -53,13 +53,13 @@ impl Asking<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
         let driven = self.driver.poll(cx, &mut self.block, Instant::now());
         // An answer may have come with the end of the connection.
-        if let Poll::Ready(outcome) = self.hear(cx) {
-            return Poll::Ready(outcome);
+        match (self.hear(cx), driven) {
+            (Poll::Ready(Err(_)) | Poll::Pending, Poll::Ready(ended)) => {
+                let error = ended.err().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+                Poll::Ready(Err(format!("connection {}", words(&error))))
+            }
+            (heard, _) => heard,
         }
-        driven.map(|ended| {
-            let error = ended.err().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
-            Err(format!("connection {}", words(&error)))
-        })
     }
 
     fn hear(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {

@@ -258,7 +258,12 @@ impl Connection {
 
     /// Whether the peer has given up what it was saying on a stream.
     pub fn is_cancelled(&self, stream: Stream) -> bool {
-        matches!(self.0.state.borrow_mut().proto.recv_stream(stream.0).received_reset(), Ok(Some(_)) | Err(_))
+        let mut state = self.0.state.borrow_mut();
+        match state.proto.recv_stream(stream.0).received_reset() {
+            Ok(code) => code.is_some(),
+            // All that it has said was read, and only the end of it is still to be told.
+            Err(_) => !state.ended.contains(&stream.0),
+        }
     }
 
     /// Says that nothing more will be written to a stream.

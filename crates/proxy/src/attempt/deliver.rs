@@ -182,7 +182,7 @@ fn outgoing_framing(arrived: Framing, client: Version) -> Framing {
 /// Whether the end of the stream said that there is no content, and nothing else does: a client of HTTP/1 would wait for it.
 fn lacks_length(x: &Exchange) -> bool {
     let (response, status) = (&x.response, x.response.status());
-    response.version() == Version::H2
+    matches!(response.version(), Version::H2 | Version::H3)
         && matches!(x.client.version, Version::H10 | Version::H11)
         && response.framing() == Framing::None
         && !x.client.head_only

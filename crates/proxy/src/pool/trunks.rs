@@ -217,6 +217,8 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lea
         began: now,
     });
     worker.trunks.opened(slot, Ok(Rc::clone(&trunk)));
+    // Those who wait for it come first: it may be one that ends as soon as it has nothing to do.
+    Worker::give_way().await;
     let timer = worker.timers.timer();
     let mut drive = Drive {
         worker: Rc::clone(&worker),

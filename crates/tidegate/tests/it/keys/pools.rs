@@ -314,8 +314,23 @@ fn protocol() {
     let text =
         "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [@APP], protocol: h2 } }\n";
     assert_eq!(start(text, &[("APP", &server)]).client().get("/").text(), "other");
-    let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: { servers: [\"127.0.0.1:1\"], protocol: h3 } }\n";
-    assert_refused(text, "`h3` is planned");
+    let desk = crate::tls::Desk::new();
+    let server =
+        testkit::h3_server::Backend::named(&testkit::ServerTls::new(&desk.issue("origin", &["a.test"])), "newest");
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@APP], protocol: h3, tls: { ca: '@DIR/ca.pem', server_name: a.test } } }
+";
+    assert_eq!(desk.start(text, &[("APP", &server)]).client().get("/").text(), "newest");
+    for (keys, why) in [
+        ("", "which needs TLS, add `tls`"),
+        (", tls: {}, health: tcp", "goes by TCP and pool `app` by UDP"),
+        (", tls: {}, health: { probe: http, port: 2 }", "is checked where it serves"),
+    ] {
+        let pool = format!("{{ servers: [\"127.0.0.1:1\"], protocol: h3{keys} }}");
+        let text = format!("listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {pool} }}\n");
+        assert_refused(&text, why);
+    }
 }
 
 /// Without the key it would stay open for longer than a test waits.
