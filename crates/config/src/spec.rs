@@ -22,6 +22,7 @@ mod ending;
 mod health;
 mod matching;
 mod policy;
+mod protocol;
 mod sticky;
 mod tier;
 mod tls;
@@ -40,6 +41,7 @@ pub use matching::{
 pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
+pub use protocol::Protocol;
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
 pub use tls::{
@@ -470,17 +472,6 @@ pub enum PoolHost {
     Server,
     /// This one.
     Name(String),
-}
-
-/// What a pool's servers speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    H1,
-    /// HTTP/2: agreed on in the handshake of TLS, by prior knowledge without.
-    H2,
-    /// HTTP/3, which is nothing without TLS.
-    H3,
 }
 
 /// One server of a pool; its identity is name and address.

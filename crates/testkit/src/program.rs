@@ -294,6 +294,14 @@ impl Tidegate {
         kill_process(Pid::from_child(&self.child), signal).expect("a running process");
     }
 
+    /// Ends it at once, without a word to anybody.
+    ///
+    /// # Panics
+    /// It has ended already.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Asks it to end, as `kill` does.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
@@ -12,7 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
 use rustls::{
     ClientConfig, ClientConnection, Connection, DigitallySignedStruct, HandshakeKind, RootCertStore, ServerConfig,
     ServerConnection, SignatureScheme, SupportedProtocolVersion,
@@ -193,6 +194,16 @@ impl ServerTls {
         ServerTls { config: Arc::new(config) }
     }
 
+    /// The same, counting the sessions that clients resume.
+    #[must_use]
+    pub fn counting(&self) -> (ServerTls, Arc<AtomicUsize>) {
+        let mut config = (*self.config).clone();
+        let resumed = Arc::<AtomicUsize>::default();
+        config.session_storage =
+            Arc::new(Counting { kept: ServerSessionMemoryCache::new(64), resumed: Arc::clone(&resumed) });
+        (ServerTls { config: Arc::new(config) }, resumed)
+    }
+
     /// The same for QUIC, by this protocol.
     pub(crate) fn for_quic(&self, protocol: &str) -> ServerConfig {
         (*self.speaking(&[protocol]).config).clone()
@@ -314,6 +325,33 @@ impl Write for Secured {
 
     fn flush(&mut self) -> io::Result<()> {
         self.send()
+    }
+}
+
+/// Remembers sessions, and how many were asked for again.
+#[derive(Debug)]
+struct Counting {
+    kept: Arc<ServerSessionMemoryCache>,
+    resumed: Arc<AtomicUsize>,
+}
+
+impl StoresServerSessions for Counting {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.kept.put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.kept.get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let taken = self.kept.take(key)?;
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+        Some(taken)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
     }
 }
 

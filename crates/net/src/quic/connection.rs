@@ -519,3 +519,40 @@ impl fmt::Debug for Connection {
 fn number(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Alpn, Oldest, Originator, Spoken, Trust};
+
+    #[test]
+    fn a_connection_that_lives_does_not_end_by_hearsay() {
+        let originator = Originator::new(&Trust::Anybody, None, &Spoken::since(Oldest::Tls13), &[Alpn::H3]);
+        let originator = originator.expect("a client");
+        let deaf = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let to = deaf.local_addr().expect("an address");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _guard = runtime.enter();
+        let begin = || originator.quic().expect("QUIC").begin(to, "a.test").expect("a connection");
+        let (now, long) = (Instant::now(), LIVELY * 2);
+        for (heard, what, is_lost) in [
+            (None, io::ErrorKind::ConnectionRefused, true),
+            (None, io::ErrorKind::HostUnreachable, true),
+            (None, io::ErrorKind::NetworkUnreachable, true),
+            (None, io::ErrorKind::PermissionDenied, false),
+            (Some(now), io::ErrorKind::ConnectionRefused, false),
+            (now.checked_sub(long), io::ErrorKind::ConnectionRefused, true),
+            (now.checked_sub(long), io::ErrorKind::HostUnreachable, false),
+        ] {
+            let (connection, driver) = begin();
+            {
+                let mut state = connection.0.state.borrow_mut();
+                state.heard = heard;
+                state.doubt(what, now);
+            }
+            assert_eq!(connection.is_lost(), is_lost, "{heard:?} {what:?}");
+            drop(driver);
+            assert!(connection.is_lost(), "without what moves it, it is over");
+        }
+    }
+}

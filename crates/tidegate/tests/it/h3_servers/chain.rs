@@ -44,6 +44,24 @@ fn requests_go_through_two() {
     assert_eq!(back.log_of("/other")["version"], "3");
 }
 
+/// Nobody waits until the connection has been silent for long enough.
+#[test]
+fn a_server_that_dies_without_a_word_is_noticed_by_its_port() {
+    let (desk, server) = (Desk::new(), Server::named("app"));
+    let (front, mut back) = chain(&desk, &server);
+    let mut client = desk.client(&front);
+    for worker in 0..8 {
+        // Both workers have a connection.
+        assert_eq!(desk.client(&front).ask(page("/")).status, 200, "{worker}");
+    }
+    assert_eq!(client.ask(page("/")).text(), "app");
+    back.kill();
+    back.wait();
+    assert_eq!(client.ask(page("/dead")).status, 502);
+    let line = front.log_of("/dead");
+    assert!(line["total_us"].as_u64().expect("a number") < 5_000_000, "{line}");
+}
+
 #[test]
 fn a_websocket_goes_through_two() {
     let server = Server::script(|peer| {

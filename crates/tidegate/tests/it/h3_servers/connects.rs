@@ -1,6 +1,8 @@
 //! Connects that fail, each for its own reason, and those of TLS.
 
-use testkit::h3_server::{Backend, Manner, Raw, ok};
+use std::sync::atomic::Ordering;
+
+use testkit::h3_server::{Backend, Manner, Raw, Reply, ok};
 use testkit::{Authority, Deaf, ServerTls, Unheard};
 
 use super::{TLS, before, before_both, shown, text};
@@ -70,6 +72,19 @@ fn a_server_may_ask_who_we_are() {
         let tidegate = desk.start(&text, &[("APP", &server)]);
         assert_eq!(tidegate.client().get("/").text(), wanted, "{shown}");
     }
+}
+
+#[test]
+fn a_session_is_resumed() {
+    let desk = Desk::new();
+    let (tls, resumed) = shown(&desk).counting();
+    let server = Backend::start(&tls, Manner::default(), |_| Reply::Leave(b"bye".to_vec()));
+    let tidegate = before(&desk, &server, "");
+    for _ in 0..3 {
+        assert_eq!(tidegate.client().get("/").text(), "bye");
+        server.until_open(0);
+    }
+    assert_eq!((server.connections(), resumed.load(Ordering::SeqCst)), (3, 2));
 }
 
 #[test]

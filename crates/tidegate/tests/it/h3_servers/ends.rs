@@ -6,7 +6,7 @@ use std::thread;
 use testkit::h3_server::{Act, Backend, Code, Manner, Raw, Reply, SETTINGS, ok};
 use testkit::{Ending, Reloaded, Signal, h3};
 
-use super::{before, before_both, shown, text, waiting};
+use super::{before, before_both, shown, text};
 use crate::tls::Desk;
 
 const PAY: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay";
@@ -110,21 +110,6 @@ fn a_connection_that_breaks_takes_only_its_own_requests_with_it() {
     // The connection was there before the request, which is safe to send again.
     assert_eq!(client.get("/break").text(), "app");
     assert_eq!((server.connections(), client.get("/").status), (2, 200));
-}
-
-#[test]
-fn a_server_that_dies_is_noticed_by_its_port() {
-    let desk = Desk::new();
-    let (server, _never) = waiting(&desk, 100);
-    let other = Backend::named(&shown(&desk), "other");
-    let tidegate = before_both(&desk, &server, &other, "retries: { if: [connect, reset] }");
-    let mut client = tidegate.client();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    server.until_asked(1);
-    server.kill();
-    // What is sent to it next comes back: the answer does not wait for the connection to time out.
-    client.send("");
-    assert_eq!(client.response().text(), "other");
 }
 
 #[test]
