@@ -351,7 +351,7 @@ impl Lane {
             Role::Server => message::response(head, &mut self.out.get_mut().staged),
             Role::Client | Role::Tunnel => self.ask(head),
         }
-        // What is not taken now goes ahead of the next content, or with the next look at the client.
+        // What is not taken now goes ahead of the next content, or with the next look at the peer.
         let _ = self.poll_flush(&Context::from_waker(std::task::Waker::noop()));
     }
 
@@ -416,7 +416,11 @@ impl Lane {
                 _ if self.link.connection.is_lost() || self.is_left_behind() => Poll::Ready(Peek::Broken),
                 Hearing::Broken => Poll::Ready(Peek::Broken),
                 _ if self.at < self.kept.len() => Poll::Ready(Peek::Bytes),
-                Hearing::Open | Hearing::Ended => Poll::Pending,
+                Hearing::Open | Hearing::Ended => {
+                    // Whatever comes of it, the task is woken when there is something.
+                    let _ = self.link.connection.poll_unwanted(cx, self.stream);
+                    Poll::Pending
+                }
             };
         }
         if !self.finished {

@@ -202,6 +202,39 @@ fn idle_connections_close_and_so_do_those_to_servers_that_are_gone() {
     assert_eq!(tidegate.client().get("/").text(), "stays");
 }
 
+/// Nobody else will ever ask there, so that the connection is of no use but to them.
+#[test]
+fn who_waits_for_a_connection_has_it_even_if_its_server_has_gone_meanwhile() {
+    let (come, go) = (Signal::new(), Signal::new());
+    let (came, goes) = (come.clone(), go.clone());
+    let server = Server::script(move |peer| {
+        come.raise();
+        goes.wait();
+        // SETTINGS, and for the request a head of `:status: 200` that ends its stream.
+        peer.send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        peer.reader.exactly(24).expect("a preface");
+        loop {
+            let front = peer.reader.exactly(9).expect("a frame");
+            peer.reader.exactly(usize::from(front[1]) << 8 | usize::from(front[2])).expect("a payload");
+            if front[3] == 1 {
+                break;
+            }
+        }
+        peer.send([0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88]);
+        peer.hang();
+    });
+    let other = Backend::named("other");
+    let tidegate = before(&server, "");
+    let mut client = tidegate.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    came.wait();
+    assert_eq!(tidegate.reload(&config(&text(1, ""), &[("APP", &other)])), Reloaded::Yes);
+    go.raise();
+    assert_eq!(client.response().status, 200);
+    assert_eq!(tidegate.client().get("/").text(), "other");
+    assert_eq!(server.connections(), 1);
+}
+
 #[test]
 fn connections_are_there_before_the_first_request() {
     let server = Backend::named("app");
