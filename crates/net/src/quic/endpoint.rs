@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::connection::{Connection, One};
 use super::server::{self, Server};
-use super::socket::{Attached, Bound, Datagram, Shared};
+use super::socket::{Attached, Bound, Datagram, Shared, Watch};
 use super::{ids, socket};
 
 /// An endpoint, as whoever closes it holds it.
@@ -31,8 +31,10 @@ pub struct Endpoint(Rc<Inner>);
 pub struct Driver {
     inner: Rc<Inner>,
     socket: Attached,
-    /// Absent where the socket is one connection's alone.
+    /// Absent where the socket is one connection's alone,
     post: Option<Post>,
+    /// which then hears of errors.
+    watch: Option<Watch>,
     arrived: Vec<Datagram>,
     /// What the socket did not take.
     unsent: Option<(Transmit, Vec<u8>)>,
@@ -132,7 +134,8 @@ impl Driver {
             closing: Cell::new(false),
         });
         let sleep = Box::pin(sleep_until(Instant::now().into()));
-        Driver { inner, socket, post, arrived: Vec::new(), unsent: None, room: Vec::new(), sleep }
+        let watch = post.is_none().then(|| socket.watch());
+        Driver { inner, socket, post, watch, arrived: Vec::new(), unsent: None, room: Vec::new(), sleep }
     }
 
     /// Begins a connection to a server, on a socket that is connected to it.
@@ -173,6 +176,10 @@ impl Driver {
     fn turn(&mut self, cx: &mut Context<'_>, host: &impl Host, into: &mut [u8]) -> Poll<()> {
         *self.inner.driver.borrow_mut() = Some(cx.waker().clone());
         let now = Instant::now();
+        if let Some(Poll::Ready(error)) = self.watch.as_mut().map(|watch| watch.poll(cx)) {
+            self.heed(error.kind(), now);
+            cx.waker().wake_by_ref();
+        }
         let mut more = self.receive(cx, host, now, into);
         more |= self.take_over(cx, host, now);
         self.visit(now);

@@ -4,8 +4,11 @@
 //! addresses of both ends. Then a client whose address changes (a phone that leaves its Wi-Fi, a translator that forgets) lands on another
 //! worker in the middle of its connection, and is handed over. So is whatever else comes to the wrong worker.
 
+use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -14,7 +17,7 @@ use quinn_proto::EcnCodepoint;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -51,8 +54,14 @@ pub(super) struct Datagram {
 /// A socket of the runtime.
 #[derive(Debug)]
 pub(super) struct Attached {
-    socket: UdpSocket,
+    socket: Rc<UdpSocket>,
     state: UdpSocketState,
+}
+
+/// Watches for what the kernel is told of the way to a server. Whoever waits for datagrams is not woken by that.
+pub(super) struct Watch {
+    socket: Rc<UdpSocket>,
+    waiting: Pin<Box<dyn Future<Output = io::Result<Ready>>>>,
 }
 
 /// Datagrams that wait for a worker to take them over from another; more are lost, as datagrams may be.
@@ -169,12 +178,36 @@ impl Shared {
     }
 }
 
+impl Watch {
+    fn of(socket: Rc<UdpSocket>) -> Watch {
+        let watched = Rc::clone(&socket);
+        Watch { socket, waiting: Box::pin(async move { watched.ready(Interest::ERROR).await }) }
+    }
+
+    /// Waits for an error, and takes it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            if std::task::ready!(self.waiting.as_mut().poll(cx)).is_err() {
+                // The runtime is no more.
+                return Poll::Pending;
+            }
+            let error = self.socket.take_error();
+            // There is none any more: the next one is waited for.
+            let _: io::Result<()> = self.socket.try_io(Interest::ERROR, || Err(io::ErrorKind::WouldBlock.into()));
+            *self = Watch::of(Rc::clone(&self.socket));
+            if let Ok(Some(error)) = error {
+                return Poll::Ready(error);
+            }
+        }
+    }
+}
+
 impl Attached {
     /// Registers a socket with the runtime of the thread that calls.
     pub(super) fn of(socket: std::net::UdpSocket) -> io::Result<Attached> {
         let socket = UdpSocket::from_std(socket)?;
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Attached { socket, state })
+        Ok(Attached { socket: Rc::new(socket), state })
     }
 
     /// Receives what is there, one system call's worth, into room for at least [`LEAST_ROOM`].
@@ -194,7 +227,7 @@ impl Attached {
             let mut slices: [IoSliceMut<'_>; AT_ONCE] =
                 std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
             let read = self.socket.try_io(Interest::READABLE, || {
-                self.state.recv((&self.socket).into(), &mut slices[..at_once], &mut metas[..at_once])
+                self.state.recv((&*self.socket).into(), &mut slices[..at_once], &mut metas[..at_once])
             });
             match read {
                 Ok(count) => {
@@ -232,7 +265,8 @@ impl Attached {
             src_ip: how.src_ip,
         };
         loop {
-            let sent = self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
+            let sent =
+                self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&*self.socket).into(), &transmit));
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     std::task::ready!(self.socket.poll_send_ready(cx))?;
@@ -240,6 +274,11 @@ impl Attached {
                 sent => return Poll::Ready(sent),
             }
         }
+    }
+
+    /// What watches for errors of this socket.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::of(Rc::clone(&self.socket))
     }
 
     /// How many datagrams one send may carry.

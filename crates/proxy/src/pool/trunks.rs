@@ -52,6 +52,8 @@ struct Trunk {
     lease: RefCell<Lease>,
     /// It counts as idle.
     idle: Cell<bool>,
+    /// Somebody has found no room on it.
+    full: Cell<bool>,
     /// No more requests go to it.
     leaving: Cell<bool>,
     began: Instant,
@@ -153,7 +155,8 @@ impl Trunks {
     pub(crate) fn relinquish(&self, server: &Server) {
         let all = self.by_slot.borrow();
         let Some(station) = all.get(server.slot) else { return };
-        if let Some(trunk) = station.trunks.iter().find(|trunk| trunk.idle.get() && !trunk.leaving.get()) {
+        // One without room has just become idle, and its server has not said yet that it may have requests again.
+        if let Some(trunk) = station.trunks.iter().find(|trunk| trunk.idle.get() && trunk.has_room()) {
             trunk.leave();
         }
     }
@@ -213,6 +216,7 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lea
         server,
         lease: RefCell::new(lease),
         idle: Cell::new(true),
+        full: Cell::new(false),
         leaving: Cell::new(false),
         began: now,
     });
@@ -227,7 +231,6 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lea
         timer,
         pooled: pool.pooled,
         gate: pool.limited.then(|| Arc::clone(&pool.gate)),
-        has_room: true,
         idle_since: now,
         busy_since: None,
         asked: None,
@@ -261,11 +264,15 @@ const UNREACHABLE: Fault = Fault::server(Kind::Connect, Retry::Always);
 
 impl Trunk {
     fn has_room(&self) -> bool {
-        !self.leaving.get() && self.lanes.has_room()
+        let has_room = !self.leaving.get() && self.lanes.has_room();
+        if !has_room {
+            self.full.set(true);
+        }
+        has_room
     }
 
     fn lane(&self) -> Option<Conn> {
-        if self.leaving.get() {
+        if !self.has_room() {
             return None;
         }
         let lane = self.lanes.lane()?;
@@ -294,7 +301,6 @@ struct Drive {
     pooled: Duration,
     /// Where those stand who may wait for a lane.
     gate: Option<Arc<Gate>>,
-    has_room: bool,
     idle_since: Instant,
     busy_since: Option<Instant>,
     /// When the server was asked for a sign of life, and gave none since.
@@ -356,11 +362,13 @@ impl Drive {
     }
 
     /// A server may allow more streams long after those before have ended: who waits for one looks again.
-    fn tell_of_room(&mut self) {
+    fn tell_of_room(&self) {
         let Some(gate) = &self.gate else { return };
-        let before = std::mem::replace(&mut self.has_room, self.trunk.has_room());
-        if self.has_room && !before && gate.waiting() > 0 {
-            gate.stir();
+        if self.trunk.full.get() && self.trunk.has_room() {
+            self.trunk.full.set(false);
+            if gate.waiting() > 0 {
+                gate.stir();
+            }
         }
     }
 

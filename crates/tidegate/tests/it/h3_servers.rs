@@ -157,7 +157,7 @@ fn health_is_checked_over_quic() {
         ("GET", format!("https://{}/healthz", server.address()).as_str())
     );
 
-    let tidegate = before(&desk, &Unheard::new(), "health: { probe: http, every: 20ms, fall: 1 }");
+    let tidegate = before(&desk, &Unheard::new(), "health: { probe: http, every: 20ms, timeout: 10s, fall: 1 }");
     tidegate.message("connect refused");
 }
 
