@@ -364,6 +364,11 @@ impl Worker {
                 if let Some(log) = self.log.borrow_mut().as_mut() {
                     log.flush();
                 }
+                // Connections over QUIC end with a word, or their peers would wait: the process goes when nobody has this.
+                tokio::task::spawn_local(async move {
+                    Worker::give_way().await;
+                    drop(count);
+                });
             }
         }
     }
