@@ -160,7 +160,6 @@ fn empty_and_useless_floods() {
         frame(kind::PRIORITY, 0, 1, &[0; 5]),
         frame(kind::PRIORITY_UPDATE, 0, 0, &[&number(1)[..], b"u=1"].concat()),
         frame(99, 0, 0, b"x"),
-        frame(kind::SETTINGS, flag::ACK, 0, &[]),
         window(0, 1),
         window(1, 1),
         reset(3),

@@ -36,6 +36,8 @@ fn broken_connections() {
         (frame(kind::SETTINGS, 0, 0, &[0; 7]), Code::FRAME_SIZE_ERROR),
         (frame(kind::SETTINGS, 0, 1, &[]), Code::PROTOCOL_ERROR),
         (frame(kind::SETTINGS, flag::ACK, 0, &[0; 6]), Code::FRAME_SIZE_ERROR),
+        // The second acknowledges what nobody has said.
+        (frame(kind::SETTINGS, flag::ACK, 0, &[]).repeat(2), Code::PROTOCOL_ERROR),
         (settings(&[(2, 2)]), Code::PROTOCOL_ERROR),
         (settings(&[(4, 0x8000_0000)]), Code::FLOW_CONTROL_ERROR),
         (settings(&[(5, 16_383)]), Code::PROTOCOL_ERROR),

@@ -36,6 +36,8 @@ pub struct Connection {
     peer: Settings,
     /// What the peer's SETTINGS have still to tell.
     greeting: Greeting,
+    /// The peer has acknowledged our SETTINGS, of which there is one frame.
+    acknowledged: bool,
     reading: Reading,
     decoder: Decoder,
     streams: Streams,
@@ -244,6 +246,7 @@ impl Connection {
             limits,
             peer: Settings::default(),
             greeting: if role == Role::Server { Greeting::Preface } else { Greeting::Settings },
+            acknowledged: false,
             reading: Reading::Frame,
             decoder: Decoder::new(TABLE),
             streams: Streams::default(),

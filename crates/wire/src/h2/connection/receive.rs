@@ -384,11 +384,13 @@ impl Connection {
             return Err(self.fail(Code::PROTOCOL_ERROR, "SETTINGS on a stream"));
         }
         if header.has(flag::ACK) {
-            return if payload.is_empty() {
-                self.charge(cost::FRAME, now).map(|()| None)
-            } else {
-                Err(self.fail(Code::FRAME_SIZE_ERROR, "an answer to SETTINGS that says something"))
-            };
+            if !payload.is_empty() {
+                return Err(self.fail(Code::FRAME_SIZE_ERROR, "an answer to SETTINGS that says something"));
+            }
+            if std::mem::replace(&mut self.acknowledged, true) {
+                return Err(self.fail(Code::PROTOCOL_ERROR, "an answer to SETTINGS that nobody has sent"));
+            }
+            return self.charge(cost::FRAME, now).map(|()| None);
         }
         let before = self.peer.window;
         if let Err((code, reason)) = self.peer.update(payload, self.role) {
