@@ -5,6 +5,7 @@ mod frames;
 mod heads;
 mod hpack;
 mod late;
+mod opinions;
 mod pair;
 mod properties;
 mod raw;

@@ -4,4 +4,5 @@
 pub(crate) mod h2;
 pub(crate) mod h3;
 pub(crate) mod invariants;
+pub(crate) mod peer;
 pub(crate) mod reference;
