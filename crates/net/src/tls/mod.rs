@@ -12,6 +12,8 @@
 //! - `records`: those of TLS 1.3, once hands are shaken
 
 pub mod alpn;
+#[cfg(any(test, fuzzing))]
+pub mod ends;
 mod engine;
 pub mod identity;
 pub mod originate;

@@ -29,6 +29,9 @@ pub(super) struct Records {
     /// A request for new keys was answered, and no content of ours has followed: further requests have their answer in it (RFC 8446
     /// section 4.6.3). Else a peer that asks and never reads would fill our memory with answers.
     answered: bool,
+    /// Keys of the peer's that no content has paid for yet, and content that pays for the next.
+    unpaid: u8,
+    content: usize,
 }
 
 /// Who knows the secrets that keys are derived from.
@@ -63,6 +66,11 @@ const EXPANSION: usize = 256;
 /// Records without content that are taken one after the other. A peer can make us draw keys and answer with each of them.
 const FRUITLESS: u8 = 32;
 
+/// Keys that a peer may change one after the other, and the content that pays for one more: each costs us a derivation, and its
+/// sender next to nothing.
+const UNPAID: u8 = 32;
+const PRICE: usize = FULL;
+
 /// The longest message that is put together; tickets are far shorter.
 const LONGEST: usize = 64 * 1024;
 
@@ -76,7 +84,17 @@ impl Records {
         let sealing = Sealing::new(sealing, sequence)?;
         let (sequence, opening) = secrets.rx;
         let opening = Opening::new(suite, opening, sequence)?;
-        Ok(Records { schedule, suite, sealing, opening, partial: Vec::new(), fruitless: 0, answered: false })
+        Ok(Records {
+            schedule,
+            suite,
+            sealing,
+            opening,
+            partial: Vec::new(),
+            fruitless: 0,
+            answered: false,
+            unpaid: 0,
+            content: 0,
+        })
     }
 
     /// Opens what is whole of `bytes`, as long as there is room. After an error the alert for the peer stands in `out`.
@@ -110,6 +128,7 @@ impl Records {
             }
             if opened.typ == ContentType::ApplicationData && !opened.payload.is_empty() {
                 self.fruitless = 0;
+                self.content += opened.payload.len();
                 sink.give(opened.payload);
                 continue;
             }
@@ -172,6 +191,11 @@ impl Records {
             [1] => true,
             _ => return Err(InvalidMessage::InvalidKeyUpdate.into()),
         };
+        let paid = std::mem::take(&mut self.content) / PRICE;
+        self.unpaid = self.unpaid.saturating_sub(u8::try_from(paid).unwrap_or(u8::MAX)) + 1;
+        if self.unpaid > UNPAID {
+            return Err(PeerMisbehaved::TooManyKeyUpdateRequests.into());
+        }
         let (sequence, secrets) = match &mut self.schedule {
             Schedule::Server(schedule) => schedule.update_rx_secret()?,
             Schedule::Client(schedule) => schedule.update_rx_secret()?,
@@ -213,21 +237,25 @@ impl Records {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Records {
     /// How many records a key is good for.
+    #[cfg(test)]
     pub(super) fn limit(&self) -> u64 {
         self.suite.common.confidentiality_limit
     }
 
+    #[cfg(test)]
     pub(super) fn sealed(&self) -> u64 {
         self.sealing.sequence
     }
 
+    #[cfg(test)]
     pub(super) fn set_sealed(&mut self, sequence: u64) {
         self.sealing.sequence = sequence;
     }
 
+    #[cfg(test)]
     pub(super) fn set_opened(&mut self, sequence: u64) {
         self.opening.sequence = sequence;
     }
@@ -238,6 +266,7 @@ impl Records {
     }
 
     /// Seals whatever the caller likes.
+    #[cfg(test)]
     pub(super) fn seal_one(&mut self, kind: ContentType, content: &[u8], out: &mut Vec<u8>) {
         self.sealing.seal(kind, content, out).expect("sealed");
     }

@@ -72,6 +72,8 @@ struct Session {
     pledged: Option<u8>,
     voice: Voice,
     hearing: Hearing,
+    /// What was wrong with what came, until whoever reads has read what was good before it.
+    fault: Option<io::Error>,
 }
 
 /// What may still be heard.
@@ -125,6 +127,7 @@ impl Secured {
             pledged: None,
             voice: Voice::Open,
             hearing: Hearing::Open,
+            fault: None,
         };
         Secured { socket, session: RefCell::new(session) }
     }
@@ -279,7 +282,7 @@ impl Session {
     /// to be said.
     fn poll_receive(&mut self, cx: &mut Context<'_>, socket: &Stream, into: &mut [u8]) -> Poll<io::Result<Received>> {
         if self.hearing != Hearing::Open {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            return Poll::Ready(Err(self.fault.take().unwrap_or(io::ErrorKind::InvalidData.into())));
         }
         RECEIVED.with_borrow_mut(|block| {
             if block.is_empty() {
@@ -301,7 +304,7 @@ impl Session {
             }
             block[..kept].copy_from_slice(&self.received);
             let opened = self.open(&mut block[..length], kept, into);
-            if opened.is_err() {
+            if self.hearing == Hearing::Broken {
                 // The alert says why.
                 self.answer(cx, socket);
                 self.voice = Voice::Mute;
@@ -349,9 +352,16 @@ impl Session {
                 Ok(Received::Content(filled))
             }
             Err(error) => {
+                let filled = sink.filled;
                 self.received = Vec::new();
                 self.hearing = Hearing::Broken;
-                Err(io::Error::new(io::ErrorKind::InvalidData, error))
+                let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                if filled == 0 && self.content.is_empty() {
+                    return Err(error);
+                }
+                // What was good before it is content, however it has arrived.
+                self.fault = Some(error);
+                Ok(Received::Content(filled))
             }
         }
     }

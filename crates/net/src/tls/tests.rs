@@ -1,28 +1,33 @@
 //! Two engines with nothing between them but what is written down: the order of things that no socket shows.
 
+use std::future::{Future, poll_fn};
+use std::io::{Read as _, Write as _};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
-use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use proptest::prelude::*;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{
-    AlertDescription, ClientConfig, ContentType, Error, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    AlertDescription, ClientConfig, ContentType, Error, PeerMisbehaved, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
 };
 
-use super::engine::{Engine, Side, Sink};
+use super::ends::{End, client_end, conversation, shaken};
+use super::engine::Side;
 use super::provider;
-use super::records::Records;
-
-/// An end of a connection, and what it has not sent yet.
-struct End {
-    engine: Engine,
-    received: Vec<u8>,
-    out: Vec<u8>,
-    ended: bool,
-}
+use super::secured::Secured;
+use crate::stream::{Peek, Stream};
 
 /// A client and a server that have shaken hands.
 fn pair(version: &'static SupportedProtocolVersion) -> (End, End) {
+    let (server, client) = configs(version);
+    let [client, server] = shaken(client, server);
+    (client, server)
+}
+
+fn configs(version: &'static SupportedProtocolVersion) -> (ServerConfig, ClientConfig) {
     let issued = rcgen::generate_simple_self_signed(["example.com".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).expect("a key");
     let mut server = ServerConfig::builder_with_provider(provider())
@@ -40,64 +45,7 @@ fn pair(version: &'static SupportedProtocolVersion) -> (End, End) {
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.enable_secret_extraction = true;
-    let name = ServerName::try_from("example.com").expect("a name");
-    let client = UnbufferedClientConnection::new(Arc::new(client), name).expect("a client");
-    let server = UnbufferedServerConnection::new(Arc::new(server)).expect("a server");
-    let (mut client, mut server) = (End::new(Side::Client(client)), End::new(Side::Server(server)));
-    while client.is_shaking() || server.is_shaking() {
-        client.receive(&[]).expect("a client's part");
-        client.speak_to(&mut server).expect("a server's part");
-        server.speak_to(&mut client).expect("a client's part");
-    }
-    (client, server)
-}
-
-impl End {
-    fn new(side: Side) -> End {
-        End { engine: Engine::new(side), received: Vec::new(), out: Vec::new(), ended: false }
-    }
-
-    fn is_shaking(&self) -> bool {
-        self.engine.library().is_some_and(|library| library.common().is_handshaking())
-    }
-
-    fn records(&mut self) -> &mut Records {
-        match &mut self.engine {
-            Engine::Records(records) => records,
-            Engine::Library(_) | Engine::Broken => panic!("no records of our own"),
-        }
-    }
-
-    /// Takes bytes; answers the content in them.
-    fn receive(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
-        self.received.extend_from_slice(bytes);
-        let mut content = Vec::new();
-        loop {
-            let (mut into, mut over) = ([0; 100], Vec::new());
-            let mut sink = Sink { into: &mut into, filled: 0, over: &mut over };
-            let opened = self.engine.open(&mut self.received, &mut sink, &mut self.out)?;
-            let filled = sink.filled;
-            self.received.drain(..opened.used);
-            self.ended |= opened.ended;
-            if self.engine.library().is_some_and(|library| !library.common().is_handshaking()) {
-                self.engine.take_over()?;
-            }
-            content.extend_from_slice(&into[..filled]);
-            content.extend_from_slice(&over);
-            if filled == 0 {
-                return Ok(content);
-            }
-        }
-    }
-
-    fn say(&mut self, content: &[u8]) {
-        self.engine.seal(&mut self.received, content, &mut self.out).expect("sealed");
-    }
-
-    fn speak_to(&mut self, other: &mut End) -> Result<Vec<u8>, Error> {
-        let said = std::mem::take(&mut self.out);
-        other.receive(&said)
-    }
+    (server, client)
 }
 
 #[test]
@@ -187,7 +135,7 @@ fn requests_for_new_keys_have_one_answer_until_content_follows() {
         client.records().seal_one(ContentType::ApplicationData, b"x", &mut out);
         assert_eq!(server.receive(&out).expect("content"), b"x");
     };
-    for _ in 0..1000 {
+    for _ in 0..20 {
         ask(&mut client, &mut server);
     }
     let answer = server.out.len();
@@ -196,6 +144,115 @@ fn requests_for_new_keys_have_one_answer_until_content_follows() {
     ask(&mut client, &mut server);
     assert!(server.out.len() >= 2 * answer + 7, "a second answer behind the content");
     assert_eq!(server.speak_to(&mut client).expect("content"), b"content");
+}
+
+#[test]
+fn new_keys_are_paid_for_by_content() {
+    let (mut client, mut server) = pair(&rustls::version::TLS13);
+    let change = |client: &mut End, server: &mut End, content: usize| {
+        let mut out = Vec::new();
+        client.records().ask_for_key(&mut out);
+        let content = vec![b'x'; content];
+        client.records().seal_one(ContentType::ApplicationData, &content, &mut out);
+        server.receive(&out).map(|heard| assert_eq!(heard, content))
+    };
+    for _ in 0..200 {
+        assert_eq!(change(&mut client, &mut server, 16 * 1024), Ok(()));
+    }
+    for _ in 0..32 {
+        assert_eq!(change(&mut client, &mut server, 1), Ok(()));
+    }
+    let many = Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests);
+    assert_eq!(change(&mut client, &mut server, 1), Err(many));
+}
+
+#[test]
+fn what_was_good_before_a_fault_is_content() {
+    let (mut client, mut server) = pair(&rustls::version::TLS13);
+    client.say(b"good");
+    let good = client.out.len();
+    client.say(b"bad");
+    client.out[good + 7] ^= 1;
+    let (mut heard, said) = (Vec::new(), std::mem::take(&mut client.out));
+    assert_eq!(server.hear(&said, &mut heard), Err(Error::DecryptError));
+    assert_eq!(heard, b"good");
+}
+
+/// A segment with a good record and a bad one: what was good is read, then what was wrong is said.
+#[test]
+fn what_was_good_before_a_fault_is_read_before_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    runtime.block_on(async {
+        let (server, client) = configs(&rustls::version::TLS13);
+        let (here, mut there) = std::os::unix::net::UnixStream::pair().expect("sockets");
+        here.set_nonblocking(true).expect("a socket");
+        let stream = Stream::Unix(tokio::net::UnixStream::from_std(here).expect("a stream"));
+        let side = UnbufferedServerConnection::new(Arc::new(server)).expect("a server");
+        let secured = Secured::new(stream, Side::Server(side));
+        let mut end = client_end(client);
+        end.receive(&[]).expect("a hello");
+        let mut handshake = pin!(secured.handshake());
+        // The socket's other end takes and gives without a runtime: each side has its turn.
+        loop {
+            there.write_all(&std::mem::take(&mut end.out)).expect("sent");
+            let done = poll_once(&mut handshake).await;
+            there.set_nonblocking(true).expect("a socket");
+            let mut block = [0; 32 * 1024];
+            if let Ok(count) = there.read(&mut block) {
+                end.receive(&block[..count]).expect("a server's part");
+            }
+            if done {
+                break;
+            }
+        }
+        let mut segment = std::mem::take(&mut end.out);
+        end.say(b"good");
+        let good = end.out.len();
+        end.say(b"bad");
+        end.out[good + 7] ^= 1;
+        segment.append(&mut end.out);
+        there.write_all(&segment).expect("sent");
+        let mut into = [0; 100];
+        let count = poll_fn(|cx| secured.poll_read(cx, &mut into)).await.expect("content");
+        assert_eq!(&into[..count], b"good");
+        assert_eq!(poll_fn(|cx| secured.poll_peek(cx)).await, Peek::Broken);
+        let error = poll_fn(|cx| secured.poll_read(cx, &mut into)).await.expect_err("a fault");
+        assert!(error.to_string().contains("decrypt"), "{error}");
+    });
+}
+
+/// Polls a handshake once; says whether it is done.
+async fn poll_once(handshake: &mut (impl Future<Output = std::io::Result<()>> + Unpin)) -> bool {
+    // Whoever waits for a socket has to let the runtime look at it.
+    tokio::task::yield_now().await;
+    poll_fn(|cx| match std::pin::Pin::new(&mut *handshake).poll(cx) {
+        Poll::Ready(done) => {
+            done.expect("hands are shaken");
+            Poll::Ready(true)
+        }
+        Poll::Pending => Poll::Ready(false),
+    })
+    .await
+}
+
+#[test]
+fn seeds_hold() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/tls_records");
+    for seed in std::fs::read_dir(folder).expect("a folder of seeds") {
+        let bytes = std::fs::read(seed.expect("a seed").path()).expect("a seed that can be read");
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            conversation(pair(version).into(), &bytes);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_heard_was_said_whatever_happens_on_the_way(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        conversation(pair(&rustls::version::TLS13).into(), &bytes);
+    }
 }
 
 #[test]
