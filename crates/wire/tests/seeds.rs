@@ -5,12 +5,12 @@ use std::path::Path;
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::{h2, h3, invariants, peer};
+use shared::{h2, h3, invariants, peer, translated, web};
 
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 14] = [
+    let targets: [(&str, Target); 16] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -21,6 +21,8 @@ fn seeds_hold() {
         ("h2_frames", h2::frames),
         ("h2_conversation", h2::conversation),
         ("h3_streams", h3::streams),
+        ("grpc_web", web::transformed),
+        ("h2_translated", translated::request),
         ("h2_peer_blocks", peer::blocks::blocks),
         ("h2_peer_blocks", peer::blocks::written),
         ("h2_peer_faults", peer::faults::broken_frames),

@@ -10,6 +10,7 @@ mod pair;
 mod properties;
 mod raw;
 mod talk;
+mod translated;
 
 #[path = "../shared/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]

@@ -6,3 +6,5 @@ pub(crate) mod h3;
 pub(crate) mod invariants;
 pub(crate) mod peer;
 pub(crate) mod reference;
+pub(crate) mod translated;
+pub(crate) mod web;
