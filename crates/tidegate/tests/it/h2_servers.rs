@@ -1,5 +1,7 @@
 //! HTTP/2 to servers: connections that requests share, and what becomes of them.
 
+mod lost;
+
 use std::thread;
 
 use testkit::h2_server::{Backend, Manner, Reply, ok};
@@ -267,6 +269,33 @@ fn a_websocket_goes_on_by_extended_connect() {
     assert_eq!(tidegate.client().get("/").text(), "no");
     assert_eq!(server.connections(), 1);
     client.finish();
+}
+
+#[test]
+fn a_websocket_goes_on_from_a_client_of_http2() {
+    let server = Backend::start(Manner { extended_connect: true, ..Manner::default() }, |_| ok("no"));
+    let tidegate = before(&server, "");
+    let mut client = h2::Client::connect(tidegate.address("web").parse().expect("an address"));
+    let mut exchange = client.extended_connect("websocket", "a", "/chat").expect("a stream");
+    client.send(&mut exchange, b"early ", false).expect("room");
+    let (mut answer, body) = client.switch(exchange).expect("a head");
+    assert_eq!(answer.head.status, 200);
+    let mut heard = Vec::new();
+    while heard.len() < 6 {
+        heard.extend(client.content(&mut answer).expect("content").expect("more"));
+    }
+    assert_eq!(heard, b"early ");
+    client.finish_with(body, b"late");
+    assert_eq!(client.whole(answer).expect("the rest").body, b"late");
+    let asked = &server.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.uri.as_str()), ("CONNECT", "http://a/chat"));
+    assert_eq!(asked.fields.get("sec-websocket-version").map(|value| value.as_bytes()), Some(&b"13"[..]));
+    let line = tidegate.log_of("/chat");
+    assert_eq!(
+        (line["status"].as_u64(), line["bytes_in"].as_u64(), line["bytes_out"].as_u64()),
+        (Some(200), Some(10), Some(10)),
+        "{line}"
+    );
 }
 
 #[test]

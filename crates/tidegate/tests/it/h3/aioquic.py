@@ -1,5 +1,5 @@
-# A client of HTTP/3 by aioquic: asks, sends a body, moves to another port, asks again, and speaks a WebSocket.
-# Arguments: the server's port, and the file of the authority. It prints a line for each thing that went well.
+# A client of HTTP/3 by aioquic: asks, sends a body, moves to another port, changes the id of its connection, asks again,
+# and speaks a WebSocket. Arguments: the server's port, and the file of the authority. It prints a line for each thing that went well.
 
 import asyncio
 import ssl
@@ -81,6 +81,17 @@ async def main():
         head, body = await client.answer(client.begin(request("GET", "/moved"), True))
         assert head[b":status"] == b"200", head
         print("moved")
+
+        # The ids that the server has issued, one after the other, each from another place: no observer knows one by the other.
+        for number in range(6):
+            client.change_connection_id()
+            if number % 2:
+                await asyncio.get_running_loop().create_datagram_endpoint(lambda: client, local_addr=("::", 0))
+            stream = client.begin(request("POST", f"/renamed/{number}", ("content-length", "20000")), False)
+            client.send(stream, b"y" * 20000, True)
+            head, body = await client.answer(stream)
+            assert head[b":status"] == b"200" and body == b"y" * 20000, (number, head, len(body))
+        print("renamed")
 
         fields = request("CONNECT", "/chat", (":protocol", "websocket"), ("sec-websocket-version", "13"))
         fields.insert(1, fields.pop(4))

@@ -45,7 +45,7 @@ fn aioquic_asks_sends_moves_and_talks() {
     let tidegate = desk.start(&format!("workers: 4\n{}", EDGE.replace("@MORE", "")), &[("APP", &server)]);
     let script = desk.folder.write("client.py", include_str!("aioquic.py"));
     python.arg(script).arg(port(&tidegate)).arg(desk.folder.path().join("ca.pem"));
-    assert_eq!(said(python), "asked\nsent\nmoved\ntalked\n");
+    assert_eq!(said(python), "asked\nsent\nmoved\nrenamed\ntalked\n");
     let lines = ["/get", "/moved"].map(|path| tidegate.log_of(path));
     assert!(lines.iter().all(|line| line["version"] == "3"), "{lines:?}");
     assert_ne!(lines[0]["peer"], lines[1]["peer"], "it has moved");

@@ -1,9 +1,10 @@
 //! WebSockets over HTTP/3 (RFC 9220), in front of servers of HTTP/1.1.
 
+use testkit::h2_server::{Backend, Manner};
 use testkit::h3::{Stream, frame, head};
 use testkit::{Server, websocket_accept};
 
-use super::{GET, before, quic};
+use super::{EDGE, GET, before, quic};
 use crate::tls::Desk;
 
 /// What a client asks with.
@@ -62,6 +63,31 @@ fn a_websocket_goes_through_both_ways() {
     assert_eq!(quic.rest(&mut stream).expect("an end"), b"");
     let line = tidegate.log_of("/chat");
     assert_eq!((line["status"].as_u64(), line["bytes_in"].as_u64()), (Some(200), Some(5006)), "{line}");
+}
+
+/// HTTP/3 in front, HTTP/2 behind: neither side has a key.
+#[test]
+fn a_websocket_goes_on_to_a_server_of_http2() {
+    let manner = Manner { extended_connect: true, ..Manner::default() };
+    let (desk, server) = (Desk::new(), Backend::start(manner, |_| testkit::h2_server::ok("no")));
+    let text = EDGE.replace("@MORE", "").replace("app: [@APP]", "app: { servers: [@APP], protocol: h2 }");
+    let tidegate = desk.start(&text, &[("APP", &server)]);
+    let quic = quic(&desk, &tidegate);
+    let mut stream = quic.open(&head(&ASKS), false).expect("a stream");
+    let (kind, answer) = payload(&quic, &mut stream);
+    assert_eq!((kind, &answer[..3]), (1, &[0, 0, 0xd9][..]), "200");
+    for text in [&b"one"[..], &[b'x'; 5000]] {
+        quic.say(&mut stream, &frame(0, text)).expect("said");
+        let mut heard = Vec::new();
+        while heard.len() < text.len() {
+            heard.extend(payload(&quic, &mut stream).1);
+        }
+        assert_eq!(heard, text);
+    }
+    stream.send.finish().expect("an open stream");
+    assert_eq!(quic.rest(&mut stream).expect("an end"), b"");
+    let asked = &server.asked()[0];
+    assert_eq!((asked.method.as_str(), asked.uri.as_str()), ("CONNECT", "http://example.com/chat"));
 }
 
 #[test]
