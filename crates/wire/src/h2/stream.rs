@@ -46,27 +46,36 @@ pub enum Half {
 pub struct Priority {
     /// 0 is the most urgent, 7 the least.
     pub urgency: u8,
+    /// It is of use in parts, and shares with others; one that is not is sent whole before the next.
+    pub incremental: bool,
 }
 
 impl Default for Priority {
+    /// What a client means that says nothing. To the standard its responses would come one after the other; but who does not know
+    /// of priorities does not mean that either, and a stream without an end (gRPC, server-sent events) must not keep all
+    /// others of its connection waiting.
     fn default() -> Priority {
-        Priority { urgency: 3 }
+        Priority { urgency: 3, incremental: true }
     }
 }
 
 impl Priority {
     /// Reads a `Priority` field's value (RFC 9218 section 4). What does not parse says nothing.
-    ///
-    /// `i` is not looked at: streams of one urgency take turns, since a stream that never ends (gRPC, server-sent events) says
-    /// as little about it as a page's picture, and must not keep others waiting.
     pub fn of(value: &[u8]) -> Priority {
+        let mut priority = Priority { urgency: 3, incremental: false };
+        let mut said = false;
         for member in value.split(|byte| *byte == b',') {
-            if let [b'u', b'=', digit @ b'0'..=b'7'] | [b'u', b'=', digit @ b'0'..=b'7', b';', ..] = member.trim_ascii()
-            {
-                return Priority { urgency: digit - b'0' };
+            // A parameter behind a value means nothing here.
+            let known = member.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            match known {
+                [b'u', b'=', digit @ b'0'..=b'7'] => priority.urgency = digit - b'0',
+                b"i" | b"i=?1" => priority.incremental = true,
+                b"i=?0" => priority.incremental = false,
+                _ => continue,
             }
+            said = true;
         }
-        Priority::default()
+        if said { priority } else { Priority::default() }
     }
 }
 
@@ -233,19 +242,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urgency_is_read() {
-        for (value, urgency) in [
-            ("u=0", 0),
-            ("u=7, i", 7),
-            ("i, u=1", 1),
-            ("i", 3),
-            ("", 3),
-            ("u=8", 3),
-            ("u=10", 3),
-            ("u=5;x", 5),
-            ("u", 3),
+    fn priorities_are_read() {
+        for (value, urgency, incremental) in [
+            ("u=0", 0, false),
+            ("u=7, i", 7, true),
+            ("i, u=1", 1, true),
+            ("u=1,i=?0", 1, false),
+            ("i=?1;x", 3, true),
+            ("i", 3, true),
+            ("u=5;x", 5, false),
+            ("u=1, u=2", 2, false),
+            // What says nothing.
+            ("", 3, true),
+            ("u=8", 3, true),
+            ("u=10", 3, true),
+            ("u", 3, true),
+            ("x=1", 3, true),
         ] {
-            assert_eq!(Priority::of(value.as_bytes()).urgency, urgency, "{value}");
+            assert_eq!(Priority::of(value.as_bytes()), Priority { urgency, incremental }, "{value}");
         }
     }
 }

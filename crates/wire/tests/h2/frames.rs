@@ -66,6 +66,10 @@ fn broken_connections() {
         (frame(kind::PRIORITY, 0, 0, &[0; 5]), Code::PROTOCOL_ERROR),
         (frame(kind::PRIORITY, 0, idle, &[0; 4]), Code::FRAME_SIZE_ERROR),
         (frame(kind::PRIORITY_UPDATE, 0, 0, &[0; 3]), Code::PROTOCOL_ERROR),
+        (frame(kind::PRIORITY_UPDATE, 0, 1, &[0, 0, 0, 1]), Code::PROTOCOL_ERROR),
+        // For the connection itself, which has no priority.
+        (frame(kind::PRIORITY_UPDATE, 0, 0, b"\0\0\0\0u=1"), Code::PROTOCOL_ERROR),
+        (frame(kind::PRIORITY_UPDATE, 0, 0, b"\x80\0\0\0u=1"), Code::PROTOCOL_ERROR),
         (frame(kind::PUSH_PROMISE, flag::END_HEADERS, 1, &[0, 0, 0, 2]), Code::PROTOCOL_ERROR),
         // Indices and sizes of the table that cannot be.
         (headers(3, true, &[0x80]), Code::COMPRESSION_ERROR),
@@ -177,6 +181,13 @@ fn priorities_are_read_in_the_new_way_and_ignored_in_the_old() {
     side.read(&frame(200, 0xff, 1, b"unknown"), now);
     assert!(matches!(side.take()[..], [Seen::Head { id: 1, .. }, Seen::Head { id: 3, .. }]));
     assert_eq!(side.broken, None);
+}
+
+#[test]
+fn a_client_is_told_no_priorities() {
+    let (mut side, now) = super::raw::client(&Limits::default());
+    side.read(&frame(kind::PRIORITY_UPDATE, 0, 0, &[&number(1)[..], b"u=0"].concat()), now);
+    assert_broken(&mut side, Code::PROTOCOL_ERROR);
 }
 
 #[test]

@@ -126,29 +126,79 @@ fn content_waits_for_windows_and_goes_on() {
     assert_eq!(pair.client.connection.open_streams(), 0);
 }
 
-#[test]
-fn the_urgent_go_first_and_equals_take_turns() {
-    let limits = Limits { out: 1, ..Limits::default() };
-    let mut pair = Pair::new(&limits);
-    let ids = ["u=5", "u=1", "u=1"].map(|priority| {
-        let mut head = request("GET", "/");
-        head.add(b"priority", priority.as_bytes());
-        let id = pair.client.connection.open(&head).expect("a stream");
-        pair.client.connection.finish(id, None);
-        id
-    });
+/// A server with a response for each of these priorities, all of which want to send more than they may.
+fn hungry(priorities: &[&str]) -> (Pair, Vec<StreamId>) {
+    let mut pair = Pair::new(&Limits { out: 1, ..Limits::default() });
+    let ids: Vec<StreamId> = priorities
+        .iter()
+        .map(|priority| {
+            let mut head = request("GET", "/");
+            if !priority.is_empty() {
+                head.add(b"priority", priority.as_bytes());
+            }
+            let id = pair.client.connection.open(&head).expect("a stream");
+            pair.client.connection.finish(id, None);
+            id
+        })
+        .collect();
     pair.exchange();
-    for id in ids {
-        pair.server.connection.send_head(id, &response(200));
-        assert_eq!(pair.server.connection.send(id, b"content"), 0);
+    for id in &ids {
+        pair.server.connection.send_head(*id, &response(200));
+        assert_eq!(pair.server.connection.send(*id, b"content"), 0);
     }
     assert_eq!(pair.server.connection.writable_in_order().next(), None);
     pair.exchange();
-    let order = |pair: &Pair| pair.server.connection.writable_in_order().collect::<Vec<_>>();
-    assert_eq!(order(&pair), [ids[1], ids[2], ids[0]]);
-    assert_eq!(pair.server.connection.send(ids[1], b"content"), 1);
+    (pair, ids)
+}
+
+/// Who has had a byte's turn, so many times.
+fn turns(pair: &mut Pair, ids: &[StreamId], count: usize) -> Vec<usize> {
+    let one = |pair: &mut Pair| {
+        let id = pair.server.connection.writable_in_order().next().expect("a stream");
+        assert_eq!(pair.server.connection.send(id, b"content"), 1);
+        pair.exchange();
+        ids.iter().position(|other| *other == id).expect("a stream of ours")
+    };
+    (0..count).map(|_| one(pair)).collect()
+}
+
+#[test]
+fn the_urgent_go_first_and_equals_take_turns() {
+    let (mut pair, ids) = hungry(&["u=5", "u=1, i", "u=1, i"]);
+    let order: Vec<StreamId> = pair.server.connection.writable_in_order().collect();
+    assert_eq!(order, [ids[1], ids[2], ids[0]]);
+    assert_eq!(turns(&mut pair, &ids, 4), [1, 2, 1, 2]);
+}
+
+/// Half a script is of no use: what is not incremental is sent whole, in the order in which it was asked for.
+#[test]
+fn what_is_not_incremental_comes_one_after_the_other() {
+    let (mut pair, ids) = hungry(&["u=2", "u=2", "u=2"]);
+    assert_eq!(turns(&mut pair, &ids, 3), [0, 0, 0]);
+    pair.server.connection.finish(ids[0], None);
     pair.exchange();
-    assert_eq!(order(&pair), [ids[2], ids[1], ids[0]]);
+    assert_eq!(turns(&mut pair, &ids, 3), [1, 1, 1]);
+    let update = [&ids[2].number().to_be_bytes()[..], b"u=1"].concat();
+    pair.server.read(&super::raw::frame(16, 0, 0, &update), pair.now);
+    assert_eq!(turns(&mut pair, &ids, 2), [2, 2], "its client has changed its mind");
+}
+
+#[test]
+fn what_is_incremental_shares_with_the_first_of_the_others() {
+    let (mut pair, ids) = hungry(&["u=2", "u=2, i", "u=2", "u=2, i"]);
+    assert_eq!(turns(&mut pair, &ids, 6), [0, 1, 3, 0, 1, 3]);
+    pair.server.connection.finish(ids[0], None);
+    pair.exchange();
+    let mut next = turns(&mut pair, &ids, 3);
+    next.sort_unstable();
+    assert_eq!(next, [1, 2, 3]);
+}
+
+/// A stream without an end must not keep others waiting because its client knows nothing of priorities.
+#[test]
+fn whoever_says_nothing_shares() {
+    let (mut pair, ids) = hungry(&["", "", ""]);
+    assert_eq!(turns(&mut pair, &ids, 4), [0, 1, 2, 0]);
 }
 
 #[test]

@@ -490,11 +490,14 @@ impl Connection {
     /// PRIORITY_UPDATE (RFC 9218 section 7.1), for a stream that lives.
     fn priority_update<'b>(&mut self, header: Header, payload: &[u8], now: Instant) -> Outcome<'b> {
         self.charge(cost::FRAME, now)?;
-        let (Some(number), 0) = (frame::number(payload), header.stream) else {
+        if self.role == Role::Client {
+            return Err(self.fail(Code::PROTOCOL_ERROR, "a server's PRIORITY_UPDATE"));
+        }
+        let prioritized = frame::number(payload).filter(|_| header.stream == 0);
+        let Some(id) = prioritized.and_then(|number| StreamId::new(number & 0x7fff_ffff)) else {
             return Err(self.fail(Code::PROTOCOL_ERROR, "an invalid PRIORITY_UPDATE"));
         };
-        let stream = StreamId::new(number & 0x7fff_ffff).and_then(|id| self.streams.of_mut(id));
-        if let Some(stream) = stream.filter(|_| self.role == Role::Server) {
+        if let Some(stream) = self.streams.of_mut(id) {
             stream.priority = Priority::of(&payload[4..]);
         }
         Ok(None)

@@ -112,19 +112,23 @@ impl Connection {
         self.has_room() && self.streams.of(id).is_some_and(may)
     }
 
-    /// The streams whose content was not all taken and that may send now: the most urgent first (RFC 9218), among those of
-    /// one urgency the one that has waited longest.
+    /// The streams whose content was not all taken and that may send now: the most urgent first (RFC 9218 section 10). Of one
+    /// urgency, those that are incremental take turns, and with them the first of the others, which come one after the other.
     pub fn writable_in_order(&self) -> impl Iterator<Item = StreamId> {
         let mut waiting = Vec::new();
         if self.hungry > 0 && self.has_room() {
+            // By number, which is how streams stand in the table: of those that are not incremental the first is met first.
+            let mut first = [true; 8];
             for (id, stream) in self.streams.iter() {
                 if stream.hungry && stream.sending.left() > 0 {
-                    waiting.push((stream.priority.urgency, stream.turn, id));
+                    let Priority { urgency, incremental } = stream.priority;
+                    let shares = incremental || std::mem::take(&mut first[usize::from(urgency & 7)]);
+                    waiting.push((urgency, !shares, if shares { stream.turn } else { 0 }, id));
                 }
             }
             waiting.sort_unstable();
         }
-        waiting.into_iter().map(|(_, _, id)| id)
+        waiting.into_iter().map(|(.., id)| id)
     }
 
     /// Ends our side of a stream, with trailers if there are any.
