@@ -151,6 +151,15 @@ impl Conn {
         !matches!(self.carrier, Carrier::Line(_)) && self.poll_peek(cx) == Poll::Ready(Peek::Broken)
     }
 
+    /// How the peer broke the protocol, where a version tells it so without a word that could be read.
+    pub fn wrong(&self) -> Option<&'static str> {
+        match &self.carrier {
+            Carrier::Line(_) => None,
+            Carrier::Lane(lane) => lane.wrong(),
+            Carrier::Quic(lane) => lane.wrong(),
+        }
+    }
+
     /// Says that nothing more will be written.
     pub fn shutdown_write(&mut self) {
         match &mut self.carrier {
@@ -441,6 +450,11 @@ impl Backlog {
     /// Whether all bytes were taken.
     pub fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
+    }
+
+    /// How many bytes wait.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.at
     }
 
     /// Writes bytes behind those that wait; what the socket does not take waits with them.

@@ -89,6 +89,12 @@ pub(crate) const OVERLOAD: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent
 /// Answers a fault, if the client can still be answered; else makes it visible that the response was cut.
 pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route, fault: Fault) -> After {
     x.notes.fault = Some(fault);
+    if fault.kind == Kind::ClientGone
+        && let Some(reason) = session.client.wrong()
+    {
+        // It has not left: it broke the protocol, and was told so by the protocol's own means.
+        (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
+    }
     let status = status_of(fault.kind);
     if x.client.answered {
         x.notes.cut = true;
@@ -208,14 +214,20 @@ pub(crate) async fn say_continue(session: &mut Session, x: &mut Exchange) -> Res
     let mut out = session.worker.out();
     x.response.start_response(100);
     session.client.write_interim(&x.response, &mut out);
-    write_all(session, x, &out).await
+    let patience = session.listener.default.stream;
+    write_all(session, x, patience, &out).await
 }
 
-/// Writes all of this to the client, behind what waits.
-pub(crate) async fn write_all(session: &mut Session, x: &mut Exchange, bytes: &[u8]) -> Result<(), Fault> {
+/// Writes all of this to the client, behind what waits. It may take nothing for so long.
+pub(crate) async fn write_all(
+    session: &mut Session,
+    x: &mut Exchange,
+    patience: Duration,
+    bytes: &[u8],
+) -> Result<(), Fault> {
     const GONE: Fault = Fault::client(Kind::ClientGone);
     let mut pushed = false;
-    session.timer.arm(Instant::now(), PATIENCE);
+    let mut left = usize::MAX;
     poll_fn(|cx| {
         if !pushed {
             pushed = true;
@@ -224,14 +236,21 @@ pub(crate) async fn write_all(session: &mut Session, x: &mut Exchange, bytes: &[
         if let Poll::Ready(flushed) = x.to_client.poll_flush(cx, &mut session.client) {
             return Poll::Ready(flushed.map_err(|_| GONE));
         }
+        if std::mem::replace(&mut left, x.to_client.len()) != x.to_client.len() {
+            session.timer.arm(Instant::now(), patience);
+        }
         ready!(session.timer.poll_expired(cx));
         Poll::Ready(Err(GONE))
     })
     .await
 }
 
-/// How long a client may take to accept an answer of ours.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer of ours: as long as of any other, and no longer than its request may take as a
+/// whole. An answer that says that this time is over has the first alone.
+fn patience(x: &Exchange, route: &Route) -> Duration {
+    let left = route.total.map(|total| total.saturating_sub(x.notes.began.elapsed()));
+    left.filter(|left| !left.is_zero()).map_or(route.stream, |left| left.min(route.stream))
+}
 
 /// Writes the head of the response to the client.
 pub(crate) fn write_response(session: &mut Session, x: &mut Exchange, keep: bool, out: &mut Vec<u8>) {
@@ -278,7 +297,8 @@ async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[
         out.extend_from_slice(body);
     }
     x.client.answered = true;
-    if write_all(session, x, &out).await.is_err() {
+    let patience = patience(x, route);
+    if write_all(session, x, patience, &out).await.is_err() {
         x.notes.cut = true;
         x.notes.fault = x.notes.fault.or(Some(Fault::client(Kind::ClientGone)));
         return After::Close;

@@ -220,6 +220,8 @@ pub struct Route {
     pub max_request_body: u64,
     /// The longest gap between two reads of a request's body.
     pub request_body: Duration,
+    /// While the client takes nothing of an answer that is our own.
+    pub stream: Duration,
     /// From head to the end of the response.
     pub total: Option<Duration>,
     /// Who is served first of those that wait for a server.

@@ -31,6 +31,7 @@ pub(super) fn mirror(
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
         max_request_body: u64::MAX,
         request_body: Duration::MAX,
+        stream: Duration::MAX,
         total: Some(said.timeout),
         priority: Priority::Low,
         stats,

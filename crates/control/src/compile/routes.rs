@@ -233,6 +233,7 @@ impl Flattener<'_> {
             ending,
             max_request_body: limits.request_body.unwrap_or(u64::MAX),
             request_body: timeouts.request_body.unwrap_or(Duration::MAX),
+            stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,

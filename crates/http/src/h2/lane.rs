@@ -207,6 +207,11 @@ impl Lane {
         });
     }
 
+    /// How the peer broke the protocol on the stream.
+    pub(crate) fn wrong(&self) -> Option<&'static str> {
+        self.with(|id, shared| shared.lanes.get(&id)?.reason)
+    }
+
     /// What a read would find; pending while the peer is there and silent.
     pub(crate) fn poll_peek(&self, cx: &Context<'_>) -> Poll<Peek> {
         self.with(|id, shared| {

@@ -30,6 +30,8 @@ pub struct Lane {
     at: usize,
     trailers: Option<Box<Head>>,
     hearing: Hearing,
+    /// How the client broke the protocol.
+    wrong: Option<&'static str>,
     /// The head is here, and waits for what follows it.
     holds: bool,
     out: RefCell<Out>,
@@ -94,6 +96,7 @@ impl Lane {
             at: 0,
             trailers: None,
             hearing: Hearing::Open,
+            wrong: None,
             holds: false,
             out: RefCell::default(),
             begun: false,
@@ -114,7 +117,7 @@ impl Lane {
                 Poll::Ready(Ok(0)) => {
                     self.hearing = Hearing::Ended;
                     if let Err(wrong) = self.message.end() {
-                        return Poll::Ready(self.wrong(wrong));
+                        return Poll::Ready(self.judge(wrong));
                     }
                     if head.framing() == Framing::Unknown {
                         head.set_framing(Framing::None);
@@ -122,7 +125,7 @@ impl Lane {
                     return Poll::Ready(Came::Request);
                 }
                 Poll::Ready(Ok(length)) => match self.digest(&mut block[..length], head) {
-                    Err(wrong) => return Poll::Ready(self.wrong(wrong)),
+                    Err(wrong) => return Poll::Ready(self.judge(wrong)),
                     Ok(0) => {}
                     Ok(content) => {
                         self.kept.extend_from_slice(&block[..content]);
@@ -292,13 +295,18 @@ impl Lane {
             };
             match done {
                 Err(wrong) => {
-                    self.wrong(wrong);
+                    self.judge(wrong);
                     return Poll::Ready(Err(reset()));
                 }
                 Ok(0) => {}
                 Ok(content) => return Poll::Ready(Ok(content)),
             }
         }
+    }
+
+    /// How the client broke the protocol on the stream.
+    pub(crate) fn wrong(&self) -> Option<&'static str> {
+        self.wrong
     }
 
     /// Whether a read would not wait.
@@ -488,8 +496,13 @@ impl Lane {
     }
 
     /// What becomes of the stream, and of the connection.
-    fn wrong(&mut self, wrong: Wrong) -> Came {
+    fn judge(&mut self, wrong: Wrong) -> Came {
         self.hearing = Hearing::Broken;
+        self.wrong = match &wrong {
+            // It can be told.
+            Wrong::Request(_) => None,
+            Wrong::Stream(broken) | Wrong::Connection(broken) => Some(broken.reason),
+        };
         let connection = &self.link.connection;
         match wrong {
             Wrong::Head(reject) if self.role != Role::Server => {

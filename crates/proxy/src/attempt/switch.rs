@@ -38,7 +38,7 @@ pub(super) async fn switch(
     if let Some((block, range)) = upstream.surplus.take() {
         upstream.conn.keep(&block[range]);
     }
-    reply::write_all(session, x, &out).await?;
+    reply::write_all(session, x, arm.timeouts.stream, &out).await?;
     let account = Account::of(listener, route, &x.notes).owned();
     Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, until: None, raw: false, account })))
 }
