@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind};
@@ -196,6 +196,9 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
     let mut session = common.session(Conn::of_lane(lane), worker.timers.timer(), None);
     exchange.began(None);
     exchange.client.version = Version::H2;
+    if session.client.is_taken_back(&mut Context::from_waker(Waker::noop())) {
+        return record_taken_back(&session, exchange);
+    }
     let after = match refused {
         None => exchange::run(&mut session, &mut exchange).await,
         Some(reject) => {
@@ -208,6 +211,24 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
         // The stream ends with the session: what was not said to its end is reset.
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),
     }
+}
+
+/// Records a request that was taken back before anything was done for it: no server was chosen.
+fn record_taken_back(session: &Session, mut x: Box<Exchange>) {
+    x.facts.id = session.worker.next_id();
+    x.facts.tls.clone_from(&session.tls);
+    if let Some(peer) = session.origin.peer {
+        (x.facts.peer, x.facts.client) = (peer, peer.ip());
+    }
+    x.facts.host = wire::uri::host(x.request.authority()).into_owned();
+    x.facts.path = x.request.path().to_vec();
+    (x.notes.fault, x.notes.reason) = match session.client.wrong() {
+        None => (Some(Fault::client(Kind::ClientGone)), ""),
+        Some(reason) => (Some(Fault::client(Kind::Malformed)), reason),
+    };
+    let account = Account::of(&session.listener, &session.listener.default, &x.notes);
+    finish::record(&session.worker, &mut x, &account);
+    session.worker.recycle(x);
 }
 
 #[cfg(test)]

@@ -244,3 +244,51 @@ fn what_a_balancer_says_of_its_client_is_no_mistake() {
     assert!(answered(1)(&frames));
     assert_eq!(server.request().fields.value("host"), Some("a"));
 }
+
+/// A window that stays closed is a client that reads nothing: an answer of our own waits as long for it as any other.
+#[test]
+fn an_answer_of_our_own_waits_for_a_window_as_long_as_is_configured() {
+    let server = Server::named("app");
+    let lines = "http: [h1, h2], timeouts: { stream: 150ms, keep_alive: 60s }";
+    let tidegate = before_with(&server, lines);
+    // Streams begin with a window of nothing.
+    let closed = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/%2")];
+    let bytes = [PREFACE, &closed, &frame(1, 5, 1, &block(&fields))].concat();
+    let frames = talk(&tidegate, &bytes, |frames| frames.iter().any(|frame| frame.kind == 3));
+    assert_eq!(code(&frames, 3, 1), Some(2), "the stream is given up");
+    let line = tidegate.log_of("/%2");
+    assert_eq!((line["status"].as_u64(), line["cut"].as_bool()), (Some(400), Some(true)), "{line}");
+    let took = line["total_us"].as_u64().expect("a time");
+    assert!((150_000..10_000_000).contains(&took), "{took}");
+}
+
+/// Request and reset in one segment: nothing was begun, and nobody is asked.
+#[test]
+fn a_request_that_is_taken_back_before_it_is_looked_at_costs_no_server() {
+    let server = Server::named("app");
+    let (tidegate, _client) = before(&server);
+    let reset = frame(3, 0, 1, &8_u32.to_be_bytes());
+    let bytes = [PREFACE, SETTINGS, &get(1, &[]), &reset, &frame(6, 0, 0, b"are here")].concat();
+    talk(&tidegate, &bytes, |frames| frames.iter().any(|frame| frame.kind == 6));
+    let line = tidegate.log_of("/");
+    assert_eq!((line["fault"].as_str(), line["side"].as_str()), (Some("client_gone"), Some("client")), "{line}");
+    assert!(line["server"].is_null() && line["pool"].is_null(), "{line}");
+    assert_eq!(server.connections(), 0);
+}
+
+/// What a body breaks is said in the log, although nobody can be answered.
+#[test]
+fn a_body_that_is_not_as_long_as_was_said_has_its_reason_in_the_log() {
+    let server = Server::http(|_| testkit::ok("app"));
+    let (tidegate, _client) = before(&server);
+    let fields =
+        [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/long"), ("content-length", "3")];
+    let mut stream = TcpStream::connect(address(&tidegate)).expect("a connection");
+    stream.write_all(&[PREFACE, SETTINGS, &frame(1, 4, 1, &block(&fields))].concat()).expect("room");
+    server.until_connections(1);
+    stream.write_all(&frame(0, 1, 1, b"four")).expect("room");
+    let line = tidegate.log_of("/long");
+    assert_eq!(line["fault"], "malformed", "{line}");
+    assert_eq!(line["reason"], "more content than Content-Length", "{line}");
+}

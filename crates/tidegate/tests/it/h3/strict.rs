@@ -70,12 +70,15 @@ fn requests_that_are_none_are_refused_alone() {
 
 #[test]
 fn lengths_that_are_not_kept_reset_the_stream() {
-    let (_desk, _server, _tidegate, quic) = odd();
-    let post = [(":method", "POST"), GET[1], GET[2], GET[3], ("content-length", "5")];
-    for content in [&b"1234"[..], b"123456"] {
+    let (_desk, _server, tidegate, quic) = odd();
+    for (content, path) in [(&b"1234"[..], "/short"), (b"123456", "/long")] {
+        let post = [(":method", "POST"), GET[1], GET[2], (":path", path), ("content-length", "5")];
         let bytes = [head(&post), frame(0, content)].concat();
         let mut stream = quic.open(&bytes, true).expect("a stream");
         assert_eq!(quic.rest(&mut stream).expect_err("a reset").0, Some(MESSAGE_ERROR));
+        let line = tidegate.log_of(path);
+        assert_eq!(line["fault"], "malformed", "{line}");
+        assert_eq!(line["reason"], "content of another length than was said", "{line}");
     }
     let mut stream = quic.open(&[], true).expect("a stream");
     assert_eq!(quic.rest(&mut stream).expect_err("a reset").0, Some(REQUEST_INCOMPLETE));
