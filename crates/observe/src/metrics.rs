@@ -13,6 +13,8 @@
 //! | `tidegate_faults_total` | `listener`, `route`, `side`, `code` |
 //! | `tidegate_connections`, `tidegate_connections_total`, `tidegate_connections_refused_total` | `listener`, `worker` |
 //! | `tidegate_tls_handshakes_total`, `tidegate_tls_handshakes_failed_total` | `listener`, `worker` |
+//! | `tidegate_quic_retries_total`, `tidegate_quic_moves_total` | `listener`, `worker` |
+//! | `tidegate_quic_datagrams_handed_over_total`, `tidegate_quic_datagrams_handed_over_lost_total` | `listener`, `worker` |
 //! | `tidegate_server_requests_total` | `pool`, `server`, `address`, `code_class` |
 //! | `tidegate_server_request_seconds` (histogram) | `pool`, `server`, `address` |
 //! | `tidegate_server_bytes_total` | `pool`, `server`, `address`, `direction` |
@@ -217,6 +219,26 @@ impl Scrape<'_> {
             "tidegate_tls_handshakes_failed_total",
             "Handshakes of TLS with clients that were broken off, took too long or were too many.",
             rows.iter().map(|(labels, read)| (labels.clone(), read.handshakes_failed as f64)),
+        );
+        page.counter(
+            "tidegate_quic_retries_total",
+            "Clients of QUIC that were asked to come back and prove their address.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.retries as f64)),
+        );
+        page.counter(
+            "tidegate_quic_moves_total",
+            "Times that the client of a QUIC connection came to be at another address.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.moves as f64)),
+        );
+        page.counter(
+            "tidegate_quic_datagrams_handed_over_total",
+            "Datagrams that came to this worker and were handed over to the one whose connection they are of.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.handed_over as f64)),
+        );
+        page.counter(
+            "tidegate_quic_datagrams_handed_over_lost_total",
+            "Datagrams that were lost because the worker whose connection they are of did not keep up.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.handed_over_lost as f64)),
         );
     }
 

@@ -56,6 +56,12 @@ pub trait Host {
 
     /// A connection has begun; its handshake is still to come.
     fn begun(&self, connection: Connection);
+
+    /// A datagram was another worker's; `kept` says whether that one had room for it.
+    fn handed_over(&self, _kept: bool) {}
+
+    /// A client has come to be at another address.
+    fn moved(&self) {}
 }
 
 /// Somebody who wants a connection.
@@ -239,7 +245,9 @@ impl Driver {
             && let Some(id) = ids::destination(&datagram.bytes)
         {
             match post.shared.seal.open(id) {
-                Some(worker) if worker != post.worker => return post.shared.hand_over(worker, datagram),
+                Some(worker) if worker != post.worker => {
+                    return host.handed_over(post.shared.hand_over(worker, datagram));
+                }
                 // It belonged to a process before this one. A reset would need that one's secret.
                 None if ids::is_short(&datagram.bytes) => return,
                 Some(_) | None => {}
@@ -257,7 +265,13 @@ impl Driver {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let found = self.inner.connections.borrow().get(&handle.0).cloned();
                 if let Some(one) = found {
-                    one.state.borrow_mut().hear(event, now);
+                    let mut state = one.state.borrow_mut();
+                    let before = state.proto.remote_address();
+                    state.hear(event, now);
+                    if state.proto.remote_address() != before {
+                        host.moved();
+                    }
+                    drop(state);
                     one.mark();
                 }
             }

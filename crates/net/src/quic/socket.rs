@@ -163,13 +163,10 @@ impl Shared {
         u16::try_from(self.peers.len()).unwrap_or(u16::MAX)
     }
 
-    /// Gives a datagram to the worker whose connection it is for; it is lost if that one does not keep up.
-    pub(super) fn hand_over(&self, worker: u16, datagram: Datagram) {
-        if datagram.bytes.len() <= LARGEST
-            && let Some(peer) = self.peers.get(usize::from(worker))
-        {
-            let _ = peer.try_send(datagram);
-        }
+    /// Gives a datagram to the worker whose connection it is for; it is lost if that one does not keep up, which the answer says.
+    pub(super) fn hand_over(&self, worker: u16, datagram: Datagram) -> bool {
+        datagram.bytes.len() <= LARGEST
+            && self.peers.get(usize::from(worker)).is_some_and(|peer| peer.try_send(datagram).is_ok())
     }
 
     /// Whether a datagram may be for another worker.

@@ -20,6 +20,10 @@ pub struct ConnectionShard {
     ended: Counter,
     handshakes: Counter,
     handshakes_failed: Counter,
+    retries: Counter,
+    handed_over: Counter,
+    handed_over_lost: Counter,
+    moves: Counter,
 }
 
 /// A reading of one worker's connections.
@@ -33,6 +37,14 @@ pub struct Connections {
     pub handshakes: u64,
     /// Handshakes that one side broke off, that took too long, or that were too many.
     pub handshakes_failed: u64,
+    /// Clients of QUIC that were asked to come back and prove their address.
+    pub retries: u64,
+    /// Datagrams that came here and were another worker's, and had room with it.
+    pub handed_over: u64,
+    /// Those that had none, and were lost.
+    pub handed_over_lost: u64,
+    /// Connections of QUIC whose client came to be at another address.
+    pub moves: u64,
     /// Served by this worker now. One that was handed over counts where it is served, not where it was accepted.
     pub active: u64,
 }
@@ -73,6 +85,21 @@ impl ConnectionShard {
         self.handshakes_failed.add(1);
     }
 
+    /// A client of QUIC was asked to come back and prove its address.
+    pub fn retried(&self) {
+        self.retries.add(1);
+    }
+
+    /// A datagram came here that was another worker's; `kept` says whether there was room for it.
+    pub fn handed_over(&self, kept: bool) {
+        if kept { self.handed_over.add(1) } else { self.handed_over_lost.add(1) }
+    }
+
+    /// A client of QUIC came to be at another address.
+    pub fn moved(&self) {
+        self.moves.add(1);
+    }
+
     /// It was closed at once, because a limit was reached.
     pub fn refused(&self) {
         self.refused.add(1);
@@ -94,6 +121,10 @@ impl ConnectionShard {
             refused: self.refused.read(),
             handshakes: self.handshakes.read(),
             handshakes_failed: self.handshakes_failed.read(),
+            retries: self.retries.read(),
+            handed_over: self.handed_over.read(),
+            handed_over_lost: self.handed_over_lost.read(),
+            moves: self.moves.read(),
             // The two are not read at one instant: one that comes and goes in between must not count as minus one.
             active: self.begun.read().saturating_sub(self.ended.read()),
         }
@@ -114,12 +145,26 @@ mod tests {
         second.begun();
         (0..2).for_each(|_| first.handshake_done());
         second.handshake_failed();
+        second.retried();
+        [true, true, false].into_iter().for_each(|kept| second.handed_over(kept));
+        second.moved();
         first.ended();
         assert_eq!(
             stats.read().collect::<Vec<_>>(),
             [
                 (WorkerId(0), Connections { accepted: 3, refused: 1, handshakes: 2, ..Connections::default() }),
-                (WorkerId(1), Connections { handshakes_failed: 1, active: 1, ..Connections::default() }),
+                (
+                    WorkerId(1),
+                    Connections {
+                        handshakes_failed: 1,
+                        active: 1,
+                        retries: 1,
+                        handed_over: 2,
+                        handed_over_lost: 1,
+                        moves: 1,
+                        ..Connections::default()
+                    }
+                ),
             ]
         );
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use net::quic::{Caller, Connection, Host, Verdict};
+use observe::stats::ConnectionShard;
 
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId};
@@ -20,6 +21,15 @@ pub(crate) struct Doorkeeper {
 /// flood of made-up ones then costs a packet each, and no memory (RFC 9000 section 8.1.2).
 const CALM: usize = 4;
 
+impl Doorkeeper {
+    /// Counts something of the address's listener, if it is still there.
+    fn count(&self, what: impl FnOnce(&ConnectionShard)) {
+        if let Some(listener) = self.worker.pin().listener(self.listener) {
+            what(listener.connections.shard(self.worker.id));
+        }
+    }
+}
+
 impl Host for Doorkeeper {
     fn decide(&self, caller: &Caller) -> Verdict {
         let snapshot = self.worker.pin();
@@ -29,6 +39,7 @@ impl Host for Doorkeeper {
         };
         let under_way = tls.handshakes_under_way();
         if !caller.proven && under_way >= tls.most / CALM {
+            listener.connections.shard(self.worker.id).retried();
             return Verdict::Retry;
         }
         let counters = listener.connections.shard(self.worker.id);
@@ -55,5 +66,13 @@ impl Host for Doorkeeper {
         };
         self.worker.fleet.connection_began(self.worker.id);
         session::spawn_quic(&self.worker, connection, origin);
+    }
+
+    fn handed_over(&self, kept: bool) {
+        self.count(|counters| counters.handed_over(kept));
+    }
+
+    fn moved(&self) {
+        self.count(ConnectionShard::moved);
     }
 }

@@ -55,6 +55,8 @@ fn half_open_handshakes_make_others_prove_their_address() {
         }
     }
     assert!(retries >= 40, "{retries}");
+    let counted: f64 = tidegate.metric("tidegate_quic_retries_total", &["listener=\"web\""]).iter().sum();
+    assert!(counted >= retries as f64, "{counted}");
     assert_eq!(tidegate.metric("tidegate_connections_total", &["listener=\"web\""]).iter().sum::<f64>(), 11.0);
 }
 

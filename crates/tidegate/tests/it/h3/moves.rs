@@ -27,7 +27,14 @@ fn a_client_that_moves_goes_on() {
     let peers: HashSet<String> =
         (0..12).map(|n| tidegate.log_of(&format!("/{n}"))["peer"].as_str().expect("a peer").to_owned()).collect();
     assert!(peers.len() > 6, "the log says where it was: {peers:?}");
-    assert_eq!(tidegate.metric("tidegate_connections_total", &["listener=\"web\""]).iter().sum::<f64>(), 1.0);
+    let sum = |family: &str| tidegate.metric(family, &["listener=\"web\""]).iter().sum::<f64>();
+    assert_eq!(sum("tidegate_connections_total"), 1.0);
+    assert!(sum("tidegate_quic_moves_total") > 6.0, "{}", sum("tidegate_quic_moves_total"));
+    assert!(
+        sum("tidegate_quic_datagrams_handed_over_total") > 6.0,
+        "three in four came to a worker that was not theirs"
+    );
+    assert_eq!((sum("tidegate_quic_datagrams_handed_over_lost_total"), sum("tidegate_quic_retries_total")), (0.0, 0.0));
 }
 
 #[test]
