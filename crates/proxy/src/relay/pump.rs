@@ -74,6 +74,8 @@ const SPLICE_FROM: u64 = 16 * 1024;
 /// Content that is changed on its way goes in pieces like this, and others have their turn between them: changing one takes
 /// less than a millisecond (docs/compression.md).
 pub(crate) const PIECE: usize = 16 * 1024;
+/// Of a piece so little is not worth a turn.
+const SCRAP: usize = 1024;
 
 impl Default for Pump {
     fn default() -> Pump {
@@ -255,7 +257,7 @@ impl Pump {
                 from.unkeep(&mut block)
             } else {
                 let kept = from.carry().len();
-                let room = block.len().min(kept.saturating_add(piece));
+                let room = block.len().min(kept.saturating_add(piece - changed));
                 let Poll::Ready(read) = from.poll_bytes(cx, &mut block[..room]) else {
                     self.let_out(cx, to)?;
                     return Poll::Pending;
@@ -268,7 +270,7 @@ impl Pump {
                 length
             };
             self.moved = true;
-            let mut given = length.min(piece);
+            let mut given = length.min(piece - changed);
             let mut used = self.forward(cx, worker, to, &block[..given])?;
             if used == 0 && given < length {
                 // A line of the framing that is longer than a piece.
@@ -280,7 +282,7 @@ impl Pump {
                 from.keep(&block[used..length]);
             }
             changed += used;
-            if changed >= piece && !self.ended && pin!(yield_now()).poll(cx).is_pending() {
+            if changed.saturating_add(SCRAP) > piece && !self.ended && pin!(yield_now()).poll(cx).is_pending() {
                 // To the end of the queue, and behind what sockets have to say by then: a task that only woke itself would come again
                 // sixty times before anybody looks at them.
                 return Poll::Pending;

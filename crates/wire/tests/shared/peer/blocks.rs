@@ -25,11 +25,11 @@ pub(crate) fn blocks(bytes: &[u8]) {
             }
             what => {
                 let lines = lines(&mut draw);
-                if draw.byte() % 8 == 0 {
+                if draw.byte().is_multiple_of(8) {
                     encoder.set_max_table_size([0, 64, 300, 4096][draw.below(4)]);
                 }
                 let mut block = encoder.encode(lines.iter().map(|(name, value)| (&name[..], &value[..])));
-                if draw.byte() % 8 == 0 {
+                if draw.byte().is_multiple_of(8) {
                     // Changes of size that the encoder knows nothing of: to all that is allowed, and to more.
                     let change = [&[0x3f, 0xe1, 0x1f][..], &[0x3f, 0xe2, 0x1f]][draw.below(2)];
                     block.splice(..0, change.iter().copied());

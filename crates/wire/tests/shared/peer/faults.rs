@@ -53,7 +53,7 @@ fn responses(asked: &[Message], draw: &mut Draw<'_>) -> Vec<Vec<u8>> {
     server.read(&client.write());
     let ids: Vec<u32> = server.streams.keys().copied().collect();
     for id in ids {
-        server.answer(id, &draw.response(), draw.byte() % 4 == 0);
+        server.answer(id, &draw.response(), draw.byte().is_multiple_of(4));
     }
     cut(&server.write())
 }
@@ -70,7 +70,7 @@ fn harm(frames: &mut Vec<Vec<u8>>, draw: &mut Draw<'_>) {
     match draw.byte() % 14 {
         // In the header, more often than not without its length.
         0..=2 => {
-            let byte = if draw.byte() % 8 == 0 { draw.below(3) } else { 3 + draw.below(6) };
+            let byte = if draw.byte().is_multiple_of(8) { draw.below(3) } else { 3 + draw.below(6) };
             frames[at][byte] ^= 1 << (draw.byte() % 8);
         }
         3..=5 => {
@@ -252,7 +252,7 @@ impl Sides {
             );
             return false;
         }
-        for (id, reason) in refused.into_iter().filter(|(id, _)| !self.is_refused(*id)) {
+        if let Some((id, reason)) = refused.into_iter().find(|(id, _)| !self.is_refused(*id)) {
             let why = header.and_then(|header| why_not_stream(header, bytes));
             assert!(
                 why.is_some(),

@@ -102,7 +102,7 @@ impl<'a> Draw<'a> {
             _ => self.below(65_536),
         };
         message.content = (0..length).map(|at| (at % 251) as u8).collect();
-        if length > 0 && self.byte() % 3 == 0 {
+        if length > 0 && self.byte().is_multiple_of(3) {
             note(&mut message.fields, "content-length", length.to_string().as_bytes());
         }
         for _ in 0..(self.byte() % 8).saturating_sub(5) {

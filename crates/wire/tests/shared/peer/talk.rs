@@ -58,7 +58,7 @@ impl Talk {
                 }
             }
             2 | 3 => {
-                let (message, interim, which) = (draw.response(), draw.byte() % 4 == 0, draw.below(64));
+                let (message, interim, which) = (draw.response(), draw.byte().is_multiple_of(4), draw.below(64));
                 self.answer(which, message, interim);
             }
             4 => self.carry(draw.below(40_000)),
