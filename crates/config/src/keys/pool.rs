@@ -161,7 +161,8 @@ pub(super) const RESPONSE: Key = Key::new(
 pub(super) const STREAM: Key = Key::new(
     "stream",
     Type::Duration,
-    "The longest gap in a response's body: between two reads, or while the client does not read it.",
+    "The longest gap in a response's body: between two reads, or while the client does not read it, also where the response is \
+     of our own making.",
 );
 pub(super) const TOTAL: Key =
     Key::new("total", Type::Duration, "From a request's head to the end of its response. Absent means no limit.");
