@@ -101,3 +101,64 @@ impl Transform {
         !matches!(self, Transform::ToWeb(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A call there and back: the answer that a browser's text makes of itself is what the server has said, however both were cut
+        /// and wherever a pause was.
+        #[test]
+        fn what_becomes_text_is_read_as_what_it_was(
+            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..10),
+            status in "[0-9]{1,2}",
+            cut in 1..9_usize,
+            base64 in any::<bool>(),
+        ) {
+            let text = if base64 { Text::Base64(web::Encoder::default()) } else { Text::Plain };
+            let (mut to_web, mut made) = (Transform::ToWeb(text), Vec::new());
+            for (piece, pause) in &pieces {
+                to_web.content(piece, &mut made).expect("content");
+                if *pause {
+                    to_web.flush(&mut made).expect("a pause");
+                    prop_assert!(!to_web.holds());
+                }
+            }
+            let mut trailers = Head::default();
+            trailers.add(b"Grpc-Status", status.as_bytes());
+            to_web.end(Some(&trailers), &mut made).expect("an end");
+            prop_assert!(!to_web.holds() && !to_web.keeps_trailers());
+
+            let mut read = Vec::new();
+            if base64 {
+                let mut from_text = Transform::FromText(Decoder::default());
+                for piece in made.chunks(cut) {
+                    from_text.content(piece, &mut read).expect("base64");
+                }
+                prop_assert_eq!(from_text.end(None, &mut read), Ok(()));
+            } else {
+                read = made;
+            }
+            let content: Vec<u8> = pieces.into_iter().flat_map(|(piece, _)| piece).collect();
+            let line = format!("grpc-status:{status}\r\n");
+            let end = [&[0x80, 0, 0, 0, line.len() as u8], line.as_bytes()].concat();
+            prop_assert_eq!(read, [content, end].concat());
+        }
+
+        /// Text that is none is no content, however it comes.
+        #[test]
+        fn what_is_no_text_is_malformed(text in "[A-Za-z0-9+/=]{0,20}[-_ \n]", cut in 1..9_usize) {
+            let mut from_text = Transform::FromText(Decoder::default());
+            let mut fed = Ok(());
+            for piece in text.as_bytes().chunks(cut) {
+                fed = fed.and_then(|()| from_text.content(piece, &mut Vec::new()));
+            }
+            prop_assert_eq!(fed, Err(Kind::Malformed));
+        }
+    }
+}
