@@ -322,7 +322,7 @@ fn why_not_stream(header: Header, bytes: &[u8]) -> Option<&'static str> {
     let depends_on = match header.kind {
         kind::PRIORITY => frame::number(&bytes[frame::HEADER..]),
         kind::HEADERS if header.has(flag::PRIORITY) => {
-            frame::number(&bytes[frame::HEADER + usize::from(header.has(flag::PADDED))..])
+            bytes.get(frame::HEADER + usize::from(header.has(flag::PADDED))..).and_then(frame::number)
         }
         _ => None,
     };
