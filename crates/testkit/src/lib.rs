@@ -17,6 +17,7 @@
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
 //! - [`tools`]: clients and servers of another making
+//! - [`unsteered`]: the kernel without the program that finds the workers of datagrams
 //! - [`program`]: the program under test
 //!
 //! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
@@ -39,6 +40,7 @@ pub mod server;
 pub mod socket;
 pub mod tls;
 pub mod tools;
+pub mod unsteered;
 pub mod wait;
 
 pub use absent::{Deaf, Hanging, Refusing, Unheard};

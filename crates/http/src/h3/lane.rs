@@ -232,7 +232,7 @@ impl Lane {
     }
 
     fn unreadable(&mut self, wrong: Wrong) -> ReadError {
-        ReadError::Reject(match self.wrong(wrong) {
+        ReadError::Reject(match self.judge(wrong) {
             Came::Refused(reject) => reject,
             Came::Broken(reason) => Reject::Malformed(reason),
             Came::Request | Came::Nothing => return ReadError::Ended,
@@ -500,7 +500,7 @@ impl Lane {
         self.hearing = Hearing::Broken;
         self.wrong = match &wrong {
             // It can be told.
-            Wrong::Request(_) => None,
+            Wrong::Head(_) => None,
             Wrong::Stream(broken) | Wrong::Connection(broken) => Some(broken.reason),
         };
         let connection = &self.link.connection;

@@ -28,7 +28,7 @@ const KEPT_TO: [(&str, &[&str]); 14] = [
     ("rustls", &["net", "testkit"]),
     ("webpki", &["net"]),
     ("rcgen", &["control", "testkit"]),
-    ("nix", &["net"]),
+    ("nix", &["net", "testkit"]),
     ("rustix", &["net", "observe", "control", "testkit"]),
     ("httparse", &["wire"]),
     ("saphyr-parser", &["config"]),
