@@ -5,12 +5,12 @@ use std::path::Path;
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::{h2, h3, invariants, peer, translated, web};
+use shared::{first, h2, h3, invariants, peer, translated, web};
 
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 16] = [
+    let targets: [(&str, Target); 18] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -27,6 +27,8 @@ fn seeds_hold() {
         ("h2_peer_blocks", peer::blocks::written),
         ("h2_peer_faults", peer::faults::broken_frames),
         ("h2_peer_talk", peer::talk::conversation),
+        ("proxy_header", first::header),
+        ("client_hello", first::hello),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);
