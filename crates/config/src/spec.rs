@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use wire::proxy_protocol::Form;
+
 use crate::span::Span;
 
 mod algorithms;
@@ -433,6 +435,8 @@ pub struct Pool {
     pub host: PoolHost,
     /// TLS towards its servers; absent is plain.
     pub tls: Option<PoolTls>,
+    /// How servers are told for whom a connection is.
+    pub send_proxy: Option<Form>,
     /// What servers speak.
     pub protocol: Protocol,
     /// Active checks.

@@ -4,6 +4,7 @@
 //! buffer. Only what could not be used yet (half a head, a pipelined request) stays with the connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
@@ -157,6 +158,14 @@ impl Conn {
             Carrier::Line(_) => None,
             Carrier::Lane(lane) => lane.wrong(),
             Carrier::Quic(lane) => lane.wrong(),
+        }
+    }
+
+    /// Our end of it, if it has one of its own.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match &self.carrier {
+            Carrier::Line(stream) => stream.local(),
+            Carrier::Lane(_) | Carrier::Quic(_) => None,
         }
     }
 

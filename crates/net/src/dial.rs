@@ -19,12 +19,13 @@ pub struct Security {
     pub name: Box<str>,
 }
 
-/// Connects to a server, and makes the connection a secured one if that is wanted. The caller bounds the time.
+/// Connects to a server, says what is to be said before anything else, and makes the connection a secured one if that is wanted. The
+/// caller bounds the time.
 ///
 /// # Errors
 /// What the kernel says; `InvalidData` if it is TLS that failed.
-pub async fn dial(address: &Address, security: Option<&Security>) -> io::Result<Stream> {
-    let stream = match address {
+pub async fn dial(address: &Address, prologue: &[u8], security: Option<&Security>) -> io::Result<Stream> {
+    let mut stream = match address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -32,6 +33,10 @@ pub async fn dial(address: &Address, security: Option<&Security>) -> io::Result<
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix)?,
     };
+    let mut said = 0;
+    while said < prologue.len() {
+        said += poll_fn(|cx| stream.poll_write(cx, &prologue[said..])).await?;
+    }
     match security {
         None => Ok(stream),
         // Boxed: most connections are plain, and their futures should stay small.

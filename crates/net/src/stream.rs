@@ -2,6 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -131,6 +132,11 @@ impl Stream {
                 Err(_) => return Poll::Ready(Peek::Broken),
             }
         }
+    }
+
+    /// Our end of it, if it has an address.
+    pub fn local(&self) -> Option<SocketAddr> {
+        rustix::net::getsockname(self.as_fd()).ok().and_then(|address| SocketAddr::try_from(address).ok())
     }
 
     /// Looks at what waits to be read, without reading it: ready when it is more than `beyond` bytes, or when no more will come.

@@ -236,6 +236,10 @@ pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault
 pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Upstream) {
     let now = Instant::now();
     x.notes.ended = now;
+    if arm.pool.send_proxy.is_some() {
+        // What was said at its beginning holds for this client alone.
+        return drop(upstream);
+    }
     let Some((conn, lease)) = upstream.into_parts() else { return };
     let gate = &arm.pool.gate;
     if !arm.pool.limited {

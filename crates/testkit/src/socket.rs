@@ -49,7 +49,7 @@ impl Socket {
     }
 
     /// Makes it a secured one, of a server. What comes of it shows when it is first used.
-    pub(crate) fn secured(self, tls: &ServerTls) -> Socket {
+    pub fn secured(self, tls: &ServerTls) -> Socket {
         match self {
             Socket::Tcp(stream) => Socket::Secured(Box::new(RefCell::new(tls.accept(stream)))),
             other => other,

@@ -66,7 +66,12 @@ pub(crate) static POOL: Section = Section::new(
         ),
         Key::new("sticky", Type::Section(&STICKY), "How clients stay with the server that they were sent to."),
         Key::new("tls", Type::Section(&POOL_TLS), "TLS towards the servers. Absent means plain connections."),
-        Key::planned("send_proxy"),
+        Key::new(
+            "send_proxy",
+            Type::Word(&[live("v1"), live("v2")]),
+            "Tells servers first for whom a connection is, by the PROXY protocol; `v2` also what is known of TLS. Each connection is then for \
+             one client: HTTP uses it for one request. Checks say that nobody is behind them.",
+        ),
         Key::planned("coalesce"),
     ],
 )

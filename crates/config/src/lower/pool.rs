@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use wire::proxy_protocol::Form;
+
 use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
@@ -61,6 +63,7 @@ impl<'a> Lower<'a, '_> {
         self.check_files(&servers);
         self.demand_a_name(map, &pool, &servers);
         self.check_pool_h3(map, &pool, &servers);
+        self.check_send_proxy(map, &pool);
         Some(Pool { servers, ..pool })
     }
 
@@ -101,10 +104,29 @@ impl<'a> Lower<'a, '_> {
                 Some("h3") => Protocol::H3,
                 _ => Protocol::H1,
             },
+            send_proxy: map.fixed("send_proxy").map(|word| if word == "v1" { Form::V1 } else { Form::V2 }),
             health,
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },
         })
+    }
+
+    fn check_send_proxy(&mut self, map: &Map, pool: &Pool) {
+        let Some(value) = map.get("send_proxy") else { return };
+        if pool.protocol != Protocol::H1 {
+            let message = format!(
+                "`send_proxy` of {}: many clients share a connection of its `protocol`, remove one of them",
+                map.label
+            );
+            self.note(value, message);
+        }
+        if pool.warm > 0 && pool.tls.is_some() {
+            let message = format!(
+                "`send_proxy` of {}: with `tls` it is said before the handshake, so that no connection can be `warm`, remove one of them",
+                map.label
+            );
+            self.note(value, message);
+        }
     }
 
     fn bounds(&mut self, map: &Map) -> Option<Bounds> {

@@ -109,7 +109,7 @@ async fn connect(reach: &Reach, name: &str, port: u16, security: &Security) -> i
     };
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match dial(&Address::Tcp((address, port).into()), Some(security)).await {
+        match dial(&Address::Tcp((address, port).into()), &[], Some(security)).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = error,
         }

@@ -30,7 +30,9 @@ pub(super) fn pool(
     let mut placed: Vec<Placed<'_>> = Vec::new();
     for said in &pool.servers {
         for (address, authority) in addresses(&said.address, discovery) {
-            let transport = way.map_or(0, |way| way.transport);
+            // Connections of another kind must not be found by those who want this one.
+            let transport =
+                way.map_or(0, |way| way.transport).wrapping_mul(3) + pool.send_proxy.map_or(0, |form| 1 + form as u64);
             let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address, transport };
             named.insert(id.clone(), (said.weight, said.max_connections));
             let server = registry.server(&id, &authority, said.weight, || way.map(|way| security(way, &authority)));
@@ -63,6 +65,7 @@ pub(super) fn pool(
             spec::PoolHost::Name(name) => HostRule::Name(name.as_str().into()),
         },
         shared: shared(pool.protocol),
+        send_proxy: pool.send_proxy,
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),

@@ -26,21 +26,27 @@ const AT_ONCE: usize = 4096;
 /// Checks once.
 pub(super) async fn probe(
     address: &Address,
+    prologue: &[u8],
     security: Option<&Security>,
     script: &Script,
     patience: Duration,
 ) -> Result<(), Failure> {
-    match tokio::time::timeout(patience, converse(address, security, script)).await {
+    match tokio::time::timeout(patience, converse(address, prologue, security, script)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::Server(format!("timeout after {}", print_duration(patience)))),
     }
 }
 
-async fn converse(address: &Address, security: Option<&Security>, script: &Script) -> Result<(), Failure> {
+async fn converse(
+    address: &Address,
+    prologue: &[u8],
+    security: Option<&Security>,
+    script: &Script,
+) -> Result<(), Failure> {
     if let Script::Http3(script) = script {
         return shared::ask(address, security, script).await;
     }
-    let mut stream = match dial(address, security).await {
+    let mut stream = match dial(address, prologue, security).await {
         Ok(stream) => stream,
         Err(error) if is_shortage(&error) => return Err(Failure::Ours(error)),
         Err(error) => return Err(Failure::Server(format!("connect {}", words(&error)))),

@@ -10,6 +10,7 @@ use net::dial::Security;
 use proxy::pool::Server;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
+use wire::proxy_protocol::{self, Form, Said};
 
 use super::judge::{Judge, Rules, Turn};
 use super::probe::{Failure, probe};
@@ -26,6 +27,8 @@ pub(super) struct Subject {
     health: spec::Health,
     /// What a request is spoken in, if not HTTP/1.1.
     protocol: Option<Protocol>,
+    /// How it is said that nobody is behind a check, if the server has to be told who is.
+    send_proxy: Option<Form>,
 }
 
 /// Checks that run as long as this lives.
@@ -57,7 +60,12 @@ enum Verdict {
 impl Subject {
     /// How a server is checked whose pool speaks this, if not HTTP/1.1. What answers at another port is no part of the pool, and
     /// speaks what every such thing speaks.
-    pub(super) fn of(server: &Server, health: &spec::Health, protocol: Option<Protocol>) -> Subject {
+    pub(super) fn of(
+        server: &Server,
+        health: &spec::Health,
+        protocol: Option<Protocol>,
+        send_proxy: Option<Form>,
+    ) -> Subject {
         let address = match (&server.id.address, health.port) {
             (Address::Tcp(address), Some(port)) => Address::Tcp((address.ip(), port).into()),
             (address, _) => address.clone(),
@@ -72,7 +80,8 @@ impl Subject {
         let below = matches!(health.probe, spec::Probe::Tcp | spec::Probe::Tls { .. });
         let security = server.security().filter(|_| !below).cloned();
         let protocol = protocol.filter(|_| health.port.is_none() && matches!(health.probe, spec::Probe::Http(_)));
-        Subject { address, security, host: host.into(), health: health.clone(), protocol }
+        let send_proxy = send_proxy.filter(|_| health.port.is_none());
+        Subject { address, security, host: host.into(), health: health.clone(), protocol, send_proxy }
     }
 }
 
@@ -111,11 +120,23 @@ impl Drop for Prober {
 
 async fn check(subject: Subject, state: Rc<State>) {
     let script = Script::of(&subject.health.probe, &subject.host, subject.security.is_some(), subject.protocol);
+    let mut prologue = Vec::new();
+    if let Some(form) = subject.send_proxy {
+        proxy_protocol::write(form, Said::Local, None, &mut prologue);
+    }
     let mut judge = Judge::new(Rules::of(&subject.health));
     let mut random = fastrand::Rng::new();
     loop {
         let began = Instant::now();
-        let failed = match probe(&subject.address, subject.security.as_ref(), &script, subject.health.timeout).await {
+        let failed = match probe(
+            &subject.address,
+            &prologue,
+            subject.security.as_ref(),
+            &script,
+            subject.health.timeout,
+        )
+        .await
+        {
             Ok(()) => None,
             // A shortage of ours says nothing of the server.
             Err(Failure::Ours(why)) => {

@@ -2,6 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::dial::{dial, is_shortage};
+use wire::proxy_protocol::{self, Said, Secured};
 
 use super::choose::{Choice, choose};
 use super::queue::queue;
@@ -98,7 +100,12 @@ async fn found(
             if pool.warm > 0 {
                 warm::keep(&session.worker, pool, parked.lease.server());
             }
-            Some(Upstream::new(parked.conn, Busy::begin(parked.lease), true))
+            let mut upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
+            if let Some(said) = introduction(session, x, arm) {
+                // It was opened ahead, and nothing was said on it yet.
+                write(session, x, route, arm, &mut upstream, &said).await?;
+            }
+            Some(upstream)
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
@@ -123,8 +130,9 @@ pub(super) async fn connect(
     }
     // It counts from here: connects that hang are load, too.
     let busy = Busy::begin(lease);
+    let prologue = introduction(session, x, arm).unwrap_or_default();
     let dialled = {
-        let mut dialling = pin!(dial(&server.id.address, server.security()));
+        let mut dialling = pin!(dial(&server.id.address, &prologue, server.security()));
         patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await
     };
     match dialled {
@@ -144,6 +152,49 @@ pub(super) async fn connect(
             Err(fault)
         }
     }
+}
+
+/// What a server is told first of whom a connection is for, if its pool wants that.
+pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option<Vec<u8>> {
+    let form = arm.pool.send_proxy?;
+    let origin = &session.origin;
+    let said = match origin.peer {
+        None => Said::Unknown,
+        Some(source) => {
+            let nowhere =
+                if source.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+            let destination = origin.opened_to.or_else(|| session.client.local());
+            Said::Between { source, destination: destination.unwrap_or(SocketAddr::new(nowhere, origin.port)) }
+        }
+    };
+    let tls = session.tls.as_deref();
+    let name = tls.and_then(|tls| tls.name.as_deref()).or(x.facts.sni.as_deref());
+    let secured = Secured {
+        alpn: tls.and_then(|tls| tls.alpn).map(|alpn| alpn.name().as_bytes()),
+        authority: name.map(str::as_bytes),
+        version: tls.map(|tls| tls.version.as_bytes()),
+        certified: tls.is_some_and(|tls| tls.fingerprint.is_some()),
+    };
+    let mut out = Vec::new();
+    proxy_protocol::write(form, said, Some(&secured), &mut out);
+    Some(out)
+}
+
+/// Writes these few bytes.
+async fn write(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    upstream: &mut Upstream,
+    bytes: &[u8],
+) -> Result<(), Fault> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let written = patiently(session, x, route, arm, |_, cx| upstream.conn.poll_write(cx, &bytes[at..])).await?;
+        at += written.map_err(|_| Fault::server(Kind::Connect, Retry::Always))?;
+    }
+    Ok(())
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.

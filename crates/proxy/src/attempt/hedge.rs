@@ -18,7 +18,7 @@ use net::stream::Stream;
 use wire::h1::Asked;
 use wire::{Framing, Head};
 
-use super::checkout::unconnected;
+use super::checkout::{introduction, unconnected};
 use super::choose::{Choice, choose};
 use super::overtaken::overtaken;
 use super::retry::{afford, meet};
@@ -29,7 +29,7 @@ use super::{Busy, GONE, Upstream, bad_response, is_over, unwanted, within_try};
 use crate::exchange::Exchange;
 use crate::finish;
 use crate::pool::trunks::{Joined, Joining};
-use crate::pool::{Entry, Server, trunks};
+use crate::pool::{Entry, Lease, Server, trunks};
 use crate::relay::Pump;
 use crate::session::Session;
 use crate::snapshot::{Arm, Hedge, Route};
@@ -210,8 +210,13 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
                 session.worker.idle.park(parked.conn, parked.lease, now, pool.pooled);
                 return unsent(arm, now);
             }
-            let upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
-            (number, server, Stage::Connected(upstream))
+            if pool.send_proxy.is_some() {
+                // Of one that was opened ahead the right alone is of use: what is said first takes a wait.
+                (number, server, connecting(session, x, arm, parked.lease))
+            } else {
+                let upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
+                (number, server, Stage::Connected(upstream))
+            }
         }
         Choice::Lane(number, conn) if is_other(&pool.servers[number]) => {
             let server = Arc::clone(&pool.servers[number]);
@@ -229,9 +234,7 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
                 trunks::open(&session.worker, pool, protocol, lease);
                 Stage::Joining(session.worker.trunks.join(&server), Busy::share(&server, pool))
             } else {
-                let to = Arc::clone(&server);
-                let dialling = Box::pin(async move { dial(&to.id.address, to.security()).await });
-                Stage::Connecting(dialling, Busy::begin(lease))
+                connecting(session, x, arm, lease)
             };
             (number, server, stage)
         }
@@ -245,6 +248,14 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
     pool.gate.hedges.sent();
     let pump = Pump::default();
     Some(Leg { number, server, stage, began: now, pump, interim: 0, _entry: entry })
+}
+
+/// A connection of the hedge's own.
+fn connecting(session: &Session, x: &Exchange, arm: &Arm, lease: Lease) -> Stage {
+    let to = Arc::clone(lease.server());
+    let said = introduction(session, x, arm).unwrap_or_default();
+    let dialling = Box::pin(async move { dial(&to.id.address, &said, to.security()).await });
+    Stage::Connecting(dialling, Busy::begin(lease))
 }
 
 /// There is nobody to ask after all: the budget keeps what the hedge would have cost.

@@ -30,6 +30,8 @@ pub use tally::Entry;
 pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
 
+use wire::proxy_protocol::Form;
+
 use crate::balance::Roster;
 use crate::sticky::Sticky;
 
@@ -52,6 +54,8 @@ pub struct Pool {
     pub host: HostRule,
     /// What its servers speak, if that is something whose connections are shared.
     pub shared: Option<http::shared::Protocol>,
+    /// How servers are told for whom a connection is, by the PROXY protocol. Such a connection is for one client.
+    pub send_proxy: Option<Form>,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.

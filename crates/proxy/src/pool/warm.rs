@@ -84,7 +84,7 @@ pub(crate) fn keep(worker: &Rc<Worker>, pool: &Arc<Pool>, server: &Arc<Server>) 
 
 async fn open(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
     let server = Arc::clone(lease.server());
-    let dialled = tokio::time::timeout(pool.connect, dial(&server.id.address, server.security())).await;
+    let dialled = tokio::time::timeout(pool.connect, dial(&server.id.address, &[], server.security())).await;
     let now = Instant::now();
     let is_first = match dialled {
         Ok(Ok(stream)) => {

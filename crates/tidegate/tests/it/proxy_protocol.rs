@@ -165,3 +165,157 @@ fn where_it_cannot_be_it_is_a_mistake() {
         assert!(code == Some(2) && said.contains(wrong), "{bind}: {said}");
     }
 }
+
+/// A server that is told first for whom each connection is: it answers a request with that, in hexadecimal digits if it is no line.
+fn told() -> Server {
+    Server::script(|peer| {
+        let Some(header) = read_header(peer) else { return };
+        if peer.request_head().is_some() {
+            peer.send(ok(header));
+        }
+        peer.hang();
+    })
+}
+
+/// Reads exactly the header that a connection begins with; none if it ends instead, as one does that nobody needed.
+fn read_header(peer: &mut testkit::Peer) -> Option<String> {
+    let mut header = peer.reader.exactly(16).ok()?;
+    if header.starts_with(b"PROXY ") {
+        while !header.ends_with(b"\r\n") {
+            header.extend(peer.reader.exactly(1).ok()?);
+        }
+        return Some(String::from_utf8(header).expect("a line"));
+    }
+    let length = u16::from_be_bytes([header[14], header[15]]);
+    header.extend(peer.reader.exactly(usize::from(length)).ok()?);
+    Some(header.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn port_of(address: &str) -> u16 {
+    address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+}
+
+#[test]
+fn servers_are_told_who_it_is_once_a_connection() {
+    for (form, begins) in
+        [("v1", "PROXY TCP4 127.0.0.1 127.0.0.1 "), ("v2", "0d0a0d0a000d0a515549540a2111000c7f0000017f000001")]
+    {
+        let server = told();
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {{ servers: [@APP], send_proxy: {form} }} }}\n"
+        );
+        let tidegate = start(&text, &[("APP", &server)]);
+        let mut client = tidegate.client();
+        let (from, to) = (port_of(&client.local_address()), port_of(&tidegate.address("web")));
+        let ports = if form == "v1" { format!("{from} {to}\r\n") } else { format!("{from:04x}{to:04x}") };
+        for _ in 0..3 {
+            assert_eq!(client.get("/").text(), format!("{begins}{ports}"));
+        }
+        assert_eq!(server.connections(), 3, "a connection is for one client");
+    }
+}
+
+#[test]
+fn a_handshake_follows_and_what_it_agreed_on_with_the_client_is_told() {
+    let desk = Desk::new();
+    let issued = desk.issue("server", &["example.com"]);
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address").to_string();
+    let (tls, desk_tls) = (testkit::ServerTls::new(&issued), desk.tls());
+    let header = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().expect("a connection");
+        let mut header = [0; 16];
+        stream.read_exact(&mut header).expect("a header");
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([header[14], header[15]]))];
+        stream.read_exact(&mut rest).expect("its rest");
+        let mut secured = testkit::socket::Socket::Tcp(stream).secured(&tls);
+        let mut request = [0; 1024];
+        assert!(secured.read(&mut request).expect("a request behind a handshake") > 0);
+        secured.write_all(&ok("secret")).expect("answered");
+        rest
+    });
+    let text = format!(
+        "
+certificates: {{ main: {{ cert: '@DIR/main.pem', key: '@DIR/main.key' }} }}
+listeners: {{ web: {{ bind: 127.0.0.1:0, tls: main, to: app }} }}
+pools: {{ app: {{ servers: ['{address}'], send_proxy: v2, tls: {{ ca: '@DIR/ca.pem', server_name: example.com }} }} }}
+"
+    );
+    let tidegate = desk.start(&text, &[]);
+    let mut client = testkit::Client::secured(&tidegate.address("web"), &desk_tls);
+    assert_eq!(client.ask(get("/", "").replace("test.example", "example.com")).text(), "secret");
+    let rest = header.join().expect("a header");
+    let told = &rest[12..];
+    assert!(told.starts_with(b"\x02\x00\x0bexample.com\x20\x00\x0f\x01\0\0\0\x01\x21\x00\x07TLSv1."), "{told:?}");
+}
+
+#[test]
+fn connections_that_were_opened_ahead_say_it_when_they_are_used() {
+    let server = Server::script(|peer| {
+        let Some(header) = read_header(peer) else { return };
+        peer.send(header);
+        peer.finish();
+        peer.hang();
+    });
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
+pools: { app: { servers: [@APP], send_proxy: v1, warm: 2 } }
+";
+    let tidegate = start(text, &[("APP", &server)]);
+    server.until_connections(2);
+    let mut stream = connect(&tidegate);
+    let from = stream.local_addr().expect("an address").port();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).expect("a header");
+    assert!(heard.starts_with(&format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} ")), "{heard}");
+    drop(stream);
+    let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+    assert_eq!(line["reused"], true, "{line}");
+}
+
+#[test]
+fn checks_say_that_nobody_is_behind_them() {
+    let server = Server::script(|peer| {
+        let Some(header) = read_header(peer) else { return };
+        if peer.request().is_some_and(|request| request.target == "/health") {
+            assert_eq!(header, "0d0a0d0a000d0a515549540a20000000");
+        }
+        peer.send(ok("well"));
+    });
+    let text = "
+listeners: { web: { bind: 127.0.0.1:0, to: app } }
+pools: { app: { servers: [@APP], send_proxy: v2, health: { probe: http, path: /health, every: 100ms, rise: 1 } } }
+";
+    let tidegate = start(text, &[("APP", &server)]);
+    while !server.requests().iter().any(|request| request.target == "/health") {
+        server.request();
+    }
+    assert_eq!(tidegate.client().get("/").text(), "well");
+}
+
+#[test]
+fn addresses_pass_through_a_row_of_proxies() {
+    let last = telling();
+    let text = "
+listeners:
+  web: { bind: { address: 127.0.0.1:0, accept_proxy: 127.0.0.1 }, role: tcp, to: next }
+pools: { next: { servers: [@NEXT], send_proxy: v2 } }
+";
+    let behind = start(WEB, &[("APP", &last)]);
+    let front = start(&text.replace("@NEXT", &behind.address("web")), &[]);
+    assert_eq!(seen(&front, b"PROXY TCP6 2001:db8::7 2001:db8::8 4711 443\r\n", 1000), "2001:db8::7");
+}
+
+#[test]
+fn what_cannot_be_said_is_a_mistake() {
+    for (pool, wrong) in [
+        ("protocol: h2, send_proxy: v2", "many clients share a connection of its `protocol`"),
+        ("warm: 1, tls: {}, send_proxy: v2", "no connection can be `warm`"),
+    ] {
+        let text = format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, to: app }} }}\npools: {{ app: {{ servers: ['localhost:1'], {pool} }} }}\n"
+        );
+        let (code, said) = failure_of(BINARY, &config(&text, &[]));
+        assert!(code == Some(2) && said.contains(wrong), "{pool}: {said}");
+    }
+}

@@ -42,7 +42,12 @@ pub(crate) fn hello(bytes: &[u8]) {
     }
     if let Seen::Hello(hello) = &seen {
         let name = hello.name.as_deref().unwrap_or("a");
-        assert!(!name.is_empty() && name.len() <= 253 && name.is_ascii() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
+        assert!(
+            !name.is_empty()
+                && name.len() <= 253
+                && name.is_ascii()
+                && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+        );
         let shortest = (0..bytes.len()).find(|length| client_hello::read(&bytes[..*length]) != Seen::Partial);
         assert!(shortest.is_none_or(|length| client_hello::read(&bytes[..length]) == seen), "seen before it was there");
     }

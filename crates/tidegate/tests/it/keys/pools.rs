@@ -40,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.protocol"], protocol),
     (&["pools.*.timeouts.pooled"], pooled),
     (&["pools.*.warm"], warm),
+    (&["pools.*.send_proxy"], send_proxy),
 ];
 
 /// Names of servers are those of the log.
@@ -343,6 +344,16 @@ fn pooled() {
 }
 
 /// Connections without a request.
+fn send_proxy() {
+    let server = Server::script(|peer| {
+        let line = peer.reader.exactly(11).expect("the beginning of a line");
+        peer.send(ok(line));
+        peer.hang();
+    });
+    let tidegate = before_pool(&server, "send_proxy: v1");
+    assert_eq!(tidegate.client().get("/").text(), "PROXY TCP4 ");
+}
+
 fn warm() {
     let server = Server::named("app");
     let _tidegate = before_pool(&server, "warm: 3");
