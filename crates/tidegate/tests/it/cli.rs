@@ -97,7 +97,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         assert!(said.contains(name), "{key}");
     }
     for planned in [
-        "accept_proxy",
         "api_key",
         "basic_auth",
         "cache",
@@ -110,7 +109,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "lists",
         "nat",
         "rate_limit",
-        "send_proxy",
         "socks5",
         "stores",
         "udp",
