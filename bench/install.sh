@@ -39,4 +39,12 @@ for program in haproxy nginx wrk h2load curl; do
         missing "$package"
     fi
 done
+# A module of its own in Debian; other builds may have it inside.
+if [ ! -e /usr/lib/nginx/modules/ngx_stream_module.so ] && command -v apt-get >/dev/null; then
+    if $as_root apt-get install --yes --no-install-recommends libnginx-mod-stream >"$reason" 2>&1; then
+        echo "installed: libnginx-mod-stream"
+    else
+        missing "libnginx-mod-stream"
+    fi
+fi
 rm -f "$reason"

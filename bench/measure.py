@@ -58,6 +58,8 @@ class Run:
         peer, version = contestant.peer, self.scenario.version
         if version not in peer.speaks or (self.scenario.tls and not peer.proxy):
             raise Unfit(f"it does not speak {version}{' over TLS' if self.scenario.tls else ''}")
+        if self.scenario.flows and not peer.flows:
+            raise Unfit("there is no configuration for flows of TCP")
         if self.scenario.upstream not in peer.upstream:
             raise Unfit(f"it does not speak {self.scenario.upstream} with servers")
         proxy = Proxy(contestant, self)
@@ -157,6 +159,7 @@ class Proxy(Daemon):
         self.contestant = contestant
         self.logs = run.logs
         self.tls, self.version, self.upstream = run.scenario.tls, run.scenario.version, run.scenario.upstream
+        self.flows = run.scenario.flows
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
@@ -192,6 +195,7 @@ class Proxy(Daemon):
             **{"tls": run.scenario.tls, "clear": not run.scenario.tls, "folder": run.folder},
             **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
             **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
+            **{"flows": run.scenario.flows, "requests": not run.scenario.flows},
             **{"to_h1": run.scenario.upstream == "h1", "to_h2": run.scenario.upstream == "h2"},
         }
 
@@ -200,7 +204,10 @@ class Proxy(Daemon):
         wait_until(self, lambda: self.echo())
         if not self.contestant.peer.proxy:
             return
-        if "\nx-forwarded-for: " not in self.echo().lower():
+        if self.flows:
+            if "x-forwarded-for" in self.echo().lower():
+                raise Unfit("it reads what it should pass on")
+        elif "\nx-forwarded-for: " not in self.echo().lower():
             raise Unfit(f"the backend saw no X-Forwarded-For: {self.echo()!r}")
         if self.upstream == "h2" and ":method: GET" not in self.echo():
             raise Unfit(f"the backend was not spoken to by HTTP/2: {self.echo()!r}")
@@ -208,7 +215,7 @@ class Proxy(Daemon):
         if metrics[0] != 200:
             raise Unfit(f"no metrics: {metrics}")
         if self.logs:
-            wait_until(self, lambda: self.find_in_log(b"/p0/echo"))
+            wait_until(self, lambda: self.find_in_log(b"127.0.0.1" if self.flows else b"/p0/echo"))
         if self.contestant.routes and self.get("/p0/echo", host="elsewhere.example.com")[0] == 200:
             raise Unfit("a host without a route was served")
 
@@ -232,7 +239,7 @@ class Proxy(Daemon):
 
     def counts_lines(self) -> bool:
         """A ring keeps its size, holds no line ends and must not be cut."""
-        return self.contestant.peer.proxy and not (self.logs and self.contestant.peer.log == "ring")
+        return self.contestant.peer.proxy and not self.flows and not (self.logs and self.contestant.peer.log == "ring")
 
     def forget_log(self) -> None:
         for log in (self.access_log, self.output):

@@ -25,6 +25,8 @@ class Peer:
     """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
     speaks: tuple[str, ...] = ("h1", "h2")
     """The versions of HTTP that its clients may speak."""
+    flows: bool = False
+    """Whether its templates know flows of TCP."""
     upstream: tuple[str, ...] = ("h1", "h2")
     """Those that it speaks with servers."""
     proxy: bool = True
@@ -47,6 +49,7 @@ PEERS = {
             templates=["haproxy.cfg", "haproxy.map"],
             arguments=["-f", "{config}"],
             log="ring",
+            flows=True,
         ),
         Peer(
             name="haproxy-debian",
@@ -56,6 +59,7 @@ PEERS = {
             arguments=["-f", "{config}"],
             # 2.6 has no rings in files.
             log="output",
+            flows=True,
         ),
         Peer(
             name="nginx",
@@ -65,6 +69,7 @@ PEERS = {
             arguments=["-e", "{dir}/error.log", "-c", "{config}"],
             # By HTTP/2 it passes on gRPC alone.
             upstream=("h1",),
+            flows=True,
         ),
         Peer(
             name="envoy",
@@ -108,6 +113,7 @@ FLOOR = Peer(
     arguments=["relay", "--bind", "{address}", "--to", "{backend}"],
     speaks=("h1",),
     upstream=("h1",),
+    flows=True,
     proxy=False,
 )
 
@@ -120,4 +126,5 @@ def tidegate(binary: Path) -> Peer:
         templates=["tidegate.yaml"],
         arguments=["run", "{config}"],
         speaks=("h1", "h2", "h3"),
+        flows=True,
     )

@@ -35,6 +35,8 @@ class Scenario:
     version: str = "h1"
     """What clients speak: h1, or h2 or h3 with so many streams on each connection."""
     streams: int = 1
+    flows: bool = False
+    """Whether proxies pass on what is said without reading it (TCP)."""
     upstream: str = "h1"
     """What servers are spoken to by: h1, or h2 without TLS, by prior knowledge."""
 
@@ -84,6 +86,19 @@ SCENARIOS = {
     ),
     "h2-upstream": Scenario(
         "1 KiB bodies, keep-alive, nine fields, from servers that are spoken to by HTTP/2 without TLS", upstream="h2"
+    ),
+    "tcp": Scenario("1 KiB answers over kept flows of TCP that nobody reads", flows=True),
+    "tcp-close": Scenario("a flow of TCP for each answer of 1 KiB", flows=True, close=True),
+    "tcp-big": Scenario(
+        "1 MiB answers over flows of TCP, spliced where a proxy can",
+        flows=True,
+        cost=PER_GB,
+        body=MIB,
+        connections=16,
+        splice=True,
+    ),
+    "tcp-idle": Scenario(
+        "5,000 idle flows of TCP, each used once", flows=True, cost=PER_CONNECTION, connections=5000, fresh=True
     ),
     "routes": Scenario("1,000 routes by host and path, all of them asked for, against one route", routes=1000),
 }
