@@ -57,7 +57,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let secret = lower.secret();
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
-    flows::check(&listeners, &pools, lower.mistakes);
+    flows::check(&listeners, &all_sites, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
         secret,

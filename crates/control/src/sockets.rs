@@ -123,10 +123,11 @@ impl Sockets {
     fn datagrams(&self, actual: &Address, workers: usize) -> io::Result<Option<Vec<quic::Bound>>> {
         let Address::Tcp(address) = actual else { return Ok(None) };
         let is_ours = self.open.values().any(|entry| entry.quic.is_some() && entry.actual == *actual);
-        if !is_ours && !self.left.contains(address) {
+        let shared = is_ours || self.left.contains(address);
+        if !shared {
             quic::probe(*address)?;
         }
-        quic::bind(*address, workers).map(Some)
+        quic::bind(*address, workers, shared).map(Some)
     }
 
     /// Puts a plan to work: new sockets accept, old ones accept what waits and close.

@@ -91,14 +91,20 @@ impl Pipe {
         let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
         loop {
             ready!(from.poll_read_ready(cx))?;
-            let moved = from.try_io(Interest::READABLE, || splice(from.as_fd(), &ends.write, most));
+            // A pipe's slots can be full before its bytes are. That says nothing of the socket, whose readiness must not be taken back
+            // for it: nobody would be told of what is there already.
+            let filled = self.filled;
+            let moved = from.try_io(Interest::READABLE, || match splice(from.as_fd(), &ends.write, most) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && filled > 0 => Ok(None),
+                moved => moved.map(Some),
+            });
             match moved {
-                Ok(count) => {
+                Ok(Some(count)) => {
                     self.filled += count;
                     return Poll::Ready(Ok(count));
                 }
-                // A pipe's slots can be full before its bytes are. It has something to give then: the caller drains.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.filled > 0 => return Poll::Pending,
+                // It has something to give then: the caller drains.
+                Ok(None) => return Poll::Pending,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -138,4 +144,50 @@ impl Drop for Pipe {
 fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     Ok(rustix::pipe::splice(from, None, to, None, most, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Both ends of a connection: one that blocks, and one of ours.
+    async fn pair() -> (std::net::TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let ours = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (theirs, _) = listener.accept().await.expect("a connection");
+        let theirs = theirs.into_std().expect("a socket");
+        theirs.set_nonblocking(false).expect("a socket");
+        (theirs, Stream::Tcp(ours))
+    }
+
+    /// Its slots are full before its bytes are; all that comes is here before the first of it is moved, and nothing follows.
+    #[tokio::test]
+    async fn a_full_pipe_says_nothing_of_its_socket() {
+        const ALL: usize = 50_000;
+        let (mut source, from) = pair().await;
+        let (_sink, to) = pair().await;
+        source.write_all(&[7; ALL]).expect("sent");
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&write, 4096).expect("one slot");
+        let home = Rc::new(Pipes::default());
+        home.state.borrow_mut().lent = 1;
+        let mut pipe = Pipe { ends: Some(Ends { read, write, capacity: PIPE_BYTES }), filled: 0, home };
+        let mut moved = 0;
+        while moved < ALL {
+            moved += poll_fn(|cx| pipe.poll_fill(cx, &from, ALL)).await.expect("filled");
+            let more = poll_fn(|cx| Poll::Ready(pipe.poll_fill(cx, &from, ALL))).await;
+            if let Poll::Ready(more) = more {
+                moved += more.expect("filled");
+            }
+            while pipe.filled() > 0 {
+                poll_fn(|cx| pipe.poll_drain(cx, &to)).await.expect("drained");
+            }
+        }
+        assert_eq!(moved, ALL);
+    }
 }

@@ -218,7 +218,8 @@ async fn story<'a>(
 pub(crate) fn pin(session: &mut Session) -> Pinned {
     let snapshot = session.worker.pin();
     let id = session.origin.listener;
-    match snapshot.listener(id) {
+    // A name may become that of a listener of another kind: to what was begun it is gone.
+    match snapshot.listener(id).filter(|listener| listener.role.is_like(session.listener.role)) {
         None => Pinned::Removed(Arc::clone(&session.listener)),
         Some(listener) => {
             if !Arc::ptr_eq(listener, &session.listener) {
@@ -242,7 +243,7 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
     x.facts.call = grpc::form(head);
     x.upload = Pump::new(session.client.body_reader(head.framing()), BodyWriter::Plain, listener.splice);
     x.facts.id = session.worker.next_id();
-    x.facts.peer = session.origin.peer.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+    x.facts.peer = session.origin.peer.unwrap_or(NOBODY);
     x.facts.client = forwarded::client_ip(head, x.facts.peer.ip(), &listener.forwarding);
     x.facts.host.clear();
     x.facts.host.extend_from_slice(&uri::host(head.authority()));
@@ -495,6 +496,10 @@ impl Exchange {
             self.prefix = Vec::new();
         }
         self.to_client = Backlog::default();
+        self.facts.host.clear();
+        self.facts.path.clear();
+        self.facts.peer = NOBODY;
+        self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni) = (None, None);
         self.facts.captures = Captures::default();
@@ -508,9 +513,11 @@ impl Exchange {
     }
 }
 
+/// The other end of a connection that has no address: one on a Unix socket comes from this machine.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 impl Default for Exchange {
     fn default() -> Exchange {
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Exchange {
             request: Head::default(),
             response: Head::default(),
@@ -519,8 +526,8 @@ impl Default for Exchange {
             to_client: Backlog::default(),
             facts: Facts {
                 id: RequestId { origin: 0, sequence: 0 },
-                peer: SocketAddr::new(nobody, 0),
-                client: nobody,
+                peer: NOBODY,
+                client: NOBODY.ip(),
                 host: Vec::new(),
                 path: Vec::new(),
                 query: None,

@@ -119,6 +119,13 @@ pub enum Role {
     },
 }
 
+impl Role {
+    /// Whether what arrives is of the same kind, so that a connection of one may go on by the other.
+    pub(crate) fn is_like(self, other: Role) -> bool {
+        matches!((self, other), (Role::Http, Role::Http) | (Role::Tcp { .. }, Role::Tcp { .. }))
+    }
+}
+
 /// Versions of HTTP that a listener speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Versions {

@@ -99,6 +99,7 @@ fn parse(message: &[u8]) -> Option<ClientHello> {
         return Some(hello);
     }
     let mut extensions = vector::<2>(&mut rest)?;
+    let mut named = false;
     while !extensions.is_empty() {
         let (kind, after) = extensions.split_first_chunk::<2>()?;
         extensions = after;
@@ -106,9 +107,14 @@ fn parse(message: &[u8]) -> Option<ClientHello> {
         match u16::from_be_bytes(*kind) {
             SERVER_NAME => {
                 let mut names = vector::<2>(&mut content)?;
-                let (_host_name, after) = names.split_first()?;
+                let (kind, after) = names.split_first()?;
                 names = after;
-                hello.name = vector::<2>(&mut names).and_then(host);
+                // Another kind, another name, another extension: no two readers would agree on whose it is (RFC 6066 section 3).
+                let name = vector::<2>(&mut names)?;
+                if *kind != 0 || !names.is_empty() || !content.is_empty() || std::mem::replace(&mut named, true) {
+                    return None;
+                }
+                hello.name = host(name);
             }
             ALPN => {
                 let mut names = vector::<2>(&mut content)?;

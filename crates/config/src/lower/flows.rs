@@ -1,18 +1,28 @@
 //! What pools may not ask of flows: a flow has no requests.
 
 use crate::diagnostics::Mistakes;
-use crate::spec::{Ending, Listener, Pool, PoolId, Protocol, Role, Route, Selector, Serves, Sticky};
+use crate::spec::{
+    Ending, Listener, Pool, PoolHost, PoolId, Protocol, RetryIf, Role, Route, Selector, Serves, Site, Sticky,
+};
 
-/// Notes what the pools of listeners of flows ask of requests.
-pub(super) fn check(listeners: &[Listener], pools: &[Pool], mistakes: &mut Mistakes) {
+/// Notes what the pools of listeners of flows ask of requests. What requests on another listener may use is not noted.
+pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mistakes: &mut Mistakes) {
+    let mut asked = Vec::new();
+    for listener in listeners.iter().filter(|listener| listener.role == Role::Http) {
+        if let Serves::Routes(routes) = &listener.serves {
+            reach(routes, &mut asked);
+        }
+    }
+    sites.iter().for_each(|site| reach(&site.routes, &mut asked));
     for listener in listeners.iter().filter(|listener| listener.role == Role::Tcp) {
         let Serves::Routes(routes) = &listener.serves else { continue };
         let mut reached = Vec::new();
         reach(routes, &mut reached);
         reached.sort_unstable();
         reached.dedup();
-        for pool in reached.iter().filter_map(|id| pools.get(id.0)) {
-            for what in asks(pool) {
+        for (id, pool) in reached.iter().filter_map(|id| Some((id, pools.get(id.0)?))) {
+            let idle = if asked.contains(id) { Vec::new() } else { idles(pool) };
+            for what in asks(pool).into_iter().chain(idle) {
                 let message = format!(
                     "{what} of pool `{}` is about requests, but listener `{}` ({}) passes flows of TCP to it",
                     pool.name, listener.name, listener.span
@@ -29,13 +39,38 @@ fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
             Ending::To(pool) => reached.push(*pool),
             Ending::Split(portions) => reached.extend(portions.iter().map(|portion| portion.to)),
             Ending::Routes(routes) => reach(routes, reached),
-            Ending::Canary(_) | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
+            Ending::Canary(canary) => reached.extend([canary.stable, canary.candidate]),
+            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
         }
     }
 }
 
+/// What would do nothing where no request comes.
+fn idles(pool: &Pool) -> Vec<&'static str> {
+    let mut idle = Vec::new();
+    let mut note = |is_said: bool, what| {
+        if is_said {
+            idle.push(what);
+        }
+    };
+    let Pool { timeouts, retries, .. } = pool;
+    note(pool.host != PoolHost::Client, "`host`");
+    note(timeouts.request_body.is_some(), "`timeouts.request_body`");
+    note(timeouts.response.is_some(), "`timeouts.response`");
+    note(timeouts.stream.is_some(), "`timeouts.stream`");
+    note(timeouts.per_try.is_some(), "`timeouts.try`");
+    note(pool.limits.request_body.is_some(), "`limits.request_body`");
+    note(retries.hedge.is_some(), "`retries.hedge`");
+    let others = retries.conditions.iter().flatten().any(|condition| *condition != RetryIf::Connect);
+    note(others, "`retries.if` beyond `connect`");
+    idle
+}
+
 fn asks(pool: &Pool) -> Vec<&'static str> {
     let mut asked = Vec::new();
+    if pool.concurrency.is_some() {
+        asked.push("`concurrency`");
+    }
     if pool.protocol != Protocol::H1 {
         asked.push("`protocol`");
     }
@@ -63,10 +98,11 @@ fn is_of_flows(selector: &Selector) -> bool {
         | Selector::Sni
         | Selector::TlsVersion
         | Selector::TlsCipher
-        | Selector::Alpn
         | Selector::ClientFingerprint
         | Selector::RequestId => true,
-        Selector::Host
+        // Flows agree on none with us.
+        Selector::Alpn
+        | Selector::Host
         | Selector::Path
         | Selector::Uri
         | Selector::Method

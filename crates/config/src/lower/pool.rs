@@ -49,6 +49,7 @@ impl<'a> Lower<'a, '_> {
         pool.implicit = true;
         pool.servers = vec![server];
         self.check_files(&pool.servers);
+        self.check_whole(self.bare_pool, &pool, &pool.servers);
         let id = PoolId(self.pool_ids.len() + self.pools.len());
         self.pools.push(pool);
         self.literal_pools.insert(text.to_owned(), id);
@@ -59,12 +60,17 @@ impl<'a> Lower<'a, '_> {
         let map = item.value.map()?;
         let servers = self.servers(map);
         let pool = self.pool(map, &item.key, &item.span)?;
-        self.refuse_more_warm_than_open(map, pool.warm, &servers);
         self.check_files(&servers);
-        self.demand_a_name(map, &pool, &servers);
-        self.check_pool_h3(map, &pool, &servers);
-        self.check_send_proxy(map, &pool);
+        self.check_whole(map, &pool, &servers);
         Some(Pool { servers, ..pool })
+    }
+
+    /// What keys of a pool may not say together.
+    fn check_whole(&mut self, map: &Map, pool: &Pool, servers: &[Server]) {
+        self.refuse_more_warm_than_open(map, pool.warm, servers);
+        self.demand_a_name(map, pool, servers);
+        self.check_pool_h3(map, pool, servers);
+        self.check_send_proxy(map, pool);
     }
 
     /// Everything of a pool but its servers.

@@ -262,7 +262,8 @@ impl Reading {
         proofs: Option<&Proofs>,
     ) -> Option<Terminator> {
         let is_asked = |id: &CertificateId| matches!(spec.certificates[id.0].source, CertificateSource::Acme(_));
-        let proofs = proofs.filter(|_| tls.certificates.iter().any(is_asked));
+        // Where no protocol is offered, an offer of the proof alone would refuse all clients that offer any.
+        let proofs = proofs.filter(|_| !http.is_empty() && tls.certificates.iter().any(is_asked));
         let shown: Vec<(Identity, bool)> = tls
             .certificates
             .iter()

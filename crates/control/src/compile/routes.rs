@@ -103,7 +103,11 @@ pub(super) fn listener(
     let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
     let role = match listener.role {
         spec::Role::Http => Role::Http,
-        spec::Role::Tcp => Role::Tcp { peeks: rules.iter().any(Rule::asks_hello) },
+        spec::Role::Tcp => {
+            let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
+            let by_name = |name| spec.pools.iter().any(|pool: &spec::Pool| pool.name == name && goes_by_name(pool));
+            Role::Tcp { peeks: rules.iter().any(Rule::asks_hello) || reached.into_iter().any(by_name) }
+        }
     };
     Listener {
         id,
@@ -135,6 +139,15 @@ pub(super) fn listener(
         connections,
         splice: spec.splice,
     }
+}
+
+/// Whether a pool's servers are chosen by the name that a client of TLS asks for.
+fn goes_by_name(pool: &spec::Pool) -> bool {
+    let stuck = match &pool.sticky {
+        Some(spec::Sticky::Table { by, .. }) => &by[..],
+        _ => &[],
+    };
+    pool.balance.hash.iter().chain(stuck).any(|selector| *selector == spec::Selector::Sni)
 }
 
 fn versions(http: &[spec::HttpVersion]) -> Versions {

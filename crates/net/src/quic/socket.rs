@@ -78,13 +78,18 @@ pub const LEAST_ROOM: usize = JOINED;
 /// What we ask the kernel to hold for us: a burst of all clients between two turns of a worker.
 const BUFFERED: usize = 4 * 1024 * 1024;
 
-/// Binds a socket for each of `count` workers to one address, and has the kernel choose by connection ids if it can.
+/// Binds a socket for each of `count` workers to one address, and has the kernel choose by connection ids if it can. Where others of this
+/// process are bound there still (`shared`), it chooses by addresses again, as for anybody: whose ids are whose is known to us alone.
 ///
 /// # Errors
 /// What the kernel says; nothing stays bound then.
-pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<Bound>> {
+pub fn bind(address: SocketAddr, count: usize, shared: bool) -> io::Result<Vec<Bound>> {
     let bound = bind_unsteered(address, count)?;
-    if let [first, _, ..] = &bound[..] {
+    if let [first, ..] = &bound[..]
+        && shared
+    {
+        let _ = steering::leave(&first.socket);
+    } else if let [first, _, ..] = &bound[..] {
         // Where that is not to be had (a sandbox that knows no such option), we hand over.
         let _ = steering::steer(&first.socket, first.shared.workers());
     }
@@ -316,18 +321,31 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_datagrams_to_their_worker() {
-        let bound = bind("127.0.0.1:0".parse().expect("an address"), 1).expect("bound");
+        let bound = bind("127.0.0.1:0".parse().expect("an address"), 1, false).expect("bound");
         let address = bound[0].socket.local_addr().expect("an address");
         drop(bound);
-        let bound = bind(address, usize::from(WORKERS)).expect("bound");
+        let bound = bind(address, usize::from(WORKERS), false).expect("bound");
         for long in [false, true] {
             assert_eq!(arrivals(&bound, long), [SENDERS, 0, 0, 0], "long headers: {long}");
         }
     }
 
     #[test]
+    fn others_at_the_address_have_their_share() {
+        let first = bind("127.0.0.1:0".parse().expect("an address"), 1, false).expect("bound");
+        let address = first[0].socket.local_addr().expect("an address");
+        drop(first);
+        let old = bind(address, usize::from(WORKERS), false).expect("bound");
+        let new = bind(address, usize::from(WORKERS), true).expect("bound");
+        let all: Vec<Bound> = old.into_iter().chain(new).collect();
+        let arrived = arrivals(&all, false);
+        assert_eq!(arrived.iter().sum::<usize>(), SENDERS);
+        assert!(arrived[usize::from(WORKERS)..].iter().sum::<usize>() > 0, "{arrived:?}");
+    }
+
+    #[test]
     fn without_steering_they_come_to_anybody() {
-        let bound = bind("127.0.0.1:0".parse().expect("an address"), 1).expect("bound");
+        let bound = bind("127.0.0.1:0".parse().expect("an address"), 1, false).expect("bound");
         let address = bound[0].socket.local_addr().expect("an address");
         drop(bound);
         let bound = bind_unsteered(address, usize::from(WORKERS)).expect("bound");

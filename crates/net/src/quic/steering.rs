@@ -14,7 +14,19 @@ use nix::sys::socket::{setsockopt, sockopt};
 /// # Errors
 /// The kernel takes no program.
 pub(super) fn steer(one_of_them: &UdpSocket, workers: u16) -> io::Result<()> {
-    let mut program = program(u32::from(workers.max(1)));
+    attach(one_of_them, &mut program(u32::from(workers.max(1))))
+}
+
+/// Has the kernel choose by addresses again.
+///
+/// # Errors
+/// The kernel takes no program.
+pub(super) fn leave(one_of_them: &UdpSocket) -> io::Result<()> {
+    // An answer that no socket has leaves the choice to the kernel.
+    attach(one_of_them, &mut [step(BPF_RET | BPF_K, 0, 0, u32::MAX)])
+}
+
+fn attach(one_of_them: &UdpSocket, program: &mut [sock_filter]) -> io::Result<()> {
     let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     setsockopt(one_of_them, sockopt::AttachReusePortCbpf, &program)?;
     Ok(())

@@ -85,7 +85,7 @@ pub(crate) fn datagrams(bytes: &[u8]) {
 fn place() -> (SocketAddr, Vec<Bound>) {
     loop {
         let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("an address");
-        if let Ok(sockets) = bind(free, 2) {
+        if let Ok(sockets) = bind(free, 2, false) {
             return (free, sockets);
         }
     }

@@ -100,12 +100,7 @@ async fn found(
             if pool.warm > 0 {
                 warm::keep(&session.worker, pool, parked.lease.server());
             }
-            let mut upstream = Upstream::new(parked.conn, Busy::begin(parked.lease), true);
-            if let Some(said) = introduction(session, x, arm) {
-                // It was opened ahead, and nothing was said on it yet.
-                write(session, x, route, arm, &mut upstream, &said).await?;
-            }
-            Some(upstream)
+            reuse(session, x, route, arm, parked.conn, parked.lease).await?
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
@@ -113,6 +108,28 @@ async fn found(
         }
     };
     Ok(connected.map_or(Found::Taken, Found::Connection))
+}
+
+/// Takes a connection that was idle. Answers nothing if it turns out to be over.
+pub(super) async fn reuse(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    conn: Conn,
+    lease: Lease,
+) -> Result<Option<Upstream>, Fault> {
+    let mut upstream = Upstream::new(conn, Busy::begin(lease), true);
+    // One that was opened ahead, on which nothing was said yet.
+    let said = introduction(session, x, arm).unwrap_or_default();
+    let mut at = 0;
+    while at < said.len() {
+        match patiently(session, x, route, arm, |_, cx| upstream.conn.poll_write(cx, &said[at..])).await? {
+            Ok(written) => at += written,
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(upstream))
 }
 
 /// Opens a connection. Answers nothing if it is one that is shared, and others have taken all there was of it.
@@ -178,23 +195,6 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
     let mut out = Vec::new();
     proxy_protocol::write(form, said, Some(&secured), &mut out);
     Some(out)
-}
-
-/// Writes these few bytes.
-async fn write(
-    session: &mut Session,
-    x: &mut Exchange,
-    route: &Route,
-    arm: &Arm,
-    upstream: &mut Upstream,
-    bytes: &[u8],
-) -> Result<(), Fault> {
-    let mut at = 0;
-    while at < bytes.len() {
-        let written = patiently(session, x, route, arm, |_, cx| upstream.conn.poll_write(cx, &bytes[at..])).await?;
-        at += written.map_err(|_| Fault::server(Kind::Connect, Retry::Always))?;
-    }
-    Ok(())
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.

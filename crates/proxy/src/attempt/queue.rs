@@ -9,7 +9,7 @@ use base::{Fault, Kind};
 use http::Conn;
 use net::stream::Peek;
 
-use super::checkout::{connect, join};
+use super::checkout::{connect, join, reuse};
 use super::choose::{Choice, accepts, awaited, choose};
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired};
 use crate::balance::Wish;
@@ -60,7 +60,9 @@ pub(super) async fn queue(
                 return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
             }
             // Whoever hangs up in a queue has left it, even if only half of the connection is closed.
-            if matches!(session.client.poll_peek(cx), Poll::Ready(Peek::Broken | Peek::End)) {
+            let left = session.client.poll_peek(cx);
+            // A flow whose client has said all may still be answered.
+            if left == Poll::Ready(Peek::Broken) || (left == Poll::Ready(Peek::End) && !x.client.is_flow) {
                 return Poll::Ready(Err(GONE));
             }
             session.timer.poll_expired(cx).map(|()| Err(expired(x, route, Fault::proxy(Kind::QueueTimeout))))
@@ -86,7 +88,7 @@ pub(super) async fn queue(
     match result? {
         Got::Idle(lease, conn) => {
             x.notes.server = number_of(&lease);
-            Ok(Some(Upstream::new(conn, Busy::begin(lease), true)))
+            reuse(session, x, route, arm, conn, lease).await
         }
         Got::Lease(lease) => {
             x.notes.server = number_of(&lease);

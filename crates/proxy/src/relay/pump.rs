@@ -427,6 +427,7 @@ impl Pump {
         let (Some(pipe), Some(source), Some(sink)) = (&mut self.pipe, from.plain(), to.plain()) else {
             return Poll::Ready(Err(BROKEN));
         };
+        let mut filled = 0;
         loop {
             let left = self.reader.raw().unwrap_or(0);
             let mut stuck = true;
@@ -439,6 +440,7 @@ impl Pump {
                     Poll::Ready(Ok(count)) => {
                         self.reader.passed(count as u64);
                         self.content += count as u64;
+                        filled += count as u64;
                         if self.content > self.limit {
                             return Poll::Ready(Err(Stop::TooLarge));
                         }
@@ -466,8 +468,9 @@ impl Pump {
             }
             if stuck {
                 if pipe.filled() == 0 && matches!(self.reader, BodyReader::UntilClose) {
-                    // Who knows when more comes: others may need it until then.
-                    (self.pipe, self.floods) = (None, false);
+                    // Who knows when more comes: others may need the pipe until then. What comes little by little is copied.
+                    self.pipe = None;
+                    self.floods &= filled == 0 || filled >= SPLICE_FROM;
                 }
                 return Poll::Pending;
             }

@@ -179,13 +179,14 @@ impl Common {
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     fn is_leaving(&self) -> bool {
-        is_leaving(&self.worker, self.origin)
+        is_leaving(&self.worker, self.origin, &self.listener)
     }
 
     /// Takes on the listener as a reload has made it.
     fn adopt(&mut self) {
         let snapshot = self.worker.pin();
         if let Some(listener) = snapshot.listener(self.origin.listener)
+            && listener.role.is_like(self.listener.role)
             && !Arc::ptr_eq(listener, &self.listener)
         {
             self.listener = Arc::clone(listener);
@@ -193,8 +194,9 @@ impl Common {
     }
 }
 
-fn is_leaving(worker: &Worker, origin: Origin) -> bool {
-    worker.is_draining() || worker.pin().listener(origin.listener).is_none()
+fn is_leaving(worker: &Worker, origin: Origin, known: &Listener) -> bool {
+    let snapshot = worker.pin();
+    worker.is_draining() || !snapshot.listener(origin.listener).is_some_and(|now| now.role.is_like(known.role))
 }
 
 impl Session {
@@ -220,7 +222,7 @@ impl Session {
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     pub(crate) fn is_leaving(&self) -> bool {
-        is_leaving(&self.worker, self.origin)
+        is_leaving(&self.worker, self.origin, &self.listener)
     }
 
     /// Takes on the listener as a reload has made it.

@@ -80,8 +80,6 @@ fn admit(session: &Session, x: &mut Exchange) {
     if let Some(peer) = session.origin.peer {
         (x.facts.peer, x.facts.client) = (peer, peer.ip());
     }
-    x.facts.host.clear();
-    x.facts.path.clear();
     x.facts.tls.clone_from(&session.tls);
 }
 

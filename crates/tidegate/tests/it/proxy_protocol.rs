@@ -319,3 +319,30 @@ fn what_cannot_be_said_is_a_mistake() {
         assert!(code == Some(2) && said.contains(wrong), "{pool}: {said}");
     }
 }
+
+/// One connection for all workers: whoever wants it asks for it, and says who its client is.
+#[test]
+fn connections_that_pass_from_worker_to_worker_say_it_too() {
+    let server = Server::script(|peer| {
+        let Some(header) = read_header(peer) else { return };
+        peer.send(header);
+        peer.finish();
+        peer.hang();
+    });
+    let text = "
+workers: 4
+listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
+pools: { app: { servers: { one: { address: @APP, max_connections: 1 } }, send_proxy: v1, warm: 1 } }
+";
+    let tidegate = start(text, &[("APP", &server)]);
+    for _ in 0..24 {
+        let mut stream = connect(&tidegate);
+        let from = stream.local_addr().expect("an address").port();
+        // What a client says is never taken for what a proxy says.
+        stream.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n").expect("sent");
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).expect("a header");
+        assert!(heard.starts_with(&format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} ")), "{heard}");
+    }
+    assert_eq!(server.most_open(), 1);
+}

@@ -314,3 +314,52 @@ fn it_needs_no_file() {
     let help = String::from_utf8(output_of(BINARY, &["tcp", "--help"]).stdout).expect("a text");
     assert!(help.contains("layer-4"), "{help}");
 }
+
+#[test]
+fn who_comes_by_a_unix_socket_comes_from_here() {
+    let (folder, server) = (testkit::Folder::new(), named("a"));
+    let path = folder.path().join("in.sock");
+    let text = format!(
+        "
+workers: 1
+listeners:
+  web:
+    bind: [{{ address: 127.0.0.1:0, accept_proxy: 127.0.0.1 }}, 'unix:{}']
+    role: tcp
+    routes: [{{ match: {{ client: 192.0.2.0/24 }}, deny: reset }}, {{ match: {{ client: 127.0.0.1 }}, to: @APP }}]
+",
+        path.display()
+    );
+    let tidegate = start(&text, &[("APP", &server)]);
+    // What one client was is forgotten when the next one comes.
+    for _ in 0..2 {
+        let mut other = TcpStream::connect(tidegate.address("web")).expect("a connection");
+        other.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n").expect("sent");
+        assert!(rest(&mut other).is_err());
+        let mut local = std::os::unix::net::UnixStream::connect(&path).expect("a connection");
+        local.write_all(b"hello").expect("sent");
+        local.shutdown(std::net::Shutdown::Write).expect("finished");
+        let mut heard = String::new();
+        local.read_to_string(&mut heard).expect("an answer");
+        assert_eq!(heard, "a heard hello");
+    }
+}
+
+#[test]
+fn a_listener_may_become_one_of_another_kind() {
+    let (web, server) = (Server::named("web"), named("flow"));
+    let http = "listeners: { web: { bind: 127.0.0.1:0, to: @WEB } }\n";
+    let tcp = "listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: @APP } }\n";
+    let tidegate = start(http, &[("WEB", &web)]);
+    let mut client = tidegate.client();
+    assert_eq!(client.get("/").text(), "web");
+    tidegate.reload(&crate::support::config(tcp, &[("APP", &server)]));
+    assert_eq!(ask(&tidegate, "x").as_deref(), Ok("flow heard x"));
+    // What has begun as HTTP goes on as it was, and ends.
+    if client.try_send(crate::support::get("/", ""))
+        && let Ok(response) = client.try_response()
+    {
+        assert_eq!((response.text().as_str(), response.fields.value("connection")), ("web", Some("close")));
+    }
+    assert_eq!(ask(&tidegate, "y").as_deref(), Ok("flow heard y"));
+}

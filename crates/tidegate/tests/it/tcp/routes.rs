@@ -147,7 +147,7 @@ listeners:
 fn a_name_may_choose_the_server() {
     let servers = ["a", "b", "c"].map(named);
     let text = "
-listeners: { web: { bind: 127.0.0.1:0, role: tcp, routes: [{ match: { sni: '*.test' }, to: app }] } }
+listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
 pools: { app: { servers: [@A1, @B1, @C1], balance: { algorithm: maglev, hash: sni } } }
 ";
     let tidegate = start(text, &[("A1", &servers[0]), ("B1", &servers[1]), ("C1", &servers[2])]);
@@ -184,6 +184,9 @@ pools:
   h2: { servers: ['127.0.0.1:1'], protocol: h2 }
   cookie: { servers: ['127.0.0.1:1'], sticky: cookie }
   field: { servers: ['127.0.0.1:1', '127.0.0.1:2'], balance: { algorithm: maglev, hash: header.x-user } }
+  slow: { servers: ['127.0.0.1:1'], concurrency: { min: 1, max: 2 } }
+  named: { servers: ['127.0.0.1:1'], host: a.test }
+  again: { servers: ['127.0.0.1:1'], retries: { if: [connect, 503] } }
   user: { servers: ['127.0.0.1:1'], sticky: { by: header.x-user, for: 1m } }
 ";
 
@@ -208,6 +211,9 @@ fn each_role_has_its_own_keys() {
         ("role: udp, to: app", "planned"),
         ("role: tcp, to: h2", "`protocol` of pool `h2` is about requests, but listener `web`"),
         ("role: tcp, to: cookie", "`sticky` by a cookie of pool `cookie` is about requests, but listener `web`"),
+        ("role: tcp, to: slow", "`concurrency` of pool `slow` is about requests"),
+        ("role: tcp, to: named", "`host` of pool `named` is about requests"),
+        ("role: tcp, to: again", "`retries.if` beyond `connect` of pool `again` is about requests"),
         ("role: tcp, to: field", "`balance.hash` of pool `field` is about requests, but listener `web`"),
         (
             "role: tcp, split: [{ to: user, share: 50% }, { to: app, share: 50% }]",
