@@ -66,8 +66,8 @@ impl Shaper<'_, '_> {
             self.role = Role::of(map.fixed("role").unwrap_or(Role::Http.word()));
         }
         let exists = |key: &str| self.role.is_none_or(|role| role.has(section.noun, key));
-        // What was written and is another role's was reported; what is inherited is for those that have it.
-        map.items.retain(|item| exists(&item.key));
+        // What was written and is another role's was reported, and stays as a mistake; what is inherited is for those that have it.
+        map.items.retain(|item| exists(&item.key) || item.value.is_faulty());
         let keys: Vec<_> = section.live().filter(|key| exists(key.name)).collect();
         for key in keys {
             match map.items.iter_mut().find(|item| item.key == key.name) {

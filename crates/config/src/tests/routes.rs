@@ -53,7 +53,7 @@ fn every_form_of_bind() {
         ("80", "has no port"),
         ("::1:80", "in brackets"),
         ("{address: ':80', mode: 0660}", "only a Unix socket has a `mode`"),
-        ("{address: ':80', accept_proxy: x}", "`accept_proxy` in `bind` of listener `a` is planned"),
+        ("{address: ':80', accept_proxy: x}", "is no network"),
         ("{address: ':80', tls: {}}", "`certificates` is missing in `tls` of `bind` of listener `a`"),
         ("{address: 'unix:x', mode: 999}", "octal"),
     ] {

@@ -180,7 +180,7 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
         Some(source) => {
             let nowhere =
                 if source.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-            let destination = origin.opened_to.or_else(|| session.client.local());
+            let destination = session.opened_to.as_deref().copied().or_else(|| session.client.local());
             Said::Between { source, destination: destination.unwrap_or(SocketAddr::new(nowhere, origin.port)) }
         }
     };

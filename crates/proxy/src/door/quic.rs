@@ -61,7 +61,6 @@ impl Host for Doorkeeper {
             bind: self.bind,
             peer: Some(connection.remote()),
             port: self.port,
-            opened_to: None,
             early: false,
         };
         self.worker.fleet.connection_began(self.worker.id);

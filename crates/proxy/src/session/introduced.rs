@@ -4,6 +4,7 @@
 //! expected to say it and does not is no proxy of ours, and is not served.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -31,9 +32,9 @@ pub(super) async fn serve(mut arrived: Arrived, mut stream: Stream) {
     match heard {
         Ok(said) => {
             if let Said::Between { source, destination } = said {
-                let origin = &mut arrived.common.origin;
-                (origin.peer, origin.port) = (Some(source), destination.port());
-                origin.opened_to = Some(destination);
+                let common = &mut arrived.common;
+                (common.origin.peer, common.origin.port) = (Some(source), destination.port());
+                common.opened_to = Some(Rc::new(destination));
             }
             super::serve(arrived, stream);
         }

@@ -34,8 +34,6 @@ pub struct Origin {
     pub peer: Option<SocketAddr>,
     /// The port it arrived at; 0 on Unix sockets.
     pub port: u16,
-    /// The address that it was opened to, if a proxy in front has said that.
-    pub opened_to: Option<SocketAddr>,
     /// Whether its request may be a replay: it came before the handshake was done (RFC 8470).
     pub early: bool,
 }
@@ -52,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
+    /// The address that it was opened to, if a proxy in front has said that.
+    pub(crate) opened_to: Option<Rc<SocketAddr>>,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -66,7 +66,8 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
+    let common =
+        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match origin.peer {
@@ -99,7 +100,8 @@ pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, orig
     let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None };
+    let common =
+        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
@@ -119,6 +121,7 @@ struct Common {
     origin: Origin,
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
+    opened_to: Option<Rc<SocketAddr>>,
 }
 
 /// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
@@ -173,8 +176,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls } = self;
-        Session { worker, client, origin, listener, timer, counted, tls }
+        let Common { worker, origin, listener, tls, opened_to } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, opened_to }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -204,18 +207,12 @@ impl Session {
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
             client: Conn::new(silent),
-            origin: Origin {
-                listener: listener.id,
-                bind: BindId::NONE,
-                peer: None,
-                port: 0,
-                opened_to: None,
-                early: false,
-            },
+            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, early: false },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
+            opened_to: None,
             worker: Rc::clone(worker),
         }
     }

@@ -24,7 +24,7 @@ pub(super) async fn serve(mut session: Session) {
     x.client.is_flow = true;
     // Boxed, for what finds a server should not stay with a flow that may live for days.
     match Box::pin(connected(&mut session, &mut x)).await {
-        Some(tunnel) => super::http::tunnel(session, x, tunnel).await,
+        Some(tunnel) => Box::pin(super::http::tunnel(session, x, tunnel)).await,
         None => session.worker.recycle(x),
     }
 }

@@ -184,7 +184,7 @@ pools:
   h2: { servers: ['127.0.0.1:1'], protocol: h2 }
   cookie: { servers: ['127.0.0.1:1'], sticky: cookie }
   field: { servers: ['127.0.0.1:1', '127.0.0.1:2'], balance: { algorithm: maglev, hash: header.x-user } }
-  slow: { servers: ['127.0.0.1:1'], concurrency: { min: 1, max: 2 } }
+  slow: { servers: ['127.0.0.1:1'], concurrency: adaptive }
   named: { servers: ['127.0.0.1:1'], host: a.test }
   again: { servers: ['127.0.0.1:1'], retries: { if: [connect, 503] } }
   user: { servers: ['127.0.0.1:1'], sticky: { by: header.x-user, for: 1m } }
@@ -224,6 +224,7 @@ fn each_role_has_its_own_keys() {
         let (code, said) = failure_of(BINARY, &config(&text, &[]));
         assert_eq!(code, Some(2), "{listener}");
         assert!(said.contains(wrong), "{listener}: {said}");
+        assert_eq!(said.lines().count(), 1, "one mistake is said once: {said}");
     }
     let text = "
 listeners: { web: { bind: 127.0.0.1:0, role: tcp } }
