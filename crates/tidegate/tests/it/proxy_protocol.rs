@@ -191,6 +191,16 @@ fn read_header(peer: &mut testkit::Peer) -> Option<String> {
     Some(header.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// A server that says what it is told first, and nothing more.
+fn repeating() -> Server {
+    Server::script(|peer| {
+        let Some(header) = read_header(peer) else { return };
+        peer.send(header);
+        peer.finish();
+        peer.hang();
+    })
+}
+
 fn port_of(address: &str) -> u16 {
     address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
 }
@@ -251,12 +261,7 @@ pools: {{ app: {{ servers: ['{address}'], send_proxy: v2, tls: {{ ca: '@DIR/ca.p
 
 #[test]
 fn connections_that_were_opened_ahead_say_it_when_they_are_used() {
-    let server = Server::script(|peer| {
-        let Some(header) = read_header(peer) else { return };
-        peer.send(header);
-        peer.finish();
-        peer.hang();
-    });
+    let server = repeating();
     let text = "
 listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
 pools: { app: { servers: [@APP], send_proxy: v1, warm: 2 } }
@@ -323,12 +328,7 @@ fn what_cannot_be_said_is_a_mistake() {
 /// One connection for all workers: whoever wants it asks for it, and says who its client is.
 #[test]
 fn connections_that_pass_from_worker_to_worker_say_it_too() {
-    let server = Server::script(|peer| {
-        let Some(header) = read_header(peer) else { return };
-        peer.send(header);
-        peer.finish();
-        peer.hang();
-    });
+    let server = repeating();
     let text = "
 workers: 4
 listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
