@@ -41,10 +41,12 @@ fn rest(stream: &mut TcpStream) -> Result<String, std::io::ErrorKind> {
 /// What a server says that answers when its client has said all.
 fn ask(tidegate: &Tidegate, text: &str) -> Result<String, std::io::ErrorKind> {
     let mut stream = connect(tidegate);
-    // A flow that is refused may be over already.
-    let _ = stream.write_all(text.as_bytes());
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    rest(&mut stream)
+    let sent = stream.write_all(text.as_bytes()).and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+    match (rest(&mut stream), sent) {
+        // A reset is told once: to whoever was first to do anything.
+        (Ok(heard), Err(_)) if heard.is_empty() => Err(std::io::ErrorKind::ConnectionReset),
+        (heard, _) => heard,
+    }
 }
 
 /// A server that says its name, and what it has heard, once its client has finished.
