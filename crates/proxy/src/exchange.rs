@@ -5,7 +5,6 @@
 //! one skips ahead (an answer of our own).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -27,15 +26,18 @@ use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::route::{self, Body, Captures, Finding};
-use crate::session::Session;
-use crate::snapshot::{Arm, Ending, Listener, Route, Snapshot};
+use crate::session::{Origin, Session};
+use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::sticky::Stuck;
+use crate::worker::Worker;
 use crate::{proof, reply};
 
 mod hops;
+mod pinned;
 mod prepare;
 
 use hops::{Hops, NoNumber};
+pub(crate) use pinned::pin;
 use prepare::prepare;
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
@@ -158,13 +160,6 @@ pub(crate) enum After {
     Tunnel(Box<Tunnel>),
 }
 
-/// The listener that an exchange runs by, whatever is reloaded meanwhile.
-pub(crate) enum Pinned {
-    #[expect(clippy::redundant_allocation, reason = "see the worker's field")]
-    Current(Rc<Arc<Snapshot>>, usize),
-    Removed(Arc<Listener>),
-}
-
 /// Serves one request whose head has been read.
 pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let pinned = pin(session);
@@ -215,23 +210,9 @@ async fn story<'a>(
     attempt::deliver(session, x, listener, route, arm, answered?).await
 }
 
-pub(crate) fn pin(session: &mut Session) -> Pinned {
-    let snapshot = session.worker.pin();
-    let id = session.origin.listener;
-    // A name may become that of a listener of another kind: to what was begun it is gone.
-    match snapshot.listener(id).filter(|listener| listener.role.is_like(session.listener.role)) {
-        None => Pinned::Removed(Arc::clone(&session.listener)),
-        Some(listener) => {
-            if !Arc::ptr_eq(listener, &session.listener) {
-                session.adopt(Arc::clone(listener));
-            }
-            Pinned::Current(snapshot, id.0)
-        }
-    }
-}
-
 /// Settles what the request is, before anything is asked of it: its one path, its host, its client, its connection.
 fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(), Fault> {
+    x.came(&session.worker, &session.origin, session.tls.as_ref());
     let head = &mut x.request;
     let wishes = hop::wishes(head);
     x.client.version = head.version();
@@ -242,8 +223,6 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
     };
     x.facts.call = grpc::form(head);
     x.upload = Pump::new(session.client.body_reader(head.framing()), BodyWriter::Plain, listener.splice);
-    x.facts.id = session.worker.next_id();
-    x.facts.peer = session.origin.peer.unwrap_or(NOBODY);
     x.facts.client = forwarded::client_ip(head, x.facts.peer.ip(), &listener.forwarding);
     x.facts.host.clear();
     x.facts.host.extend_from_slice(&uri::host(head.authority()));
@@ -254,7 +233,6 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         x.notes.reason = "CONNECT is for forward proxies";
         return Err(Fault::client(Kind::Unsupported));
     }
-    x.facts.tls.clone_from(&session.tls);
     if session.origin.early && !may_come_early(head) {
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
@@ -421,20 +399,6 @@ fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
     })
 }
 
-impl Deref for Pinned {
-    type Target = Listener;
-    fn deref(&self) -> &Listener {
-        match self {
-            Pinned::Removed(listener) => listener,
-            // The slot was full when it was pinned, and a snapshot never changes.
-            Pinned::Current(snapshot, slot) => match &snapshot.listeners[*slot] {
-                Some(listener) => listener,
-                None => unreachable!("a pinned listener is in its snapshot"),
-            },
-        }
-    }
-}
-
 impl Facts {
     /// What a copy of the request has in common with it.
     pub(crate) fn copy(&self) -> Facts {
@@ -480,6 +444,14 @@ impl Exchange {
         self.notes.began = first.unwrap_or(now);
         self.notes.ended = self.notes.began;
         self.notes.head = first.map(|first| now - first);
+    }
+
+    /// It came on a connection of which no more is known than this.
+    pub(crate) fn came(&mut self, worker: &Worker, origin: &Origin, tls: Option<&Rc<Agreed>>) {
+        self.facts.id = worker.next_id();
+        self.facts.peer = origin.peer.unwrap_or(NOBODY);
+        self.facts.client = self.facts.peer.ip();
+        self.facts.tls = tls.cloned();
     }
 
     /// When the exchange ended.

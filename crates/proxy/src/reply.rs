@@ -158,11 +158,7 @@ pub(crate) async fn refuse(session: &mut Session, x: &mut Exchange, fault: Fault
     x.began(None);
     x.notes.reason = reason;
     x.client.keep_alive = false;
-    x.facts.id = session.worker.next_id();
-    x.facts.tls.clone_from(&session.tls);
-    if let Some(peer) = session.origin.peer {
-        (x.facts.peer, x.facts.client) = (peer, peer.ip());
-    }
+    x.came(&session.worker, &session.origin, session.tls.as_ref());
     let listener = std::sync::Arc::clone(&session.listener);
     self::fault(session, x, &listener.default, fault).await;
     let account = Account::of(&listener, &listener.default, &x.notes);

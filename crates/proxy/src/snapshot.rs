@@ -59,6 +59,12 @@ impl Snapshot {
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
         self.listeners.get(id.0)?.as_ref()
     }
+
+    /// A listener as it is now, to a connection that knew it before. A name may become that of a listener of another kind: to what was
+    /// begun it is gone.
+    pub(crate) fn successor(&self, known: &Listener) -> Option<&Arc<Listener>> {
+        self.listener(known.id).filter(|now| now.role.is_like(known.role))
+    }
 }
 
 /// Where requests arrive, and what becomes of them.
@@ -121,7 +127,7 @@ pub enum Role {
 
 impl Role {
     /// Whether what arrives is of the same kind, so that a connection of one may go on by the other.
-    pub(crate) fn is_like(self, other: Role) -> bool {
+    fn is_like(self, other: Role) -> bool {
         matches!((self, other), (Role::Http, Role::Http) | (Role::Tcp { .. }, Role::Tcp { .. }))
     }
 }

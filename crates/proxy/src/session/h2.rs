@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use base::{Fault, Kind};
 use http::Conn;
 use http::h2::{Came, Driver, End, Lane};
 use net::Stream;
@@ -14,12 +13,12 @@ use wire::Version;
 use wire::h1::{self, Reject};
 use wire::h2::Limits;
 
-use super::http::{MOMENT, close, fault_of, linger};
-use super::{Arrived, Common, Session};
+use super::closing::{close, linger};
+use super::http::{MOMENT, fault_of};
+use super::record::{broken, taken_back};
+use super::{Arrived, Common, Session, tunnel};
 use crate::exchange::{self, After, Exchange};
-use crate::finish::{self, Account};
 use crate::reply;
-use crate::snapshot::Role;
 
 /// Serves a connection until it ends. `carry` was read of it already.
 pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
@@ -44,7 +43,7 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
         End::Closed => close(&client, &timer, &common.worker).await,
         End::Left => linger(&mut client, &timer, &common.worker).await,
         End::Broken(reason) => {
-            record(&common, Version::H2, reason);
+            broken(&common, Version::H2, reason);
             // A close with unread bytes would be a reset, which may overtake the GOAWAY that says what was wrong.
             linger(&mut client, &timer, &common.worker).await;
         }
@@ -164,30 +163,11 @@ fn begin(common: &mut Common, came: Came<'_>) {
         Came::Refused(lane, reject) => (lane, Some(reject)),
         Came::Reset(reason) => {
             common.worker.return_unused(exchange);
-            return record(common, Version::H2, reason);
+            return broken(common, Version::H2, reason);
         }
     };
     // In a box from the start: what is handed over whole is copied whole.
     tokio::task::spawn_local(Box::pin(stream(common.clone(), lane, exchange, refused)));
-}
-
-/// Records what broke the protocol, and was told so by the protocol's own means.
-pub(super) fn record(common: &Common, version: Version, reason: &'static str) {
-    let Common { worker, origin, listener, tls, .. } = common;
-    let mut x = worker.exchange();
-    x.request.start_request(b"", b"", b"", None);
-    x.began(None);
-    x.client.version = version;
-    x.client.is_flow = matches!(listener.role, Role::Tcp { .. });
-    x.facts.id = worker.next_id();
-    x.facts.tls.clone_from(tls);
-    if let Some(peer) = origin.peer {
-        (x.facts.peer, x.facts.client) = (peer, peer.ip());
-    }
-    (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
-    let account = Account::of(listener, &listener.default, &x.notes);
-    finish::record(worker, &mut x, &account);
-    worker.recycle(x);
 }
 
 /// Serves one request.
@@ -197,7 +177,7 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
     exchange.began(None);
     exchange.client.version = Version::H2;
     if session.client.is_taken_back(&mut Context::from_waker(Waker::noop())) {
-        return record_taken_back(&session, exchange);
+        return taken_back(&session, exchange);
     }
     let after = match refused {
         None => exchange::run(&mut session, &mut exchange).await,
@@ -207,28 +187,10 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
         }
     };
     match after {
-        After::Tunnel(switched) => super::http::tunnel(session, exchange, *switched).await,
+        After::Tunnel(switched) => tunnel::spawn(session, exchange, *switched),
         // The stream ends with the session: what was not said to its end is reset.
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),
     }
-}
-
-/// Records a request that was taken back before anything was done for it: no server was chosen.
-fn record_taken_back(session: &Session, mut x: Box<Exchange>) {
-    x.facts.id = session.worker.next_id();
-    x.facts.tls.clone_from(&session.tls);
-    if let Some(peer) = session.origin.peer {
-        (x.facts.peer, x.facts.client) = (peer, peer.ip());
-    }
-    x.facts.host = wire::uri::host(x.request.authority()).into_owned();
-    x.facts.path = x.request.path().to_vec();
-    (x.notes.fault, x.notes.reason) = match session.client.wrong() {
-        None => (Some(Fault::client(Kind::ClientGone)), ""),
-        Some(reason) => (Some(Fault::client(Kind::Malformed)), reason),
-    };
-    let account = Account::of(&session.listener, &session.listener.default, &x.notes);
-    finish::record(&session.worker, &mut x, &account);
-    session.worker.recycle(x);
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use net::quic::Connection;
 use net::timer::Timer;
 use wire::Version;
 
-use super::h2::record;
 use super::http::{MOMENT, fault_of};
-use super::{Arrived, Common, Origin};
+use super::record::broken;
+use super::{Arrived, Common, tunnel};
 use crate::exchange::{self, After};
 use crate::reply;
 use crate::snapshot::Tls;
@@ -107,8 +107,8 @@ impl Root {
             })
         };
         if let Poll::Ready(end) = ended {
-            if let End::Broken(broken) = end {
-                record(&self.common, Version::H3, broken.reason);
+            if let End::Broken(what) = end {
+                broken(&self.common, Version::H3, what.reason);
             }
             return Poll::Ready(());
         }
@@ -164,9 +164,9 @@ impl Root {
     }
 
     fn is_leaving(&self) -> bool {
-        let Origin { listener, bind, .. } = self.common.origin;
-        let speaks = self.common.worker.pin().listener(listener).is_some_and(|now| now.versions_at(bind).h3);
-        self.common.worker.is_draining() || !speaks
+        let Common { worker, origin, listener, .. } = &self.common;
+        let speaks = worker.pin().successor(listener).is_some_and(|now| now.versions_at(origin.bind).h3);
+        worker.is_draining() || !speaks
     }
 }
 
@@ -210,7 +210,7 @@ async fn stream(mut common: Common, mut lane: Lane) {
         Came::Nothing => return worker.recycle(exchange),
         Came::Broken(reason) => {
             worker.recycle(exchange);
-            return record(&common, Version::H3, reason);
+            return broken(&common, Version::H3, reason);
         }
     }
     // The client may have moved since the connection began.
@@ -227,7 +227,7 @@ async fn stream(mut common: Common, mut lane: Lane) {
         Came::Request | Came::Broken(_) | Came::Nothing => exchange::run(&mut session, &mut exchange).await,
     };
     match after {
-        After::Tunnel(switched) => super::http::tunnel(session, exchange, *switched).await,
+        After::Tunnel(switched) => tunnel::spawn(session, exchange, *switched),
         // The stream ends with the session: what was not said to its end is reset.
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),
     }

@@ -6,15 +6,13 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind};
-use http::{Arrival, Conn, ReadError};
-use net::timer::Timer;
+use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
-use super::{Session, h2};
-use crate::attempt::Tunnel;
+use super::closing::{close, linger};
+use super::{Session, h2, tunnel};
 use crate::exchange::{self, After, Exchange};
-use crate::worker::Worker;
-use crate::{finish, relay, reply};
+use crate::reply;
 
 /// Serves a connection until it ends. A connection that waits for a request holds no buffer and no exchange.
 pub(crate) async fn serve(mut session: Session) {
@@ -34,7 +32,7 @@ pub(crate) async fn serve(mut session: Session) {
             }
         };
         let after = match after {
-            After::Tunnel(switched) => return Box::pin(tunnel(session, exchange, *switched)).await,
+            After::Tunnel(switched) => return tunnel::spawn(session, exchange, *switched),
             after => after,
         };
         let now = exchange.ended_at();
@@ -146,68 +144,6 @@ pub(super) fn fault_of(reject: Reject) -> Fault {
         Reject::UnknownCoding => Kind::Unsupported,
         Reject::Version => Kind::Version,
     })
-}
-
-/// Serves a tunnel to its end. It may live for days: it holds its counters, and nothing of the snapshot.
-pub(super) async fn tunnel(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) {
-    let Session { worker, mut client, timer, counted: _counted, listener, tls, .. } = session;
-    let splice = listener.splice;
-    drop((listener, tls));
-    let Tunnel { mut upstream, idle, until, raw, account } = switched;
-    let limits = relay::TunnelLimits { idle, until, splice: raw && splice };
-    let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits).await;
-    if raw && ended.fault.is_some() {
-        client.reset_on_close();
-        upstream.conn.reset_on_close();
-    }
-    if ended.fault.is_none() {
-        close(&client, &timer, &worker).await;
-        close(&upstream.conn, &timer, &worker).await;
-    }
-    exchange.notes.bytes_in = ended.bytes_in;
-    exchange.notes.bytes_out = ended.bytes_out;
-    exchange.notes.fault = ended.fault;
-    exchange.notes.cut = ended.fault.is_some();
-    finish::attempt(&worker, &exchange, &upstream, ended.fault);
-    finish::record(&worker, &mut exchange, &account.borrowed());
-}
-
-/// Closes as TLS wants it: an end that is not said would look like a cut (RFC 8446 section 6.1). Plain connections have nothing to
-/// say.
-pub(super) async fn close(conn: &Conn, timer: &Timer, worker: &Worker) {
-    if conn.ends_silently() {
-        return;
-    }
-    timer.arm(Instant::now(), PATIENCE);
-    poll_fn(|cx| match conn.poll_farewell(cx) {
-        Poll::Pending if !worker.is_cut() => timer.poll_expired(cx),
-        _ => Poll::Ready(()),
-    })
-    .await;
-}
-
-/// How long a client may take to let us close.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Closes so that the client can read the answer: a close with unread bytes would be a reset, which may overtake it.
-pub(super) async fn linger(client: &mut Conn, timer: &Timer, worker: &Rc<Worker>) {
-    const MOST: usize = 1024 * 1024;
-    client.shutdown_write();
-    timer.arm(Instant::now(), PATIENCE);
-    let mut read = client.carry().len();
-    poll_fn(|cx| {
-        let mut block = worker.block(0);
-        loop {
-            if timer.poll_expired(cx).is_ready() || worker.is_cut() || read > MOST {
-                return Poll::Ready(());
-            }
-            match ready!(client.poll_read(cx, &mut block)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(count) => read += count,
-            }
-        }
-    })
-    .await;
 }
 
 #[cfg(test)]

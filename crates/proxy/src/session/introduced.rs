@@ -12,7 +12,8 @@ use net::Stream;
 use wire::Version;
 use wire::proxy_protocol::{self, Said};
 
-use super::{Arrived, h2};
+use super::Arrived;
+use super::record::broken;
 
 /// Hears who it is, and serves it.
 pub(super) async fn serve(mut arrived: Arrived, mut stream: Stream) {
@@ -42,7 +43,7 @@ pub(super) async fn serve(mut arrived: Arrived, mut stream: Stream) {
         Err("") => {}
         Err(reason) => {
             stream.reset_on_close();
-            h2::record(common, Version::H11, reason);
+            broken(common, Version::H11, reason);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The life of one connection from a client.
 
+mod closing;
 mod h2;
 mod h3;
 mod http;
 mod introduced;
+mod record;
 mod stream;
+mod tunnel;
 
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
@@ -81,16 +84,24 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
 /// Serves a connection of which it is known from whom it comes.
 fn serve(arrived: Arrived, stream: Stream) {
     let Common { listener, origin, .. } = &arrived.common;
-    match listener.tls_at(origin.bind) {
-        None if matches!(listener.role, Role::Tcp { .. }) => {
-            tokio::task::spawn_local(stream::serve(arrived.flow(stream)))
-        }
-        None => tokio::task::spawn_local(http::serve(arrived.session(stream))),
-        Some(tls) => {
-            let tls = tls.clone();
-            tokio::task::spawn_local(secure(arrived, tls, stream))
-        }
-    };
+    match listener.tls_at(origin.bind).cloned() {
+        None => speak(arrived, stream),
+        Some(tls) => drop(tokio::task::spawn_local(secure(arrived, tls, stream))),
+    }
+}
+
+/// Serves what speaks on a connection that is as secure as it will be, in a task of its own: what a handshake needs should not stay
+/// with the connection.
+fn speak(arrived: Arrived, stream: Stream) {
+    let Common { listener, origin, .. } = &arrived.common;
+    let sniffs = listener.versions_at(origin.bind).h2;
+    drop(match (listener.role, stream.alpn()) {
+        (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),
+        (Role::Http, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
+        // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
+        (Role::Http, None) if sniffs => tokio::task::spawn_local(http::serve(arrived.session(Conn::sniffing(stream)))),
+        (Role::Http, _) => tokio::task::spawn_local(http::serve(arrived.session(Conn::new(stream)))),
+    });
 }
 
 /// The same for a connection over QUIC, whose handshake has begun.
@@ -149,28 +160,16 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     let Some(stream) = outcome else { return counters.handshake_failed() };
     counters.handshake_done();
     arrived.common.tls = stream.agreed().map(Rc::new);
-    // A task of its own: what a handshake needs should not stay with the connection.
     match stream.alpn() {
         // The authority has seen the proof, which is all that it wanted.
         Some(Alpn::AcmeTls) => stream.shutdown_write(),
-        _ if matches!(arrived.common.listener.role, Role::Tcp { .. }) => {
-            drop(tokio::task::spawn_local(stream::serve(arrived.flow(stream))));
-        }
-        Some(Alpn::H2) => drop(tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new()))),
-        _ => drop(tokio::task::spawn_local(http::serve(arrived.session(stream)))),
+        _ => speak(arrived, stream),
     }
 }
 
 impl Arrived {
-    fn session(self, stream: Stream) -> Session {
-        // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
-        let sniffs = self.common.listener.versions_at(self.common.origin.bind).h2 && stream.alpn().is_none();
-        let client = if sniffs { Conn::sniffing(stream) } else { Conn::new(stream) };
+    fn session(self, client: Conn) -> Session {
         self.common.session(client, self.timer, Some(self.counted))
-    }
-
-    fn flow(self, stream: Stream) -> Session {
-        self.common.session(Conn::new(stream), self.timer, Some(self.counted))
     }
 }
 
@@ -182,14 +181,12 @@ impl Common {
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     fn is_leaving(&self) -> bool {
-        is_leaving(&self.worker, self.origin, &self.listener)
+        is_leaving(&self.worker, &self.listener)
     }
 
     /// Takes on the listener as a reload has made it.
     fn adopt(&mut self) {
-        let snapshot = self.worker.pin();
-        if let Some(listener) = snapshot.listener(self.origin.listener)
-            && listener.role.is_like(self.listener.role)
+        if let Some(listener) = self.worker.pin().successor(&self.listener)
             && !Arc::ptr_eq(listener, &self.listener)
         {
             self.listener = Arc::clone(listener);
@@ -197,9 +194,8 @@ impl Common {
     }
 }
 
-fn is_leaving(worker: &Worker, origin: Origin, known: &Listener) -> bool {
-    let snapshot = worker.pin();
-    worker.is_draining() || !snapshot.listener(origin.listener).is_some_and(|now| now.role.is_like(known.role))
+fn is_leaving(worker: &Worker, known: &Listener) -> bool {
+    worker.is_draining() || worker.pin().successor(known).is_none()
 }
 
 impl Session {
@@ -219,7 +215,7 @@ impl Session {
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     pub(crate) fn is_leaving(&self) -> bool {
-        is_leaving(&self.worker, self.origin, &self.listener)
+        is_leaving(&self.worker, &self.listener)
     }
 
     /// Takes on the listener as a reload has made it.

@@ -10,7 +10,7 @@ use base::{Fault, Kind};
 use net::tls::Alpn;
 use wire::client_hello::{self, ClientHello, Seen};
 
-use super::Session;
+use super::{Session, tunnel};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
@@ -22,9 +22,8 @@ pub(super) async fn serve(mut session: Session) {
     let mut x = session.worker.exchange();
     x.began(None);
     x.client.is_flow = true;
-    // Boxed, for what finds a server should not stay with a flow that may live for days.
-    match Box::pin(connected(&mut session, &mut x)).await {
-        Some(tunnel) => Box::pin(super::http::tunnel(session, x, tunnel)).await,
+    match connected(&mut session, &mut x).await {
+        Some(established) => tunnel::spawn(session, x, established),
         None => session.worker.recycle(x),
     }
 }
@@ -56,12 +55,12 @@ async fn story<'a>(
     listener: &'a Listener,
     route: &mut &'a Arc<Route>,
 ) -> Result<Tunnel, Fault> {
-    admit(session, x);
+    x.came(&session.worker, &session.origin, session.tls.as_ref());
     let hello = match listener.role {
         Role::Tcp { peeks: true } if session.tls.is_none() => hear(session, listener).await?,
         _ => None,
     };
-    *route = find(session, x, listener, hello.as_ref())?;
+    *route = find(session, x, listener, hello.as_ref());
     let arm = match &route.ending {
         Ending::Pools(arms) => exchange::choose(session, x, arms),
         Ending::Close { .. } => return Err(Fault::client(Kind::Denied)),
@@ -72,15 +71,6 @@ async fn story<'a>(
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).owned();
     Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, account })
-}
-
-/// What is known of it without a word.
-fn admit(session: &Session, x: &mut Exchange) {
-    x.facts.id = session.worker.next_id();
-    if let Some(peer) = session.origin.peer {
-        (x.facts.peer, x.facts.client) = (peer, peer.ip());
-    }
-    x.facts.tls.clone_from(&session.tls);
 }
 
 /// Waits for what the client says first, as long as a request's head may take, and leaves it where it is; nothing if it speaks no TLS.
@@ -120,7 +110,7 @@ fn find<'a>(
     x: &mut Exchange,
     listener: &'a Listener,
     hello: Option<&ClientHello>,
-) -> Result<&'a Arc<Route>, Fault> {
+) -> &'a Arc<Route> {
     x.facts.sni = hello.and_then(|hello| hello.name.clone());
     let tls = x.facts.tls.as_deref();
     let name = tls.and_then(|tls| tls.name.as_deref()).or(x.facts.sni.as_deref()).unwrap_or_default();
@@ -140,13 +130,12 @@ fn find<'a>(
         fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
         body: Body::Unread,
     };
-    Ok(match listener.table.find(&facts, 0) {
+    match listener.table.find(&facts, 0) {
         Finding::Rule(found) => &listener.routes[found.ordinal],
         // Nothing here has a body.
         Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
-    })
+    }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_small() {
-        assert!(size(serve) <= 1536, "{}", size(serve));
+    fn what_waits_for_a_server_is_small() {
+        assert!(size(serve) <= 2304, "{}", size(serve));
     }
 }

@@ -1,0 +1,39 @@
+//! Records of what came to no exchange.
+
+use base::{Fault, Kind};
+use wire::Version;
+
+use super::{Common, Session};
+use crate::exchange::Exchange;
+use crate::finish::{self, Account};
+use crate::snapshot::Role;
+
+/// Records what broke the protocol, and was told so by the protocol's own means.
+pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
+    let Common { worker, origin, listener, tls, .. } = common;
+    let mut x = worker.exchange();
+    x.request.start_request(b"", b"", b"", None);
+    x.began(None);
+    x.came(worker, origin, tls.as_ref());
+    x.client.version = version;
+    x.client.is_flow = matches!(listener.role, Role::Tcp { .. });
+    (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
+    let account = Account::of(listener, &listener.default, &x.notes);
+    finish::record(worker, &mut x, &account);
+    worker.recycle(x);
+}
+
+/// Records a request that was taken back before anything was done for it: no server was chosen.
+pub(super) fn taken_back(session: &Session, mut x: Box<Exchange>) {
+    let Session { worker, origin, listener, tls, .. } = session;
+    x.came(worker, origin, tls.as_ref());
+    x.facts.host = wire::uri::host(x.request.authority()).into_owned();
+    x.facts.path = x.request.path().to_vec();
+    (x.notes.fault, x.notes.reason) = match session.client.wrong() {
+        None => (Some(Fault::client(Kind::ClientGone)), ""),
+        Some(reason) => (Some(Fault::client(Kind::Malformed)), reason),
+    };
+    let account = Account::of(listener, &listener.default, &x.notes);
+    finish::record(worker, &mut x, &account);
+    worker.recycle(x);
+}

@@ -1,0 +1,52 @@
+//! A connection, or a stream of one, that has become a tunnel: bytes both ways until one side has had enough.
+
+use super::Session;
+use super::closing::close;
+use crate::attempt::Tunnel;
+use crate::exchange::Exchange;
+use crate::{finish, relay};
+
+/// Serves a tunnel to its end, in a task of its own: what led to it should not stay with it.
+pub(super) fn spawn(session: Session, exchange: Box<Exchange>, switched: Tunnel) {
+    tokio::task::spawn_local(serve(session, exchange, switched));
+}
+
+/// It may live for days: it holds its counters, and nothing of the snapshot.
+fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> impl Future<Output = ()> {
+    // Taken apart before it begins, for what is taken apart inside is kept twice.
+    let Session { worker, mut client, timer, counted, listener, .. } = session;
+    let Tunnel { mut upstream, idle, until, raw, account } = switched;
+    let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice };
+    async move {
+        let _counted = counted;
+        let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits).await;
+        if raw && ended.fault.is_some() {
+            client.reset_on_close();
+            upstream.conn.reset_on_close();
+        }
+        if ended.fault.is_none() {
+            close(&client, &timer, &worker).await;
+            close(&upstream.conn, &timer, &worker).await;
+        }
+        exchange.notes.bytes_in = ended.bytes_in;
+        exchange.notes.bytes_out = ended.bytes_out;
+        exchange.notes.fault = ended.fault;
+        exchange.notes.cut = ended.fault.is_some();
+        finish::attempt(&worker, &exchange, &upstream, ended.fault);
+        finish::record(&worker, &mut exchange, &account.borrowed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: impl FnOnce(Session, Box<Exchange>, Tunnel) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_may_live_for_days_is_small() {
+        assert!(size(serve) <= 1024, "{}", size(serve));
+    }
+}
