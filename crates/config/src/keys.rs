@@ -16,7 +16,8 @@ mod top;
 mod walk;
 
 pub(crate) use pool::POOL;
-pub(crate) use roles::Role;
+#[cfg(test)]
+pub(crate) use roles::ALONE;
 pub(crate) use tls::DIRECTORY;
 pub(crate) use top::TOP;
 pub(crate) use walk::sections;

@@ -124,7 +124,7 @@ impl<'a, 'b> Lower<'a, 'b> {
             policies: Vec::new(),
             binds: Vec::new(),
             subsets: Vec::new(),
-            role: Role::Http,
+            role: Role::default(),
             implied: Vec::new(),
         }
     }

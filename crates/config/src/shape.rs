@@ -5,8 +5,9 @@
 
 use crate::diagnostics::{Mistakes, did_you_mean};
 use crate::interpolate::Sources;
-use crate::keys::{Key, POOL, Role, Section, TOP, Type};
+use crate::keys::{Key, POOL, Section, TOP, Type};
 use crate::span::Span;
+use crate::spec::Role;
 use crate::tree::{Data, Entry, Node};
 
 mod defaults;
@@ -44,7 +45,7 @@ pub(crate) fn shape(root: &Node, sources: &Sources<'_>, mistakes: &mut Mistakes)
 /// The role that a listener says it has, or has without a word; nothing for one that is none, which is reported elsewhere.
 fn role_of(entries: &[Entry]) -> Option<Role> {
     match entries.iter().find(|entry| entry.key == "role").map(|entry| &entry.value.data) {
-        None => Some(Role::Http),
+        None => Some(Role::default()),
         Some(Data::Scalar(word)) => Role::of(word),
         Some(_) => None,
     }

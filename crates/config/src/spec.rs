@@ -224,9 +224,10 @@ impl Listener {
 }
 
 /// What a listener does with its flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// A reverse proxy for HTTP.
+    #[default]
     Http,
     /// Flows of TCP.
     Tcp,

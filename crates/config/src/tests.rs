@@ -10,6 +10,7 @@ mod form;
 mod golden;
 mod hostile;
 mod pools;
+mod roles;
 mod routes;
 
 fn examples() -> PathBuf {

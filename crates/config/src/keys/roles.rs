@@ -1,11 +1,6 @@
 //! Which keys exist under which role: the one table. What is not in it exists under every role.
 
-/// A role of listeners that works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Http,
-    Tcp,
-}
+use crate::spec::Role;
 
 impl Role {
     pub(crate) const ALL: [Role; 2] = [Role::Http, Role::Tcp];

@@ -14,17 +14,23 @@ use crate::spec::{
 
 impl<'a> Lower<'a, '_> {
     pub(super) fn listeners(&mut self, sites: &[PlacedSite]) -> Vec<Listener> {
-        self.top.named("listeners").iter().filter_map(|item| self.listener(item, sites)).collect()
+        let top = self.top;
+        let listener = |item: &'a Item| {
+            let map = item.value.map()?;
+            // Whatever is read below it is of this role.
+            self.role = map.fixed("role").and_then(Role::of).unwrap_or_default();
+            self.listener(item, map, sites)
+        };
+        let listeners = top.named("listeners").iter().filter_map(listener).collect();
+        self.role = Role::default();
+        listeners
     }
 
-    fn listener(&mut self, item: &'a Item, sites: &[PlacedSite]) -> Option<Listener> {
-        let map = item.value.map()?;
-        let role = if map.fixed("role") == Some("tcp") { Role::Tcp } else { Role::Http };
-        self.role = role;
+    fn listener(&mut self, item: &'a Item, map: &'a Map, sites: &[PlacedSite]) -> Option<Listener> {
+        let role = self.role;
         let uses = self.uses(map, Needs::default());
-        let serves = self.serves(item, map, role, sites);
+        let serves = self.serves(item, map, sites);
         let Levels { timeouts, retries, limits, .. } = self.levels(map);
-        self.role = Role::Http;
         let times = map.map("timeouts");
         let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
         let keep_alive_timeout = match role {
@@ -53,7 +59,7 @@ impl<'a> Lower<'a, '_> {
             span: item.span.clone(),
             role,
             binds,
-            http: if role == Role::Http { versions(map, tls.is_some()) } else { Vec::new() },
+            http: self.versions(map, tls.is_some()),
             http3: http3?,
             head: head_limits(role, map.map("limits")?)?,
             tls,
@@ -113,8 +119,7 @@ impl<'a> Lower<'a, '_> {
         if !accept_proxy.is_empty() && matches!(address, BindAddress::Unix { .. }) {
             self.note(value, format!("`accept_proxy` of {label}: peers on a Unix socket have no address, remove it"));
         }
-        let is_http = listener.fixed("role") != Some("tcp");
-        let http = if is_http { versions(listener, secured) } else { Vec::new() };
+        let http = self.versions(listener, secured);
         if !accept_proxy.is_empty() && http.contains(&HttpVersion::H3) {
             self.note(
                 value,
@@ -125,7 +130,7 @@ impl<'a> Lower<'a, '_> {
     }
 
     /// A listener has routes, or an ending of its own, or sites.
-    fn serves(&mut self, item: &Item, map: &'a Map, role: Role, sites: &[PlacedSite]) -> Serves {
+    fn serves(&mut self, item: &Item, map: &'a Map, sites: &[PlacedSite]) -> Serves {
         let own = map.items.iter().find(|item| ENDINGS.contains(&item.key.as_str()));
         let by_name = sites_of(sites, &item.key);
         match (own, by_name.first().and_then(|id| sites.get(id.0))) {
@@ -138,7 +143,7 @@ impl<'a> Lower<'a, '_> {
                 Serves::Routes(self.own_routes(map))
             }
             (Some(_), None) => Serves::Routes(self.own_routes(map)),
-            (None, Some((site, _))) if role == Role::Tcp => {
+            (None, Some((site, _))) if self.role == Role::Tcp => {
                 let message = format!(
                     "listener `{}` is named by site `{}` ({}), but sites are of HTTP and its role is `tcp`: give it `routes` or an ending",
                     item.key, site.name, site.span
@@ -187,6 +192,21 @@ impl<'a> Lower<'a, '_> {
         }
     }
 
+    fn versions(&self, map: &Map, secured: bool) -> Vec<HttpVersion> {
+        if self.role == Role::Tcp {
+            return Vec::new();
+        }
+        let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
+        // There is no HTTP/3 without TLS.
+        versions.retain(|version| secured || *version != HttpVersion::H3);
+        if versions.is_empty() {
+            versions = SERVED[usize::from(!secured)].to_vec();
+        }
+        versions.sort_unstable();
+        versions.dedup();
+        versions
+    }
+
     fn forwarding(&mut self, map: &Map) -> Option<Forwarding> {
         let trust = map.list("trust").iter().filter_map(|value| self.network(value)).collect();
         Some(Forwarding {
@@ -209,18 +229,6 @@ impl<'a> Lower<'a, '_> {
 
 /// What is served where a listener does not say: first under TLS, then without it.
 const SERVED: [&[HttpVersion]; 2] = [&[HttpVersion::H1, HttpVersion::H2], &[HttpVersion::H1]];
-
-fn versions(map: &Map, secured: bool) -> Vec<HttpVersion> {
-    let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
-    // There is no HTTP/3 without TLS.
-    versions.retain(|version| secured || *version != HttpVersion::H3);
-    if versions.is_empty() {
-        versions = SERVED[usize::from(!secured)].to_vec();
-    }
-    versions.sort_unstable();
-    versions.dedup();
-    versions
-}
 
 pub(super) fn version(value: &Value) -> Option<HttpVersion> {
     Some(match value.fixed()? {

@@ -1,7 +1,8 @@
 //! What is not written: inherited from `defaults`, or the table's own default.
 
 use super::{Item, Map, Shape, Shaper, Value, inner_label};
-use crate::keys::{Default, Key, Role, Section, Type};
+use crate::keys::{Default, Key, Section, Type};
+use crate::spec::Role;
 use crate::tree::{Data, Node};
 
 /// Gives pools, listeners and outermost routes what `defaults` says, field by field.
@@ -63,7 +64,7 @@ impl Shaper<'_, '_> {
     pub(super) fn fill(&mut self, section: &'static Section, map: &mut Map) {
         let outer = self.role;
         if section.key("role").is_some() {
-            self.role = Role::of(map.fixed("role").unwrap_or(Role::Http.word()));
+            self.role = map.fixed("role").map_or(Some(Role::default()), Role::of);
         }
         let exists = |key: &str| self.role.is_none_or(|role| role.has(section.noun, key));
         // What was written and is another role's was reported, and stays as a mistake; what is inherited is for those that have it.
