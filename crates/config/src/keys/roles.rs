@@ -23,11 +23,12 @@ impl Role {
 }
 
 /// Keys of one role alone.
-pub(crate) static ALONE: [(Role, &str, &[&str]); 11] = [
+pub(crate) static ALONE: [(Role, &str, &[&str]); 12] = [
     (Role::Http, "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
     (Role::Http, "route", &["use", "canary", "redirect", "respond"]),
     (Role::Http, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
     (Role::Http, "deny", &["status", "reason"]),
+    (Role::Tcp, "listener", &["coalesce"]),
     (Role::Tcp, "deny", &["flow"]),
     (Role::Http, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
     (Role::Http, "listener limits", &["request_head", "request_line", "fields", "request_body"]),

@@ -53,6 +53,7 @@ impl<'a> Lower<'a, '_> {
             Role::Http => map.map("forwarding").and_then(|map| self.forwarding(map)),
             Role::Tcp => Some(Forwarding::NOTHING),
         };
+        let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
             name: item.key.clone(),
@@ -69,6 +70,7 @@ impl<'a> Lower<'a, '_> {
             retries,
             limits,
             forwarding: forwarding?,
+            coalesce,
             uses,
             serves,
         })
