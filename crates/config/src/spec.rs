@@ -199,6 +199,8 @@ pub struct Listener {
     pub limits: Limits,
     /// What is told and believed about other hops.
     pub forwarding: Forwarding,
+    /// Which small pieces wait for others on the way to clients.
+    pub coalesce: Option<Coalesce>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.
@@ -248,6 +250,15 @@ pub enum Role {
     Tcp,
     /// Packets that the kernel rewrites.
     Nat,
+}
+
+/// How much of a flow may be gathered before it goes on, and how long that may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalesce {
+    /// So many bytes wait for no others.
+    pub bytes: u32,
+    /// How long the first byte waits for others at most.
+    pub delay: Duration,
 }
 
 /// A version of HTTP.
@@ -455,6 +466,8 @@ pub struct Pool {
     pub tls: Option<PoolTls>,
     /// How servers are told for whom a connection is.
     pub send_proxy: Option<Form>,
+    /// Which small pieces of flows wait for others on the way to servers.
+    pub coalesce: Option<Coalesce>,
     /// What servers speak.
     pub protocol: Protocol,
     /// Active checks.

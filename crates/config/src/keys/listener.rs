@@ -1,8 +1,8 @@
 //! The keys of listeners.
 
 use super::pool::{
-    BACKOFF_KEY, BUDGET, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL,
-    TRY, TUNNEL,
+    BACKOFF_KEY, BUDGET, COALESCE, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES,
+    STREAM, TOTAL, TRY, TUNNEL,
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::tls::LISTENER_TLS;
@@ -51,6 +51,11 @@ pub(super) static LISTENER: Section = Section::new(
         Key::new("timeouts", Type::Section(&LISTENER_TIMEOUTS), "The farthest level of timeouts.").filled(),
         Key::new("retries", Type::Section(&LISTENER_RETRIES), "The farthest level of retries.").filled(),
         Key::new("limits", Type::Section(&LISTENER_LIMITS), "The farthest level of limits.").filled(),
+        Key::new(
+            "coalesce",
+            Type::Section(&COALESCE),
+            "Small pieces of what servers say wait for others, so that clients get fewer and fuller segments.",
+        ),
         Key { own: true, ..Key::planned("egress") },
         Key { own: true, ..Key::planned("intercept") },
         Key::new(

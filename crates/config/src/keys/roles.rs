@@ -27,9 +27,10 @@ impl Role {
 const PROXIES: &[Role] = &[Role::Http, Role::Tcp];
 
 /// Keys of these roles alone.
-pub(crate) static ONLY: [(&[Role], &str, &[&str]); 16] = [
+pub(crate) static ONLY: [(&[Role], &str, &[&str]); 17] = [
     (&[Role::Http], "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
     (PROXIES, "listener", &["tls", "routes", "split", "deny", "retries", "limits"]),
+    (&[Role::Tcp], "listener", &["coalesce"]),
     (&[Role::Nat], "listener", &["nat", "interfaces", "source", "engine"]),
     (PROXIES, "bind", &["mode", "tls", "accept_proxy"]),
     (&[Role::Http], "route", &["use", "canary", "redirect", "respond"]),

@@ -60,6 +60,7 @@ impl<'a> Lower<'a, '_> {
             Role::Http | Role::Tcp => None,
             Role::Nat => Some(self.nat(map, &binds)?),
         };
+        let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
             name: item.key.clone(),
@@ -76,6 +77,7 @@ impl<'a> Lower<'a, '_> {
             retries,
             limits,
             forwarding: forwarding?,
+            coalesce,
             uses,
             nat,
             serves,

@@ -102,7 +102,10 @@ impl Lower<'_, '_> {
             && let Some(value) = map.get("source")
         {
             let (label, count) = (&map.label, sources.len());
-            self.note(value, format!("`source` of {label}: a listener may have {MOST_SOURCES} of them at most: {count}"));
+            self.note(
+                value,
+                format!("`source` of {label}: a listener may have {MOST_SOURCES} of them at most: {count}"),
+            );
         }
         sources
     }

@@ -87,6 +87,7 @@ fn idles(pool: &Pool) -> Vec<String> {
     note(pool.breaker != Breaker::default(), "`circuit_breaker`");
     note(pool.outlier.is_some(), "`outlier`");
     note(pool.slow_start.is_some(), "`slow_start`");
+    note(pool.coalesce.is_some(), "`coalesce`");
     let others = Timeouts { flow: None, queue: None, ..pool.timeouts };
     note(others != Timeouts::default() || pool.pooled_timeout.as_secs() != POOLED, "`timeouts` other than `flow`");
     note(pool.retries != Retries::default(), "`retries`");

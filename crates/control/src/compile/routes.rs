@@ -15,6 +15,7 @@ use proxy::snapshot::{
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
+use super::pools::coalesce;
 use super::{matching, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
@@ -138,6 +139,7 @@ pub(super) fn listener(
         routes,
         default,
         connections,
+        coalesce: listener.coalesce.map(coalesce),
         splice: spec.splice,
     }
 }
