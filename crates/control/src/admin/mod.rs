@@ -39,7 +39,7 @@ use std::time::{Instant, SystemTime};
 use ::config::Mistake;
 use ::config::spec::{AdminBind, Spec};
 use net::Address;
-use net::listen::{Bound, bind};
+use net::listen::{Bound, Terms, bind};
 use wire::Method;
 
 use crate::process::Process;
@@ -71,7 +71,7 @@ impl Admin {
         let started = (SystemTime::now(), Instant::now());
         let bound = match &wanted {
             Address::Tcp(address) => bind_alone(*address),
-            Address::Unix(_) => bind(&wanted, Some(0o600), 1),
+            Address::Unix(_) => bind(&wanted, Terms { mode: Some(0o600), ..Terms::default() }, 1),
         };
         match bound {
             Ok((actual, bound)) => Ok(Some(Admin { actual, bound, started })),
