@@ -107,8 +107,8 @@ pools:
         let shown: Vec<_> = services
             .iter()
             .map(|one| {
-                let servers: Vec<_> = one.servers.iter().map(|server| format!("{}={}", server.name, server.weight));
-                (&*one.name, one.transport, one.sources.len(), one.idle.as_secs(), servers.join(" "))
+                let servers = one.servers.iter().map(|server| format!("{}={}", server.name, server.weight));
+                (&*one.name, one.transport, one.sources.len(), one.idle.as_secs(), servers.collect::<Vec<_>>().join(" "))
             })
             .collect();
         let wanted = [
