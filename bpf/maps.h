@@ -20,8 +20,8 @@ struct {
 struct service_table {
 	map_type(BPF_MAP_TYPE_ARRAY);
 	map_entries(1);
-	map_key(__u32);
-	/* The compiler describes no structure that is this deep inside of a map. */
+	/* The compiler describes no structure that is this deep inside of a map: sizes alone. */
+	int (*key_size)[sizeof(__u32)];
 	int (*value_size)[sizeof(struct service)];
 };
 
