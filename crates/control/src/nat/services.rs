@@ -108,7 +108,13 @@ pools:
             .iter()
             .map(|one| {
                 let servers = one.servers.iter().map(|server| format!("{}={}", server.name, server.weight));
-                (&*one.name, one.transport, one.sources.len(), one.idle.as_secs(), servers.collect::<Vec<_>>().join(" "))
+                (
+                    &*one.name,
+                    one.transport,
+                    one.sources.len(),
+                    one.idle.as_secs(),
+                    servers.collect::<Vec<_>>().join(" "),
+                )
             })
             .collect();
         let wanted = [
