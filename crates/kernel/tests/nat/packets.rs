@@ -14,7 +14,7 @@ use crate::craft::{ACK, Packet, Piece, SYN, TCP, UDP, datagram, fragment, frame,
 pub(crate) struct Bench {
     balancer: Netns,
     _outside: Netns,
-    _bpffs: Bpffs,
+    bpffs: Bpffs,
     pub(crate) datapath: Datapath,
     pub(crate) services: Vec<Service>,
     /// Index and Ethernet address of `lb0`, where clients are, and of `lb1`.
@@ -73,6 +73,11 @@ impl Bench {
     }
 
     pub(crate) fn with(services: &[Service], entries: u32) -> Bench {
+        Bench::with_ports(services, entries, "32768 60999")
+    }
+
+    /// With these ports for the kernel's own connections.
+    pub(crate) fn with_ports(services: &[Service], entries: u32, local: &str) -> Bench {
         let (balancer, outside, bpffs) = (Netns::new("bench"), Netns::new("outside"), Bpffs::new());
         for (net, card) in [(0, "lb0"), (1, "lb1")] {
             balancer.wire(card, &outside, card);
@@ -84,6 +89,7 @@ impl Bench {
                 }
             }
         }
+        balancer.sysctl("net.ipv4.ip_local_port_range", local);
         balancer.sysctl("net.ipv4.ip_forward", "1");
         balancer.sysctl("net.ipv6.conf.all.forwarding", "1");
         let cards = ["lb0", "lb1"].map(|card| (balancer.index(card), balancer.ethernet(card)));
@@ -92,7 +98,11 @@ impl Bench {
             .enter(|| Datapath::open(&pins, &["lb0".into(), "lb1".into()], entries))
             .unwrap_or_else(|refusal| panic!("{refusal}"));
         balancer.enter(|| datapath.apply(services)).unwrap_or_else(|refusal| panic!("{refusal}"));
-        Bench { balancer, _outside: outside, _bpffs: bpffs, datapath, services: services.to_vec(), cards }
+        Bench { balancer, _outside: outside, bpffs, datapath, services: services.to_vec(), cards }
+    }
+
+    pub(crate) fn pins(&self) -> std::path::PathBuf {
+        self.bpffs.path().join("tidegate")
     }
 
     pub(crate) fn apply(&mut self, services: &[Service]) {
