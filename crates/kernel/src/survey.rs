@@ -27,8 +27,10 @@ pub(crate) struct Seen {
     pub(crate) taken: u64,
 }
 
-/// A look at a full table of 262,144 entries takes some tenths of a second of this thread: one in so much time is looked for.
+/// A look at a full table of 262,144 entries takes some tenths of a second of this thread: then so much more time passes before the
+/// next one. One that takes less than [`SHORT`] may follow at once.
 const SHARE: u32 = 50;
+const SHORT: Duration = Duration::from_millis(20);
 
 /// The clock that the program reads.
 pub(crate) fn now() -> Duration {
@@ -66,7 +68,8 @@ impl Survey {
             seen.taken += 1;
         }
         let ended = now();
-        self.due = ended + ended.saturating_sub(began) * SHARE;
+        let took = ended.saturating_sub(began);
+        self.due = if took < SHORT { ended } else { ended + took * SHARE };
         self.last = seen;
         Ok(Some(&self.last))
     }

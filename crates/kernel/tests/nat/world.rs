@@ -44,10 +44,6 @@ impl Family {
     fn prefix(self) -> u8 {
         if self == Family::V4 { 24 } else { 64 }
     }
-
-    fn any(self) -> &'static str {
-        if self == Family::V4 { "0.0.0.0" } else { "::" }
-    }
 }
 
 impl World {
@@ -88,9 +84,12 @@ impl World {
             if arms == Arms::Two {
                 server.run(&format!("ip route add default via {}", family.ip(1, 1)));
             }
-            server.run(&format!("ip address add {}/{} dev lo", world.vip(), if family == Family::V4 { 32 } else { 128 }));
-            let any: IpAddr = family.any().parse().expect("an address");
-            serve(server, SocketAddr::new(any, PORT), &format!("s{number}"));
+            let host = if family == Family::V4 { 32 } else { 128 };
+            server.address("lo", &format!("{}/{host}", world.vip()));
+            // Datagrams are answered from the address that a socket is bound to.
+            for address in [world.server_ip(number), world.vip()] {
+                serve(server, SocketAddr::new(address, PORT), &format!("s{number}"));
+            }
         }
         world.balancer.sysctl("net.ipv4.ip_forward", "1");
         world.balancer.sysctl("net.ipv6.conf.all.forwarding", "1");
