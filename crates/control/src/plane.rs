@@ -122,8 +122,8 @@ impl Plane {
             Err(refusal) => {
                 let plan = nat::without_kernel(spec, &refusal).map_err(Mistakes)?;
                 let prepared = self.prepare(spec, &discovery, &plan)?;
-                // Nothing is asked of the kernel now.
-                let _ = self.nat.commit(plan, Vec::new());
+                let given_up = self.nat.commit(plan, Vec::new());
+                given_up.map_err(|refusal| nat::kept_back(spec, &refusal))?;
                 prepared
             }
         };

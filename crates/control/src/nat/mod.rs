@@ -13,9 +13,10 @@ mod stand_in;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::ExitCode;
 
-use config::Mistake;
 use config::spec::{Bind, Engine, Listener, Role, Spec};
+use config::{Mistake, Mistakes};
 use kernel::{Counters, Datapath, Refusal, Service};
 
 pub use services::{services, title};
@@ -79,7 +80,7 @@ impl Nat {
         interfaces.sort_unstable();
         interfaces.dedup();
         if self.open.as_ref().is_none_or(|open| open.interfaces != interfaces) {
-            let is_adopted = are_left();
+            let is_adopted = kernel::is_left(Path::new(PINS));
             match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
                 Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted }),
                 Err(refusal) => return without_kernel(spec, &refusal),
@@ -95,7 +96,7 @@ impl Nat {
     /// Why the kernel does not run by them; it goes on as before then.
     pub fn commit(&mut self, mut plan: Plan, services: Vec<Service>) -> Result<(), Refusal> {
         if !plan.is_wanted {
-            self.give_up();
+            self.give_up(!plan.stand_ins.is_empty())?;
         } else if let Some(open) = plan.fresh.as_mut().or(self.open.as_mut()) {
             if let Err(refusal) = open.datapath.apply(&services) {
                 self.undo(plan);
@@ -134,7 +135,11 @@ impl Nat {
             },
             // What an earlier process has left is not for a start that has failed to take away.
             None if fresh.is_adopted => {}
-            None => release(fresh.datapath),
+            None => {
+                if let Err(refusal) = fresh.datapath.release() {
+                    observe::log::error(format_args!("what was begun inside the kernel stays: {refusal}"));
+                }
+            }
         }
     }
 
@@ -206,7 +211,7 @@ impl Nat {
 
     /// Says what an earlier process has left, where nobody asks for it any more.
     pub fn look_around(&self) {
-        if self.open.is_none() && are_left() {
+        if self.open.is_none() && kernel::is_left(Path::new(PINS)) {
             observe::log::warn(format_args!(
                 "an earlier process has left packets to be rewritten inside the kernel, and no listener asks for it: `tidegate nat \
                  release` ends it: {PINS}"
@@ -214,17 +219,34 @@ impl Nat {
         }
     }
 
-    fn give_up(&mut self) {
-        if let Some(open) = self.open.take() {
-            release(open.datapath);
-        }
+    /// Nothing is asked of the kernel any more. Proxies get no packets as long as it goes on with what another process has left;
+    /// where there is none, that is not ours to take away.
+    fn give_up(&mut self, for_proxies: bool) -> Result<(), Refusal> {
+        let done = match self.open.take() {
+            Some(open) => open.datapath.release().map(|()| true),
+            None if for_proxies => kernel::release(Path::new(PINS)),
+            None => Ok(false),
+        };
         self.applied.clear();
         self.refused = None;
+        match done {
+            Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
+            Ok(false) => {}
+            Err(refusal) if for_proxies => return Err(refusal),
+            Err(refusal) => {
+                observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
+            }
+        }
+        Ok(())
     }
 
     fn reapply(&mut self) {
         let Some(open) = &mut self.open else { return };
-        if let Err(refusal) = open.datapath.apply(&self.applied) {
+        let applied = open.datapath.apply(&self.applied);
+        // Whether packets are forwarded is looked at before anything is changed: all is as it was.
+        if let Err(refusal) = applied
+            && !matches!(refusal, Refusal::NotForwarding(_))
+        {
             observe::log::error(format_args!("the kernel does not go on as before: {refusal}"));
         }
     }
@@ -245,16 +267,29 @@ pub fn without_kernel(spec: &Spec, refusal: &Refusal) -> Result<Plan, Vec<Mistak
     if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
 }
 
-fn release(datapath: Datapath) {
-    match datapath.release() {
-        Ok(()) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
-        Err(refusal) => observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}")),
-    }
+/// What keeps proxies from getting packets, at each listener that one should serve.
+pub fn kept_back(spec: &Spec, refusal: &Refusal) -> Mistakes {
+    let of = |listener: &Listener| {
+        let message = format!(
+            "listener `{}` would get no packets: they are still rewritten inside the kernel, as another process has left it: {refusal}",
+            listener.name
+        );
+        Mistake::new(listener.span.clone(), message)
+    };
+    Mistakes(spec.listeners.iter().filter(|one| one.role == Role::Nat).map(of).collect())
 }
 
-/// Whether there is something that a process has left, an earlier one or this.
-fn are_left() -> bool {
-    std::fs::read_dir(PINS).is_ok_and(|mut left| left.next().is_some())
+/// Takes away what a process has left in the kernel, for the operator.
+pub fn release() -> ExitCode {
+    match kernel::release(Path::new(PINS)) {
+        Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
+        Ok(false) => observe::log::info(format_args!("no process has left anything: {PINS}")),
+        Err(refusal) => {
+            observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Whether a listener may be served by this process where the kernel cannot.

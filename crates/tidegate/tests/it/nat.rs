@@ -241,6 +241,15 @@ fn a_reload_without_packets_ends_it_and_a_stop_does_not() {
     assert!(!lab.answers(WEB));
     assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
     assert!(both(&lab.spread(WEB, 40)));
+    // The operator ends it without a process.
+    drop(tidegate);
+    assert!(lab.answers(WEB));
+    let released = || lab.start().refused(&["nat", "release"]);
+    let (code, said) = released();
+    assert!(code == Some(0) && said.contains("packets are no longer rewritten inside the kernel"), "{said}");
+    assert!(!lab.answers(WEB));
+    let (code, said) = released();
+    assert!(code == Some(0) && said.contains("no process has left anything"), "{said}");
 }
 
 #[test]

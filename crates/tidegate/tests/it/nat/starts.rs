@@ -82,7 +82,8 @@ fn a_proxy_stands_in_where_it_may() {
     let tidegate = lab.run(&auto);
     assert!(both(&lab.spread(WEB, 40)));
     assert_eq!(shown(&tidegate, |_| true)["listeners"][0]["engine"], "kernel");
-    // Without a way for packets the kernel refuses later, when it is told the services.
+    // Without a way for packets the kernel refuses later, when it is told the services: what the last process has left there must
+    // not keep packets from the proxy.
     drop(tidegate);
     lab.balancer.sysctl("net.ipv4.ip_forward", "0");
     let tidegate = lab.run(&auto);
