@@ -53,7 +53,7 @@ pools: {{ wide: {{ servers: ["{SERVER}:{PORT}"]{said} }} }}
         network.link(server, proxy, 9000, ("s0", "p1"), (f"{SERVER}/24", f"{BACK}/24"))
         (Path(folder) / "tidegate.yaml").write_text(config)
         serving = server.start(sys.executable, __file__, "serve")
-        running = proxy.start(tidegate, "run", f"{folder}/tidegate.yaml", "--ready-fd", "1", cwd=folder, stdout=-1)
+        running = proxy.start(tidegate, "run", f"{folder}/tidegate.yaml", "--ready-fd", "1", cwd=folder, stdout=-1, stderr=-3)
         try:
             running.stdout.readline()
             figures = {}

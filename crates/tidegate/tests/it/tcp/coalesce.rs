@@ -1,6 +1,7 @@
 //! Small pieces that wait for others: what lets them go, and that nothing is lost or turned round.
 
 use std::io::{Read as _, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testkit::socket::Socket;
@@ -29,10 +30,13 @@ pools: {{ app: [@APP] }}"
     start(&text, &[("APP", server)])
 }
 
+/// What was read, and when.
+type Noted = Arc<Shared<Vec<(Vec<u8>, Instant)>>>;
+
 /// A server that notes when it has read so many bytes.
-fn noting(count: usize) -> (Server, std::sync::Arc<Shared<Vec<(Vec<u8>, Instant)>>>) {
-    let read = std::sync::Arc::<Shared<Vec<_>>>::default();
-    let noted = std::sync::Arc::clone(&read);
+fn noting(count: usize) -> (Server, Noted) {
+    let read = Noted::default();
+    let noted = Arc::clone(&read);
     let server = Server::script(move |peer| {
         while let Ok(bytes) = peer.reader.exactly(count) {
             noted.with(|noted| noted.push((bytes, Instant::now())));
@@ -50,7 +54,7 @@ fn the_first_byte_waits_for_others_as_long_as_it_is_told_and_no_longer() {
     for word in [b"abcd", b"efgh"] {
         let sent = Instant::now();
         client.write_all(word).expect("sent");
-        let (came, at) = read.until("a word", std::vec::Vec::pop);
+        let (came, at) = read.until("a word", Vec::pop);
         assert_eq!(came, word);
         assert!(at - sent >= Duration::from_millis(60), "{:?}", at - sent);
     }
@@ -66,9 +70,9 @@ fn enough_bytes_wait_for_nothing() {
     for _ in 0..100 {
         client.write_all(b"x").expect("sent");
     }
-    read.until("a hundred bytes", std::vec::Vec::pop);
+    read.until("a hundred bytes", Vec::pop);
     client.write_all(&[b'y'; 100]).expect("sent");
-    read.until("a hundred bytes", std::vec::Vec::pop);
+    read.until("a hundred bytes", Vec::pop);
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
