@@ -12,18 +12,18 @@ use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, n
 
 use crate::support::BINARY;
 
-pub(super) struct Lab {
-    pub(super) client: Netns,
-    pub(super) balancer: Netns,
-    pub(super) servers: Netns,
-    pub(super) pins: Bpffs,
+pub(crate) struct Lab {
+    pub(crate) client: Netns,
+    pub(crate) balancer: Netns,
+    pub(crate) servers: Netns,
+    pub(crate) pins: Bpffs,
     /// For the operator's address, which is reached from any machine.
     folder: Folder,
 }
 
 impl Lab {
     /// None, with the reason printed, where machines cannot be made.
-    pub(super) fn new() -> Option<Lab> {
+    pub(crate) fn new() -> Option<Lab> {
         if !netns::possible() {
             return None;
         }
@@ -49,23 +49,23 @@ impl Lab {
         Some(Lab { client, balancer, servers, pins: Bpffs::new(), folder: Folder::new() })
     }
 
-    pub(super) fn start(&self) -> Start<'static> {
+    pub(crate) fn start(&self) -> Start<'static> {
         Start::of(BINARY).on(&self.balancer, &self.pins)
     }
 
     /// The program with a configuration, and an operator's address in its folder.
-    pub(super) fn run(&self, config: &str) -> Tidegate {
+    pub(crate) fn run(&self, config: &str) -> Tidegate {
         self.start().text(&self.whole(config))
     }
 
     /// A configuration with what every test needs around it.
-    pub(super) fn whole(&self, config: &str) -> String {
+    pub(crate) fn whole(&self, config: &str) -> String {
         let admin = self.folder.path().join("admin.sock");
         format!("admin: unix:{}\nworkers: 1\naccess_log: stdout\n{config}", admin.display())
     }
 
     /// A server of HTTP that answers with its name.
-    pub(super) fn serve(&self, address: &str, name: &'static str) -> Server {
+    pub(crate) fn serve(&self, address: &str, name: &'static str) -> Server {
         self.servers.enter(|| {
             Server::at(address, move |peer| {
                 while peer.request().is_some() {
@@ -76,18 +76,18 @@ impl Lab {
     }
 
     /// A client's connection.
-    pub(super) fn connect(&self, address: &str) -> Client {
+    pub(crate) fn connect(&self, address: &str) -> Client {
         self.client.enter(|| Client::connect(address))
     }
 
     /// Whether anybody answers a client soon.
-    pub(super) fn answers(&self, address: &str) -> bool {
+    pub(crate) fn answers(&self, address: &str) -> bool {
         let address = address.parse().expect("an address");
         self.client.enter(|| TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok())
     }
 
     /// Connections of clients that stay open, each with the name of its server.
-    pub(super) fn keep(&self, address: &str, count: usize) -> Kept {
+    pub(crate) fn keep(&self, address: &str, count: usize) -> Kept {
         let connection = |_| {
             let mut client = self.connect(address);
             let name = client.get("/").text();
@@ -97,23 +97,23 @@ impl Lab {
     }
 
     /// How many of so many new connections each server gets.
-    pub(super) fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
+    pub(crate) fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
         self.keep(address, count).by_server()
     }
 }
 
 /// Connections that stay open.
-pub(super) struct Kept(Vec<(Client, String)>);
+pub(crate) struct Kept(Vec<(Client, String)>);
 
 impl Kept {
     /// Each is asked again, and its server must be the one that it had.
-    pub(super) fn are_all_where_they_were(&mut self) {
+    pub(crate) fn are_all_where_they_were(&mut self) {
         for (number, (client, name)) in self.0.iter_mut().enumerate() {
             assert_eq!(client.get("/").text(), *name, "connection {number}");
         }
     }
 
-    pub(super) fn by_server(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn by_server(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         self.0.iter().for_each(|(_, name)| *counts.entry(name.clone()).or_default() += 1);
         counts
@@ -121,13 +121,13 @@ impl Kept {
 }
 
 /// A server of datagrams that answers with its name and with whom it sees.
-pub(super) struct Datagrams {
+pub(crate) struct Datagrams {
     is_over: Arc<AtomicBool>,
     serves: Option<JoinHandle<()>>,
 }
 
 impl Datagrams {
-    pub(super) fn serve(lab: &Lab, address: &'static str, name: &'static str) -> Datagrams {
+    pub(crate) fn serve(lab: &Lab, address: &'static str, name: &'static str) -> Datagrams {
         let is_over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&is_over);
         let socket = lab.servers.enter(|| UdpSocket::bind(address).expect("an address"));
@@ -145,7 +145,7 @@ impl Datagrams {
     }
 
     /// What comes back for a datagram of a client that nobody has seen before.
-    pub(super) fn ask(lab: &Lab, address: &str, said: &str) -> String {
+    pub(crate) fn ask(lab: &Lab, address: &str, said: &str) -> String {
         lab.client.enter(|| {
             let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
             let socket = UdpSocket::bind(any).expect("a socket");
@@ -167,6 +167,6 @@ impl Drop for Datagrams {
     }
 }
 
-pub(super) fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/nat.yaml")
 }
