@@ -158,6 +158,7 @@ impl Plane {
             self.fleet.tell_all(|_| Command::Log(Some(log.sink())));
             self.log = Some((wanted, log));
         }
+        self.nat.remark(in_force.as_ref().unwrap_or(&loaded.spec));
         self.in_force = in_force;
         self.loaded = Some(loaded);
         self.applied = SystemTime::now();
@@ -216,6 +217,7 @@ impl Plane {
         let compiled =
             compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.most_connections);
         self.discovery = discovery;
+        self.nat.remark(now);
         self.in_force = in_force;
         self.switch(compiled);
         self.steer();

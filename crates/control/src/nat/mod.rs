@@ -1,6 +1,8 @@
 //! Packets that the kernel rewrites: listeners with `role: nat`.
 //!
 //! - `services`: from the configuration and what is known of its servers to what the kernel runs by (sans-IO)
+//! - `links`: the interfaces, as they are for now
+//! - `notes`: what an operator should know, though nothing is wrong
 //! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
 //! - here: one datapath for all of them, opened, kept up to date, and given up
 //!
@@ -8,10 +10,12 @@
 //! this process ends, and whoever comes next takes it over: only a configuration without such listeners, or the operator,
 //! takes it away.
 
+mod links;
+mod notes;
 mod services;
 mod stand_in;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -35,13 +39,18 @@ pub struct Nat {
     refused: Option<Vec<Service>>,
     /// Listeners that this process serves itself, and why.
     stand_ins: BTreeMap<String, String>,
-    /// What went wrong with the last sweep, said once.
+    /// What went wrong with the last sweep, and when the program was put at interfaces that have come back, each said once.
     unswept: Option<Refusal>,
+    unput: Option<Refusal>,
+    /// What operators were told.
+    notes: BTreeSet<String>,
 }
 
 struct Open {
     datapath: Datapath,
     interfaces: Vec<Box<str>>,
+    /// The number that each of them had when the program was put there.
+    numbers: Vec<Option<u32>>,
     /// Whether an earlier process has begun it.
     is_adopted: bool,
 }
@@ -80,9 +89,10 @@ impl Nat {
         interfaces.sort_unstable();
         interfaces.dedup();
         if self.open.as_ref().is_none_or(|open| open.interfaces != interfaces) {
-            let is_adopted = kernel::is_left(Path::new(PINS));
+            let is_adopted = self.open.is_none() && kernel::is_left(Path::new(PINS));
+            let numbers = links::numbers(&interfaces);
             match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
-                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted }),
+                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, numbers, is_adopted }),
                 Err(refusal) => return without_kernel(spec, &refusal),
             }
         }
@@ -160,6 +170,46 @@ impl Nat {
                 self.refused = Some(services);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Says what an operator should know of a configuration that is in force from now on.
+    pub fn remark(&mut self, spec: &Spec) {
+        let notes = notes::notes(spec);
+        notes.difference(&self.notes).for_each(|note| observe::log::warn(format_args!("{note}")));
+        self.notes = notes;
+    }
+
+    /// Puts the program at interfaces that have been removed and have come back.
+    pub fn follow_links(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let numbers = links::numbers(&open.interfaces);
+        // As long as one is not there, packets are rewritten at the others.
+        if numbers == open.numbers || numbers.contains(&None) {
+            return;
+        }
+        match Datapath::open(Path::new(PINS), &open.interfaces, Datapath::ENTRIES) {
+            Ok(datapath) => {
+                let came_back = open.interfaces.iter().zip(numbers.iter().zip(&open.numbers));
+                let came_back: Vec<&str> =
+                    came_back.filter(|(_, (now, before))| now != before).map(|(name, _)| &**name).collect();
+                observe::log::info(format_args!(
+                    "interfaces have come back, and packets are rewritten there again: `{}`",
+                    came_back.join("`, `")
+                ));
+                open.datapath = datapath;
+                open.numbers = numbers;
+                self.unput = None;
+                self.reapply();
+            }
+            Err(refusal) => {
+                if self.unput.as_ref() != Some(&refusal) {
+                    observe::log::error(format_args!(
+                        "interfaces have come back, and packets are not rewritten there: {refusal}"
+                    ));
+                }
+                self.unput = Some(refusal);
+            }
         }
     }
 

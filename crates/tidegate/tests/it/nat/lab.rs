@@ -28,14 +28,7 @@ impl Lab {
             return None;
         }
         let (client, balancer, servers) = (Netns::new("client"), Netns::new("balancer"), Netns::new("servers"));
-        balancer.wire("lb0", &client, "eth0");
         balancer.wire("lb1", &servers, "eth0");
-        for address in ["10.77.0.1/24", "2001:2:0:77::1/64"] {
-            balancer.address("lb0", address);
-        }
-        for address in ["10.77.0.9/24", "2001:2:0:77::9/64"] {
-            client.address("eth0", address);
-        }
         for address in ["10.78.0.2/24", "2001:2:0:78::2/64"] {
             balancer.address("lb1", address);
         }
@@ -46,7 +39,20 @@ impl Lab {
         servers.run("ip route add 10.77.0.0/24 via 10.78.0.2");
         balancer.sysctl("net.ipv4.ip_forward", "1");
         balancer.sysctl("net.ipv6.conf.all.forwarding", "1");
-        Some(Lab { client, balancer, servers, pins: Bpffs::new(), folder: Folder::new() })
+        let lab = Lab { client, balancer, servers, pins: Bpffs::new(), folder: Folder::new() };
+        lab.connect_client();
+        Some(lab)
+    }
+
+    /// The wire between the balancer and its client, which may have been cut.
+    pub(crate) fn connect_client(&self) {
+        self.balancer.wire("lb0", &self.client, "eth0");
+        for address in ["10.77.0.1/24", "2001:2:0:77::1/64"] {
+            self.balancer.address("lb0", address);
+        }
+        for address in ["10.77.0.9/24", "2001:2:0:77::9/64"] {
+            self.client.address("eth0", address);
+        }
     }
 
     pub(crate) fn start(&self) -> Start<'static> {

@@ -116,3 +116,33 @@ fn datagrams_have_no_proxy_yet() {
         "{said}"
     );
 }
+
+#[test]
+fn interfaces_may_go_and_come_back() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.run(TWO);
+    let mut kept = lab.keep(WEB, 10);
+    lab.balancer.run("ip link delete lb0");
+    lab.connect_client();
+    tidegate.message("interfaces have come back, and packets are rewritten there again: `lb0`");
+    assert!(both(&lab.spread(WEB, 40)));
+    kept.are_all_where_they_were();
+}
+
+#[test]
+fn what_an_operator_should_know_is_said_once() {
+    let Some(lab) = Lab::new() else { return };
+    let folder = testkit::Folder::new();
+    let list = folder.write("list.yaml", "- { address: '10.78.0.11:8080', max_connections: 7 }\n");
+    let config = TWO
+        .replace("10.78.0.2", "10.78.0.9")
+        .replace("{ a: 10.78.0.11:8080, b: 10.78.0.12:8080 }", &format!("['file:{}']", list.display()));
+    let tidegate = lab.run(&config);
+    tidegate.message("`source` of listener `vip` is no address of this host");
+    tidegate.message(
+        "`max_connections` of server `10.78.0.11:8080` in pool `web` does nothing for the packets of listener `vip`",
+    );
+    assert_eq!(tidegate.reload(&lab.whole(&config)), Reloaded::Yes);
+    assert_eq!(tidegate.messages().matches("no address of this host").count(), 1, "{}", tidegate.messages());
+}
