@@ -137,3 +137,20 @@ fn what_does_nothing_is_warned_of() {
         "{warnings:?}"
     );
 }
+
+#[test]
+fn packets_have_no_sites_and_no_routes() {
+    let site = "sites: { s: { hosts: default, listeners: vip, to: p } }\n";
+    let said = said(load(&(document(LISTENER, "['10.0.0.1:80']").replace(", to: p", "") + site)));
+    assert!(said.concat().contains("sites are of HTTP and its role is `nat`: give it `to`"), "{said:#?}");
+}
+
+#[test]
+fn the_example_is_effective_as_it_is_written() {
+    let text = std::fs::read_to_string(super::examples().join("nat.yaml")).expect("the example");
+    let first = load(&text).expect("no mistake");
+    let printed = effective(&first);
+    let again = load(&printed).unwrap_or_else(|mistakes| panic!("{mistakes}\n{printed}"));
+    assert_eq!(super::placeless(&first.spec), super::placeless(&again.spec), "{printed}");
+    assert!(!printed.contains("request_head") && printed.contains("engine: kernel"), "{printed}");
+}
