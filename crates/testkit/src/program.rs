@@ -101,6 +101,13 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// With these capabilities and no others.
+    pub fn with_only(mut self, capabilities: &str) -> Start<'a> {
+        let only = capabilities.split(',').map(|name| format!(",+{name}")).collect::<String>();
+        self.by = format!("setpriv --bounding-set=-all{only} --inh-caps=-all -- ");
+        self
+    }
+
     /// Has the program end by itself with a configuration that it should refuse: its exit code, and what it said on standard error.
     ///
     /// # Panics

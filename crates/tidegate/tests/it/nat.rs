@@ -270,10 +270,8 @@ fn a_configuration_of_packets_is_checked_without_any_right() {
     let Some(mut setpriv) = testkit::tool("setpriv") else { return };
     let file = example().display().to_string();
     let said = if testkit::netns::possible() {
-        setpriv
-            .args(["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file])
-            .output()
-            .expect("a process")
+        let words = ["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file];
+        setpriv.args(words).output().expect("a process")
     } else {
         output_of(BINARY, &["check", &file])
     };

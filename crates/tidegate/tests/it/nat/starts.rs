@@ -35,6 +35,21 @@ fn a_start_says_exactly_what_is_missing() {
 }
 
 #[test]
+fn three_capabilities_are_enough() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.start().with_only("bpf,net_admin,perfmon").text(&lab.whole(TWO));
+    let mut kept = lab.keep(WEB, 40);
+    assert!(both(&kept.by_server()));
+    let one = TWO.replace(", b: 10.78.0.12:8080", "");
+    assert_eq!(tidegate.reload(&lab.whole(&one)), Reloaded::Yes);
+    kept.are_all_where_they_were();
+    drop(tidegate);
+    let _tidegate = lab.start().with_only("bpf,net_admin,perfmon").text(&lab.whole(TWO));
+    kept.are_all_where_they_were();
+}
+
+#[test]
 fn a_reload_that_cannot_be_leaves_all_as_it_was() {
     let Some(lab) = Lab::new() else { return };
     let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
