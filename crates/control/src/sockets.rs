@@ -125,7 +125,7 @@ impl Sockets {
         let is_ours = self.open.values().any(|entry| entry.quic.is_some() && entry.actual == *actual);
         let shared = is_ours || self.left.contains(address);
         if !shared {
-            quic::probe(*address)?;
+            net::datagram::probe(*address)?;
         }
         quic::bind(*address, workers, shared).map(Some)
     }

@@ -5,6 +5,7 @@
 //! - [`stream`]: a connection, whatever its transport
 //! - [`timer`]: one coarse timer wheel a worker
 //! - [`tls`]: TLS on a stream
+//! - [`datagram`]: UDP, one address for all workers, and a socket for each flow to a server
 //! - [`quic`]: QUIC, with one address for all workers
 //! - [`splice`]: bytes from socket to socket that never enter user space
 //! - [`dns`]: names to addresses, with their time to live
@@ -12,6 +13,7 @@
 //! Nothing here knows HTTP, a route or a pool.
 
 pub mod address;
+pub mod datagram;
 pub mod dial;
 pub mod dns;
 pub mod listen;
