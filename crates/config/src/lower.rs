@@ -30,6 +30,7 @@ mod name;
 mod path;
 mod policy;
 mod pool;
+mod quic;
 mod reach;
 mod route;
 mod site;
@@ -58,6 +59,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
     flows::check(&listeners, &all_sites, &pools, lower.mistakes);
+    lower.spread_datagrams(&listeners, &all_sites, &mut pools);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
         secret,
@@ -106,8 +108,8 @@ struct Lower<'a, 'b> {
     role: Role,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
-    /// Every address that is listened on, with its listener's name.
-    binds: Vec<(Bind, &'a str)>,
+    /// Every address that is listened on, with its listener's role and name.
+    binds: Vec<(Bind, Role, &'a str)>,
 }
 
 impl<'a, 'b> Lower<'a, 'b> {

@@ -1,7 +1,7 @@
 //! The keys of listeners.
 
 use super::pool::{
-    BACKOFF_KEY, BUDGET, CONNECT, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TRY,
+    BACKOFF_KEY, BUDGET, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM, TOTAL, TRY,
     TUNNEL,
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
@@ -14,9 +14,9 @@ pub(super) static LISTENER: Section = Section::new(
     &[
         Key::new(
             "role",
-            Type::Word(&[live("http"), planned("forward"), live("tcp"), planned("udp"), planned("nat")]),
-            "What it is: `http` is a reverse proxy and layer-7 balancer, `tcp` a layer-4 balancer: it passes on whatever is said, without \
-             reading it. Each role has keys of its own; one that another role has is a mistake that says so.",
+            Type::Word(&[live("http"), planned("forward"), live("tcp"), live("udp"), planned("nat")]),
+            "What it is: `http` is a reverse proxy and layer-7 balancer, `tcp` and `udp` are layer-4 balancers: they pass on whatever is \
+             said, without reading it. Each role has keys of its own; one that another role has is a mistake that says so.",
         )
         .default("http")
         .own(),
@@ -165,7 +165,7 @@ static LISTENER_TIMEOUTS: Section = Section::new(
         TOTAL,
         TUNNEL.default("1h"),
         TRY,
-        Key::planned("flow"),
+        FLOW.default("60s"),
     ],
 );
 
@@ -198,7 +198,7 @@ static LISTENER_LIMITS: Section = Section::new(
         Key::new(
             "connections",
             Type::Integer(1, 10_000_000),
-            "Connections at a time in the process. Absent means as many as descriptors allow.",
+            "Connections at a time in the process, or flows of UDP. Absent means as many as descriptors allow.",
         ),
     ],
 );

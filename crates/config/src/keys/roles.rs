@@ -3,7 +3,7 @@
 use crate::spec::Role;
 
 impl Role {
-    pub(crate) const ALL: [Role; 2] = [Role::Http, Role::Tcp];
+    pub(crate) const ALL: [Role; 3] = [Role::Http, Role::Tcp, Role::Udp];
 
     pub(crate) fn of(word: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.word() == word)
@@ -13,27 +13,45 @@ impl Role {
         match self {
             Role::Http => "http",
             Role::Tcp => "tcp",
+            Role::Udp => "udp",
         }
+    }
+
+    /// Whether what arrives are flows, which have no requests.
+    pub(crate) fn is_of_flows(self) -> bool {
+        matches!(self, Role::Tcp | Role::Udp)
     }
 
     /// Whether a key of a section, by the section's noun, exists under this role.
     pub(crate) fn has(self, noun: &str, key: &str) -> bool {
-        ALONE.iter().all(|(role, section, keys)| *role == self || *section != noun || !keys.contains(&key))
+        OF_SOME.iter().all(|(roles, section, keys)| roles.contains(&self) || *section != noun || !keys.contains(&key))
     }
 }
 
-/// Keys of one role alone.
-pub(crate) static ALONE: [(Role, &str, &[&str]); 11] = [
-    (Role::Http, "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
-    (Role::Http, "route", &["use", "canary", "redirect", "respond"]),
-    (Role::Http, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
-    (Role::Http, "deny", &["status", "reason"]),
-    (Role::Tcp, "deny", &["flow"]),
-    (Role::Http, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
-    (Role::Http, "listener limits", &["request_head", "request_line", "fields", "request_body"]),
+/// Keys of some roles alone.
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 20] = [
+    (&[Role::Http], "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
+    (STREAMS, "listener", &["tls"]),
+    (STREAMS, "bind", &["mode", "tls", "accept_proxy"]),
+    (&[Role::Http], "route", &["use", "canary", "redirect", "respond"]),
+    (STREAMS, "route", &["priority"]),
+    (&[Role::Http], "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
+    (STREAMS, "match", &["sni", "alpn", "client_cert"]),
+    (&[Role::Http], "deny", &["status", "reason"]),
+    (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
+    (&[Role::Http], "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
+    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "tunnel"]),
+    (&[Role::Udp], "listener timeouts", &["flow"]),
+    (&[Role::Http], "listener limits", &["request_head", "request_line", "fields", "request_body"]),
+    (STREAMS, "listener limits", &["handshakes"]),
     // A route's and a site's.
-    (Role::Http, "timeouts", &["request_body", "response", "stream", "try"]),
-    (Role::Http, "limits", &["request_body"]),
-    (Role::Http, "listener retries", &["hedge"]),
-    (Role::Http, "retries", &["hedge"]),
+    (&[Role::Http], "timeouts", &["request_body", "response", "stream", "try"]),
+    (STREAMS, "timeouts", &["connect", "queue", "tunnel"]),
+    (&[Role::Udp], "timeouts", &["flow"]),
+    (&[Role::Http], "limits", &["request_body"]),
+    (&[Role::Http], "listener retries", &["hedge"]),
+    (&[Role::Http], "retries", &["hedge"]),
 ];
+
+/// The roles whose clients come on connections.
+const STREAMS: &[Role] = &[Role::Http, Role::Tcp];

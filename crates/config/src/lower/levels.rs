@@ -6,7 +6,7 @@ use wire::grpc::Code;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Role, Timeouts};
+use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// One level of them all.
 #[derive(Default)]
@@ -28,6 +28,7 @@ impl Lower<'_, '_> {
                 stream: self.time(map, "stream"),
                 total: self.time(map, "total"),
                 tunnel: self.time(map, "tunnel"),
+                flow: self.time(map, "flow"),
                 per_try: self.time(map, "try"),
             },
             None => Timeouts::default(),
@@ -85,10 +86,11 @@ impl Lower<'_, '_> {
                     }
                 },
             };
-            if self.role == Role::Tcp && condition != RetryIf::Connect {
+            if self.role.is_of_flows() && condition != RetryIf::Connect {
+                let role = self.role.word();
                 self.note(
                     value,
-                    format!("`{text}` is about requests, with `role: tcp` only `connect` is worth another try"),
+                    format!("`{text}` is about requests, with `role: {role}` only `connect` is worth another try"),
                 );
             }
             if conditions.contains(&condition) {

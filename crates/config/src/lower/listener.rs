@@ -32,10 +32,13 @@ impl<'a> Lower<'a, '_> {
         let serves = self.serves(item, map, sites);
         let Levels { timeouts, retries, limits, .. } = self.levels(map);
         let times = map.map("timeouts");
-        let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
+        let request_head_timeout = match role {
+            Role::Http | Role::Tcp => times.and_then(|times| self.time(times, "request_head")),
+            Role::Udp => Some(Duration::MAX),
+        };
         let keep_alive_timeout = match role {
             Role::Http => times.and_then(|times| self.time(times, "keep_alive")),
-            Role::Tcp => Some(Duration::MAX),
+            Role::Tcp | Role::Udp => Some(Duration::MAX),
         };
         let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
         let handshakes = map.map("limits").and_then(|limits| limits.small("handshakes"));
@@ -43,15 +46,15 @@ impl<'a> Lower<'a, '_> {
         let tls = self.listener_tls(map, handshakes).and_then(|said| said);
         let binds: Vec<Bind> =
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
-        self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
+        self.binds.extend(binds.iter().map(|bind| (bind.clone(), role, item.key.as_str())));
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
-            Role::Tcp => Some(Http3::UNSAID),
+            Role::Tcp | Role::Udp => Some(Http3::UNSAID),
         };
         self.check_h3(item, map, tls.as_ref(), &binds);
         let forwarding = match role {
             Role::Http => map.map("forwarding").and_then(|map| self.forwarding(map)),
-            Role::Tcp => Some(Forwarding::NOTHING),
+            Role::Tcp | Role::Udp => Some(Forwarding::NOTHING),
         };
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -119,6 +122,9 @@ impl<'a> Lower<'a, '_> {
         if !accept_proxy.is_empty() && matches!(address, BindAddress::Unix { .. }) {
             self.note(value, format!("`accept_proxy` of {label}: peers on a Unix socket have no address, remove it"));
         }
+        if self.role == Role::Udp && matches!(address, BindAddress::Unix { .. }) {
+            self.note(value, format!("`bind` of {label}: a Unix socket has no datagrams here, with `role: udp` give it a port"));
+        }
         let http = self.versions(listener, secured);
         if !accept_proxy.is_empty() && http.contains(&HttpVersion::H3) {
             self.note(
@@ -143,10 +149,13 @@ impl<'a> Lower<'a, '_> {
                 Serves::Routes(self.own_routes(map))
             }
             (Some(_), None) => Serves::Routes(self.own_routes(map)),
-            (None, Some((site, _))) if self.role == Role::Tcp => {
+            (None, Some((site, _))) if self.role.is_of_flows() => {
                 let message = format!(
-                    "listener `{}` is named by site `{}` ({}), but sites are of HTTP and its role is `tcp`: give it `routes` or an ending",
-                    item.key, site.name, site.span
+                    "listener `{}` is named by site `{}` ({}), but sites are of HTTP and its role is `{}`: give it `routes` or an ending",
+                    item.key,
+                    site.name,
+                    site.span,
+                    self.role.word()
                 );
                 self.mistakes.note(&item.span, message);
                 Serves::Routes(Vec::new())
@@ -172,10 +181,11 @@ impl<'a> Lower<'a, '_> {
 
     /// No address is listened on twice; a port 0 is another each time.
     pub(super) fn refuse_shared_binds(&mut self, admin: Option<&Admin>) {
-        for (n, (bind, name)) in self.binds.iter().enumerate() {
-            if let Some((first, owner)) =
-                self.binds[..n].iter().find(|(first, _)| overlap(&first.address, &bind.address))
-            {
+        for (n, (bind, role, name)) in self.binds.iter().enumerate() {
+            let is_shared = |(first, other, _): &&(Bind, Role, &str)| {
+                overlap(&first.address, &bind.address) && meet((first, *other), (bind, *role))
+            };
+            if let Some((first, _, owner)) = self.binds[..n].iter().find(is_shared) {
                 let message =
                     format!("listener `{name}` listens where `{owner}` already does ({}), change one", first.span);
                 self.mistakes.note(&bind.span, message);
@@ -186,14 +196,15 @@ impl<'a> Lower<'a, '_> {
             AdminBind::Loopback(address) => BindAddress::Ip(*address),
             AdminBind::Unix(path) => BindAddress::Unix { path: path.clone(), mode: None },
         };
-        if let Some((first, owner)) = self.binds.iter().find(|(first, _)| overlap(&first.address, &address)) {
+        let is_shared = |(first, role, _): &&(Bind, Role, &str)| *role != Role::Udp && overlap(&first.address, &address);
+        if let Some((first, _, owner)) = self.binds.iter().find(is_shared) {
             let message = format!("`admin` listens where listener `{owner}` already does ({}), change one", first.span);
             self.mistakes.note(&admin.span, message);
         }
     }
 
     fn versions(&self, map: &Map, secured: bool) -> Vec<HttpVersion> {
-        if self.role == Role::Tcp {
+        if self.role.is_of_flows() {
             return Vec::new();
         }
         let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
@@ -238,6 +249,13 @@ pub(super) fn version(value: &Value) -> Option<HttpVersion> {
     })
 }
 
+/// Whether both listen by UDP, or both by TCP.
+fn meet(one: (&Bind, Role), other: (&Bind, Role)) -> bool {
+    let by_tcp = |role| role != Role::Udp;
+    let by_udp = |(bind, role): (&Bind, Role)| role == Role::Udp || bind.http.contains(&HttpVersion::H3);
+    (by_tcp(one.1) && by_tcp(other.1)) || (by_udp(one) && by_udp(other))
+}
+
 fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
     match (a, b) {
         (BindAddress::Ip(a), BindAddress::Ip(b)) => a == b && a.port() != 0,
@@ -251,7 +269,7 @@ fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
 }
 
 fn head_limits(role: Role, map: &Map) -> Option<HeadLimits> {
-    if role == Role::Tcp {
+    if role.is_of_flows() {
         // A flow has no head.
         return Some(HeadLimits { request_head: 0, request_line: 0, fields: 0, connections: map.small("connections") });
     }

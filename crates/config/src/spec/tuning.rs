@@ -21,6 +21,8 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// How long a tunnel (WebSocket) may be silent.
     pub tunnel: Option<Duration>,
+    /// How long a flow of UDP may be silent.
+    pub flow: Option<Duration>,
     /// From the choice of a server to the end of its response's head; absent everywhere is no limit.
     pub per_try: Option<Duration>,
 }
@@ -35,6 +37,7 @@ impl Timeouts {
         stream: Some(Duration::from_secs(60)),
         total: None,
         tunnel: Some(Duration::from_secs(3600)),
+        flow: Some(Duration::from_secs(60)),
         per_try: None,
     };
 
@@ -48,6 +51,7 @@ impl Timeouts {
             stream: self.stream.or(farther.stream),
             total: self.total.or(farther.total),
             tunnel: self.tunnel.or(farther.tunnel),
+            flow: self.flow.or(farther.flow),
             per_try: self.per_try.or(farther.per_try),
         }
     }
