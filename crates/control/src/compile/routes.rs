@@ -103,6 +103,7 @@ pub(super) fn listener(
     let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
     let role = match listener.role {
         spec::Role::Http => Role::Http,
+        spec::Role::Udp => Role::Udp,
         spec::Role::Tcp => {
             let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
             let by_name = |name| spec.pools.iter().any(|pool: &spec::Pool| pool.name == name && goes_by_name(pool));
@@ -248,6 +249,7 @@ impl Flattener<'_> {
             request_body: timeouts.request_body.unwrap_or(Duration::MAX),
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
+            flow: timeouts.flow.unwrap_or(Duration::MAX),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,
@@ -281,7 +283,7 @@ impl Flattener<'_> {
                 },
             }),
             Said::Respond(respond) => Ending::Respond(self.respond(respond)),
-            Said::Deny(deny) if self.listener.role == spec::Role::Tcp => Ending::Close { reset: deny.reset },
+            Said::Deny(deny) if self.listener.role != spec::Role::Http => Ending::Close { reset: deny.reset },
             Said::Deny(deny) => {
                 Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
             }
@@ -353,6 +355,7 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
             response: timeouts.response.unwrap_or(Duration::MAX),
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
+            flow: timeouts.flow.unwrap_or(Duration::MAX),
             per_try: timeouts.per_try,
         },
         retries: self::retries(&retries.clone().or(&spec::Retries::standard())),

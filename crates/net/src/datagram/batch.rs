@@ -7,7 +7,7 @@ use std::ops::Range;
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 
 /// Datagrams as they came, each read of the kernel's in a place of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Batch {
     room: Vec<u8>,
     metas: Vec<RecvMeta>,

@@ -38,6 +38,14 @@ impl Socket {
         Ok(Socket { socket: Rc::new(socket), state: Rc::new(state) })
     }
 
+    /// Whether it receives at more than one address of ours.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn is_wide(&self) -> io::Result<bool> {
+        Ok(self.socket.local_addr()?.ip().is_unspecified())
+    }
+
     /// Receives what is there, one system call's worth; answers which places of the batch that has filled. It is called again until it
     /// is pending.
     ///

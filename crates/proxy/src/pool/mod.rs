@@ -8,6 +8,7 @@ mod gate;
 mod idle;
 mod limit;
 mod place;
+mod quic;
 mod server;
 mod standing;
 mod tally;
@@ -24,6 +25,7 @@ pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use limit::{Hedges, Limit, Met};
 pub use place::{Place, Priority};
+pub use quic::{Ids, Quic};
 pub(crate) use server::Counted;
 pub use server::{Lease, Server, ServerId, WHOLE};
 pub use tally::Entry;
@@ -56,6 +58,8 @@ pub struct Pool {
     pub shared: Option<http::shared::Protocol>,
     /// How servers are told for whom a connection is, by the PROXY protocol. Such a connection is for one client.
     pub send_proxy: Option<Form>,
+    /// How its servers are found by the ids of QUIC, where a client's address leads to none.
+    pub quic: Option<Quic>,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.
