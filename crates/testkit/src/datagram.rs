@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::wait::{PATIENCE, Shared, Signal};
 
@@ -37,7 +37,7 @@ pub struct Translator {
     address: String,
     outside: Arc<Shared<UdpSocket>>,
     to: SocketAddr,
-    end: Ending,
+    _end: Ending,
 }
 
 /// How a thread that waits for datagrams ends: it is asked to, and sent one.
@@ -178,6 +178,26 @@ impl Asking {
         self.hear_text()
     }
 
+    /// Sends until an answer comes, as clients do that know that datagrams are lost now and then.
+    ///
+    /// # Panics
+    /// None comes.
+    pub fn insist(&self, bytes: impl AsRef<[u8]>) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut room = vec![0; ROOM];
+        self.socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+        let length = loop {
+            self.say(&bytes);
+            match self.socket.recv(&mut room) {
+                Ok(length) => break length,
+                Err(_) => assert!(Instant::now() < deadline, "no answer has come"),
+            }
+        };
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        room.truncate(length);
+        String::from_utf8(room).expect("text")
+    }
+
     /// Whether anything is there now.
     ///
     /// # Panics
@@ -222,7 +242,7 @@ impl Translator {
             }
         });
         let end = Ending { asked, poke: address, thread: Some(thread) };
-        Translator { address: address.to_string(), outside, to, end }
+        Translator { address: address.to_string(), outside, to, _end: end }
     }
 
     /// Where its clients find it.

@@ -1,12 +1,16 @@
-//! Flows of UDP: datagrams both ways whatever their length, servers that are not there, silence, limits, reloads, what is recorded.
+//! Flows of UDP: datagrams both ways whatever their length, servers that are not there, what is recorded; limits, reloads, QUIC.
+
+mod limits;
+mod quic;
+mod reload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use testkit::datagram::{Answering, Asking};
-use testkit::{PATIENCE, Reloaded, Start, Tidegate, Unheard, failure_of, output_of};
+use testkit::{PATIENCE, Start, Tidegate, Unheard, output_of};
 
-use crate::support::{BINARY, Place, config, start};
+use crate::support::{BINARY, Place, start};
 
 /// One listener of flows in front of one pool.
 const PLAIN: &str = "
