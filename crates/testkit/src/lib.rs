@@ -12,6 +12,7 @@
 //! - [`h3_server`]: a backend of HTTP/3, and one of QUIC that breaks its rules
 //! - [`ledger`]: what either has seen
 //! - [`server`]: a backend that follows a script
+//! - [`datagram`]: clients and servers of UDP, and a translator of addresses that forgets
 //! - [`absent`]: addresses where no server answers
 //! - [`nginx`]: a real server
 //! - [`coding`]: content out of its coding
@@ -28,6 +29,7 @@ pub mod acme;
 pub mod authority;
 pub mod client;
 pub mod coding;
+pub mod datagram;
 pub mod h2;
 pub mod h2_server;
 pub mod h3;
