@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::message::Response;
+use crate::network::Namespace;
 use crate::wait::Shared;
 
 /// A running Tidegate. It is killed, by its process id, when this is dropped.
@@ -55,6 +56,7 @@ pub struct Start<'a> {
     binary: &'a str,
     sets: Vec<String>,
     descriptors: Option<u32>,
+    inside: Option<String>,
 }
 
 /// How long a start may take, on a machine that builds at the same time.
@@ -63,7 +65,7 @@ const START: Duration = Duration::from_secs(60);
 impl<'a> Start<'a> {
     /// Of this binary.
     pub fn of(binary: &'a str) -> Start<'a> {
-        Start { binary, sets: Vec::new(), descriptors: None }
+        Start { binary, sets: Vec::new(), descriptors: None, inside: None }
     }
 
     /// With `--set path=value`.
@@ -75,6 +77,12 @@ impl<'a> Start<'a> {
     /// With so many descriptors.
     pub fn descriptors(mut self, count: u32) -> Start<'a> {
         self.descriptors = Some(count);
+        self
+    }
+
+    /// In the network of a namespace.
+    pub fn inside(mut self, namespace: &Namespace) -> Start<'a> {
+        self.inside = Some(namespace.name().to_owned());
         self
     }
 
@@ -108,7 +116,8 @@ impl<'a> Start<'a> {
         let (ready, write_end) = std::io::pipe().expect("a pipe");
         // The shell moves the pipe from its standard input to descriptor 3, and becomes the program.
         let limit = self.descriptors.map(|count| format!("ulimit -n {count} && ")).unwrap_or_default();
-        let script = format!("{limit}exec \"$0\" \"$@\" 3>&0 </dev/null");
+        let inside = self.inside.map(|name| format!("ip netns exec {name} ")).unwrap_or_default();
+        let script = format!("{limit}exec {inside}\"$0\" \"$@\" 3>&0 </dev/null");
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &script, self.binary]).args(arguments).args(["--ready-fd", "3"]);
         for set in &self.sets {
