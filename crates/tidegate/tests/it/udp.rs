@@ -1,5 +1,6 @@
 //! Flows of UDP: datagrams both ways whatever their length, servers that are not there, what is recorded; limits, reloads, QUIC.
 
+mod fragments;
 mod limits;
 mod quic;
 mod reload;

@@ -66,7 +66,7 @@ fn a_client_whose_port_changes_behind_its_back_keeps_its_server() {
 }
 
 #[test]
-fn ids_outlive_a_reload_and_are_bounded() {
+fn ids_outlive_a_reload() {
     let desk = Desk::new();
     let servers = four(&desk, false);
     let tidegate = before(&servers, ", quic: { ids: learn, max: 1000 }", false);
