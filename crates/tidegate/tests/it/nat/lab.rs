@@ -76,7 +76,7 @@ impl Lab {
         self.servers.enter(|| {
             Server::at(address, move |peer| {
                 while peer.request().is_some() {
-                    peer.send(testkit::ok(name))
+                    peer.send(testkit::ok(name));
                 }
             })
         })
