@@ -314,3 +314,6 @@ fn remove_other_layouts(pins: &Path) {
 fn remove_folder(folder: &Path) -> Result<(), Refusal> {
     fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,10 @@ fn a_connection_lasts_as_long_as_its_state_says() {
     for (number, (story, seconds)) in (0..).zip(stories) {
         let connection = Connection::new(&bench, number % 2 == 0, TCP, number);
         for (is_client, flags) in story {
-            if *is_client { connection.client(&mut bench, *flags) } else { connection.server(&mut bench, *flags) }
+            match is_client {
+                true => connection.client(&mut bench, *flags),
+                false => connection.server(&mut bench, *flags),
+            }
         }
         assert_eq!(open(&mut bench), 1, "{story:?}");
         let mut table = Table::of(&bench);
@@ -172,10 +175,9 @@ fn a_half_that_was_forgotten_comes_back() {
                 table.lose(replies);
                 // The other half is looked after once a second.
                 table.age(Duration::from_secs(1));
-                if replies {
-                    connection.client(&mut bench, ACK)
-                } else {
-                    connection.server(&mut bench, ACK)
+                match replies {
+                    true => connection.client(&mut bench, ACK),
+                    false => connection.server(&mut bench, ACK),
                 }
                 assert_eq!(table.all().len(), 2, "{mode:?} {replies}");
                 connection.client(&mut bench, ACK);
