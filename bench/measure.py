@@ -56,8 +56,8 @@ class Run:
     def enter(self, contestant: Contestant) -> None:
         """Proves that the proxy does its work, and keeps it running unless each measurement has its own."""
         peer, version = contestant.peer, self.scenario.version
-        if version not in peer.speaks or (self.scenario.tls and not peer.proxy):
-            raise Unfit(f"it does not speak {version}{' over TLS' if self.scenario.tls else ''}")
+        if version not in peer.speaks:
+            raise Unfit(f"it does not speak {version}")
         if self.scenario.flows and not peer.flows:
             raise Unfit("there is no configuration for flows of TCP")
         if self.scenario.upstream not in peer.upstream:
@@ -173,8 +173,10 @@ class Proxy(Daemon):
             (self.folder / template).write_text(render((HERE / "peers" / template).read_text(), scope))
 
         places = {"dir": self.folder, "address": self.address, "backend": f"127.0.0.1:{run.backend_port}"}
+        places |= {"folder": run.folder}
         places |= {"config": self.folder / template for template in peer.templates[:1]}
-        command = [str(peer.find()), *(argument.format(**places) for argument in peer.arguments)]
+        arguments = [*peer.arguments, *(peer.secured if self.tls else ())]
+        command = [str(peer.find()), *(argument.format(**places) for argument in arguments)]
         environment = {name: value.format(**places) for name, value in peer.environment.items()}
         super().__init__(command, PROXY_CPU, output, environment)
         run.stack.callback(self.stop)

@@ -19,6 +19,8 @@ class Peer:
     templates: list[str]
     """The first is the one that the command names as `{config}`."""
     arguments: list[str]
+    secured: tuple[str, ...] = ()
+    """Further arguments where clients speak TLS, of what is not told by a template."""
     environment: dict[str, str] = field(default_factory=dict)
     metrics: str = "/metrics"
     log: str = "file"
@@ -111,6 +113,7 @@ FLOOR = Peer(
     version=["--version"],
     templates=[],
     arguments=["relay", "--bind", "{address}", "--to", "{backend}"],
+    secured=("--tls", "{folder}"),
     speaks=("h1",),
     upstream=("h1",),
     flows=True,

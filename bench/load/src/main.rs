@@ -20,6 +20,7 @@ mod request;
 mod tls;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::Args;
@@ -28,7 +29,7 @@ const USAGE: &str = "\
 usage: tidegate-load backend --bind ADDRESS --body BYTES
        tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close] [--tls]
        tidegate-load h3      --to ADDRESS --body BYTES [--connections 10] [--streams 32] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
-       tidegate-load relay   --bind ADDRESS --to ADDRESS
+       tidegate-load relay   --bind ADDRESS --to ADDRESS [--tls FOLDER]
        tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls|--h3]
        tidegate-load h3-get  --to ADDRESS --host NAME --path PATH
 
@@ -98,8 +99,9 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
         "relay" => {
             let (bind, to) = (args.required("--bind")?, args.required("--to")?);
+            let certificates = args.or("--tls", PathBuf::new())?;
             args.finish()?;
-            relay::serve(bind, to)?;
+            relay::serve(bind, to, Some(&*certificates).filter(|folder| !folder.as_os_str().is_empty()))?;
         }
         "idle" => {
             let (to, body) = (args.required("--to")?, args.required("--body")?);

@@ -1,13 +1,15 @@
-//! The client's side of TLS, the same for every proxy: 1.3, X25519, AES-128-GCM, tickets taken and never used. Certificates are
+//! The client's side of TLS, the same for every proxy, and that of a relay that is none: 1.3, X25519, AES-128-GCM, tickets taken and never used. Certificates are
 //! not looked at: what that costs is no proxy's time.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
 
 /// The name that is asked for: the host of the first route.
 pub const NAME: &str = "h000.example.com";
@@ -78,4 +80,14 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
+}
+
+/// A server's side, as the proxies have theirs: what a certificate and its key in this folder say.
+pub fn terminating(folder: &Path) -> Result<ServerConfig, Box<dyn std::error::Error>> {
+    let certificate = CertificateDer::from_pem_file(folder.join("tls.pem"))?;
+    let key = PrivateKeyDer::from_pem_file(folder.join("tls.key"))?;
+    Ok(ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?)
 }

@@ -23,6 +23,7 @@ mod canary;
 mod ending;
 mod health;
 mod matching;
+mod nat;
 mod policy;
 mod protocol;
 mod sticky;
@@ -40,6 +41,7 @@ pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
 };
+pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
@@ -197,13 +199,28 @@ pub struct Listener {
     pub limits: Limits,
     /// What is told and believed about other hops.
     pub forwarding: Forwarding,
+    /// Which small pieces wait for others on the way to clients.
+    pub coalesce: Option<Coalesce>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
+    /// How packets are rewritten, with [`Role::Nat`] alone.
+    pub nat: Option<Nat>,
     /// What it serves.
     pub serves: Serves,
 }
 
 impl Listener {
+    /// Where it sends packets, with [`Role::Nat`] alone.
+    pub fn packets_to(&self) -> Option<PoolId> {
+        match &self.serves {
+            Serves::Routes(routes) if self.role == Role::Nat => match routes.first()?.ending {
+                Ending::To(pool) => Some(pool),
+                _ => None,
+            },
+            Serves::Routes(_) | Serves::Sites(_) => None,
+        }
+    }
+
     /// TLS at one of its addresses.
     pub fn tls_at<'a>(&'a self, bind: &'a Bind) -> Option<&'a ListenerTls> {
         match &bind.tls {
@@ -231,6 +248,17 @@ pub enum Role {
     Http,
     /// Flows of TCP.
     Tcp,
+    /// Packets that the kernel rewrites.
+    Nat,
+}
+
+/// How much of a flow may be gathered before it goes on, and how long that may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalesce {
+    /// So many bytes wait for no others.
+    pub bytes: u32,
+    /// How long the first byte waits for others at most.
+    pub delay: Duration,
 }
 
 /// A version of HTTP.
@@ -438,6 +466,8 @@ pub struct Pool {
     pub tls: Option<PoolTls>,
     /// How servers are told for whom a connection is.
     pub send_proxy: Option<Form>,
+    /// Which small pieces of flows wait for others on the way to servers.
+    pub coalesce: Option<Coalesce>,
     /// What servers speak.
     pub protocol: Protocol,
     /// Active checks.

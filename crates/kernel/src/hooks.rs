@@ -50,6 +50,21 @@ pub(crate) fn take_away(hook: Hook, folder: &Path, interfaces: &[Box<str>]) -> R
     pins(folder).iter().try_for_each(|pin| take_pin(pin))
 }
 
+/// Takes the program's filter from whichever of these interfaces has it.
+pub(crate) fn take_filters(interfaces: &[String]) {
+    for name in interfaces {
+        if let Ok(link) = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, HANDLE, None) {
+            // Most interfaces have none, which is an error to the kernel.
+            let _ = aya::programs::Link::detach(link);
+        }
+    }
+}
+
+/// Removes the pinned links below a folder: the program goes with them.
+pub(crate) fn take_pins(folder: &Path) -> Result<(), Refusal> {
+    pins(folder).iter().try_for_each(|pin| take_pin(pin))
+}
+
 /// One priority and one handle, by which a later process finds the filter.
 const PRIORITY: u16 = 7171;
 const HANDLE: TcHandle = TcHandle::new(0, 1);

@@ -4,6 +4,7 @@
 //! - [`dial`]: the one way out
 //! - [`stream`]: a connection, whatever its transport
 //! - [`timer`]: one coarse timer wheel a worker
+//! - [`alarm`]: deadlines of microseconds, for the few that need them
 //! - [`tls`]: TLS on a stream
 //! - [`quic`]: QUIC, with one address for all workers
 //! - [`splice`]: bytes from socket to socket that never enter user space
@@ -12,6 +13,7 @@
 //! Nothing here knows HTTP, a route or a pool.
 
 pub mod address;
+pub mod alarm;
 pub mod dial;
 pub mod dns;
 pub mod listen;

@@ -14,7 +14,7 @@ use wire::grpc::Code;
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::pool::{Counted, Gate, Lease, Pool, Server};
-use crate::relay::Stop;
+use crate::relay::{Coalesce, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::sticky;
@@ -63,6 +63,8 @@ pub(crate) struct Tunnel {
     pub(crate) until: Option<Instant>,
     /// It was one from its first byte: large amounts go through pipes, and what breaks one side breaks the other.
     pub(crate) raw: bool,
+    /// Which small pieces wait for others on the way to the server.
+    pub(crate) coalesce: Option<Coalesce>,
     /// Under which names it is recorded.
     pub(crate) account: Kept,
 }

@@ -17,6 +17,7 @@ use crate::canary::Canary;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
+use crate::relay::Coalesce;
 use crate::route::Table;
 
 /// Everything a worker needs to serve.
@@ -108,6 +109,8 @@ pub struct Listener {
     pub default: Arc<Route>,
     /// Its connections.
     pub connections: Arc<ConnectionStats>,
+    /// Which small pieces of flows wait for others on the way to clients.
+    pub coalesce: Option<Coalesce>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
 }

@@ -1,7 +1,7 @@
 //! A worker: one thread with a runtime of its own, its own listening sockets, its own connections to servers, and no
 //! lock on a request's way. What workers share is immutable or atomic; what they tell each other goes through inboxes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base::civil::Civil;
 use base::ids::{RequestId, WorkerId};
+use net::alarm::{Alarm, Alarms};
 use net::listen::Bound;
 use net::quic;
 use net::splice::Pipes;
@@ -81,6 +82,7 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) timers: Rc<Timers>,
+    alarms: OnceCell<Rc<Alarms>>,
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) encoders: Encoders,
     pub(crate) idle: Idle,
@@ -276,6 +278,7 @@ impl Worker {
             id,
             fleet,
             timers: Timers::new(),
+            alarms: OnceCell::new(),
             pipes: Rc::default(),
             encoders: Encoders::default(),
             idle: Idle::default(),
@@ -451,6 +454,16 @@ impl Worker {
     /// An empty buffer to write from.
     pub(crate) fn out(self: &Rc<Worker>) -> Out {
         Out { bytes: self.outs.borrow_mut().pop().unwrap_or_default(), home: Rc::clone(self) }
+    }
+
+    /// A deadline of microseconds. The clock for all of them is opened for the first one.
+    pub(crate) fn alarm(&self) -> io::Result<Alarm> {
+        if let Some(alarms) = self.alarms.get() {
+            return Ok(alarms.alarm());
+        }
+        let alarms = Alarms::new()?;
+        tokio::task::spawn_local(Rc::clone(&alarms).drive());
+        Ok(self.alarms.get_or_init(|| alarms).alarm())
     }
 
     /// An empty exchange.

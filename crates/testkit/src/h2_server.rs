@@ -161,9 +161,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
     let (status, body, trailers) = match reply(&asked) {
         Reply::Whole(status, body, trailers) => (status, body, trailers),
         Reply::Later(signal, body) => {
-            while !signal.is_raised() {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            }
+            signal.raised().await;
             (200, body, None)
         }
         Reply::Reset(reason) => {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 pub use h3::error::Code;
@@ -261,7 +260,7 @@ async fn answer<F: Fn(&Asked) -> Reply + Send + Sync + 'static>(
     let (status, body, trailers) = match reply(&asked) {
         Reply::Whole(status, body, trailers) => (status, body, trailers),
         Reply::Later(signal, body) => {
-            raised(&signal).await;
+            signal.raised().await;
             (200, body, None)
         }
         Reply::Reset(code) => {
@@ -336,15 +335,9 @@ async fn act<F: Fn(usize, &[u8]) -> Vec<Act>>(
             Act::Stop(code) => drop(hear.stop(code.into())),
             Act::Control(bytes) => drop(control.lock().await.write_all(&bytes).await),
             Act::Close(code) => connection.close(code.into(), b""),
-            Act::Wait(signal) => raised(&signal).await,
+            Act::Wait(signal) => signal.raised().await,
         }
     }
     // Neither direction ends otherwise than it was told to.
     connection.closed().await;
-}
-
-async fn raised(signal: &Signal) {
-    while !signal.is_raised() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 /// How long anything may take that should happen at once. Only a failing test ever waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -15,7 +17,14 @@ pub struct Shared<T> {
 
 /// Something that happens once.
 #[derive(Clone, Debug, Default)]
-pub struct Signal(Arc<Shared<bool>>);
+pub struct Signal(Arc<Raised>);
+
+#[derive(Debug, Default)]
+struct Raised {
+    is: Shared<bool>,
+    /// Tasks that wait for it.
+    told: Notify,
+}
 
 impl<T> Shared<T> {
     /// A value to share.
@@ -68,12 +77,13 @@ impl Signal {
 
     /// It happens.
     pub fn raise(&self) {
-        self.0.with(|raised| *raised = true);
+        self.0.is.with(|raised| *raised = true);
+        self.0.told.notify_waiters();
     }
 
     /// Whether it has happened.
     pub fn is_raised(&self) -> bool {
-        self.0.with(|raised| *raised)
+        self.0.is.with(|raised| *raised)
     }
 
     /// Waits until it has happened.
@@ -81,6 +91,17 @@ impl Signal {
     /// # Panics
     /// It does not happen in time.
     pub fn wait(&self) {
-        self.0.until("a signal", |raised| raised.then_some(()));
+        self.0.is.until("a signal", |raised| raised.then_some(()));
+    }
+
+    /// The same for a task, which holds up no other.
+    pub(crate) async fn raised(&self) {
+        let told = self.0.told.notified();
+        // It may happen between the look and the wait: this one is told from here on.
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if !self.is_raised() {
+            told.await;
+        }
     }
 }

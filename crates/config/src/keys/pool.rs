@@ -72,10 +72,25 @@ pub(crate) static POOL: Section = Section::new(
             "Tells servers first for whom a connection is, by the PROXY protocol; `v2` also what is known of TLS. Each connection is then for \
              one client: HTTP uses it for one request. Checks say that nobody is behind them.",
         ),
-        Key::planned("coalesce"),
+        Key::new(
+            "coalesce",
+            Type::Section(&COALESCE),
+            "Flows of TCP: small pieces of what clients say wait for others, so that servers get fewer and fuller segments.",
+        ),
     ],
 )
 .short("servers");
+
+pub(super) static COALESCE: Section = Section::new(
+    "coalesce",
+    "What has been gathered goes on when it is enough, when its first byte has waited for long enough, when the sender ends, or when \
+     something comes the other way. Streams of small one-way messages gain by it; an exchange of questions and answers pays the whole \
+     `delay` each time.",
+    &[
+        Key::new("bytes", Type::Size, "So much waits for nothing, 64 KiB at most.").default("8KiB"),
+        Key::new("delay", Type::Duration, "How long a byte waits at most, from 1us to 10s.").default("200us"),
+    ],
+);
 
 static SERVER: Section = Section::new(
     "server",
@@ -179,6 +194,12 @@ pub(super) const TRY: Key = Key::new(
 );
 pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");
 
+pub(super) const FLOW: Key = Key::new(
+    "flow",
+    Type::Duration,
+    "How long a flow of packets may be silent before it is forgotten, with `role: nat`. Absent is 1h for TCP and 60s for UDP.",
+);
+
 static POOL_TIMEOUTS: Section = Section::new(
     "pool timeouts",
     "How long things may take with this pool. The nearest level wins, field by field: route, site, pool, listener. The wait for \
@@ -192,7 +213,7 @@ static POOL_TIMEOUTS: Section = Section::new(
         TUNNEL.inherited("1h"),
         Key::new("pooled", Type::Duration, "How long an idle connection to a server is kept.").default("60s"),
         TRY,
-        Key::planned("flow"),
+        FLOW,
     ],
 );
 

@@ -7,7 +7,7 @@ use crate::spec::{
 
 /// Notes what the pools of listeners of flows ask of requests. What requests on another listener may use is not noted.
 pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mistakes: &mut Mistakes) {
-    let mut asked = Vec::new();
+    let (mut asked, mut passed) = (Vec::new(), Vec::new());
     for listener in listeners.iter().filter(|listener| listener.role == Role::Http) {
         if let Serves::Routes(routes) = &listener.serves {
             reach(routes, &mut asked);
@@ -30,10 +30,23 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mist
                 mistakes.note(&pool.span, message);
             }
         }
+        passed.extend(reached);
+    }
+    for (_, pool) in
+        pools.iter().enumerate().filter(|(id, _)| asked.contains(&PoolId(*id)) && !passed.contains(&PoolId(*id)))
+    {
+        if pool.coalesce.is_some() {
+            let message = format!(
+                "`coalesce` of pool `{}` is about flows of TCP, but only requests are sent to it, remove it",
+                pool.name
+            );
+            mistakes.note(&pool.span, message);
+        }
     }
 }
 
-fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
+/// The pools that routes lead to.
+pub(super) fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
     for route in routes {
         match &route.ending {
             Ending::To(pool) => reached.push(*pool),

@@ -1,6 +1,8 @@
 //! Pools and their servers.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use wire::proxy_protocol::Form;
 
@@ -8,7 +10,7 @@ use super::{Lower, address, name};
 use crate::diagnostics::did_you_mean;
 use crate::shape::{Item, Map, Shape, Value};
 use crate::span::Span;
-use crate::spec::{Bounds, Breaker, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress, Tier};
+use crate::spec::{Bounds, Breaker, Coalesce, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress, Tier};
 
 impl<'a> Lower<'a, '_> {
     /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
@@ -111,10 +113,22 @@ impl<'a> Lower<'a, '_> {
                 _ => Protocol::H1,
             },
             send_proxy: map.fixed("send_proxy").map(|word| if word == "v1" { Form::V1 } else { Form::V2 }),
+            coalesce: map.map("coalesce").and_then(|map| self.coalesce(map)),
             health,
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },
         })
+    }
+
+    pub(super) fn coalesce(&mut self, map: &Map) -> Option<Coalesce> {
+        let (bytes, delay) = (map.size("bytes")?, map.duration("delay")?);
+        if let Some(value) = map.get("bytes").filter(|_| !(1..=MOST_GATHERED).contains(&bytes)) {
+            self.note(value, format!("`bytes` of {} is not from 1 to 64KiB", map.label));
+        }
+        if let Some(value) = map.get("delay").filter(|_| !DELAYS.contains(&delay)) {
+            self.note(value, format!("`delay` of {} is not from 1us to 10s", map.label));
+        }
+        Some(Coalesce { bytes: u32::try_from(bytes).unwrap_or(u32::MAX), delay })
     }
 
     fn check_send_proxy(&mut self, map: &Map, pool: &Pool) {
@@ -282,3 +296,7 @@ impl<'a> Lower<'a, '_> {
 fn breaker(map: &Map) -> Breaker {
     Breaker { connections: map.small("connections"), requests: map.small("requests"), retries: map.small("retries") }
 }
+
+/// What one read of the data plane brings at most: so much goes on at once whatever is said.
+const MOST_GATHERED: u64 = 64 * 1024;
+const DELAYS: RangeInclusive<Duration> = Duration::from_micros(1)..=Duration::from_secs(10);

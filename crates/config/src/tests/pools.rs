@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{mistake, ok};
-use crate::spec::{Algorithm, PoolHost, Retries, RetryIf, ServerAddress, Timeouts};
+use crate::spec::{Algorithm, Coalesce, PoolHost, Retries, RetryIf, ServerAddress, Timeouts};
 
 fn pool(text: &str) -> crate::spec::Pool {
     ok(&format!("listeners: {{a: {{bind: ':1', to: p}}}}\npools: {{p: {text}}}")).pools.remove(0)
@@ -119,4 +119,32 @@ fn a_subset_is_some_servers_of_one_pool() {
     assert!(mistake(&text("{}", servers)).contains("`subset` of route 1 of listener `a` is empty"));
     // What a name server will say is not known yet.
     assert_eq!(ok(&text("{a: 2}", "['srv:_http._tcp.x']")).pools[0].subsets.len(), 1);
+}
+
+#[test]
+fn small_pieces_wait_within_bounds_and_for_flows_alone() {
+    let flows = |text: &str| {
+        format!(
+            "listeners: {{a: {{bind: ':1', role: tcp, to: p}}}}\npools: {{p: {{servers: ['h:1'], coalesce: {text}}}}}"
+        )
+    };
+    let said = ok(&flows("{bytes: 64KiB, delay: 500us}")).pools.remove(0).coalesce;
+    assert_eq!(said, Some(Coalesce { bytes: 65_536, delay: Duration::from_micros(500) }));
+    let said = ok(&flows("{}")).pools.remove(0).coalesce;
+    assert_eq!(said, Some(Coalesce { bytes: 8192, delay: Duration::from_micros(200) }));
+    assert_eq!(
+        ok(&flows("{}").replace("tcp,", "tcp, coalesce: {bytes: 1B},")).listeners[0].coalesce.map(|said| said.bytes),
+        Some(1)
+    );
+    for (text, wanted) in [
+        ("{bytes: 65KiB}", "`bytes` of `coalesce` of pool `p` is not from 1 to 64KiB"),
+        ("{bytes: 0B}", "is not from 1 to 64KiB"),
+        ("{delay: 11s}", "`delay` of `coalesce` of pool `p` is not from 1us to 10s"),
+        ("{delay: 0s}", "is not from 1us to 10s"),
+    ] {
+        let said = mistake(&flows(text));
+        assert!(said.contains(wanted), "{text}: {said}");
+    }
+    let said = wrong_pool("{servers: ['h:1'], coalesce: {}}");
+    assert!(said.contains("`coalesce` of pool `p` is about flows of TCP, but only requests are sent to it"), "{said}");
 }

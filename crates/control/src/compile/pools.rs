@@ -9,6 +9,7 @@ use net::Address;
 use net::dial::Security;
 use proxy::balance::Key;
 use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId, Subset};
+use proxy::relay::Coalesce;
 use proxy::sticky::{Cookie, Known, Sticky};
 
 use super::policies;
@@ -66,6 +67,7 @@ pub(super) fn pool(
         },
         shared: shared(pool.protocol),
         send_proxy: pool.send_proxy,
+        coalesce: pool.coalesce.map(coalesce),
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
@@ -75,6 +77,11 @@ pub(super) fn pool(
         concurrency: pool.concurrency.map(|said| Bounds { min: said.min, max: said.max }),
         breaker: Breaker { requests: pool.breaker.requests, retries: pool.breaker.retries },
     }
+}
+
+/// Which small pieces of flows wait for others.
+pub(super) fn coalesce(said: spec::Coalesce) -> Coalesce {
+    Coalesce { bytes: said.bytes as usize, delay: said.delay }
 }
 
 /// What is spoken on connections that requests share.

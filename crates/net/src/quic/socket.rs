@@ -85,14 +85,12 @@ const BUFFERED: usize = 4 * 1024 * 1024;
 /// What the kernel says; nothing stays bound then.
 pub fn bind(address: SocketAddr, count: usize, shared: bool) -> io::Result<Vec<Bound>> {
     let bound = bind_unsteered(address, count)?;
-    if let [first, ..] = &bound[..]
-        && shared
-    {
-        let _ = steering::leave(&first.socket);
-    } else if let [first, _, ..] = &bound[..] {
-        // Where that is not to be had (a sandbox that knows no such option), we hand over.
-        let _ = steering::steer(&first.socket, first.shared.workers());
-    }
+    // Where that is not to be had (a sandbox that knows no such option), we hand over.
+    let _ = match &bound[..] {
+        [first, ..] if shared => steering::leave(&first.socket),
+        [first, _, ..] => steering::steer(&first.socket, first.shared.workers()),
+        _ => Ok(()),
+    };
     Ok(bound)
 }
 

@@ -40,7 +40,14 @@ pub(super) async fn switch(
     }
     reply::write_all(session, x, arm.timeouts.stream, &out).await?;
     let account = Account::of(listener, route, &x.notes).owned();
-    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle: arm.timeouts.tunnel, until: None, raw: false, account })))
+    Ok(After::Tunnel(Box::new(Tunnel {
+        upstream,
+        idle: arm.timeouts.tunnel,
+        until: None,
+        raw: false,
+        coalesce: None,
+        account,
+    })))
 }
 
 /// A client of HTTP/1.1 looks at the answer to its key itself. That to a key of ours, nobody else does; and where a server needs

@@ -33,6 +33,7 @@ pub(crate) use warm::Warm;
 use wire::proxy_protocol::Form;
 
 use crate::balance::Roster;
+use crate::relay::Coalesce;
 use crate::sticky::Sticky;
 
 /// A group of servers that do the same work.
@@ -56,6 +57,8 @@ pub struct Pool {
     pub shared: Option<http::shared::Protocol>,
     /// How servers are told for whom a connection is, by the PROXY protocol. Such a connection is for one client.
     pub send_proxy: Option<Form>,
+    /// Which small pieces of flows wait for others on the way to its servers.
+    pub coalesce: Option<Coalesce>,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.

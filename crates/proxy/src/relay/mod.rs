@@ -1,9 +1,11 @@
 //! Bodies, trailers and tunnels: bytes from one side to the other, at the pace of the slower.
 
+mod gather;
 mod pump;
 mod transform;
 mod tunnel;
 
+pub use gather::Coalesce;
 pub(crate) use pump::{PIECE, Pump, Stop};
 pub use transform::Recipe;
 pub(crate) use transform::{Encoders, Text, Transform, UnderWay};

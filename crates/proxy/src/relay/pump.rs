@@ -13,7 +13,8 @@ use net::splice::Pipe;
 use tokio::task::yield_now;
 use wire::{Framing, Head};
 
-use super::Transform;
+use super::gather::Gather;
+use super::{Coalesce, Transform};
 use crate::worker::Worker;
 
 /// A body on its way.
@@ -42,6 +43,8 @@ pub(crate) struct Pump {
     copy: Option<Box<Copied>>,
     /// What becomes of the content on its way.
     transform: Option<Box<Transform>>,
+    /// Small pieces that wait for others.
+    gather: Option<Box<Gather>>,
 }
 
 /// A copy of content, up to a length.
@@ -101,6 +104,7 @@ impl Pump {
             moved: false,
             copy: None,
             transform: None,
+            gather: None,
         }
     }
 
@@ -108,6 +112,11 @@ impl Pump {
     pub(crate) fn transform(&mut self, transform: Transform) {
         self.splice = false;
         self.transform = Some(Box::new(transform));
+    }
+
+    /// Lets small pieces wait for others.
+    pub(crate) fn gather(&mut self, worker: &Rc<Worker>, said: Coalesce) {
+        self.gather = Gather::new(worker, said).map(Box::new);
     }
 
     /// Changes all content of a body of which this was read before.
@@ -260,7 +269,8 @@ impl Pump {
                 let room = block.len().min(kept.saturating_add(piece - changed));
                 let Poll::Ready(read) = from.poll_bytes(cx, &mut block[..room]) else {
                     self.let_out(cx, to)?;
-                    return Poll::Pending;
+                    ready!(self.poll_late(cx, to))?;
+                    continue;
                 };
                 let length = read.map_err(|_| BROKEN)?;
                 if length == kept && !self.reader.ended(from.take_trailers()) {
@@ -300,6 +310,23 @@ impl Pump {
         self.push(cx, to, &out)
     }
 
+    /// What waits for others goes on: they are not waited for.
+    pub(crate) fn hurry(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Result<(), Stop> {
+        match self.gather.as_mut().and_then(|gather| gather.take()) {
+            Some(held) => self.push(cx, to, &held),
+            None => Ok(()),
+        }
+    }
+
+    /// Ready when what waits for others has waited for long enough, and has gone on.
+    fn poll_late(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> Poll<Result<(), Stop>> {
+        let Some(gather) = &mut self.gather else { return Poll::Pending };
+        match ready!(gather.poll_late(cx)) {
+            Some(held) => Poll::Ready(self.push(cx, to, &held)),
+            None => Poll::Pending,
+        }
+    }
+
     /// Sends the body's part of `bytes` on.
     fn forward(
         &mut self,
@@ -321,9 +348,17 @@ impl Pump {
                 copy.take(&bytes[..used]);
             }
             self.end_if_read(&mut Vec::new())?;
-            self.push(cx, to, &bytes[..used])?;
+            match &mut self.gather {
+                Some(gather) if !gather.passes(used) => {
+                    if let Some(enough) = gather.add(worker, &bytes[..used]) {
+                        self.push(cx, to, &enough)?;
+                    }
+                }
+                _ => self.push(cx, to, &bytes[..used])?,
+            }
             return Ok(used);
         }
+        self.hurry(cx, to)?;
         let mut out = worker.out();
         let used = self.encode(bytes, &mut out)?;
         self.push(cx, to, &out)?;

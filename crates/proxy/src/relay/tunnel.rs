@@ -9,7 +9,7 @@ use base::{Fault, Kind, Retry};
 use http::{BodyReader, BodyWriter, Conn};
 use net::timer::Timer;
 
-use super::{Pump, Stop};
+use super::{Coalesce, Pump, Stop};
 use crate::worker::Worker;
 
 /// What went through a tunnel, and how it ended.
@@ -26,6 +26,9 @@ pub(crate) struct TunnelLimits {
     pub(crate) idle: Duration,
     pub(crate) until: Option<Instant>,
     pub(crate) splice: bool,
+    /// Which small pieces wait for others, on the way to the server and on the way to the client.
+    pub(crate) up: Option<Coalesce>,
+    pub(crate) down: Option<Coalesce>,
 }
 
 /// Relays both ways. One side's end is passed on; the other may still speak.
@@ -36,9 +39,15 @@ pub(crate) async fn tunnel(
     timer: &Timer,
     limits: TunnelLimits,
 ) -> Ended {
-    let TunnelLimits { idle, until, splice } = limits;
+    let TunnelLimits { idle, until, splice, .. } = limits;
     let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
     let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
+    if let Some(said) = limits.up {
+        up.gather(worker, said);
+    }
+    if let Some(said) = limits.down {
+        down.gather(worker, said);
+    }
     let (mut up_open, mut down_open) = (true, true);
     let arm = || {
         let now = Instant::now();
@@ -49,6 +58,7 @@ pub(crate) async fn tunnel(
         if worker.is_cut() {
             return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
         }
+        let before = (up.content, down.content);
         if up_open && let Poll::Ready(ended) = up.poll(cx, worker, client, server) {
             match ended {
                 Ok(()) => server.shutdown_write(),
@@ -64,6 +74,13 @@ pub(crate) async fn tunnel(
                 Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
             }
             down_open = false;
+        }
+        // Whoever answers has been waiting, or is waited for.
+        if up_open && down.content > before.1 && up.hurry(cx, server).is_err() {
+            return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never)));
+        }
+        if down_open && up.content > before.0 && down.hurry(cx, client).is_err() {
+            return Poll::Ready(Some(Fault::client(Kind::ClientGone)));
         }
         if !up_open && !down_open {
             return Poll::Ready(None);

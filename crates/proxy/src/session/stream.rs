@@ -70,7 +70,7 @@ async fn story<'a>(
     let upstream = attempt::connect(session, x, route, arm).await?;
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).owned();
-    Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, account })
+    Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, coalesce: arm.pool.coalesce, account })
 }
 
 /// Waits for what the client says first, as long as a request's head may take, and leaves it where it is; nothing if it speaks no TLS.

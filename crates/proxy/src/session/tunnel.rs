@@ -15,8 +15,9 @@ pub(super) fn spawn(session: Session, exchange: Box<Exchange>, switched: Tunnel)
 fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> impl Future<Output = ()> {
     // Taken apart before it begins, for what is taken apart inside is kept twice.
     let Session { worker, mut client, timer, counted, listener, .. } = session;
-    let Tunnel { mut upstream, idle, until, raw, account } = switched;
-    let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice };
+    let Tunnel { mut upstream, idle, until, raw, coalesce, account } = switched;
+    let down = listener.coalesce.filter(|_| raw);
+    let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice, up: coalesce, down };
     async move {
         let _counted = counted;
         let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits).await;

@@ -4,6 +4,7 @@ mod bodies;
 mod chain;
 mod connects;
 mod ends;
+mod real;
 mod strict;
 
 use std::thread;

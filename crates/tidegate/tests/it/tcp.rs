@@ -1,5 +1,6 @@
 //! Flows of TCP: bytes both ways, ends and resets, routes by what a client of TLS says first, limits, what is recorded.
 
+mod coalesce;
 mod routes;
 
 use std::io::{Read as _, Write as _};
