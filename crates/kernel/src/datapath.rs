@@ -53,13 +53,27 @@ impl Datapath {
 
     fn open_at(hook: Hook, pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let folder = pins.join(layout::VERSION);
+        let is_new = !folder.exists();
         let made = fs::create_dir_all(&folder);
         made.map_err(|error| Refusal::of(format!("make the folder `{}`", folder.display()), &error))?;
+        let opened = Datapath::open_in(hook, folder.clone(), interfaces, entries);
+        match &opened {
+            Ok(_) => remove_other_layouts(pins),
+            // Nothing was here before, so nothing half made stays.
+            Err(_) if is_new => {
+                hooks::take_filters(interfaces);
+                let _ = remove_folder(&folder);
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn open_in(hook: Hook, folder: PathBuf, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
         let program = program(&mut ebpf)?;
         program.load().map_err(|error| Refusal::of("take the program", &error))?;
         hooks::put(program, hook, &folder, interfaces)?;
-        remove_other_layouts(pins);
         let slots = Slots::read(tables.backends()?.into_iter());
         let mut datapath = Datapath {
             folder,

@@ -66,6 +66,11 @@ fn filters_do_what_links_do() {
     ask();
     assert_eq!(filters(), 1);
     assert_eq!(second.counters().expect("counters").services[0].servers[0].traffic.packets_in, 2);
+    // An interface that is no longer named has none.
+    let other = balancer.enter(|| Datapath::open_at(Hook::Clsact, &pins, &["lb1".into()], 1024));
+    assert_eq!((filters(), other.is_ok()), (0, true));
+    drop(open().expect("both again"));
+    assert_eq!(filters(), 1);
     balancer.enter(|| second.release()).expect("it is released");
     assert_eq!(filters(), 0);
 }
