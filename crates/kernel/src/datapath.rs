@@ -188,14 +188,15 @@ impl Datapath {
         let key = key_of(service);
         let mut slots = Vec::with_capacity(service.servers.len());
         for server in &service.servers {
-            let Some((number, is_new)) = self.slots.of((key, server.address)) else {
+            let Some(number) = self.slots.of((key, server.address)) else {
                 return Err(Refusal::TooMany { what: "servers", count: Service::SERVERS + 1, most: Service::SERVERS });
             };
-            if is_new {
-                self.tables.put_backend(number, &key, server.address)?;
-            }
+            self.tables.put_backend(number, &(key, server.address), server.weight > 0)?;
             self.put_strays(service, server, number)?;
             slots.push(number);
+        }
+        for (number, owner) in self.slots.iter().filter(|(number, owner)| owner.0 == key && !slots.contains(number)) {
+            self.tables.put_backend(number, &owner, false)?;
         }
         let names: Vec<Box<[u8]>> =
             service.servers.iter().map(|server| maglev::identity(&server.name, &server.address)).collect();
