@@ -53,13 +53,27 @@ impl Datapath {
 
     fn open_at(hook: Hook, pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let folder = pins.join(layout::VERSION);
+        let is_new = !folder.exists();
         let made = fs::create_dir_all(&folder);
         made.map_err(|error| Refusal::of(format!("make the folder `{}`", folder.display()), &error))?;
+        let opened = Datapath::open_in(hook, folder.clone(), interfaces, entries);
+        match &opened {
+            Ok(_) => remove_other_layouts(pins),
+            // Nothing was here before, so nothing half made stays.
+            Err(_) if is_new => {
+                hooks::take_filters(interfaces);
+                let _ = remove_folder(&folder);
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn open_in(hook: Hook, folder: PathBuf, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
         let program = program(&mut ebpf)?;
         program.load().map_err(|error| Refusal::of("take the program", &error))?;
         hooks::put(program, hook, &folder, interfaces)?;
-        remove_other_layouts(pins);
         let slots = Slots::read(tables.backends()?.into_iter());
         let mut datapath = Datapath {
             folder,
@@ -174,14 +188,15 @@ impl Datapath {
         let key = key_of(service);
         let mut slots = Vec::with_capacity(service.servers.len());
         for server in &service.servers {
-            let Some((number, is_new)) = self.slots.of((key, server.address)) else {
+            let Some(number) = self.slots.of((key, server.address)) else {
                 return Err(Refusal::TooMany { what: "servers", count: Service::SERVERS + 1, most: Service::SERVERS });
             };
-            if is_new {
-                self.tables.put_backend(number, &key, server.address)?;
-            }
+            self.tables.put_backend(number, &(key, server.address), server.weight > 0)?;
             self.put_strays(service, server, number)?;
             slots.push(number);
+        }
+        for (number, owner) in self.slots.iter().filter(|(number, owner)| owner.0 == key && !slots.contains(number)) {
+            self.tables.put_backend(number, &owner, false)?;
         }
         let names: Vec<Box<[u8]>> =
             service.servers.iter().map(|server| maglev::identity(&server.name, &server.address)).collect();
@@ -314,3 +329,6 @@ fn remove_other_layouts(pins: &Path) {
 fn remove_folder(folder: &Path) -> Result<(), Refusal> {
     fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
 }
+
+#[cfg(test)]
+mod tests;

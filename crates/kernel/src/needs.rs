@@ -60,9 +60,9 @@ pub(crate) fn holds_filters() -> bool {
 }
 
 /// Every interface.
-pub(crate) fn interfaces() -> Vec<String> {
+pub(crate) fn interfaces() -> Vec<Box<str>> {
     let devices = read("/proc/thread-self/net/dev");
-    devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect()
+    devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().into())).collect()
 }
 
 /// The ports that the kernel does not give to connections of its own, so that none of ours is one of its: the larger part on

@@ -1,6 +1,5 @@
 //! The tables with their types, opened below the pins or made there.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, HashOfMaps, Map, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -11,6 +10,7 @@ use crate::layout::{
     AddressKey, BackendValue, FlowKey, FlowValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend,
     read_traffic,
 };
+use crate::slots::Owner;
 
 /// One service's own table: everything about it, in its only entry.
 type ServiceTable = Array<MapData, ServiceValue>;
@@ -90,21 +90,19 @@ impl Tables {
         self.backends.iter().collect::<Result<_, _>>().map_err(|error| Refusal::of("read the servers", &error))
     }
 
-    /// A server that has just got its number, with nothing counted.
-    pub(crate) fn put_backend(&mut self, number: u32, service: &ServiceKey, server: SocketAddr) -> Result<(), Refusal> {
-        self.write_backend(number, backend(service, server))
+    /// A server has this number, and takes new connections or only keeps what it has.
+    pub(crate) fn put_backend(&mut self, number: u32, owner: &Owner, takes_new: bool) -> Result<(), Refusal> {
+        let written = self.backends.set(number, backend(&owner.0, owner.1, takes_new), 0);
+        written.map_err(|error| Refusal::of("take a server", &error))
     }
 
+    /// Nobody has this number, and nothing is counted for it.
     pub(crate) fn clear_backend(&mut self, number: u32) -> Result<(), Refusal> {
-        self.write_backend(number, [0; 40])
-    }
-
-    fn write_backend(&mut self, number: u32, value: BackendValue) -> Result<(), Refusal> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| Refusal::of("say how many CPUs there are", &error))?;
         let zeros =
             PerCpuValues::try_from(vec![[0; 40]; cpus]).map_err(|error| Refusal::of("take counters", &error))?;
-        let written = self.traffic.set(number, zeros, 0).and_then(|()| self.backends.set(number, value, 0));
-        written.map_err(|error| Refusal::of("take a server", &error))
+        let written = self.traffic.set(number, zeros, 0).and_then(|()| self.backends.set(number, [0; 40], 0));
+        written.map_err(|error| Refusal::of("forget a server", &error))
     }
 
     /// What was counted for a number, over all CPUs.

@@ -70,7 +70,7 @@ proptest! {
         let ip = if v6 { IpAddr::from(bits.to_be_bytes()) } else { IpAddr::from((bits as u32).to_be_bytes()) };
         let server = SocketAddr::new(ip.to_canonical(), port);
         let key = service_key(server, if tcp { Transport::Tcp } else { Transport::Udp });
-        prop_assert_eq!(read_backend(&backend(&key, server)), Some((key, server)));
+        prop_assert_eq!(read_backend(&backend(&key, server, tcp)), Some((key, server)));
         prop_assert_eq!(read_backend(&[0; 40]), None);
     }
 
