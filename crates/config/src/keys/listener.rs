@@ -79,7 +79,7 @@ pub(super) static LISTENER: Section = Section::new(
             "source",
             Type::List(&Type::Text("IP address")),
             "The addresses that servers see, with `nat: full`, and only there: one or more of this host, of the family of `bind`. Each \
-             gives some 40,000 flows at a time to each server.",
+             gives some 30,000 flows at a time to each server.",
         )
         .own(),
         Key::new(
