@@ -32,6 +32,7 @@ mod packets;
 mod path;
 mod policy;
 mod pool;
+mod quic;
 mod reach;
 mod route;
 mod site;
@@ -40,6 +41,8 @@ mod template;
 mod text;
 mod tier;
 mod tls;
+
+pub(crate) use flows::reached;
 
 /// The whole document; nothing if anything in it was reported.
 pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {
@@ -60,6 +63,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
     flows::check(&listeners, &all_sites, &pools, lower.mistakes);
+    lower.spread_datagrams(&listeners, &all_sites, &mut pools);
     // A faulty pool is missing, so that the places of others have moved.
     let names = top.named("pools");
     let pool_of = |id: PoolId| {
@@ -116,7 +120,7 @@ struct Lower<'a, 'b> {
     role: Role,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
-    /// Every address that is listened on, with its listener's name.
+    /// Every address that is listened on, with its listener's role and name.
     binds: Vec<(Bind, &'a str)>,
 }
 

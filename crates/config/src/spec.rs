@@ -26,6 +26,7 @@ mod matching;
 mod nat;
 mod policy;
 mod protocol;
+mod quic;
 mod sticky;
 mod tier;
 mod tls;
@@ -46,6 +47,7 @@ pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
 pub use protocol::Protocol;
+pub use quic::Quic;
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
 pub use tls::{
@@ -248,6 +250,8 @@ pub enum Role {
     Http,
     /// Flows of TCP.
     Tcp,
+    /// Flows of UDP.
+    Udp,
     /// Packets that the kernel rewrites.
     Nat,
 }
@@ -470,6 +474,8 @@ pub struct Pool {
     pub coalesce: Option<Coalesce>,
     /// What servers speak.
     pub protocol: Protocol,
+    /// How servers are found by the ids of QUIC; absent is not at all.
+    pub quic: Option<Quic>,
     /// Active checks.
     pub health: Option<Health>,
     /// What ejects a server.
@@ -520,6 +526,8 @@ pub struct Server {
     pub weight: u32,
     /// Open connections at a time in the process; absent is no limit.
     pub max_connections: Option<u32>,
+    /// What it writes into the ids of its connections over QUIC.
+    pub quic_id: Option<Vec<u8>>,
     /// When it is asked.
     pub tier: Tier,
     /// Where its address was written, for a name that does not resolve.

@@ -23,6 +23,7 @@ use crate::worker::Block;
 mod backoff;
 mod checkout;
 mod choose;
+mod correspond;
 mod deliver;
 mod discard;
 mod hedge;
@@ -40,6 +41,7 @@ pub(crate) use prefix::read_prefix;
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;
+pub(crate) use correspond::{Correspondent, REFUSED, correspond, may_try_another};
 use prefix::prefetch_what_is_here;
 use retry::{Next, again, count, may_repeat, next};
 use send::{Sent, send, set_host};

@@ -98,7 +98,7 @@ pub(crate) struct ClientSide {
     pub(crate) keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) awaits_continue: bool,
-    /// It is a flow of TCP, which has no requests.
+    /// It is a flow of TCP or UDP, which has no requests.
     pub(crate) is_flow: bool,
     /// The method was HEAD.
     pub(crate) head_only: bool,
@@ -124,6 +124,8 @@ pub(crate) struct Notes {
     pub(crate) call: Option<Code>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// Datagrams from the client and to it, of a flow of UDP.
+    pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
@@ -189,7 +191,7 @@ async fn story<'a>(
     *route = find(session, x, listener).await?;
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let arm = match &route.ending {
-        Ending::Pools(arms) => choose(session, x, arms),
+        Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
@@ -367,11 +369,11 @@ fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     }
 }
 
-pub(crate) fn choose<'a>(session: &Session, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
+pub(crate) fn choose<'a>(worker: &Worker, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
     let number = if arms.len() == 1 {
         0
     } else {
-        let drawn = session.worker.random.borrow_mut().u32(0..10_000);
+        let drawn = worker.random.borrow_mut().u32(0..10_000);
         arms.iter().position(|arm| drawn < arm.up_to).unwrap_or(arms.len() - 1)
     };
     x.notes.arm = Some(number);
@@ -549,6 +551,7 @@ impl Notes {
             call: None,
             bytes_in: 0,
             bytes_out: 0,
+            datagrams: None,
             tries: 0,
             hedges: 0,
             reused: false,

@@ -121,6 +121,8 @@ pub enum Role {
     /// Requests of HTTP.
     #[default]
     Http,
+    /// Flows of UDP.
+    Udp,
     /// Flows of TCP, of which nothing is known but how they began.
     Tcp {
         /// Whether some route wants to know what a client of TLS says first.
@@ -131,7 +133,7 @@ pub enum Role {
 impl Role {
     /// Whether what arrives is of the same kind, so that a connection of one may go on by the other.
     fn is_like(self, other: Role) -> bool {
-        matches!((self, other), (Role::Http, Role::Http) | (Role::Tcp { .. }, Role::Tcp { .. }))
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
 }
 
@@ -240,6 +242,8 @@ pub struct Route {
     pub stream: Duration,
     /// From head to the end of the response.
     pub total: Option<Duration>,
+    /// While a flow of UDP is silent that has no server.
+    pub flow: Duration,
     /// Who is served first of those that wait for a server.
     pub priority: Priority,
     /// Its requests.
@@ -319,6 +323,8 @@ pub struct Timeouts {
     pub stream: Duration,
     /// While a tunnel is silent.
     pub tunnel: Duration,
+    /// While a flow of UDP is silent.
+    pub flow: Duration,
     /// From the choice of a server to its response's head.
     pub per_try: Option<Duration>,
 }

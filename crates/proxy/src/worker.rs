@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base::civil::Civil;
 use base::ids::{RequestId, WorkerId};
 use net::alarm::{Alarm, Alarms};
+use net::datagram;
 use net::listen::Bound;
 use net::quic;
 use net::splice::Pipes;
@@ -30,6 +31,7 @@ use crate::door;
 use crate::exchange::Exchange;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
 use crate::relay::{Encoders, UnderWay};
+use crate::session::datagram::{Asked, At, Driver};
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId, Snapshot};
 
@@ -59,6 +61,10 @@ pub enum Command {
     Listen(ListenerId, BindId, SocketId, Bound, u16),
     /// Take connections over QUIC on this socket, too.
     Receive(ListenerId, BindId, SocketId, quic::Bound, u16),
+    /// Take flows of UDP on this socket, too.
+    Relay(ListenerId, BindId, SocketId, datagram::Bound, u16),
+    /// This socket of UDP is another listener's from now on.
+    Rename(ListenerId, BindId, SocketId, u16),
     /// Accept what waits on this socket, then close it; tell when it is done.
     Unlisten(SocketId, tokio::sync::mpsc::Sender<()>),
     /// Write access records here from now on.
@@ -102,6 +108,7 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
     endpoints: RefCell<FxHashMap<SocketId, quic::Endpoint>>,
+    relays: RefCell<FxHashMap<SocketId, Rc<Asked>>>,
     date: Cell<(u64, [u8; 29])>,
     origin: u64,
     sequence: Cell<u64>,
@@ -292,6 +299,7 @@ impl Worker {
             exchanges: RefCell::default(),
             doors: RefCell::default(),
             endpoints: RefCell::default(),
+            relays: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             origin: random.u64(..),
             random: RefCell::new(random),
@@ -335,7 +343,28 @@ impl Worker {
                 }
                 Err(error) => observe::log::error(format_args!("no HTTP/3 in worker {}: {error}", self.id.0)),
             },
+            Command::Relay(listener, bind, socket, bound, port) => {
+                let (at, asked) = (At { listener, bind, port }, Rc::default());
+                match Driver::new(self, bound, at, &asked) {
+                    Ok(driver) => {
+                        let mut relays = self.relays.borrow_mut();
+                        relays.retain(|_, asked| Rc::strong_count(asked) > 1);
+                        relays.insert(socket, asked);
+                        tokio::task::spawn_local(driver.run());
+                    }
+                    Err(error) => observe::log::error(format_args!("no UDP in worker {}: {error}", self.id.0)),
+                }
+            }
+            Command::Rename(listener, bind, socket, port) => {
+                if let Some(asked) = self.relays.borrow().get(&socket) {
+                    asked.rename(At { listener, bind, port });
+                }
+                self.timers.wake_all();
+            }
             Command::Unlisten(socket, done) => {
+                if let Some(asked) = self.relays.borrow().get(&socket) {
+                    asked.leave(done.clone());
+                }
                 if let Some(endpoint) = self.endpoints.borrow_mut().remove(&socket) {
                     endpoint.close();
                 }

@@ -12,7 +12,9 @@
 //! - [`h3_server`]: a backend of HTTP/3, and one of QUIC that breaks its rules
 //! - [`ledger`]: what either has seen
 //! - [`server`]: a backend that follows a script
+//! - [`datagram`]: clients and servers of UDP, and a translator of addresses that forgets
 //! - [`absent`]: addresses where no server answers
+//! - [`network`]: namespaces with networks of their own
 //! - [`nginx`]: a real server
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
@@ -28,6 +30,7 @@ pub mod acme;
 pub mod authority;
 pub mod client;
 pub mod coding;
+pub mod datagram;
 pub mod h2;
 pub mod h2_server;
 pub mod h3;
@@ -36,6 +39,7 @@ pub mod ledger;
 pub mod message;
 pub mod names;
 pub mod netns;
+pub mod network;
 pub mod nginx;
 pub mod program;
 pub mod server;

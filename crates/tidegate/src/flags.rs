@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// A reverse proxy and load balancer for HTTP, and for whatever is spoken over TCP.
+/// A reverse proxy and load balancer for HTTP, and for whatever is spoken over TCP or UDP.
 #[derive(Parser)]
 #[command(name = "tidegate", version, about, disable_help_subcommand = true)]
 pub(crate) struct Flags {
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Reverse(OneLiner),
     /// A layer-4 balancer of TCP without a file
     Tcp(OneLiner),
+    /// A layer-4 balancer of UDP without a file
+    Udp(OneLiner),
     /// What is left of `role: nat` inside the kernel
     Nat {
         #[command(subcommand)]

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Reference => check::print(&config::reference()),
         Command::Reverse(said) => serve(oneliner::reverse(&said), said),
         Command::Tcp(said) => serve(oneliner::tcp(&said), said),
+        Command::Udp(said) => serve(oneliner::udp(&said), said),
         Command::Nat { what: OfNat::Release } => control::nat::release(),
         Command::Demo { bind, admin, ready_fd } => demo::run(&bind, &admin, ready_fd),
     }

@@ -4,6 +4,7 @@
 //!
 //! - [`proxy_protocol`]: what a proxy in front says of a connection, and what we say of it
 //! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
+//! - [`quic`]: the ids of QUIC that anybody on the way can read
 //! - [`head`]: the one message head of every HTTP version
 //! - [`known`]: the field names that the data path asks for
 //! - [`h1`]: HTTP/1 heads and chunked bodies, read strictly and written
@@ -29,6 +30,7 @@ pub mod head;
 pub mod hop;
 pub mod known;
 pub mod proxy_protocol;
+pub mod quic;
 pub mod uri;
 pub mod websocket;
 

@@ -3,7 +3,7 @@
 use crate::spec::Role;
 
 impl Role {
-    pub(crate) const ALL: [Role; 3] = [Role::Http, Role::Tcp, Role::Nat];
+    pub(crate) const ALL: [Role; 4] = [Role::Http, Role::Tcp, Role::Udp, Role::Nat];
 
     pub(crate) fn of(word: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.word() == word)
@@ -13,37 +13,53 @@ impl Role {
         match self {
             Role::Http => "http",
             Role::Tcp => "tcp",
+            Role::Udp => "udp",
             Role::Nat => "nat",
         }
     }
 
+    /// Whether what arrives are flows, which have no requests.
+    pub(crate) fn is_of_flows(self) -> bool {
+        matches!(self, Role::Tcp | Role::Udp)
+    }
+
     /// Whether a key of a section, by the section's noun, exists under this role.
     pub(crate) fn has(self, noun: &str, key: &str) -> bool {
-        ONLY.iter().all(|(roles, section, keys)| roles.contains(&self) || *section != noun || !keys.contains(&key))
+        OF_SOME.iter().all(|(roles, section, keys)| roles.contains(&self) || *section != noun || !keys.contains(&key))
     }
 }
 
-/// Roles that read what is said, or at least accept connections.
-const PROXIES: &[Role] = &[Role::Http, Role::Tcp];
-
-/// Keys of these roles alone.
-pub(crate) static ONLY: [(&[Role], &str, &[&str]); 17] = [
+/// Keys of some roles alone.
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 24] = [
     (&[Role::Http], "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
-    (PROXIES, "listener", &["tls", "routes", "split", "deny", "retries", "limits"]),
+    (PROXIES, "listener", &["routes", "split", "deny", "retries", "limits"]),
+    (STREAMS, "listener", &["tls"]),
     (&[Role::Tcp], "listener", &["coalesce"]),
     (&[Role::Nat], "listener", &["nat", "interfaces", "source", "engine"]),
-    (PROXIES, "bind", &["mode", "tls", "accept_proxy"]),
+    (STREAMS, "bind", &["mode", "tls", "accept_proxy"]),
     (&[Role::Http], "route", &["use", "canary", "redirect", "respond"]),
+    (STREAMS, "route", &["priority"]),
     (&[Role::Http], "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
+    (STREAMS, "match", &["sni", "alpn", "client_cert"]),
     (&[Role::Http], "deny", &["status", "reason"]),
-    (&[Role::Tcp], "deny", &["flow"]),
+    (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
     (&[Role::Http], "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
-    (PROXIES, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "total", "tunnel"]),
-    (&[Role::Nat], "listener timeouts", &["flow"]),
+    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "tunnel"]),
+    (PROXIES, "listener timeouts", &["total"]),
+    (&[Role::Udp, Role::Nat], "listener timeouts", &["flow"]),
     (&[Role::Http], "listener limits", &["request_head", "request_line", "fields", "request_body"]),
+    (STREAMS, "listener limits", &["handshakes"]),
     // A route's and a site's.
     (&[Role::Http], "timeouts", &["request_body", "response", "stream", "try"]),
+    (STREAMS, "timeouts", &["connect", "queue", "tunnel"]),
+    (&[Role::Udp], "timeouts", &["flow"]),
     (&[Role::Http], "limits", &["request_body"]),
     (&[Role::Http], "listener retries", &["hedge"]),
     (&[Role::Http], "retries", &["hedge"]),
 ];
+
+/// The roles in which this process speaks with clients itself.
+const PROXIES: &[Role] = &[Role::Http, Role::Tcp, Role::Udp];
+
+/// The roles whose clients come on connections.
+const STREAMS: &[Role] = &[Role::Http, Role::Tcp];

@@ -28,8 +28,8 @@ impl Lower<'_, '_> {
                 stream: self.time(map, "stream"),
                 total: self.time(map, "total"),
                 tunnel: self.time(map, "tunnel"),
-                per_try: self.time(map, "try"),
                 flow: self.time(map, "flow"),
+                per_try: self.time(map, "try"),
             },
             None => Timeouts::default(),
         };
@@ -87,9 +87,10 @@ impl Lower<'_, '_> {
                 },
             };
             if self.role != Role::Http && condition != RetryIf::Connect {
+                let role = self.role.word();
                 self.note(
                     value,
-                    format!("`{text}` is about requests, with `role: tcp` only `connect` is worth another try"),
+                    format!("`{text}` is about requests, with `role: {role}` only `connect` is worth another try"),
                 );
             }
             if conditions.contains(&condition) {

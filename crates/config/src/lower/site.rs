@@ -20,6 +20,9 @@ impl<'a> Lower<'a, '_> {
         let uses = self.uses(map, Needs::default());
         let routes = self.own_routes(map);
         let Levels { priority, timeouts, retries, limits } = self.levels(map);
+        if let Some(value) = map.map("timeouts").and_then(|times| times.get("flow")) {
+            self.note(value, format!("`flow` of `timeouts` of {}: sites are of HTTP, remove it", map.label));
+        }
         let site = Site {
             name: item.key.clone(),
             span: item.span.clone(),

@@ -8,7 +8,7 @@ use config::spec;
 use net::Address;
 use net::dial::Security;
 use proxy::balance::Key;
-use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId, Subset};
+use proxy::pool::{Bounds, Breaker, HostRule, Pool, Quic, Server, ServerId, Subset};
 use proxy::relay::Coalesce;
 use proxy::sticky::{Cookie, Known, Sticky};
 
@@ -50,8 +50,10 @@ pub(super) fn pool(
         roster: Arc::new(roster(pool, &placed, labels, zone, registry)),
     };
     let subsets = pool.subsets.iter().map(subset).collect();
+    let ids = placed.iter().map(|one| one.said.quic_id.clone()).collect();
     let servers: Vec<_> = placed.into_iter().map(|one| one.server).collect();
     let sticky = pool.sticky.as_ref().map(|said| sticky(said, &pool.name, &servers, registry));
+    let quic = pool.quic.map(|said| quic(said, &pool.name, ids, registry));
     let (key, gate) = registry.pool(&pool.name);
     Pool {
         name,
@@ -68,6 +70,7 @@ pub(super) fn pool(
         shared: shared(pool.protocol),
         send_proxy: pool.send_proxy,
         coalesce: pool.coalesce.map(coalesce),
+        quic,
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
@@ -101,6 +104,17 @@ fn sticky(said: &spec::Sticky, pool: &str, servers: &[Arc<Server>], registry: &m
         spec::Sticky::Table { by, lasts, most } => {
             let key = Key(by.iter().map(policies::selector).collect());
             Sticky::Table(Known::new(servers, key, registry.stuck(pool, *most), *lasts))
+        }
+    }
+}
+
+/// How servers are found by the ids of QUIC, each of which may write its own into them.
+fn quic(said: spec::Quic, pool: &str, ids: Vec<Option<Vec<u8>>>, registry: &mut Registry) -> Quic {
+    match said {
+        spec::Quic::Learned { most } => Quic::Learned(registry.ids(pool, most)),
+        spec::Quic::Encoded { offset, length } => {
+            let named = ids.into_iter().zip(0..).filter_map(|(id, number)| Some((id?.into(), number)));
+            Quic::Encoded { offset, length, servers: named.collect() }
         }
     }
 }

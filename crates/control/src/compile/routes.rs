@@ -104,6 +104,7 @@ pub(super) fn listener(
     let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
     let role = match listener.role {
         spec::Role::Http => Role::Http,
+        spec::Role::Udp => Role::Udp,
         // Nothing is accepted for packets, unless this process stands in for the kernel.
         spec::Role::Tcp | spec::Role::Nat => {
             let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
@@ -251,6 +252,7 @@ impl Flattener<'_> {
             request_body: timeouts.request_body.unwrap_or(Duration::MAX),
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
+            flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,
@@ -356,6 +358,7 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
             response: timeouts.response.unwrap_or(Duration::MAX),
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
+            flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
             per_try: timeouts.per_try,
         },
         retries: self::retries(&retries.clone().or(&spec::Retries::standard())),

@@ -53,6 +53,8 @@ struct Open {
     numbers: Vec<Option<u32>>,
     /// Whether an earlier process has begun it.
     is_adopted: bool,
+    /// Whether somebody has taken it away, which was said.
+    is_gone: bool,
 }
 
 /// What a configuration needs of the kernel, looked at and opened, but without a service yet.
@@ -88,11 +90,13 @@ impl Nat {
         let mut interfaces: Vec<Box<str>> = named.map(|name| name.as_str().into()).collect();
         interfaces.sort_unstable();
         interfaces.dedup();
-        if self.open.as_ref().is_none_or(|open| open.interfaces != interfaces) {
+        // Somebody may have taken away what this process had begun.
+        let is_gone = !kernel::is_left(Path::new(PINS));
+        if self.open.as_ref().is_none_or(|open| is_gone || open.interfaces != interfaces) {
             let is_adopted = self.open.is_none() && kernel::is_left(Path::new(PINS));
             let numbers = links::numbers(&interfaces);
             match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
-                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, numbers, is_adopted }),
+                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, numbers, is_adopted, is_gone: false }),
                 Err(refusal) => return without_kernel(spec, &refusal),
             }
         }
@@ -183,6 +187,14 @@ impl Nat {
     /// Puts the program at interfaces that have been removed and have come back.
     pub fn follow_links(&mut self) {
         let Some(open) = &mut self.open else { return };
+        if !kernel::is_left(Path::new(PINS)) {
+            if !std::mem::replace(&mut open.is_gone, true) {
+                observe::log::error(format_args!(
+                    "packets are no longer rewritten inside the kernel, because somebody has taken that away; a reload begins anew: {PINS}"
+                ));
+            }
+            return;
+        }
         let numbers = links::numbers(&open.interfaces);
         // As long as one is not there, packets are rewritten at the others.
         if numbers == open.numbers || numbers.contains(&None) {
@@ -272,7 +284,8 @@ impl Nat {
     /// Nothing is asked of the kernel any more. Proxies get no packets as long as it goes on with what another process has left;
     /// where there is none, that is not ours to take away.
     fn give_up(&mut self, for_proxies: bool) -> Result<(), Refusal> {
-        let done = match self.open.take() {
+        let is_left = kernel::is_left(Path::new(PINS));
+        let done = match self.open.take().filter(|_| is_left) {
             Some(open) => open.datapath.release().map(|()| true),
             None if for_proxies => kernel::release(Path::new(PINS)),
             None => Ok(false),

@@ -8,6 +8,7 @@ mod gate;
 mod idle;
 mod limit;
 mod place;
+mod quic;
 mod server;
 mod standing;
 mod tally;
@@ -24,6 +25,7 @@ pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use limit::{Hedges, Limit, Met};
 pub use place::{Place, Priority};
+pub use quic::{Ids, Quic};
 pub(crate) use server::Counted;
 pub use server::{Lease, Server, ServerId, WHOLE};
 pub use tally::Entry;
@@ -59,6 +61,8 @@ pub struct Pool {
     pub send_proxy: Option<Form>,
     /// Which small pieces of flows wait for others on the way to its servers.
     pub coalesce: Option<Coalesce>,
+    /// How its servers are found by the ids of QUIC, where a client's address leads to none.
+    pub quic: Option<Quic>,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.

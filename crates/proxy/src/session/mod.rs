@@ -1,6 +1,7 @@
 //! The life of one connection from a client.
 
 mod closing;
+pub(crate) mod datagram;
 mod h2;
 mod h3;
 mod http;
@@ -96,6 +97,8 @@ fn speak(arrived: Arrived, stream: Stream) {
     let Common { listener, origin, .. } = &arrived.common;
     let sniffs = listener.versions_at(origin.bind).h2;
     drop(match (listener.role, stream.alpn()) {
+        // Nobody connects to a listener of UDP: it was one of TCP when this one did.
+        (Role::Udp, _) => return,
         (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),
         (Role::Http, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
         // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.

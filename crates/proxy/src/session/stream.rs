@@ -62,7 +62,7 @@ async fn story<'a>(
     };
     *route = find(session, x, listener, hello.as_ref());
     let arm = match &route.ending {
-        Ending::Pools(arms) => exchange::choose(session, x, arms),
+        Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
         Ending::Close { .. } => return Err(Fault::client(Kind::Denied)),
         // Others end requests.
         _ => return Err(Fault::client(Kind::NoRoute)),

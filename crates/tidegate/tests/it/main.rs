@@ -2,6 +2,7 @@
 
 mod support;
 mod tcp;
+mod udp;
 
 mod admin;
 mod attacks;

@@ -253,14 +253,25 @@ fn a_reload_without_packets_ends_it_and_a_stop_does_not() {
 }
 
 #[test]
+fn what_somebody_has_taken_away_is_said_and_begun_anew() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.run(TWO);
+    assert!(lab.answers(WEB));
+    assert_eq!(lab.start().refused(&["nat", "release"]).0, Some(0));
+    tidegate.message("somebody has taken that away; a reload begins anew");
+    assert!(!lab.answers(WEB));
+    assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
+    assert!(both(&lab.spread(WEB, 40)));
+}
+
+#[test]
 fn a_configuration_of_packets_is_checked_without_any_right() {
     let Some(mut setpriv) = testkit::tool("setpriv") else { return };
     let file = example().display().to_string();
     let said = if testkit::netns::possible() {
-        setpriv
-            .args(["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file])
-            .output()
-            .expect("a process")
+        let words = ["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file];
+        setpriv.args(words).output().expect("a process")
     } else {
         output_of(BINARY, &["check", &file])
     };

@@ -1,7 +1,8 @@
-//! What holds for the first bytes of any connection: headers of the PROXY protocol and first messages of TLS.
+//! What holds for the first bytes of any connection: headers of the PROXY protocol, first messages of TLS and headers of QUIC.
 
 use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
+use tidegate_wire::quic::{self, Header};
 
 /// What is read does not depend on what follows it, was not said before its last byte, and is read again as it is written.
 pub(crate) fn header(bytes: &[u8]) {
@@ -50,5 +51,30 @@ pub(crate) fn hello(bytes: &[u8]) {
         );
         let shortest = (0..bytes.len()).find(|length| client_hello::read(&bytes[..*length]) != Seen::Partial);
         assert!(shortest.is_none_or(|length| client_hello::read(&bytes[..length]) == seen), "seen before it was there");
+    }
+}
+
+/// What is read of a datagram lies in it, where the sizes before it say, and does not depend on what follows.
+pub(crate) fn quic_header(bytes: &[u8]) {
+    let Some(header) = quic::read(bytes) else {
+        assert!(bytes.first().is_none_or(|first| first & 0x80 != 0), "a short header needs one byte");
+        return;
+    };
+    let longer = [bytes, b"more"].concat();
+    match (header, quic::read(&longer)) {
+        (Header::Short { rest }, Some(Header::Short { rest: more })) => {
+            assert!(bytes[0] & 0x80 == 0 && rest == &bytes[1..] && more == &longer[1..]);
+            assert_eq!(header.chosen(), None);
+        }
+        (Header::Long { version, destination, source }, again) => {
+            assert_eq!(again, Some(header));
+            let written =
+                [&version.to_be_bytes()[..], &[destination.len() as u8], destination, &[source.len() as u8], source];
+            assert!(bytes[0] & 0x80 != 0 && bytes[1..].starts_with(&written.concat()));
+            assert_eq!(header.chosen().is_some(), version != 0 && !source.is_empty());
+            assert_eq!(header.part(0, destination.len()), Some(destination));
+            assert_eq!(header.part(1, destination.len()), None);
+        }
+        (_, other) => panic!("{header:?} became {other:?}"),
     }
 }

@@ -54,8 +54,8 @@ fn role() {
     flow.read_to_string(&mut heard).expect("all of it");
     assert_eq!(heard, "not a word of HTTP");
     assert_refused(
-        "listeners: { web: { bind: 127.0.0.1:0, role: udp, respond: 200 } }",
-        "role `udp` of listener `web` is planned",
+        "listeners: { web: { bind: 127.0.0.1:0, role: forward, respond: 200 } }",
+        "role `forward` of listener `web` is planned",
     );
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct Lab {
 impl Lab {
     /// None, with the reason printed, where machines cannot be made.
     pub(crate) fn new() -> Option<Lab> {
-        if !netns::possible() {
+        let tools = ["unshare", "setpriv", "timeout"];
+        if !netns::possible() || tools.iter().any(|program| testkit::tool(program).is_none()) {
             return None;
         }
         let (client, balancer, servers) = (Netns::new("client"), Netns::new("balancer"), Netns::new("servers"));
@@ -75,7 +76,7 @@ impl Lab {
         self.servers.enter(|| {
             Server::at(address, move |peer| {
                 while peer.request().is_some() {
-                    peer.send(testkit::ok(name))
+                    peer.send(testkit::ok(name));
                 }
             })
         })
