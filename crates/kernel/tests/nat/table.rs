@@ -103,7 +103,7 @@ fn a_connection_lasts_as_long_as_its_state_says() {
         (&[(true, SYN), (false, SYN | ACK), (true, ACK)], 3600),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (true, FIN | ACK)], 120),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, ACK)], 120),
-        (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, FIN | ACK), (false, ACK)], 30),
+        (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, FIN | ACK), (false, ACK)], 60),
         (&[(true, SYN), (false, RST | ACK)], 10),
     ];
     for (number, (story, seconds)) in (0..).zip(stories) {
