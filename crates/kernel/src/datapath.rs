@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::Ebpf;
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use base::maglev;
 
 use crate::counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
@@ -31,6 +33,8 @@ pub struct Datapath {
     slots: Slots,
     ports: Range,
     applied: Vec<Service>,
+    /// When, by the monotonic clock.
+    applied_at: Duration,
     /// What is in force of each service, as a hash of all of it.
     in_force: HashMap<ServiceKey, u64>,
     /// Whose number keeps each of the strays.
@@ -72,22 +76,24 @@ impl Datapath {
     fn open_in(hook: Hook, folder: PathBuf, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
         let program = program(&mut ebpf)?;
-        program.load().map_err(|error| Refusal::of("take the program", &error))?;
+        load(program)?;
         hooks::put(program, hook, &folder, interfaces)?;
         let slots = Slots::read(tables.backends()?.into_iter());
+        let survey = Survey::new(&folder.join("flows"));
         let mut datapath = Datapath {
             folder,
             interfaces: interfaces.to_vec(),
             hook,
             ebpf,
-            entries: tables.entries()?,
+            entries: survey::size_of(&tables.flows)? as u32,
             tables,
             slots,
             ports: needs::free_ports(),
             applied: Vec::new(),
+            applied_at: survey::now(),
             in_force: HashMap::new(),
             strays: HashMap::new(),
-            survey: Survey::default(),
+            survey,
         };
         datapath.adopt_strays()?;
         Ok(datapath)
@@ -123,14 +129,15 @@ impl Datapath {
         }
         self.put_vips(&vips)?;
         self.applied = services.to_vec();
+        self.applied_at = survey::now();
         Ok(())
     }
 
     /// Takes away what has been silent for too long, and the numbers of servers that were only kept for it. Returns how many
-    /// entries were taken. To be called every second or so: it looks less often by itself when the table is so full that looking
-    /// takes long.
+    /// entries were taken. To be called every second or so: when the table is so full that looking takes long, it happens on a thread of
+    /// its own and less often, and a later call tells what came of it.
     pub fn sweep(&mut self) -> Result<u64, Refusal> {
-        let Some(seen) = self.survey.look(&mut self.tables.flows, survey::now())? else { return Ok(0) };
+        let Some(seen) = self.survey.look(&mut self.tables.flows)? else { return Ok(0) };
         let named: HashSet<Owner> = self
             .applied
             .iter()
@@ -143,8 +150,9 @@ impl Datapath {
             .filter(|(number, owner)| !named.contains(owner) && !seen.is_used(*number))
             .map(|(number, _)| number)
             .collect();
-        // Before anything was applied, nothing is known of who is named.
-        if !self.applied.is_empty() {
+        // Before anything was applied, nothing is known of who is named; and a look that began before that may have missed
+        // connections of a server that was named then.
+        if !self.applied.is_empty() && seen.began > self.applied_at {
             idle.into_iter().try_for_each(|number| self.forget(number))?;
         }
         Ok(taken)
@@ -309,6 +317,27 @@ pub(crate) fn program(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Refusal> 
     }
 }
 
+/// The kernel gives up looking through a program when a signal comes meanwhile, and wants to be asked again.
+fn load(program: &mut SchedClassifier) -> Result<(), Refusal> {
+    for _ in 0..LOADS {
+        match program.load() {
+            Ok(()) => return Ok(()),
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(ProgramError::LoadError { io_error, verifier_log }) => {
+                // Of all that it says, the last line before its sums is why.
+                let log = verifier_log.to_string();
+                let mut lines = log.lines().rev().filter(|line| !line.is_empty() && !line.starts_with("processed "));
+                let said = format!("{io_error}: {}", lines.next().unwrap_or("it does not say why"));
+                return Err(Refusal::Kernel { what: "take the program".into(), said });
+            }
+            Err(error) => return Err(Refusal::of("take the program", &error)),
+        }
+    }
+    Err(Refusal::Kernel { what: "take the program".into(), said: "signals came each time".into() })
+}
+
+/// More than ever come in a row.
+const LOADS: usize = 20;
 const PROGRAM: &str = "tidegate_nat";
 
 /// Programs and tables of versions with another layout, which ours has taken the place of: their connections are

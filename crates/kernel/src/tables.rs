@@ -7,17 +7,17 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::Refusal;
 use crate::layout::{
-    AddressKey, BackendValue, FlowKey, FlowValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend,
-    read_traffic,
+    AddressKey, BackendValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend, read_traffic,
 };
 use crate::slots::Owner;
+use crate::survey::Flows;
 
 /// One service's own table: everything about it, in its only entry.
 type ServiceTable = Array<MapData, ServiceValue>;
 
 /// All tables.
 pub(crate) struct Tables {
-    pub(crate) flows: HashMap<MapData, FlowKey, FlowValue>,
+    pub(crate) flows: Flows,
     services: HashOfMaps<MapData, ServiceKey, ServiceTable>,
     backends: Array<MapData, BackendValue>,
     pub(crate) strays: HashMap<MapData, StrayKey, Ports>,
@@ -58,12 +58,6 @@ impl Tables {
             traffic: take("traffic")?.try_into()?,
             drops: take("drops")?.try_into()?,
         })
-    }
-
-    /// How many entries the table of connections has, whoever made it.
-    pub(crate) fn entries(&self) -> Result<u32, Refusal> {
-        let flows: &MapData = aya::maps::IterableMap::map(&self.flows);
-        Ok(flows.info().map_err(|error| Refusal::of("describe the table of connections", &error))?.max_entries())
     }
 
     /// Puts a service in force in place of what it was, whole.
