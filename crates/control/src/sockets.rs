@@ -90,8 +90,7 @@ impl Sockets {
     /// # Errors
     /// Every address that cannot be bound.
     pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
-        let mut planned =
-            Planned { fresh: Vec::new(), inherited: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
+        let mut planned = Planned { fresh: Vec::new(), inherited: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
         let wanted: BTreeSet<Key> = spec.listeners.iter().flat_map(keys).collect();
         planned.gone = self.open.keys().filter(|key| !wanted.contains(*key)).cloned().collect();
         let mut failed = Vec::new();
@@ -146,9 +145,8 @@ impl Sockets {
         if self.open.contains_key(key) {
             return Ok(());
         }
-        let is_there = |gone: &&Key| {
-            self.open.get(*gone).is_some_and(|entry| entry.is_udp && is_at(&at.address, &entry.actual))
-        };
+        let is_there =
+            |gone: &&Key| self.open.get(*gone).is_some_and(|entry| entry.is_udp && is_at(&at.address, &entry.actual));
         if let Some(place) = planned.gone.iter().position(|gone| is_there(&gone)) {
             planned.inherited.push((planned.gone.swap_remove(place), key.clone()));
             return Ok(());

@@ -69,7 +69,8 @@ mod tests {
 
     fn long(version: u32, destination: &[u8], source: &[u8]) -> Vec<u8> {
         let version = version.to_be_bytes();
-        [&[0xc3], &version[..], &[destination.len() as u8], destination, &[source.len() as u8], source, b"more"].concat()
+        [&[0xc3], &version[..], &[destination.len() as u8], destination, &[source.len() as u8], source, b"more"]
+            .concat()
     }
 
     #[test]

@@ -97,7 +97,10 @@ fn asks_connections(pool: &Pool) -> Vec<&'static str> {
     let said = [
         (pool.send_proxy.is_some(), "`send_proxy`"),
         (pool.tls.is_some(), "`tls`"),
-        (pool.servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_))), "a server at a Unix socket"),
+        (
+            pool.servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_))),
+            "a server at a Unix socket",
+        ),
     ];
     said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, what)| what).collect()
 }

@@ -123,7 +123,10 @@ impl<'a> Lower<'a, '_> {
             self.note(value, format!("`accept_proxy` of {label}: peers on a Unix socket have no address, remove it"));
         }
         if self.role == Role::Udp && matches!(address, BindAddress::Unix { .. }) {
-            self.note(value, format!("`bind` of {label}: a Unix socket has no datagrams here, with `role: udp` give it a port"));
+            self.note(
+                value,
+                format!("`bind` of {label}: a Unix socket has no datagrams here, with `role: udp` give it a port"),
+            );
         }
         let http = self.versions(listener, secured);
         if !accept_proxy.is_empty() && http.contains(&HttpVersion::H3) {
@@ -196,7 +199,8 @@ impl<'a> Lower<'a, '_> {
             AdminBind::Loopback(address) => BindAddress::Ip(*address),
             AdminBind::Unix(path) => BindAddress::Unix { path: path.clone(), mode: None },
         };
-        let is_shared = |(first, role, _): &&(Bind, Role, &str)| *role != Role::Udp && overlap(&first.address, &address);
+        let is_shared =
+            |(first, role, _): &&(Bind, Role, &str)| *role != Role::Udp && overlap(&first.address, &address);
         if let Some((first, _, owner)) = self.binds.iter().find(is_shared) {
             let message = format!("`admin` listens where listener `{owner}` already does ({}), change one", first.span);
             self.mistakes.note(&admin.span, message);

@@ -42,7 +42,8 @@ impl Lower<'_, '_> {
         let known = servers.iter().filter_map(|server| Some(server.quic_id.as_ref()?.len())).find(|length| *length > 0);
         let length = map.integer("length").and_then(|length| usize::try_from(length).ok()).or(known);
         let Some(length) = length else {
-            let message = format!("{} is `encoded` and no server says what it writes, give each a `quic_id`", map.label);
+            let message =
+                format!("{} is `encoded` and no server says what it writes, give each a `quic_id`", map.label);
             self.mistakes.note(&map.span, message);
             return None;
         };
@@ -53,7 +54,12 @@ impl Lower<'_, '_> {
                 // It was reported.
                 Some(id) if id.is_empty() => continue,
                 Some(id) if id.len() != length => {
-                    format!("`quic_id` of server `{}` has {} bytes, {} looks for {length}", server.name, id.len(), map.label)
+                    format!(
+                        "`quic_id` of server `{}` has {} bytes, {} looks for {length}",
+                        server.name,
+                        id.len(),
+                        map.label
+                    )
                 }
                 Some(id) if !seen.insert(id) => {
                     format!("`quic_id` of server `{}` is that of another, give it one of its own", server.name)
@@ -64,7 +70,11 @@ impl Lower<'_, '_> {
         }
         let offset = map.integer("offset").and_then(|offset| usize::try_from(offset).ok()).unwrap_or(1);
         if offset + length > LONGEST {
-            let message = format!("{} ends behind an id's last byte: `offset` and `length` are {} together, the most is {LONGEST}", map.label, offset + length);
+            let message = format!(
+                "{} ends behind an id's last byte: `offset` and `length` are {} together, the most is {LONGEST}",
+                map.label,
+                offset + length
+            );
             self.mistakes.note(&map.span, message);
         }
         Some(Quic::Encoded { offset, length })
@@ -72,7 +82,8 @@ impl Lower<'_, '_> {
 
     fn refuse_idle_ids(&mut self, servers: &[Server]) {
         for server in servers.iter().filter(|server| server.quic_id.is_some()) {
-            let message = format!("`quic_id` of server `{}` does nothing without `quic: {{ ids: encoded }}`", server.name);
+            let message =
+                format!("`quic_id` of server `{}` does nothing without `quic: {{ ids: encoded }}`", server.name);
             self.mistakes.note(&server.span, message);
         }
     }
@@ -100,7 +111,8 @@ impl Lower<'_, '_> {
         for (number, pool) in pools.iter_mut().enumerate() {
             let id = PoolId(number);
             if pool.quic.is_some() && !by_udp.contains(&id) && !pool.implicit && self.mistakes.0.is_empty() {
-                let message = format!("`quic` of pool `{}` does nothing: no listener with `role: udp` leads to it", pool.name);
+                let message =
+                    format!("`quic` of pool `{}` does nothing: no listener with `role: udp` leads to it", pool.name);
                 self.mistakes.note(&pool.span, message);
             }
             let said = items.get(number).and_then(|item| item.value.map()).or(Some(self.bare_pool));

@@ -47,7 +47,10 @@ impl Lines {
     /// The kernel, or the runtime of the thread that calls, takes no more.
     pub fn new(beside: &Socket) -> io::Result<Lines> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        #[expect(deprecated, reason = "its successor is for descriptors that may be closed by others, and unsafe; this one is ours")]
+        #[expect(
+            deprecated,
+            reason = "its successor is for descriptors that may be closed by others, and unsafe; this one is ours"
+        )]
         let watched = AsyncFd::with_interest(set, Interest::READABLE)?;
         let nothing = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         Ok(Lines { watched, events: vec![nothing; AT_ONCE], state: Rc::clone(&beside.state) })

@@ -71,7 +71,10 @@ pub(crate) fn shared(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 
 /// A socket that speaks with one peer alone: the kernel gives it nothing of anybody else's, and tells it what it learns of the way
 /// there.
-pub(crate) fn connected(to: SocketAddr, prepare: impl FnOnce(&Raw) -> io::Result<()>) -> io::Result<std::net::UdpSocket> {
+pub(crate) fn connected(
+    to: SocketAddr,
+    prepare: impl FnOnce(&Raw) -> io::Result<()>,
+) -> io::Result<std::net::UdpSocket> {
     let socket = raw(to)?;
     prepare(&socket)?;
     socket.connect(&to.into()).map_err(|error| match error.kind() {

@@ -97,15 +97,21 @@ impl Outgoing {
             };
             let sent = match run.from {
                 None => sent(&mut self.plain, &[]),
-                Some(IpAddr::V4(ip)) => sent(&mut self.pinned, &[ControlMessage::Ipv4PacketInfo(&in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
-                    ipi_addr: in_addr { s_addr: 0 },
-                })]),
-                Some(IpAddr::V6(ip)) => sent(&mut self.pinned, &[ControlMessage::Ipv6PacketInfo(&in6_pktinfo {
-                    ipi6_addr: in6_addr { s6_addr: ip.octets() },
-                    ipi6_ifindex: 0,
-                })]),
+                Some(IpAddr::V4(ip)) => sent(
+                    &mut self.pinned,
+                    &[ControlMessage::Ipv4PacketInfo(&in_pktinfo {
+                        ipi_ifindex: 0,
+                        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                        ipi_addr: in_addr { s_addr: 0 },
+                    })],
+                ),
+                Some(IpAddr::V6(ip)) => sent(
+                    &mut self.pinned,
+                    &[ControlMessage::Ipv6PacketInfo(&in6_pktinfo {
+                        ipi6_addr: in6_addr { s6_addr: ip.octets() },
+                        ipi6_ifindex: 0,
+                    })],
+                ),
             };
             match sent {
                 Ok(sent) => at += sent,

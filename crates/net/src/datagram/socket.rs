@@ -89,8 +89,7 @@ impl Socket {
     /// Why it is lost; or what the kernel was told of a datagram before it.
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
         loop {
-            let sent =
-                self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&*self.socket).into(), transmit));
+            let sent = self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&*self.socket).into(), transmit));
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.socket.poll_send_ready(cx))?,
                 sent => return Poll::Ready(sent),

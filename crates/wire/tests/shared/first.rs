@@ -68,13 +68,8 @@ pub(crate) fn quic_header(bytes: &[u8]) {
         }
         (Header::Long { version, destination, source }, again) => {
             assert_eq!(again, Some(header));
-            let written = [
-                &version.to_be_bytes()[..],
-                &[destination.len() as u8],
-                destination,
-                &[source.len() as u8],
-                source,
-            ];
+            let written =
+                [&version.to_be_bytes()[..], &[destination.len() as u8], destination, &[source.len() as u8], source];
             assert!(bytes[0] & 0x80 != 0 && bytes[1..].starts_with(&written.concat()));
             assert_eq!(header.chosen().is_some(), version != 0 && !source.is_empty());
             assert_eq!(header.part(0, destination.len()), Some(destination));

@@ -254,7 +254,8 @@ impl<T> Table<T> {
 
     /// Takes a flow out of those that are unanswered, if it is one of them.
     fn unchain(&mut self, place: u32) {
-        let Some(Ends { first, last }) = self.places[place as usize].flow.as_mut().and_then(|entry| entry.between.take())
+        let Some(Ends { first, last }) =
+            self.places[place as usize].flow.as_mut().and_then(|entry| entry.between.take())
         else {
             return;
         };

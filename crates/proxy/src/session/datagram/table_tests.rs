@@ -51,8 +51,7 @@ fn it_does_what_a_simple_one_does() {
                 table.remove(number).expect("a flow that was there");
                 over.push((number, why));
             }
-            let mut expected: Vec<_> =
-                flows.iter().filter_map(|flow| Some((flow.number, flow.over(now)?))).collect();
+            let mut expected: Vec<_> = flows.iter().filter_map(|flow| Some((flow.number, flow.over(now)?))).collect();
             over.sort_unstable_by_key(|(number, _)| *number);
             expected.sort_unstable_by_key(|(number, _)| *number);
             assert_eq!(over, expected, "seed {seed}, step {step}");
@@ -61,10 +60,8 @@ fn it_does_what_a_simple_one_does() {
             let key = random.u64(0..40);
             let known = flows.iter().position(|flow| flow.pair == pair(key));
             assert_eq!(table.find(&pair(key)), known.map(|at| flows[at].number), "seed {seed}, step {step}");
-            let lasts = Lasts {
-                silent: seconds(random.u64(1..30)),
-                total: random.bool().then(|| seconds(random.u64(1..60))),
-            };
+            let lasts =
+                Lasts { silent: seconds(random.u64(1..30)), total: random.bool().then(|| seconds(random.u64(1..60))) };
             match (known, random.u8(0..10)) {
                 (None, _) => {
                     let number = table.add(pair(key), now, lasts, step);

@@ -69,9 +69,17 @@ fn what_comes_in_pieces_goes_on_in_one_and_may_be_cut_again() {
     let sent: Vec<u8> = (0..4096).map(|at| (at % 253) as u8).collect();
     let whole = ("none".to_owned(), 0, 4096 + 28);
     let pieces = [("+".to_owned(), 0, 1500), ("+".to_owned(), 1480, 1500), ("none".to_owned(), 2960, 1164)];
-    let mut come = Capture::begin(&between, "front", "udp and dst host 198.18.0.2 or ip[6:2] & 0x1fff != 0 and dst host 198.18.0.2");
+    let mut come = Capture::begin(
+        &between,
+        "front",
+        "udp and dst host 198.18.0.2 or ip[6:2] & 0x1fff != 0 and dst host 198.18.0.2",
+    );
     let mut gone = Capture::begin(&servers, "wide", "udp and dst host 198.18.1.1");
-    let mut back = Capture::begin(&clients, "narrow", "udp and dst host 198.18.0.1 or ip[6:2] & 0x1fff != 0 and dst host 198.18.0.1");
+    let mut back = Capture::begin(
+        &clients,
+        "narrow",
+        "udp and dst host 198.18.0.1 or ip[6:2] & 0x1fff != 0 and dst host 198.18.0.1",
+    );
     client.say(&sent);
     assert!(client.hear() == sent);
     assert_eq!(come.packets(3), pieces, "it comes in three");

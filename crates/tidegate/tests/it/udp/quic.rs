@@ -31,7 +31,8 @@ fn four(desk: &Desk, encoded: bool) -> [Backend; 4] {
 fn before(servers: &[Backend; 4], quic: &str, has_ids: bool) -> Tidegate {
     let mut text = FOUR.replace("@QUIC", quic);
     for name in ["A", "B", "C", "D"] {
-        let id = if has_ids { format!(", quic_id: '{:02x}'", name.to_lowercase().as_bytes()[0]) } else { String::new() };
+        let id =
+            if has_ids { format!(", quic_id: '{:02x}'", name.to_lowercase().as_bytes()[0]) } else { String::new() };
         text = text.replace(&format!(" @ID{name}"), &id);
     }
     start(&text, &[("A1", &servers[0]), ("B1", &servers[1]), ("C1", &servers[2]), ("D1", &servers[3])])

@@ -37,8 +37,7 @@ fn a_reload_under_load_loses_nothing_and_moves_nobody() {
     });
     assert_eq!(sum(&tidegate, "tidegate_datagrams_lost_total"), 0.0);
     assert_eq!(sum(&tidegate, "tidegate_connections_total"), 6.0, "no flow has begun anew");
-    let froms: std::collections::BTreeSet<_> =
-        servers.iter().flat_map(Answering::seen).map(|seen| seen.from).collect();
+    let froms: std::collections::BTreeSet<_> = servers.iter().flat_map(Answering::seen).map(|seen| seen.from).collect();
     assert_eq!(froms.len(), 6, "each has kept its socket");
 }
 
@@ -123,7 +122,8 @@ fn a_listener_may_become_one_of_another_kind() {
         std::io::Read::read_exact(&mut stream, &mut [0; 3]).expect("what it says");
     }
     // One port of each kind is for both: names are asked for by either.
-    let both = format!("{udp}x-none: 1\n").replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: 'localhost:1' }},"));
+    let both = format!("{udp}x-none: 1\n")
+        .replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: 'localhost:1' }},"));
     assert_eq!(tidegate.reload(&config(&both, &[("APP", &datagrams)])), Reloaded::Yes);
     assert_eq!(Asking::to(&at).ask("y"), "udp y");
 }
