@@ -57,7 +57,8 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let secret = lower.secret();
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
-    flows::check(&listeners, &all_sites, &pools, lower.mistakes);
+    let policies: Vec<_> = std::mem::take(&mut lower.policies).into_iter().map(|(policy, _)| policy).collect();
+    flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
         secret,
@@ -67,7 +68,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         certificates,
         admin,
         sites: all_sites,
-        policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
+        policies,
         pools,
         shutdown: shutdown(top),
         dns,

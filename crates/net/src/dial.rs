@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 
 use tokio::net::{TcpStream, UnixStream};
+use wire::starttls::{Guest, Protocol, greeting, guest};
 
 use crate::Address;
 use crate::quic;
@@ -17,14 +18,37 @@ pub struct Security {
     pub originator: Originator,
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
+    /// The protocol inside of which it begins; at once if absent.
+    pub starttls: Option<Protocol>,
+}
+
+/// What a connection should be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// What is said before anything else.
+    pub prologue: &'a [u8],
+    /// TLS, if it is wanted.
+    pub security: Option<&'a Security>,
+    /// The protocol of a client that has been greeted already: the server's greeting is taken off.
+    pub greeted: Option<Protocol>,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: Stream,
+    /// What the server said before TLS that its client has still to hear.
+    pub greeting: Vec<u8>,
 }
 
 /// Connects to a server, says what is to be said before anything else, and makes the connection a secured one if that is wanted. The
 /// caller bounds the time.
 ///
 /// # Errors
-/// What the kernel says; `InvalidData` if it is TLS that failed.
-pub async fn dial(address: &Address, prologue: &[u8], security: Option<&Security>) -> io::Result<Stream> {
+/// What the kernel says; `InvalidData` if it is TLS that failed; `ConnectionRefused`, too, if the server does not welcome a client that
+/// has been greeted.
+pub async fn dial(address: &Address, call: Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
@@ -33,15 +57,76 @@ pub async fn dial(address: &Address, prologue: &[u8], security: Option<&Security
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix)?,
     };
-    let mut said = 0;
-    while said < prologue.len() {
-        said += poll_fn(|cx| stream.poll_write(cx, &prologue[said..])).await?;
+    write(&mut stream, call.prologue).await?;
+    // Boxed: most connections are plain and begin without a word, and their futures should stay small.
+    let mut greeting = Vec::new();
+    if let Some(security) = call.security {
+        if let Some(protocol) = security.starttls {
+            greeting = Box::pin(begin(&mut stream, protocol)).await?;
+        }
+        stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
     }
-    match security {
-        None => Ok(stream),
-        // Boxed: most connections are plain, and their futures should stay small.
-        Some(security) => Box::pin(security.originator.connect(stream, &security.name)).await,
+    if let Some(protocol) = call.greeted {
+        if greeting.is_empty() {
+            Box::pin(welcomed(&mut stream, protocol)).await?;
+        }
+        greeting.clear();
     }
+    Ok(Dialled { stream, greeting })
+}
+
+/// Comes to where TLS begins; answers what a client is told that has not been greeted.
+async fn begin(stream: &mut Stream, protocol: Protocol) -> io::Result<Vec<u8>> {
+    let bad = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut guest = Guest::new(protocol);
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    guest.open(&mut said);
+    loop {
+        write(stream, &said).await?;
+        said.clear();
+        if !read(stream, &mut heard).await? {
+            return Err(bad("the server ended before TLS began".to_owned()));
+        }
+        if guest.hear(&mut heard, &mut said).map_err(bad)? {
+            return Ok(guest.greeting());
+        }
+        if heard.len() > guest::MOST {
+            return Err(bad("an answer without an end".to_owned()));
+        }
+    }
+}
+
+/// Takes the greeting off.
+async fn welcomed(stream: &mut Stream, protocol: Protocol) -> io::Result<()> {
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let mut heard = Vec::new();
+    loop {
+        if !read(stream, &mut heard).await? {
+            return Err(refused());
+        }
+        match greeting::read(protocol, &heard) {
+            // It is the client's turn: more than a greeting would answer nothing.
+            Ok(Some(length)) => return if length == heard.len() { Ok(()) } else { Err(refused()) },
+            Ok(None) => {}
+            Err(_) => return Err(refused()),
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        written += poll_fn(|cx| stream.poll_write(cx, &bytes[written..])).await?;
+    }
+    Ok(())
+}
+
+/// Reads once; answers whether there was anything.
+async fn read(stream: &mut Stream, heard: &mut Vec<u8>) -> io::Result<bool> {
+    let mut block = [0; 1024];
+    let length = poll_fn(|cx| stream.poll_read(cx, &mut block)).await?;
+    heard.extend_from_slice(&block[..length]);
+    Ok(length > 0)
 }
 
 /// The same over QUIC. Whoever gets the connection polls what makes it go, from then on. The caller bounds the time.

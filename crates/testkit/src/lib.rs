@@ -16,6 +16,7 @@
 //! - [`nginx`]: a real server
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
+//! - [`talk`]: a conversation on which TLS may begin at any word
 //! - [`tools`]: clients and servers of another making
 //! - [`unsteered`]: the kernel without the program that finds the workers of datagrams
 //! - [`program`]: the program under test
@@ -38,6 +39,7 @@ pub mod nginx;
 pub mod program;
 pub mod server;
 pub mod socket;
+pub mod talk;
 pub mod tls;
 pub mod tools;
 pub mod unsteered;
@@ -61,6 +63,7 @@ pub fn websocket_accept(key: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(hash)
 }
 
+pub use talk::Talk;
 pub use tls::{ClientTls, ServerTls, Wishes};
 pub use tools::{python, skip, tool};
 pub use wait::{PATIENCE, Shared, Signal};

@@ -23,12 +23,14 @@ impl Role {
 }
 
 /// Keys of one role alone.
-pub(crate) static ALONE: [(Role, &str, &[&str]); 11] = [
+pub(crate) static ALONE: [(Role, &str, &[&str]); 13] = [
     (Role::Http, "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
     (Role::Http, "route", &["use", "canary", "redirect", "respond"]),
     (Role::Http, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
+    (Role::Tcp, "match", &["postgres", "mqtt"]),
     (Role::Http, "deny", &["status", "reason"]),
     (Role::Tcp, "deny", &["flow"]),
+    (Role::Tcp, "listener tls", &["starttls"]),
     (Role::Http, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
     (Role::Http, "listener limits", &["request_head", "request_line", "fields", "request_body"]),
     // A route's and a site's.

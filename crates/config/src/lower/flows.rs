@@ -2,11 +2,18 @@
 
 use crate::diagnostics::Mistakes;
 use crate::spec::{
-    Ending, Listener, Pool, PoolHost, PoolId, Protocol, RetryIf, Role, Route, Selector, Serves, Site, Sticky,
+    Ending, Listener, Policy, PolicyKind, Pool, PoolHost, PoolId, Protocol, RetryIf, Role, Route, Selector, Serves,
+    Site, Sticky,
 };
 
 /// Notes what the pools of listeners of flows ask of requests. What requests on another listener may use is not noted.
-pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mistakes: &mut Mistakes) {
+pub(super) fn check(
+    listeners: &[Listener],
+    sites: &[Site],
+    policies: &[Policy],
+    pools: &[Pool],
+    mistakes: &mut Mistakes,
+) {
     let mut asked = Vec::new();
     for listener in listeners.iter().filter(|listener| listener.role == Role::Http) {
         if let Serves::Routes(routes) = &listener.serves {
@@ -14,6 +21,30 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mist
         }
     }
     sites.iter().for_each(|site| reach(&site.routes, &mut asked));
+    let mirrors = policies.iter().filter_map(|policy| match &policy.kind {
+        PolicyKind::Mirror(mirror) => Some(mirror.to),
+        _ => None,
+    });
+    asked.extend(mirrors);
+    for (number, pool) in pools.iter().enumerate() {
+        let requests = pool.protocol != Protocol::H1 || asked.contains(&PoolId(number));
+        if requests && pool.tls.as_ref().is_some_and(|tls| tls.starttls.is_some()) {
+            let message =
+                format!("`tls.starttls` of pool `{}` is for flows of TCP, but requests are sent to it", pool.name);
+            mistakes.note(&pool.span, message);
+        }
+        let stuck = match &pool.sticky {
+            Some(Sticky::Table { by, .. }) => &by[..],
+            _ => &[],
+        };
+        if requests && pool.balance.hash.iter().chain(stuck).any(Selector::is_of_flows_alone) {
+            let message = format!(
+                "pool `{}` goes by what clients say first in flows of TCP, but requests are sent to it, which have none of it",
+                pool.name
+            );
+            mistakes.note(&pool.span, message);
+        }
+    }
     for listener in listeners.iter().filter(|listener| listener.role == Role::Tcp) {
         let Serves::Routes(routes) = &listener.serves else { continue };
         let mut reached = Vec::new();
@@ -21,6 +52,7 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mist
         reached.sort_unstable();
         reached.dedup();
         for (id, pool) in reached.iter().filter_map(|id| Some((id, pools.get(id.0)?))) {
+            check_starttls(listener, pool, mistakes);
             let idle = if asked.contains(id) { Vec::new() } else { idles(pool) };
             for what in asks(pool).into_iter().chain(idle) {
                 let message = format!(
@@ -29,6 +61,23 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mist
                 );
                 mistakes.note(&pool.span, message);
             }
+        }
+    }
+}
+
+/// What TLS inside of a protocol means for both sides of a flow.
+fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
+    let behind = pool.tls.as_ref().and_then(|tls| tls.starttls);
+    for before in listener.all_tls().filter_map(|(_, tls)| tls.starttls) {
+        let place = format!("listener `{}` ({})", listener.name, listener.span);
+        if behind.is_some_and(|behind| behind != before) {
+            let message = format!("`tls.starttls` of pool `{}` is another protocol than that of {place}", pool.name);
+            mistakes.note(&pool.span, message);
+        }
+        if before.greets() && pool.warm > 0 {
+            let message =
+                format!("`warm` of pool `{}`: its servers speak first, by what {place} says, remove it", pool.name);
+            mistakes.note(&pool.span, message);
         }
     }
 }
@@ -99,6 +148,9 @@ fn is_of_flows(selector: &Selector) -> bool {
         | Selector::TlsVersion
         | Selector::TlsCipher
         | Selector::ClientFingerprint
+        | Selector::PostgresUser
+        | Selector::PostgresDatabase
+        | Selector::MqttClient
         | Selector::RequestId => true,
         // Flows agree on none with us.
         Selector::Alpn

@@ -71,6 +71,7 @@ impl<'a> Lower<'a, '_> {
         self.demand_a_name(map, pool, servers);
         self.check_pool_h3(map, pool, servers);
         self.check_send_proxy(map, pool);
+        self.check_pool_starttls(map, pool);
     }
 
     /// Everything of a pool but its servers.

@@ -102,7 +102,7 @@ fn sticky(said: &spec::Sticky, pool: &str, servers: &[Arc<Server>], registry: &m
 fn security(way: &Way, authority: &str) -> Security {
     let host = || authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
     let name = way.server_name.as_deref().unwrap_or_else(host).into();
-    Security { originator: way.originator.clone(), name }
+    Security { originator: way.originator.clone(), name, starttls: way.starttls }
 }
 
 fn addresses(address: &spec::ServerAddress, discovery: &Discovery) -> Vec<(Address, String)> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
-use net::dial::{dial, is_shortage};
+use net::dial::{Call, dial, is_shortage};
 use net::stream::Stream;
 use wire::h1::Asked;
 use wire::{Framing, Head};
@@ -254,7 +254,10 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
 fn connecting(session: &Session, x: &Exchange, arm: &Arm, lease: Lease) -> Stage {
     let to = Arc::clone(lease.server());
     let said = introduction(session, x, arm).unwrap_or_default();
-    let dialling = Box::pin(async move { dial(&to.id.address, &said, to.security()).await });
+    let dialling = Box::pin(async move {
+        let call = Call { prologue: &said, security: to.security(), ..Call::default() };
+        dial(&to.id.address, call).await.map(|dialled| dialled.stream)
+    });
     Stage::Connecting(dialling, Busy::begin(lease))
 }
 

@@ -3,11 +3,13 @@
 mod closing;
 mod h2;
 mod h3;
+mod heard;
 mod http;
 mod introduced;
 mod record;
 mod stream;
 mod tunnel;
+mod upgrade;
 
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
@@ -22,9 +24,11 @@ use net::timer::Timer;
 use net::tls::{Agreed, Alpn};
 use net::{Stream, quic};
 use observe::stats::ConnectionStats;
+use wire::starttls::Protocol;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
+use upgrade::Begun;
 
 /// Where a connection came from.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +57,8 @@ pub(crate) struct Session {
     pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
+    /// The protocol in whose words it was greeted before TLS, so that its server's greeting is not for it.
+    pub(crate) greeted: Option<Protocol>,
     /// The address that it was opened to, if a proxy in front has said that.
     pub(crate) opened_to: Option<Rc<SocketAddr>>,
 }
@@ -69,8 +75,14 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common =
-        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
+    let common = Common {
+        worker: Rc::clone(worker),
+        origin,
+        listener: Arc::clone(listener),
+        tls: None,
+        greeted: None,
+        opened_to: None,
+    };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match origin.peer {
@@ -111,8 +123,14 @@ pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, orig
     let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common =
-        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
+    let common = Common {
+        worker: Rc::clone(worker),
+        origin,
+        listener: Arc::clone(listener),
+        tls: None,
+        greeted: None,
+        opened_to: None,
+    };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
@@ -132,11 +150,12 @@ struct Common {
     origin: Origin,
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
+    greeted: Option<Protocol>,
     opened_to: Option<Rc<SocketAddr>>,
 }
 
-/// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
-/// alert, and counted; nothing of a request is known that could be recorded.
+/// Comes to where TLS begins, goes through its handshake, and serves what speaks inside. A client that does not come through it is told
+/// by its alert, and counted; nothing of a request is known that could be recorded.
 async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     let connections = Arc::clone(&arrived.counted.connections);
     let counters = connections.shard(arrived.common.worker.id);
@@ -144,27 +163,41 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
         None => None,
         Some(_place) => {
             arrived.timer.arm(Instant::now(), tls.patience);
-            let mut handshake = pin!(tls.terminator.accept(stream));
-            poll_fn(|cx| {
-                if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
-                    return Poll::Ready(done.ok());
-                }
-                if arrived.common.worker.is_cut() {
-                    return Poll::Ready(None);
-                }
-                arrived.timer.poll_expired(cx).map(|()| None)
-            })
-            .await
+            let begun = match tls.starttls {
+                None => Some(Begun { stream, alpn: None }),
+                Some(protocol) => upgrade::until_tls(&arrived, protocol, stream).await,
+            };
+            match begun {
+                None => None,
+                Some(begun) => shake_hands(&arrived, &tls, begun).await,
+            }
         }
     };
     let Some(stream) = outcome else { return counters.handshake_failed() };
     counters.handshake_done();
     arrived.common.tls = stream.agreed().map(Rc::new);
+    arrived.common.greeted = tls.starttls.filter(|protocol| protocol.greets());
     match stream.alpn() {
         // The authority has seen the proof, which is all that it wanted.
         Some(Alpn::AcmeTls) => stream.shutdown_write(),
         _ => speak(arrived, stream),
     }
+}
+
+/// Until the timer is over that was armed.
+async fn shake_hands(arrived: &Arrived, tls: &Tls, begun: Begun) -> Option<Stream> {
+    let mut handshake = pin!(tls.terminator.accept(begun.stream));
+    let shaken = poll_fn(|cx| {
+        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(done.ok());
+        }
+        if arrived.common.worker.is_cut() {
+            return Poll::Ready(None);
+        }
+        arrived.timer.poll_expired(cx).map(|()| None)
+    })
+    .await;
+    shaken.filter(|stream| begun.alpn.is_none() || begun.alpn == stream.alpn())
 }
 
 impl Arrived {
@@ -175,8 +208,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls, opened_to } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, opened_to }
+        let Common { worker, origin, listener, tls, greeted, opened_to } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, greeted, opened_to }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -208,6 +241,7 @@ impl Session {
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
+            greeted: None,
             opened_to: None,
             worker: Rc::clone(worker),
         }

@@ -1,5 +1,8 @@
 //! Flows of TCP: bytes both ways, ends and resets, routes by what a client of TLS says first, limits, what is recorded.
 
+mod mail;
+mod mqtt;
+mod postgres;
 mod routes;
 
 use std::io::{Read as _, Write as _};
