@@ -101,6 +101,36 @@ fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
+/// What a client is told in the place of a server's first words, if TLS is between us and the server alone: ways to log in that are
+/// bound to TLS (channel binding, RFC 5802 section 6) are nothing that it could use, and it would take them for an attack. Nothing
+/// while they are incomplete.
+pub fn without_binding(words: &[u8]) -> Option<Vec<u8>> {
+    const NEGOTIATE: u8 = b'v';
+    const AUTHENTICATION: u8 = b'R';
+    const SASL: &[u8] = &[0, 0, 0, 10];
+    let mut at = 0;
+    loop {
+        let (head, rest) = words.get(at..)?.split_first_chunk::<5>()?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if !matches!(head[0], NEGOTIATE | AUTHENTICATION) || !(4..=MOST).contains(&length) {
+            return Some(words.to_vec());
+        }
+        let (content, after) = rest.split_at_checked(length - 4)?;
+        if head[0] == NEGOTIATE {
+            at += 1 + length;
+            continue;
+        }
+        let Some(ways) = content.strip_prefix(SASL) else { return Some(words.to_vec()) };
+        let free: Vec<&[u8]> =
+            ways.split_inclusive(|byte| *byte == 0).filter(|way| !way.ends_with(b"-PLUS\0")).collect();
+        let mut told = words[..at].to_vec();
+        told.push(AUTHENTICATION);
+        told.extend_from_slice(&(8 + free.concat().len() as u32).to_be_bytes());
+        told.extend_from_slice(&[SASL, &free.concat(), after].concat());
+        return Some(told);
+    }
+}
+
 /// What a client is told that is refused, in a form that every client prints: an ErrorResponse with its SQLSTATE.
 pub fn refusal(state: &str, text: &str, out: &mut Vec<u8>) {
     let fields = format!("SFATAL\0VFATAL\0C{state}\0M{text}\0\0");
@@ -174,6 +204,26 @@ mod tests {
     }
 
     #[test]
+    fn ways_to_log_in_that_are_bound_to_tls_are_left_out() {
+        let message =
+            |kind: u8, content: &[u8]| [&[kind][..], &(4 + content.len() as u32).to_be_bytes(), content].concat();
+        let sasl = |ways: &[u8]| message(b'R', &[&[0, 0, 0, 10][..], ways, &[0]].concat());
+        let offered = sasl(b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0");
+        for length in 0..offered.len() {
+            assert_eq!(without_binding(&offered[..length]), None, "{length}");
+        }
+        assert_eq!(without_binding(&offered), Some(sasl(b"SCRAM-SHA-256\0")));
+        let (new, more) = (message(b'v', &[0, 0, 0, 0, 0, 0, 0, 0]), message(b'S', b"a\0b\0"));
+        let whole = [&new[..], &offered, &more].concat();
+        assert_eq!(without_binding(&whole), Some([&new[..], &sasl(b"SCRAM-SHA-256\0"), &more].concat()));
+        for other in
+            [sasl(b"SCRAM-SHA-256\0"), message(b'R', &[0, 0, 0, 0]), message(b'E', b"SFATAL\0\0"), b"HTTP/1.1".to_vec()]
+        {
+            assert_eq!(without_binding(&other), Some(other));
+        }
+    }
+
+    #[test]
     fn refusals_are_whole_messages() {
         let mut out = Vec::new();
         refusal("28000", "no", &mut out);
@@ -185,6 +235,7 @@ mod tests {
         fn nothing_panics(bytes: Vec<u8>, at: prop::sample::Index, byte: u8) {
             read(&bytes);
             read(&startup(0, &bytes));
+            without_binding(&[&b"R\0\0\0"[..], &bytes].concat());
             let mut real = startup(0, b"user\0anna\0database\0shop\0\0");
             let at = at.index(real.len());
             real[at] = byte;

@@ -14,6 +14,7 @@ use proxy::snapshot::{
 };
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
+use wire::starttls::Protocol;
 
 use super::{matching, policies};
 use crate::canary::Plan;
@@ -111,7 +112,11 @@ pub(super) fn listener(
             let asks =
                 |words| rules.iter().any(|rule| rule.asks(words)) || reached.iter().any(|pool| goes_by(pool, words));
             Role::Tcp {
-                hears: Hears { hello: asks(Words::Hello), postgres: asks(Words::Postgres), mqtt: asks(Words::Mqtt) },
+                hears: Hears {
+                    hello: asks(Words::Hello), // A client that would have TLS with us is told that it has none, before TLS begins with its server.
+                    postgres: asks(Words::Postgres) || reached.iter().any(|pool| begins_in_postgres(pool)),
+                    mqtt: asks(Words::Mqtt),
+                },
             }
         }
     };
@@ -145,6 +150,11 @@ pub(super) fn listener(
         connections,
         splice: spec.splice,
     }
+}
+
+/// Whether a client that would have TLS with us has to be told that it has none, before TLS begins with its server.
+fn begins_in_postgres(pool: &spec::Pool) -> bool {
+    pool.tls.as_ref().is_some_and(|tls| tls.starttls == Some(Protocol::Postgres))
 }
 
 /// Whether a pool's servers are chosen by what clients say first in these words.

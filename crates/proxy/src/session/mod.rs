@@ -9,6 +9,7 @@ mod introduced;
 mod record;
 mod stream;
 mod tunnel;
+mod unbound;
 mod upgrade;
 
 use std::future::{Future as _, poll_fn};

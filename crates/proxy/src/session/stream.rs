@@ -6,9 +6,10 @@ use std::sync::Arc;
 use base::{Fault, Kind};
 use net::tls::Alpn;
 use wire::client_hello::ClientHello;
+use wire::starttls::Protocol;
 
 use super::heard::{self, Heard};
-use super::{Session, tunnel};
+use super::{Session, tunnel, unbound};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
@@ -66,7 +67,11 @@ async fn story<'a>(
         // Others end requests.
         _ => return Err(Fault::client(Kind::NoRoute)),
     };
-    let upstream = attempt::connect(session, x, route, arm).await?;
+    let mut upstream = attempt::connect(session, x, route, arm).await?;
+    if session.tls.is_none() && upstream.begins_tls_in(Protocol::Postgres) {
+        // Boxed: hardly any flow needs it.
+        Box::pin(unbound::open(session, x, &mut upstream, arm.timeouts.tunnel)).await?;
+    }
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).owned();
     Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, account })

@@ -117,7 +117,7 @@ fn tls_ends_here_and_the_server_hears_what_is_said_inside_alone() {
         let tidegate = desk.start(&tongue.text(true, false), &[("APP", &server)]);
         let mut talk = tongue.upgraded(&tidegate, &desk);
         assert_eq!(talk.say(format!("{}\r\n", tongue.inside)).rest(), format!("{}\r\n", tongue.answer).as_bytes());
-        drop(talk);
+        talk.finish();
         let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
         assert_eq!((&line["sni"], line.get("fault")), (&"example.com".into(), None), "{line}");
     }

@@ -78,7 +78,9 @@ impl Postgres {
         ];
         let mut server = run("postgres");
         server.arg("-D").arg(&data);
-        settings.iter().for_each(|setting| drop(server.args(["-c", setting])));
+        for setting in &settings {
+            server.args(["-c", setting]);
+        }
         let process = server.spawn().expect("a server");
         let address = format!("127.0.0.1:{port}");
         until("PostgreSQL listens", || std::net::TcpStream::connect(&address).is_ok());
@@ -128,7 +130,7 @@ fn psql(tidegate: &Tidegate, how: &str) -> Result<String, String> {
         let said = Command::new("psql")
             .args(["-XAtw", "-c", asked])
             .arg(format!(
-                "hostaddr={host} port={port} user=anna dbname=postgres password=secret connect_timeout=10 {how}"
+                "host={host} hostaddr={host} port={port} user=anna dbname=postgres password=secret connect_timeout=10 {how}"
             ))
             .output()
             .expect("psql");
@@ -160,6 +162,9 @@ fn tls_is_begun_with_the_server_for_a_client_that_has_none() {
     let Some(server) = Postgres::start(&desk, "hostssl all all 127.0.0.1/32 scram-sha-256") else { return };
     let tidegate = desk.start(&BACK.replace("@APP", &server.address), &[]);
     assert_eq!(psql(&tidegate, "sslmode=disable").as_deref(), Ok("t"), "TLS from here on");
+    assert_eq!(psql(&tidegate, "sslmode=prefer").as_deref(), Ok("t"));
+    let refused = psql(&tidegate, "sslmode=require").expect_err("there is no TLS with us");
+    assert!(refused.contains("server does not support SSL"), "{refused}");
 }
 
 #[test]
