@@ -438,6 +438,8 @@ pub struct Pool {
     pub tls: Option<PoolTls>,
     /// How servers are told for whom a connection is.
     pub send_proxy: Option<Form>,
+    /// Whether servers see the client's address as that of the connection.
+    pub as_client: bool,
     /// What servers speak.
     pub protocol: Protocol,
     /// Active checks.

@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::{TcpStream, UnixStream};
-use wire::starttls::{Guest, Protocol, greeting, guest};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use wire::starttls::{self, Guest, greeting, guest};
 
 use crate::Address;
 use crate::quic;
@@ -19,7 +21,7 @@ pub struct Security {
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
     /// The protocol inside of which it begins; at once if absent.
-    pub starttls: Option<Protocol>,
+    pub starttls: Option<starttls::Protocol>,
 }
 
 /// What a connection should be.
@@ -29,8 +31,10 @@ pub struct Call<'a> {
     pub prologue: &'a [u8],
     /// TLS, if it is wanted.
     pub security: Option<&'a Security>,
+    /// Whose address the server shall see in the place of ours.
+    pub source: Option<IpAddr>,
     /// The protocol of a client that has been greeted already: the server's greeting is taken off.
-    pub greeted: Option<Protocol>,
+    pub greeted: Option<starttls::Protocol>,
 }
 
 /// A connection to a server.
@@ -51,7 +55,10 @@ pub struct Dialled {
 pub async fn dial(address: &Address, call: Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
+            let stream = match call.source {
+                None => TcpStream::connect(address).await?,
+                Some(source) => transparent(*address, source)?.connect(*address).await?,
+            };
             stream.set_nodelay(true)?;
             Stream::Tcp(stream)
         }
@@ -75,8 +82,40 @@ pub async fn dial(address: &Address, call: Call<'_>) -> io::Result<Dialled> {
     Ok(Dialled { stream, greeting })
 }
 
+/// A socket that has the address of somebody else, and a port that is free with it.
+fn transparent(address: SocketAddr, source: IpAddr) -> io::Result<TcpSocket> {
+    let (source, server) = (source.to_canonical(), address.ip().to_canonical());
+    if source.is_ipv4() != server.is_ipv4() {
+        return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
+    }
+    let socket = foreign(Domain::for_address(address))?;
+    // An IPv4 address stays one on the socket of an IPv6 one.
+    let source = match (address, source) {
+        (SocketAddr::V6(_), IpAddr::V4(v4)) => IpAddr::V6(v4.to_ipv6_mapped()),
+        (_, source) => source,
+    };
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// A socket that may have any address.
+fn foreign(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    // One flag serves both families.
+    socket.set_ip_transparent_v4(true)?;
+    Ok(socket)
+}
+
+/// Whether this process may connect with addresses of others, which takes `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+///
+/// # Errors
+/// It may not.
+pub fn may_be_transparent() -> io::Result<()> {
+    foreign(Domain::IPV4).map(drop)
+}
+
 /// Comes to where TLS begins; answers what a client is told that has not been greeted.
-async fn begin(stream: &mut Stream, protocol: Protocol) -> io::Result<Vec<u8>> {
+async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<Vec<u8>> {
     let bad = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut guest = Guest::new(protocol);
     let (mut heard, mut said) = (Vec::new(), Vec::new());
@@ -97,7 +136,7 @@ async fn begin(stream: &mut Stream, protocol: Protocol) -> io::Result<Vec<u8>> {
 }
 
 /// Takes the greeting off.
-async fn welcomed(stream: &mut Stream, protocol: Protocol) -> io::Result<()> {
+async fn welcomed(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<()> {
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
     let mut heard = Vec::new();
     loop {
@@ -149,10 +188,12 @@ pub async fn dial_quic(address: &Address, security: Option<&Security>) -> io::Re
     Ok((connection, driver))
 }
 
-/// Whether a connect failed for want of descriptors or ports of ours, which says nothing of the server.
+const EAFNOSUPPORT: i32 = 97;
+
+/// Whether a connect failed for want of descriptors or ports of ours, or because a client's address is of no use for it, which says nothing of the server.
 pub fn is_shortage(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const EADDRNOTAVAIL: i32 = 99;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL))
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | EAFNOSUPPORT))
 }

@@ -72,6 +72,13 @@ pub(crate) static POOL: Section = Section::new(
             "Tells servers first for whom a connection is, by the PROXY protocol; `v2` also what is known of TLS. Each connection is then for \
              one client: HTTP uses it for one request. Checks say that nobody is behind them.",
         ),
+        Key::new(
+            "source",
+            Type::Word(&[live("client")]),
+            "`client`: servers see the client's address as that of the connection. It takes `CAP_NET_ADMIN` or `CAP_NET_RAW`, and routes by \
+             which their answers come back here. Each connection is then for one client: HTTP uses it for one request. Absent means our \
+             own address.",
+        ),
         Key::planned("coalesce"),
     ],
 )

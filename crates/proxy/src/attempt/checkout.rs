@@ -150,7 +150,9 @@ pub(super) async fn connect(
     let prologue = introduction(session, x, arm).unwrap_or_default();
     let dialled = {
         let security = server.security();
-        let call = Call { prologue: &prologue, security, greeted: session.greeted };
+        // Who was greeted before TLS is not greeted again.
+        let greeted = session.tls.as_ref().and_then(|tls| tls.inside).filter(|protocol| protocol.greets());
+        let call = Call { prologue: &prologue, security, source: source(x, arm), greeted };
         let mut dialling = pin!(dial(&server.id.address, call));
         patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await
     };
@@ -199,6 +201,11 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
     let mut out = Vec::new();
     proxy_protocol::write(form, said, Some(&secured), &mut out);
     Some(out)
+}
+
+/// Whose address a server shall see, if not ours. Who came by a Unix socket has none.
+pub(super) fn source(x: &Exchange, arm: &Arm) -> Option<IpAddr> {
+    Some(x.facts.client).filter(|client| arm.pool.as_client && !client.is_unspecified())
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.

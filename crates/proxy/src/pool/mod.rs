@@ -56,6 +56,8 @@ pub struct Pool {
     pub shared: Option<http::shared::Protocol>,
     /// How servers are told for whom a connection is, by the PROXY protocol. Such a connection is for one client.
     pub send_proxy: Option<Form>,
+    /// Whether servers see the client's address as that of the connection.
+    pub as_client: bool,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.
@@ -76,6 +78,11 @@ impl Pool {
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()
+    }
+
+    /// Whether each connection is for one client.
+    pub(crate) fn is_personal(&self) -> bool {
+        self.send_proxy.is_some() || self.as_client
     }
 }
 

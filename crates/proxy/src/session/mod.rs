@@ -25,7 +25,6 @@ use net::timer::Timer;
 use net::tls::{Agreed, Alpn};
 use net::{Stream, quic};
 use observe::stats::ConnectionStats;
-use wire::starttls::Protocol;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
@@ -58,8 +57,6 @@ pub(crate) struct Session {
     pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
-    /// The protocol in whose words it was greeted before TLS, so that its server's greeting is not for it.
-    pub(crate) greeted: Option<Protocol>,
     /// The address that it was opened to, if a proxy in front has said that.
     pub(crate) opened_to: Option<Rc<SocketAddr>>,
 }
@@ -76,14 +73,8 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common {
-        worker: Rc::clone(worker),
-        origin,
-        listener: Arc::clone(listener),
-        tls: None,
-        greeted: None,
-        opened_to: None,
-    };
+    let common =
+        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match origin.peer {
@@ -124,14 +115,8 @@ pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, orig
     let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common {
-        worker: Rc::clone(worker),
-        origin,
-        listener: Arc::clone(listener),
-        tls: None,
-        greeted: None,
-        opened_to: None,
-    };
+    let common =
+        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
@@ -151,7 +136,6 @@ struct Common {
     origin: Origin,
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
-    greeted: Option<Protocol>,
     opened_to: Option<Rc<SocketAddr>>,
 }
 
@@ -176,8 +160,7 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     };
     let Some(stream) = outcome else { return counters.handshake_failed() };
     counters.handshake_done();
-    arrived.common.tls = stream.agreed().map(Rc::new);
-    arrived.common.greeted = tls.starttls.filter(|protocol| protocol.greets());
+    arrived.common.tls = stream.agreed().map(|agreed| Rc::new(Agreed { inside: tls.starttls, ..agreed }));
     match stream.alpn() {
         // The authority has seen the proof, which is all that it wanted.
         Some(Alpn::AcmeTls) => stream.shutdown_write(),
@@ -209,8 +192,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls, greeted, opened_to } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, greeted, opened_to }
+        let Common { worker, origin, listener, tls, opened_to } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, opened_to }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -242,7 +225,6 @@ impl Session {
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
-            greeted: None,
             opened_to: None,
             worker: Rc::clone(worker),
         }

@@ -4,6 +4,7 @@ mod mail;
 mod mqtt;
 mod postgres;
 mod routes;
+mod transparent;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,7 +1,10 @@
-//! What holds for the first bytes of any connection: headers of the PROXY protocol and first messages of TLS.
+//! What holds for the first bytes of any connection: headers of the PROXY protocol, first messages of TLS, PostgreSQL and MQTT, and what is
+//! said before TLS begins inside of a protocol.
 
 use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
+use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
+use tidegate_wire::{mqtt, postgres};
 
 /// What is read does not depend on what follows it, was not said before its last byte, and is read again as it is written.
 pub(crate) fn header(bytes: &[u8]) {
@@ -51,4 +54,90 @@ pub(crate) fn hello(bytes: &[u8]) {
         let shortest = (0..bytes.len()).find(|length| client_hello::read(&bytes[..*length]) != Seen::Partial);
         assert!(shortest.is_none_or(|length| client_hello::read(&bytes[..length]) == seen), "seen before it was there");
     }
+}
+
+/// The same for a client of PostgreSQL; and a server's first words lose nothing but ways to log in.
+pub(crate) fn startup(bytes: &[u8]) {
+    let seen = postgres::read(bytes);
+    if seen != postgres::Seen::Partial {
+        assert_eq!(postgres::read(&[bytes, b"more"].concat()), seen);
+    }
+    if let postgres::Seen::Startup(said) = &seen {
+        assert!(!said.user.is_empty() && !said.database.is_empty());
+        assert!(![&said.user, &said.database].iter().any(|name| name.len() > 63 || name.contains(&0)));
+        let shortest = (0..bytes.len()).find(|length| postgres::read(&bytes[..*length]) != postgres::Seen::Partial);
+        assert!(shortest.is_none_or(|length| postgres::read(&bytes[..length]) == seen), "seen before it was there");
+    }
+    if let Some(told) = postgres::without_binding(bytes) {
+        assert!(told.len() <= bytes.len());
+        assert_eq!(
+            postgres::without_binding(&told).as_deref(),
+            Some(&told[..]),
+            "what is left out is left out at once"
+        );
+    }
+}
+
+/// The same for a client of MQTT.
+pub(crate) fn connect(bytes: &[u8]) {
+    let seen = mqtt::read(bytes);
+    if seen != mqtt::Seen::Partial {
+        assert_eq!(mqtt::read(&[bytes, b"\x10\0"].concat()), seen);
+    }
+    if let mqtt::Seen::Connect(id) = &seen {
+        assert!(!id.contains('\0'));
+        let shortest = (0..bytes.len()).find(|length| mqtt::read(&bytes[..*length]) != mqtt::Seen::Partial);
+        assert!(shortest.is_none_or(|length| mqtt::read(&bytes[..length]) == seen), "seen before it was there");
+    }
+}
+
+/// A conversation before TLS, of the protocol and the side that the first byte chooses, comes to the same in whatever portions, and never
+/// to TLS with anything said behind the question for it.
+pub(crate) fn starttls(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let protocol = [Protocol::Postgres, Protocol::Smtp, Protocol::Imap, Protocol::Pop3][usize::from(choice & 3)];
+    if choice & 0x80 == 0 { towards_client(protocol, bytes) } else { towards_server(protocol, bytes) }
+}
+
+fn towards_client(protocol: Protocol, bytes: &[u8]) {
+    let (mut at_once, mut told) = (Host::new(protocol, "a".to_owned()), Vec::new());
+    let (mut piecemeal, mut said) = (Host::new(protocol, "a".to_owned()), Vec::new());
+    at_once.greet(&mut told);
+    piecemeal.greet(&mut said);
+    let mut from = 0;
+    loop {
+        let step = at_once.hear(&bytes[from..bytes.len().min(from + host::LOOK)], &mut told);
+        if let Step::Begin(length) = step {
+            assert_eq!(from + length, bytes.len().min(from + host::LOOK), "something stands behind the question");
+        }
+        let mut portions = (from..bytes.len()).map(|end| piecemeal.hear(&bytes[from..=end], &mut said));
+        let slowly = portions.find(|step| *step != Step::More).unwrap_or(Step::More);
+        match (step, slowly) {
+            // Byte by byte it is not seen that more follows: it waits where only a handshake is looked for.
+            (Step::Over(Some(_)), Step::Begin(_)) => return,
+            _ => assert_eq!((step, &told), (slowly, &said)),
+        }
+        match step {
+            Step::Done(length) => from += length,
+            _ => return,
+        }
+    }
+}
+
+fn towards_server(protocol: Protocol, bytes: &[u8]) {
+    let (mut guest, mut said) = (Guest::new(protocol), Vec::new());
+    guest.open(&mut said);
+    let mut heard = Vec::new();
+    for byte in bytes {
+        heard.push(*byte);
+        match guest.hear(&mut heard, &mut said) {
+            Ok(false) => assert!(heard.len() <= guest::MOST),
+            Ok(true) => {
+                assert!(protocol == Protocol::Postgres || heard.is_empty());
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    assert!(guest.greeting().len() <= bytes.len());
 }
