@@ -25,8 +25,8 @@ fn a_way_around_names_both_places() {
     assert_eq!(
         warned(&format!("{guarded}{FLOWS}")),
         [
-            "listener `flows` passes flows on to server `10.0.0.1:80` of pool `same`, which a route of listener `web` (t.yaml:2:72) guards \
-          by a `deny` before it: whoever comes here goes around it (t.yaml:3:3)"
+            "listener `flows` passes flows on to server `10.0.0.1:80` of pool `same`, which a route of listener `web` (t.yaml:2:71) guards \
+          by a `deny` before it: whoever comes here goes around it (t.yaml:3:10)"
         ]
     );
 }
@@ -61,7 +61,7 @@ fn flows_with_the_same_guard_go_around_nothing() {
     let guarded = "  web: { bind: ':1', routes: [{ match: { client: 10.0.0.0/8 }, to: app }] }\n";
     let flows = "  flows: { bind: ':2', role: tcp, routes: [{ match: { client: 10.1.0.0/16 }, to: same }] }\n";
     assert_eq!(warned(&format!("{guarded}{flows}")), Vec::<String>::new());
-    // Two ways in are told of twice, one way to one server once.
+    // Of each server once.
     let twice = "  flows: { bind: ':2', role: tcp, routes: [{ match: { port: 2 }, to: same }, { to: app }] }\n";
     assert_eq!(warned(&format!("{guarded}{twice}")).len(), 2);
 }
