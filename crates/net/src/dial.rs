@@ -20,7 +20,7 @@ pub struct Security {
     pub originator: Originator,
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
-    /// The protocol inside of which it begins; at once if absent.
+    /// The protocol inside of which it begins; at once if absent. That of MySQL is none of a dial's business.
     pub starttls: Option<starttls::Protocol>,
 }
 
@@ -67,7 +67,9 @@ pub async fn dial(address: &Address, call: Call<'_>) -> io::Result<Dialled> {
     write(&mut stream, call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
     let mut greeting = Vec::new();
-    if let Some(security) = call.security {
+    // That of MySQL begins when the client asks for it.
+    let security = call.security.filter(|security| security.starttls != Some(starttls::Protocol::Mysql));
+    if let Some(security) = security {
         if let Some(protocol) = security.starttls {
             greeting = Box::pin(begin(&mut stream, protocol)).await?;
         }

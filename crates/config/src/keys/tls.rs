@@ -1,6 +1,6 @@
 //! The keys of certificates and TLS, towards clients and towards servers.
 
-use super::{Key, Section, Type, live, planned};
+use super::{Key, Section, Type, live};
 
 pub(super) static CERTIFICATE: Section = Section::new(
     "certificate",
@@ -129,7 +129,7 @@ const GROUPS: Key = Key::new(
      `SecP256r1MLKEM768` and `MLKEM1024`. Absent means the first four: whoever can exchanges keys that withstand quantum computers.",
 );
 
-const STARTTLS: Type = Type::Word(&[live("postgres"), live("smtp"), live("imap"), live("pop3"), planned("mysql")]);
+const STARTTLS: Type = Type::Word(&[live("postgres"), live("smtp"), live("imap"), live("pop3"), live("mysql")]);
 
 pub(super) static LISTENER_TLS: Section = Section::new(
     "listener tls",
@@ -150,7 +150,8 @@ pub(super) static LISTENER_TLS: Section = Section::new(
             "starttls",
             STARTTLS,
             "The protocol inside of which clients begin TLS. They must: who does not is told so in that protocol's words, and closed. Before \
-             TLS they are answered here, and no server hears of it. Absent means that TLS comes first.",
+             TLS they are answered here, and no server hears of it. That of `mysql` begins on both sides at once: its pools have it, too. \
+             Absent means that TLS comes first.",
         ),
     ],
 )

@@ -1,9 +1,11 @@
 //! What pools may not ask of flows: a flow has no requests.
 
+use wire::starttls;
+
 use crate::diagnostics::Mistakes;
 use crate::spec::{
-    Ending, Listener, Policy, PolicyKind, Pool, PoolHost, PoolId, Protocol, RetryIf, Role, Route, Selector, Serves,
-    Site, Sticky,
+    Ending, Listener, Policy, PolicyKind, Pool, PoolHost, PoolId, Predicate, Protocol, RetryIf, Role, Route, Selector,
+    Serves, Site, Sticky,
 };
 
 /// Notes what the pools of listeners of flows ask of requests. What requests on another listener may use is not noted.
@@ -33,11 +35,7 @@ pub(super) fn check(
                 format!("`tls.starttls` of pool `{}` is for flows of TCP, but requests are sent to it", pool.name);
             mistakes.note(&pool.span, message);
         }
-        let stuck = match &pool.sticky {
-            Some(Sticky::Table { by, .. }) => &by[..],
-            _ => &[],
-        };
-        if requests && pool.balance.hash.iter().chain(stuck).any(Selector::is_of_flows_alone) {
+        if requests && selectors(pool).any(Selector::is_of_flows_alone) {
             let message = format!(
                 "pool `{}` goes by what clients say first in flows of TCP, but requests are sent to it, which have none of it",
                 pool.name
@@ -47,6 +45,7 @@ pub(super) fn check(
     }
     for listener in listeners.iter().filter(|listener| listener.role == Role::Tcp) {
         let Serves::Routes(routes) = &listener.serves else { continue };
+        check_early(listener, routes, mistakes);
         let mut reached = Vec::new();
         reach(routes, &mut reached);
         reached.sort_unstable();
@@ -65,9 +64,69 @@ pub(super) fn check(
     }
 }
 
+/// A server of MySQL speaks before its client: nothing is known of the client when it is chosen but its address.
+fn check_early(listener: &Listener, routes: &[Route], mistakes: &mut Mistakes) {
+    if !listener.all_tls().any(|(_, tls)| tls.starttls == Some(starttls::Protocol::Mysql)) {
+        return;
+    }
+    for route in routes {
+        if route.matches.as_ref().is_some_and(is_late) {
+            let message = format!(
+                "a route of listener `{}` asks for what is not known yet: with `starttls: mysql` the server is chosen before its client says \
+                 anything, use `client` and `port`",
+                listener.name
+            );
+            mistakes.note(&route.span, message);
+        }
+        if let Ending::Routes(inner) = &route.ending {
+            check_early(listener, inner, mistakes);
+        }
+    }
+}
+
+fn is_early(selector: &Selector) -> bool {
+    matches!(selector, Selector::ClientIp | Selector::PeerIp | Selector::RequestId)
+}
+
+/// What the servers of a pool are chosen by.
+fn selectors(pool: &Pool) -> impl Iterator<Item = &Selector> {
+    let stuck = match &pool.sticky {
+        Some(Sticky::Table { by, .. }) => &by[..],
+        _ => &[],
+    };
+    pool.balance.hash.iter().chain(stuck)
+}
+
+fn is_late(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::All(all) | Predicate::Any(all) => all.iter().any(is_late),
+        Predicate::Not(inner) => is_late(inner),
+        Predicate::Client(_) | Predicate::Port(_) => false,
+        _ => true,
+    }
+}
+
 /// What TLS inside of a protocol means for both sides of a flow.
 fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
     let behind = pool.tls.as_ref().and_then(|tls| tls.starttls);
+    let fronts = listener.binds.iter().map(|bind| listener.tls_at(bind).and_then(|tls| tls.starttls));
+    let is_mysql = |side| side == Some(starttls::Protocol::Mysql);
+    let (some, all) = (fronts.clone().any(is_mysql), fronts.clone().all(is_mysql));
+    if some != is_mysql(behind) || some != all {
+        let message = format!(
+            "`tls.starttls: mysql` has to be said of pool `{}` and of all of listener `{}` ({}), or of neither: passwords of MySQL are sent in \
+             another way where there is TLS",
+            pool.name, listener.name, listener.span
+        );
+        return mistakes.note(&pool.span, message);
+    }
+    if some && selectors(pool).any(|selector| !is_early(selector)) {
+        let message = format!(
+            "pool `{}` goes by what is not known yet: with `starttls: mysql` the server is chosen before its client says anything, use `client_ip`",
+            pool.name
+        );
+        mistakes.note(&pool.span, message);
+    }
     for before in listener.all_tls().filter_map(|(_, tls)| tls.starttls) {
         let place = format!("listener `{}` ({})", listener.name, listener.span);
         if behind.is_some_and(|behind| behind != before) {

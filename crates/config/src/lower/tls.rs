@@ -164,6 +164,7 @@ fn starttls(tls: &Map) -> Option<Protocol> {
         "smtp" => Protocol::Smtp,
         "imap" => Protocol::Imap,
         "pop3" => Protocol::Pop3,
+        "mysql" => Protocol::Mysql,
         _ => Protocol::Postgres,
     })
 }

@@ -6,6 +6,7 @@ mod h3;
 mod heard;
 mod http;
 mod introduced;
+mod mysql;
 mod record;
 mod stream;
 mod tunnel;
@@ -25,6 +26,7 @@ use net::timer::Timer;
 use net::tls::{Agreed, Alpn};
 use net::{Stream, quic};
 use observe::stats::ConnectionStats;
+use wire::starttls::Protocol;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
@@ -90,6 +92,10 @@ fn serve(arrived: Arrived, stream: Stream) {
     let Common { listener, origin, .. } = &arrived.common;
     match listener.tls_at(origin.bind).cloned() {
         None => speak(arrived, stream),
+        // Its server speaks first.
+        Some(tls) if tls.starttls == Some(Protocol::Mysql) => {
+            drop(tokio::task::spawn_local(mysql::serve(arrived.session(Conn::new(stream)), tls)));
+        }
         Some(tls) => drop(tokio::task::spawn_local(secure(arrived, tls, stream))),
     }
 }

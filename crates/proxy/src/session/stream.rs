@@ -18,17 +18,23 @@ use crate::snapshot::{Ending, Listener, Role, Route};
 
 /// Serves a flow until it ends.
 pub(super) async fn serve(mut session: Session) {
-    let mut x = session.worker.exchange();
-    x.began(None);
-    x.client.is_flow = true;
+    let mut x = begun(&session);
     match connected(&mut session, &mut x).await {
         Some(established) => tunnel::spawn(session, x, established),
         None => session.worker.recycle(x),
     }
 }
 
+/// What a flow needs.
+pub(super) fn begun(session: &Session) -> Box<Exchange> {
+    let mut x = session.worker.exchange();
+    x.began(None);
+    x.client.is_flow = true;
+    x
+}
+
 /// Until both sides may speak; nothing if it came to nothing, which is recorded then.
-async fn connected(session: &mut Session, x: &mut Exchange) -> Option<Tunnel> {
+pub(super) async fn connected(session: &mut Session, x: &mut Exchange) -> Option<Tunnel> {
     let pinned = exchange::pin(session);
     let mut route = &pinned.default;
     let ended = story(session, x, &pinned, &mut route).await;

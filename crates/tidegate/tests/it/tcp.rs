@@ -2,7 +2,9 @@
 
 mod mail;
 mod mqtt;
+mod mysql;
 mod postgres;
+mod real;
 mod routes;
 mod transparent;
 

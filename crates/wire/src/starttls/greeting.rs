@@ -18,7 +18,7 @@ pub fn read(protocol: Protocol, bytes: &[u8]) -> Result<Option<usize>, String> {
         };
         length += taken;
         let welcomes = match protocol {
-            Protocol::Postgres => false,
+            Protocol::Postgres | Protocol::Mysql => false,
             Protocol::Smtp => line.starts_with(b"220"),
             // One that has logged us in already lets nobody begin TLS: it is how somebody in between would keep us from it.
             Protocol::Imap => line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"* OK ")),

@@ -46,7 +46,7 @@ impl Host {
     /// What is said first.
     pub fn greet(&self, said: &mut Vec<u8>) {
         match self.protocol {
-            Protocol::Postgres => {}
+            Protocol::Postgres | Protocol::Mysql => {}
             Protocol::Smtp => say(said, &["220 ", &self.here, " ESMTP"]),
             Protocol::Imap => say(said, &["* OK [CAPABILITY ", IMAP_CAPABILITIES, "] ready"]),
             Protocol::Pop3 => say(said, &["+OK ready"]),
@@ -58,6 +58,8 @@ impl Host {
     pub fn hear(&mut self, seen: &[u8], said: &mut Vec<u8>) -> Step {
         let step = match self.protocol {
             Protocol::Postgres => postgres(seen, said),
+            // Its conversation is between both sides.
+            Protocol::Mysql => Step::Over(Some(UNASKED)),
             protocol => match line::first(seen) {
                 Ok(None) => Step::More,
                 Ok(Some((line, length))) => {
@@ -156,6 +158,7 @@ impl Host {
             Protocol::Smtp => say(said, &["554 5.5.1 nothing may follow STARTTLS before TLS"]),
             Protocol::Imap => say(said, &["* BYE nothing may follow STARTTLS before TLS"]),
             Protocol::Pop3 => say(said, &["-ERR nothing may follow STLS before TLS"]),
+            Protocol::Mysql => {}
         }
     }
 }

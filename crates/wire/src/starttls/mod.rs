@@ -28,6 +28,8 @@ pub enum Protocol {
     Imap,
     /// POP3: `STLS` (RFC 2595 section 4).
     Pop3,
+    /// MySQL and MariaDB, whose TLS begins on both sides at once ([`mysql`](crate::mysql)).
+    Mysql,
 }
 
 impl Protocol {

@@ -1,5 +1,7 @@
 //! SMTP, IMAP and POP3: TLS that begins inside of them, either way.
 
+mod real;
+
 use testkit::{Server, ServerTls, Talk, Tidegate};
 
 use crate::tls::Desk;

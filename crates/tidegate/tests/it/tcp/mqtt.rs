@@ -1,5 +1,7 @@
 //! MQTT: routes and servers by the identifier that a client gives itself.
 
+mod real;
+
 use testkit::{Server, Talk, Tidegate};
 
 use crate::support::start;

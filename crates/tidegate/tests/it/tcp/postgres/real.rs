@@ -1,21 +1,21 @@
 //! PostgreSQL itself and its own client, where Debian's packages are installed (`scripts/install`).
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use testkit::{Folder, Tidegate, skip, tool};
 
 use super::{BACK, FRONT, ROUTES};
 use crate::support::start;
+use crate::tcp::real::{Process, free_port, is_root};
 use crate::tls::{Desk, until};
 
 /// A server that runs as long as this lives. Its folder goes with it.
 struct Postgres {
-    process: Child,
+    _process: Process,
     address: String,
     _folder: Folder,
 }
@@ -28,8 +28,8 @@ impl Postgres {
         let folder = Folder::new();
         let data = folder.path().join("data");
         // It does not run as root.
-        let user = as_root().then(postgres_user).flatten();
-        if as_root() && user.is_none() {
+        let user = is_root().then(postgres_user).flatten();
+        if is_root() && user.is_none() {
             skip("there is no user postgres");
             return None;
         }
@@ -65,8 +65,7 @@ impl Postgres {
             own(&copy);
         }
         fs::write(data.join("pg_hba.conf"), format!("{hba}\n")).expect("a written file");
-        // A port that nobody has; whoever takes it before the server does makes the test fail, not pass.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port = free_port();
         let settings = [
             format!("port={port}"),
             "listen_addresses=127.0.0.1".to_owned(),
@@ -81,18 +80,8 @@ impl Postgres {
         for setting in &settings {
             server.args(["-c", setting]);
         }
-        let process = server.spawn().expect("a server");
         let address = format!("127.0.0.1:{port}");
-        until("PostgreSQL listens", || std::net::TcpStream::connect(&address).is_ok());
-        Some(Postgres { process, address, _folder: folder })
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // SIGINT, which ends it at once and takes its children along.
-        let _ = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status();
-        let _ = self.process.wait();
+        Some(Postgres { _process: Process::start(&mut server, &address), address, _folder: folder })
     }
 }
 
@@ -105,10 +94,6 @@ fn programs() -> Option<PathBuf> {
         skip("there is no postgresql");
     }
     found
-}
-
-fn as_root() -> bool {
-    number(&["-u"]) == Some(0)
 }
 
 fn postgres_user() -> Option<(u32, u32)> {
