@@ -15,6 +15,7 @@ mod mirror;
 mod policies;
 mod pools;
 mod process;
+mod tcp;
 mod tls;
 
 use std::panic::catch_unwind;
@@ -29,7 +30,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 12] = [
+const AREAS: [&[Case]; 13] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -42,6 +43,7 @@ const AREAS: [&[Case]; 12] = [
     compress::CASES,
     pools::CASES,
     tls::CASES,
+    tcp::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.

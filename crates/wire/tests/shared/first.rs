@@ -4,7 +4,7 @@
 use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
-use tidegate_wire::{mqtt, postgres};
+use tidegate_wire::{mqtt, mysql, postgres};
 
 /// What is read does not depend on what follows it, was not said before its last byte, and is read again as it is written.
 pub(crate) fn header(bytes: &[u8]) {
@@ -96,7 +96,27 @@ pub(crate) fn connect(bytes: &[u8]) {
 pub(crate) fn starttls(bytes: &[u8]) {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let protocol = [Protocol::Postgres, Protocol::Smtp, Protocol::Imap, Protocol::Pop3][usize::from(choice & 3)];
+    if choice & 0x40 != 0 {
+        return mysql(bytes);
+    }
     if choice & 0x80 == 0 { towards_client(protocol, bytes) } else { towards_server(protocol, bytes) }
+}
+
+/// What was seen stays so whatever follows, and nothing stands in plain behind a question for TLS.
+fn mysql(bytes: &[u8]) {
+    let greeting = mysql::greeting(bytes);
+    if greeting != mysql::Greeting::Partial {
+        assert_eq!(mysql::greeting(&[bytes, b"more"].concat()), greeting);
+    }
+    if let mysql::Greeting::Secure(length) | mysql::Greeting::Refusal(length) = greeting {
+        assert!(length <= bytes.len().min(mysql::MOST));
+        assert_eq!(mysql::greeting(&bytes[..length - 1]), mysql::Greeting::Partial);
+    }
+    match mysql::answer(bytes) {
+        mysql::Answer::Tls => assert!(bytes.get(mysql::SSL_REQUEST).is_none_or(|next| *next == 22)),
+        mysql::Answer::Partial => assert!(bytes.len() < mysql::SSL_REQUEST),
+        mysql::Answer::Other => assert_eq!(mysql::answer(&[bytes, b"more"].concat()), mysql::Answer::Other),
+    }
 }
 
 fn towards_client(protocol: Protocol, bytes: &[u8]) {

@@ -126,7 +126,7 @@ fn tls_ends_here_and_the_server_hears_what_is_said_inside_alone() {
 }
 
 #[test]
-fn tls_begins_here_and_the_client_is_greeted_by_the_server() {
+pub(crate) fn tls_begins_here_and_the_client_is_greeted_by_the_server() {
     let desk = Desk::new();
     let tls = ServerTls::new(&desk.issue("server", &["127.0.0.1"]));
     for tongue in &TONGUES {

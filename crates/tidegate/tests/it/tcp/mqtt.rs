@@ -46,7 +46,7 @@ listeners:
 ";
 
 #[test]
-fn identifiers_choose_the_way() {
+pub(crate) fn identifiers_choose_the_way() {
     let servers = ["meters", "others", "rest"].map(named);
     let tidegate = start(ROUTES, &[("METERS", &servers[0]), ("OTHERS", &servers[1]), ("REST", &servers[2])]);
     for level in [4, 5] {

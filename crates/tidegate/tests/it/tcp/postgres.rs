@@ -52,7 +52,7 @@ fn reason(tidegate: &Tidegate) -> String {
 }
 
 #[test]
-fn tls_ends_here_after_the_question_for_it() {
+pub(crate) fn tls_ends_here_after_the_question_for_it() {
     let (desk, server) = (Desk::new(), named("a"));
     let tidegate = desk.start(FRONT, &[("APP", &server)]);
     for questions in [&SSL[..], &[GSS, SSL].concat()] {
@@ -181,7 +181,7 @@ fn route(tidegate: &Tidegate, said: &[u8]) -> String {
 }
 
 #[test]
-fn users_and_databases_choose_the_way() {
+pub(crate) fn users_and_databases_choose_the_way() {
     let servers = ["shop", "others", "anna", "rest"].map(named);
     let places: [(&str, &dyn Place); 4] =
         [("SHOP", &servers[0]), ("OTHERS", &servers[1]), ("ANNA", &servers[2]), ("REST", &servers[3])];

@@ -132,7 +132,7 @@ fn host(address: &str) -> &str {
 }
 
 #[test]
-fn a_process_that_may_not_is_told_what_it_needs() {
+pub(crate) fn a_process_that_may_not_is_told_what_it_needs() {
     let folder = Folder::new();
     let binary = match tool("setpriv") {
         None => return,
