@@ -77,7 +77,7 @@ impl Guest {
                 continue;
             }
             let Some((line, length)) = line::first(heard)? else { return Ok(false) };
-            let begins = self.line(&line.to_vec(), said)?;
+            let begins = self.line(line, said)?;
             heard.drain(..length);
             if begins {
                 return if heard.is_empty() { Ok(true) } else { Err(INJECTED.to_owned()) };
