@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use http::Conn;
 use wire::grpc::Code;
-use wire::starttls::Protocol;
 
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
@@ -269,12 +268,6 @@ impl Upstream {
     /// The server.
     pub(crate) fn server(&self) -> Option<&Arc<Server>> {
         self.busy.server()
-    }
-
-    /// Whether TLS with the server began inside of this protocol.
-    pub(crate) fn begins_tls_in(&self, protocol: Protocol) -> bool {
-        let security = self.server().and_then(|server| server.security());
-        security.is_some_and(|security| security.starttls == Some(protocol))
     }
 
     /// The connection and the right to it, once the request is done.

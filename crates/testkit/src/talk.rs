@@ -42,7 +42,8 @@ impl Talk {
             if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
                 break end + 1;
             }
-            if self.more() == 0 {
+            // Byte by byte: behind a line TLS may begin.
+            if self.more(1) == 0 {
                 break self.heard.len();
             }
         };
@@ -52,13 +53,13 @@ impl Talk {
 
     /// So many bytes; fewer if there is an end before them.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
-        while self.heard.len() < count && self.more() > 0 {}
+        while self.heard.len() < count && self.more(count - self.heard.len()) > 0 {}
         self.heard.drain(..count.min(self.heard.len())).collect()
     }
 
     /// Everything up to the end.
     pub fn rest(&mut self) -> Vec<u8> {
-        while self.more() > 0 {}
+        while self.more(4096) > 0 {}
         std::mem::take(&mut self.heard)
     }
 
@@ -103,9 +104,9 @@ impl Talk {
         self.socket.as_mut().expect("a socket")
     }
 
-    /// Reads once; nothing if it has ended, or was reset.
-    fn more(&mut self) -> usize {
-        let mut block = [0; 4096];
+    /// Reads once, at most so much; nothing if it has ended, or was reset.
+    fn more(&mut self, most: usize) -> usize {
+        let mut block = vec![0; most];
         let count = self.socket().read(&mut block).unwrap_or(0);
         self.heard.extend_from_slice(&block[..count]);
         count

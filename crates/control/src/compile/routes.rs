@@ -14,7 +14,6 @@ use proxy::snapshot::{
 };
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
-use wire::starttls::Protocol;
 
 use super::{matching, policies};
 use crate::canary::Plan;
@@ -114,7 +113,7 @@ pub(super) fn listener(
             Role::Tcp {
                 hears: Hears {
                     hello: asks(Words::Hello), // A client that would have TLS with us is told that it has none, before TLS begins with its server.
-                    postgres: asks(Words::Postgres) || reached.iter().any(|pool| begins_in_postgres(pool)),
+                    postgres: asks(Words::Postgres),
                     mqtt: asks(Words::Mqtt),
                 },
             }
@@ -150,11 +149,6 @@ pub(super) fn listener(
         connections,
         splice: spec.splice,
     }
-}
-
-/// Whether a client that would have TLS with us has to be told that it has none, before TLS begins with its server.
-fn begins_in_postgres(pool: &spec::Pool) -> bool {
-    pool.tls.as_ref().is_some_and(|tls| tls.starttls == Some(Protocol::Postgres))
 }
 
 /// Whether a pool's servers are chosen by what clients say first in these words.

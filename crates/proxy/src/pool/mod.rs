@@ -31,6 +31,7 @@ pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
 
 use wire::proxy_protocol::Form;
+use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::sticky::Sticky;
@@ -78,6 +79,12 @@ impl Pool {
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()
+    }
+
+    /// Whether TLS with its servers begins inside of this protocol.
+    pub(crate) fn begins_in(&self, protocol: Protocol) -> bool {
+        let mut security = self.servers.iter().filter_map(|server| server.security());
+        security.any(|security| security.starttls == Some(protocol))
     }
 
     /// Whether each connection is for one client.

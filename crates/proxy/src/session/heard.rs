@@ -33,6 +33,16 @@ pub(super) async fn hear(session: &mut Session, listener: &Listener, hears: Hear
         return Ok(Heard::default());
     }
     let mut ear = Ear { hears, may_refuse: is_plain, ..Ear::default() };
+    // What was heard of it for another's sake.
+    if client.has_carry() {
+        let kept = client.carry().to_vec();
+        ear.listen(&kept);
+        if ear.owes {
+            client.unkeep(&mut vec![0; kept.len()]);
+        } else if ear.hears == Hears::default() {
+            return Ok(ear.heard);
+        }
+    }
     timer.arm(Instant::now(), listener.request_head);
     poll_fn(|cx| {
         if worker.is_cut() {

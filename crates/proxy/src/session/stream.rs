@@ -8,13 +8,12 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::starttls::Protocol;
 
-use super::heard::{self, Heard};
-use super::{Session, tunnel, unbound};
+use super::{Session, heard, tunnel, unbound};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
 use crate::route::{self, Body, Finding};
-use crate::snapshot::{Ending, Listener, Role, Route};
+use crate::snapshot::{Ending, Hears, Listener, Role, Route};
 
 /// Serves a flow until it ends.
 pub(super) async fn serve(mut session: Session) {
@@ -61,10 +60,11 @@ async fn story<'a>(
     route: &mut &'a Arc<Route>,
 ) -> Result<Tunnel, Fault> {
     x.came(&session.worker, &session.origin, session.tls.as_ref());
-    let heard = match listener.role {
-        Role::Tcp { hears } => heard::hear(session, listener, hears).await?,
-        Role::Http => Heard::default(),
+    let hears = match listener.role {
+        Role::Tcp { hears } => hears,
+        Role::Http => Hears::default(),
     };
+    let heard = heard::hear(session, listener, hears).await?;
     x.facts.said = heard.said.map(Box::new);
     *route = find(session, x, listener, heard.hello.as_ref());
     let arm = match &route.ending {
@@ -73,8 +73,13 @@ async fn story<'a>(
         // Others end requests.
         _ => return Err(Fault::client(Kind::NoRoute)),
     };
+    let is_bare = session.tls.is_none() && arm.pool.begins_in(Protocol::Postgres);
+    if is_bare && !hears.postgres {
+        // It may ask for TLS, and has to hear that there is none with us before it begins with its server.
+        heard::hear(session, listener, Hears { postgres: true, ..Hears::default() }).await?;
+    }
     let mut upstream = attempt::connect(session, x, route, arm).await?;
-    if session.tls.is_none() && upstream.begins_tls_in(Protocol::Postgres) {
+    if is_bare {
         // Boxed: hardly any flow needs it.
         Box::pin(unbound::open(session, x, &mut upstream, arm.timeouts.tunnel)).await?;
     }

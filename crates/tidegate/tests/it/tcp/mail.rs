@@ -216,7 +216,9 @@ fn a_server_that_does_not_welcome_a_client_that_was_greeted_is_left_for_another(
         peer.hang();
     });
     let good = TONGUES[0].plain();
-    let text = TONGUES[0].text(true, false).replace("[@APP]", "[@BUSY, @GOOD], balance: first");
+    let text = TONGUES[0]
+        .text(true, false)
+        .replace("[@APP]", "{ a: { address: '@BUSY' }, b: { address: '@GOOD' } }, balance: first");
     let tidegate = desk.start(&text, &[("BUSY", &busy), ("GOOD", &good)]);
     let mut talk = TONGUES[0].upgraded(&tidegate, &desk);
     assert_eq!(talk.say("EHLO a.test\r\n").rest(), b"250 mx.test\r\n");

@@ -161,6 +161,40 @@ fn a_server_that_has_no_tls_or_speaks_before_it_is_not_used() {
     }
 }
 
+#[test]
+fn only_clients_on_the_way_to_such_a_server_are_waited_for() {
+    let desk = Desk::new();
+    let tls = ServerTls::new(&desk.issue("server", &["127.0.0.1"]));
+    let behind = Server::script(move |peer| {
+        let mut talk = Talk::of(peer);
+        talk.exactly(8);
+        talk.say("S");
+        if talk.begun(&tls).is_ok() {
+            talk.exactly(startup("anna", "shop").len());
+            talk.say("Z\0\0\0\x05I").finish();
+        }
+    });
+    let first = Server::script(|peer| peer.send("220 I speak first\r\n"));
+    let text = "
+listeners:
+  web: { bind: 127.0.0.1:0, role: tcp, split: [{ to: app, share: 50% }, { to: @FIRST, share: 50% }] }
+  named: { bind: 127.0.0.1:0, role: tcp, routes: [{ match: { sni: a.test }, to: @FIRST }, { to: app }] }
+pools: { app: { servers: [@APP], tls: { ca: '@DIR/ca.pem', starttls: postgres } } }
+";
+    let tidegate = desk.start(text, &[("APP", &behind), ("FIRST", &first)]);
+    crate::tls::until("the one that speaks first was asked", || {
+        let mut client = talk(&tidegate);
+        client.finish();
+        client.line() == "220 I speak first"
+    });
+    // What was heard for the sake of a name is heard for this, too.
+    let mut client = Talk::with(&tidegate.address("named"));
+    assert_eq!(client.say(SSL).exactly(1), b"N");
+    assert_eq!(client.say(startup("anna", "shop")).exactly(6), b"Z\0\0\0\x05I");
+    let mut client = Talk::with(&tidegate.address("named"));
+    assert_eq!(client.say(startup("anna", "shop")).exactly(6), b"Z\0\0\0\x05I");
+}
+
 const ROUTES: &str = "
 listeners:
   web:
