@@ -62,7 +62,8 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let secret = lower.secret();
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
-    flows::check(&listeners, &all_sites, &pools, lower.mistakes);
+    let policies: Vec<_> = std::mem::take(&mut lower.policies).into_iter().map(|(policy, _)| policy).collect();
+    flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
     lower.spread_datagrams(&listeners, &all_sites, &mut pools);
     // A faulty pool is missing, so that the places of others have moved.
     let names = top.named("pools");
@@ -81,7 +82,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         certificates,
         admin,
         sites: all_sites,
-        policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
+        policies,
         pools,
         shutdown: shutdown(top),
         dns,

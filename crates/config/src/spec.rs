@@ -472,6 +472,8 @@ pub struct Pool {
     pub send_proxy: Option<Form>,
     /// Which small pieces of flows wait for others on the way to servers.
     pub coalesce: Option<Coalesce>,
+    /// Whether servers see the client's address as that of the connection.
+    pub as_client: bool,
     /// What servers speak.
     pub protocol: Protocol,
     /// How servers are found by the ids of QUIC; absent is not at all.

@@ -25,7 +25,7 @@ use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
-use crate::route::{self, Body, Captures, Finding};
+use crate::route::{self, Body, Captures, Finding, Said};
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::sticky::Stuck;
@@ -88,6 +88,8 @@ pub struct Facts {
     pub(crate) tls: Option<Rc<Agreed>>,
     /// The name that a flow asks for whose TLS ends elsewhere.
     pub(crate) sni: Option<Box<str>>,
+    /// What a flow's client has said first of who it is.
+    pub(crate) said: Option<Box<Said>>,
 }
 
 /// How the connection to the client goes on.
@@ -334,6 +336,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
                 alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
+                said: None,
                 body,
             };
             listener.table.find(&facts, from)
@@ -418,6 +421,7 @@ impl Facts {
             wish: None,
             tls: self.tls.clone(),
             sni: self.sni.clone(),
+            said: None,
         }
     }
 
@@ -434,6 +438,7 @@ impl Facts {
             id: self.id,
             tls: self.tls.as_deref(),
             sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
+            said: self.said.as_deref(),
         }
     }
 }
@@ -475,7 +480,7 @@ impl Exchange {
         self.facts.peer = NOBODY;
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
-        (self.facts.tls, self.facts.sni) = (None, None);
+        (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -512,6 +517,7 @@ impl Default for Exchange {
                 wish: None,
                 tls: None,
                 sni: None,
+                said: None,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),

@@ -253,8 +253,8 @@ pub(crate) fn corresponded(worker: &Worker, server: &Server, bytes: (u64, u64), 
 pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Upstream) {
     let now = Instant::now();
     x.notes.ended = now;
-    if arm.pool.send_proxy.is_some() {
-        // What was said at its beginning holds for this client alone.
+    if arm.pool.is_personal() {
+        // What was said at its beginning, or whose address it has, holds for this client alone.
         return drop(upstream);
     }
     let Some((conn, lease)) = upstream.into_parts() else { return };

@@ -11,6 +11,7 @@ use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::{Net, Rules};
 use wire::grpc::Code;
 use wire::h1::Limits;
+use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::canary::Canary;
@@ -125,9 +126,20 @@ pub enum Role {
     Udp,
     /// Flows of TCP, of which nothing is known but how they began.
     Tcp {
-        /// Whether some route wants to know what a client of TLS says first.
-        peeks: bool,
+        /// What has to be heard of a client before its route is known.
+        hears: Hears,
     },
+}
+
+/// Whose first words some route or pool wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hears {
+    /// Those of a client of TLS that ends elsewhere.
+    pub hello: bool,
+    /// Those of a client of PostgreSQL.
+    pub postgres: bool,
+    /// Those of a client of MQTT.
+    pub mqtt: bool,
 }
 
 impl Role {
@@ -162,6 +174,8 @@ pub struct Advert {
 pub struct Tls {
     /// What clients are shown, and asked for.
     pub terminator: Terminator,
+    /// The protocol inside of which it begins; at once if absent.
+    pub starttls: Option<Protocol>,
     /// The same over QUIC, where HTTP/3 is spoken.
     pub quic: Option<quic::Server>,
     /// Whether requests over QUIC may come before the handshake is done.

@@ -31,7 +31,7 @@ use crate::door;
 use crate::exchange::Exchange;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
 use crate::relay::{Encoders, UnderWay};
-use crate::session::datagram::{Asked, At, Driver};
+use crate::session::datagram::{At, Relays};
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId, Snapshot};
 
@@ -108,7 +108,7 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
     endpoints: RefCell<FxHashMap<SocketId, quic::Endpoint>>,
-    relays: RefCell<FxHashMap<SocketId, Rc<Asked>>>,
+    relays: Relays,
     date: Cell<(u64, [u8; 29])>,
     origin: u64,
     sequence: Cell<u64>,
@@ -299,7 +299,7 @@ impl Worker {
             exchanges: RefCell::default(),
             doors: RefCell::default(),
             endpoints: RefCell::default(),
-            relays: RefCell::default(),
+            relays: Relays::default(),
             date: Cell::new((0, [b' '; 29])),
             origin: random.u64(..),
             random: RefCell::new(random),
@@ -344,27 +344,14 @@ impl Worker {
                 Err(error) => observe::log::error(format_args!("no HTTP/3 in worker {}: {error}", self.id.0)),
             },
             Command::Relay(listener, bind, socket, bound, port) => {
-                let (at, asked) = (At { listener, bind, port }, Rc::default());
-                match Driver::new(self, bound, at, &asked) {
-                    Ok(driver) => {
-                        let mut relays = self.relays.borrow_mut();
-                        relays.retain(|_, asked| Rc::strong_count(asked) > 1);
-                        relays.insert(socket, asked);
-                        tokio::task::spawn_local(driver.run());
-                    }
-                    Err(error) => observe::log::error(format_args!("no UDP in worker {}: {error}", self.id.0)),
-                }
+                self.relays.open(self, socket, bound, At { listener, bind, port });
             }
             Command::Rename(listener, bind, socket, port) => {
-                if let Some(asked) = self.relays.borrow().get(&socket) {
-                    asked.rename(At { listener, bind, port });
-                }
+                self.relays.rename(socket, At { listener, bind, port });
                 self.timers.wake_all();
             }
             Command::Unlisten(socket, done) => {
-                if let Some(asked) = self.relays.borrow().get(&socket) {
-                    asked.leave(done.clone());
-                }
+                self.relays.leave(socket, &done);
                 if let Some(endpoint) = self.endpoints.borrow_mut().remove(&socket) {
                     endpoint.close();
                 }

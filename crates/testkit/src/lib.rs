@@ -19,6 +19,7 @@
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
 //! - [`netns`]: machines of a test's own, as far as their network is concerned
+//! - [`talk`]: a conversation on which TLS may begin at any word
 //! - [`tools`]: clients and servers of another making
 //! - [`unsteered`]: the kernel without the program that finds the workers of datagrams
 //! - [`program`]: the program under test
@@ -44,6 +45,7 @@ pub mod nginx;
 pub mod program;
 pub mod server;
 pub mod socket;
+pub mod talk;
 pub mod tls;
 pub mod tools;
 pub mod unsteered;
@@ -68,6 +70,7 @@ pub fn websocket_accept(key: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(hash)
 }
 
+pub use talk::Talk;
 pub use tls::{ClientTls, ServerTls, Wishes};
 pub use tools::{python, skip, tool};
 pub use wait::{PATIENCE, Shared, Signal};

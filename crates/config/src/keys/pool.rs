@@ -78,6 +78,13 @@ pub(crate) static POOL: Section = Section::new(
             "Flows of TCP: small pieces of what clients say wait for others, so that servers get fewer and fuller segments.",
         ),
         Key::new("quic", Type::Section(&QUIC), "How clients of QUIC that come from another address are known again, with `role: udp`. Absent means not at all."),
+        Key::new(
+            "source",
+            Type::Word(&[live("client")]),
+            "`client`: servers see the client's address as that of the connection. It takes `CAP_NET_ADMIN` or `CAP_NET_RAW`, and routes by \
+             which their answers come back here. Each connection is then for one client: HTTP uses it for one request. Absent means our \
+             own address.",
+        ),
     ],
 )
 .short("servers");

@@ -30,7 +30,7 @@ impl Role {
 }
 
 /// Keys of some roles alone.
-pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 24] = [
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 26] = [
     (&[Role::Http], "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
     (PROXIES, "listener", &["routes", "split", "deny", "retries", "limits"]),
     (STREAMS, "listener", &["tls"]),
@@ -41,7 +41,9 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 24] = [
     (STREAMS, "route", &["priority"]),
     (&[Role::Http], "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
     (STREAMS, "match", &["sni", "alpn", "client_cert"]),
+    (&[Role::Tcp], "match", &["postgres", "mqtt"]),
     (&[Role::Http], "deny", &["status", "reason"]),
+    (&[Role::Tcp], "listener tls", &["starttls"]),
     (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
     (&[Role::Http], "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
     (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "tunnel"]),

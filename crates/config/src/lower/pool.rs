@@ -75,6 +75,8 @@ impl<'a> Lower<'a, '_> {
         self.demand_a_name(map, pool, servers);
         self.check_pool_h3(map, pool, servers);
         self.check_send_proxy(map, pool);
+        self.check_source(map, pool, servers);
+        self.check_pool_starttls(map, pool);
     }
 
     /// Everything of a pool but its servers.
@@ -117,6 +119,7 @@ impl<'a> Lower<'a, '_> {
             send_proxy: map.fixed("send_proxy").map(|word| if word == "v1" { Form::V1 } else { Form::V2 }),
             coalesce: map.map("coalesce").and_then(|map| self.coalesce(map)),
             quic: None,
+            as_client: map.fixed("source").is_some(),
             health,
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },
@@ -149,6 +152,22 @@ impl<'a> Lower<'a, '_> {
                 map.label
             );
             self.note(value, message);
+        }
+    }
+
+    fn check_source(&mut self, map: &Map, pool: &Pool, servers: &[Server]) {
+        let Some(value) = map.get("source") else { return };
+        let label = &map.label;
+        if pool.protocol != Protocol::H1 {
+            let why = "many clients share a connection of its `protocol`, remove one of them";
+            self.note(value, format!("`source` of {label}: {why}"));
+        }
+        if pool.warm > 0 {
+            let why = "it is not known for whom a connection that is `warm` will be, remove one of them";
+            self.note(value, format!("`source` of {label}: {why}"));
+        }
+        if servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_))) {
+            self.note(value, format!("`source` of {label}: connections to Unix sockets have no address, remove it"));
         }
     }
 

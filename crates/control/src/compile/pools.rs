@@ -32,8 +32,8 @@ pub(super) fn pool(
     for said in &pool.servers {
         for (address, authority) in addresses(&said.address, discovery) {
             // Connections of another kind must not be found by those who want this one.
-            let transport =
-                way.map_or(0, |way| way.transport).wrapping_mul(3) + pool.send_proxy.map_or(0, |form| 1 + form as u64);
+            let told = pool.send_proxy.map_or(0, |form| 1 + form as u64) + 3 * u64::from(pool.as_client);
+            let transport = way.map_or(0, |way| way.transport).wrapping_mul(6).wrapping_add(told);
             let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address, transport };
             named.insert(id.clone(), (said.weight, said.max_connections));
             let server = registry.server(&id, &authority, said.weight, || way.map(|way| security(way, &authority)));
@@ -71,6 +71,7 @@ pub(super) fn pool(
         send_proxy: pool.send_proxy,
         coalesce: pool.coalesce.map(coalesce),
         quic,
+        as_client: pool.as_client,
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
@@ -123,7 +124,7 @@ fn quic(said: spec::Quic, pool: &str, ids: Vec<Option<Vec<u8>>>, registry: &mut 
 fn security(way: &Way, authority: &str) -> Security {
     let host = || authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
     let name = way.server_name.as_deref().unwrap_or_else(host).into();
-    Security { originator: way.originator.clone(), name }
+    Security { originator: way.originator.clone(), name, starttls: way.starttls }
 }
 
 fn addresses(address: &spec::ServerAddress, discovery: &Discovery) -> Vec<(Address, String)> {

@@ -33,6 +33,7 @@ pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
 
 use wire::proxy_protocol::Form;
+use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::relay::Coalesce;
@@ -63,6 +64,8 @@ pub struct Pool {
     pub coalesce: Option<Coalesce>,
     /// How its servers are found by the ids of QUIC, where a client's address leads to none.
     pub quic: Option<Quic>,
+    /// Whether servers see the client's address as that of the connection.
+    pub as_client: bool,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.
@@ -83,6 +86,17 @@ impl Pool {
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()
+    }
+
+    /// Whether TLS with its servers begins inside of this protocol.
+    pub(crate) fn begins_in(&self, protocol: Protocol) -> bool {
+        let mut security = self.servers.iter().filter_map(|server| server.security());
+        security.any(|security| security.starttls == Some(protocol))
+    }
+
+    /// Whether each connection is for one client.
+    pub(crate) fn is_personal(&self) -> bool {
+        self.send_proxy.is_some() || self.as_client
     }
 }
 

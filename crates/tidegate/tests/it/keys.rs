@@ -16,6 +16,7 @@ mod nat;
 mod policies;
 mod pools;
 mod process;
+mod tcp;
 mod tls;
 
 use std::panic::catch_unwind;
@@ -30,7 +31,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 13] = [
+const AREAS: [&[Case]; 14] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -44,6 +45,7 @@ const AREAS: [&[Case]; 13] = [
     pools::CASES,
     tls::CASES,
     nat::CASES,
+    tcp::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.

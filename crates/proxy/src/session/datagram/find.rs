@@ -121,6 +121,7 @@ impl Driver {
             sni: b"",
             alpn: &[],
             fingerprint: None,
+            said: None,
             body: Body::Unread,
         };
         let route = match listener.table.find(&facts, 0) {

@@ -24,19 +24,24 @@ use base::{Fault, Kind};
 use net::datagram::{Arrival, Batch, Bound, LineId, Lines, Outgoing, Socket, is_verdict};
 use net::timer::Timer;
 use observe::stats::ConnectionStats;
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::Sender;
 
 use super::Counted;
 use crate::attempt::REFUSED;
 use crate::finish;
 use crate::snapshot::{BindId, ListenerId};
-use crate::worker::Worker;
+use crate::worker::{SocketId, Worker};
 use flow::{Flow, Standing};
 use table::{Number, Over, Pair, Table};
 
+/// The sockets of a worker, as whoever tells them what to do knows them.
+#[derive(Debug, Default)]
+pub(crate) struct Relays(RefCell<FxHashMap<SocketId, Rc<Asked>>>);
+
 /// What a socket's task is asked for from outside.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+struct Asked {
     /// How often it was asked to end: at first with its flows, then at once.
     times: Cell<u8>,
     /// The listener that has come to have it.
@@ -54,7 +59,7 @@ pub(crate) struct At {
 }
 
 /// A worker's socket of an address, with its flows.
-pub(crate) struct Driver {
+struct Driver {
     worker: Rc<Worker>,
     at: At,
     asked: Rc<Asked>,
@@ -88,16 +93,35 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// How often the log hears that flows are too many, or that the socket fails.
 const COMPLAINTS: Duration = Duration::from_secs(10);
 
-impl Asked {
-    /// Asks it to take nobody new, and to end with the last of its flows; at once, if it was asked before.
-    pub(crate) fn leave(&self, done: Sender<()>) {
-        self.times.set(self.times.get().saturating_add(1));
-        self.told.borrow_mut().push(done);
+impl Relays {
+    /// Begins to receive on a socket.
+    pub(crate) fn open(&self, worker: &Rc<Worker>, socket: SocketId, bound: Bound, at: At) {
+        let asked = Rc::default();
+        match Driver::new(worker, bound, at, &asked) {
+            Ok(driver) => {
+                let mut sockets = self.0.borrow_mut();
+                sockets.retain(|_, asked| Rc::strong_count(asked) > 1);
+                sockets.insert(socket, asked);
+                tokio::task::spawn_local(driver.run());
+            }
+            Err(error) => observe::log::error(format_args!("no UDP in worker {}: {error}", worker.id.0)),
+        }
     }
 
-    /// Tells it that it is another listener's from now on. Flows that there are stay what they were.
-    pub(crate) fn rename(&self, at: At) {
-        self.at.set(Some(at));
+    /// A socket is another listener's from now on. Flows that there are stay what they were.
+    pub(crate) fn rename(&self, socket: SocketId, at: At) {
+        if let Some(asked) = self.0.borrow().get(&socket) {
+            asked.at.set(Some(at));
+        }
+    }
+
+    /// A socket takes nobody new, and ends with the last of its flows; at once, if it was asked to before.
+    pub(crate) fn leave(&self, socket: SocketId, done: &Sender<()>) {
+        // One that has ended would never say that it has.
+        if let Some(asked) = self.0.borrow().get(&socket).filter(|asked| Rc::strong_count(asked) > 1) {
+            asked.times.set(asked.times.get().saturating_add(1));
+            asked.told.borrow_mut().push(done.clone());
+        }
     }
 }
 
@@ -106,7 +130,7 @@ impl Driver {
     ///
     /// # Errors
     /// The runtime takes no more sockets.
-    pub(crate) fn new(worker: &Rc<Worker>, bound: Bound, at: At, asked: &Rc<Asked>) -> io::Result<Driver> {
+    fn new(worker: &Rc<Worker>, bound: Bound, at: At, asked: &Rc<Asked>) -> io::Result<Driver> {
         let snapshot = worker.pin();
         let Some(listener) = snapshot.listener(at.listener) else { return Err(io::ErrorKind::NotFound.into()) };
         let socket = bound.attach()?;
@@ -130,7 +154,7 @@ impl Driver {
     }
 
     /// Receives until the address is given up, and its last flow is over.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         poll_fn(|cx| self.turn(cx)).await;
     }
 
