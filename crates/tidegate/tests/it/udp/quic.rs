@@ -40,7 +40,7 @@ fn before(servers: &[Backend; 4], quic: &str, has_ids: bool) -> Tidegate {
 
 fn ask(client: &mut Client) -> String {
     let whole = client.get("example.com", "/", &[]).expect("an answer");
-    String::from_utf8(whole.body.clone()).expect("a name")
+    String::from_utf8(whole.body).expect("a name")
 }
 
 /// Begins a request that nobody answers, until there are so many flows.
