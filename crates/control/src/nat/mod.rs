@@ -23,7 +23,7 @@ use config::spec::{Bind, Engine, Listener, Role, Spec};
 use config::{Mistake, Mistakes};
 use kernel::{Counters, Datapath, Refusal, Service};
 
-pub use services::{services, title};
+pub use services::services;
 pub use stand_in::in_force;
 
 /// Where the kernel keeps what it runs by.

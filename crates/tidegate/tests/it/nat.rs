@@ -4,6 +4,7 @@ pub(crate) mod lab;
 mod starts;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -89,6 +90,67 @@ fn connections_stay_where_they_are_whatever_happens_to_the_process() {
         kept.are_all_where_they_were();
         assert!(both(&lab.spread(WEB, 40)));
     }
+    kept.are_all_where_they_were();
+}
+
+#[test]
+fn nothing_is_lost_while_processes_come_and_go() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let mut tidegate = lab.run(TWO);
+    let mut kept = lab.keep(WEB, 20);
+    let (is_over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        // Those that are open, and a new one, without a pause.
+        let busy = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                kept.are_all_where_they_were();
+                lab.keep(WEB, 1);
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let some_rounds = || {
+            let before = rounds.load(Ordering::Relaxed);
+            while rounds.load(Ordering::Relaxed) < before + 5 && !busy.is_finished() {
+                std::thread::yield_now();
+            }
+        };
+        for number in 0..3 {
+            for config in [one(), TWO.to_owned()] {
+                assert_eq!(tidegate.reload(&lab.whole(&config)), Reloaded::Yes);
+                some_rounds();
+            }
+            if number % 2 == 0 {
+                tidegate.kill();
+            } else {
+                tidegate.terminate();
+                tidegate.wait();
+            }
+            some_rounds();
+            tidegate = lab.run(TWO);
+            some_rounds();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        busy.join().expect("every request is answered, by the server that its connection has");
+    });
+}
+
+#[test]
+fn servers_come_from_lists_as_they_do_everywhere() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let folder = testkit::Folder::new();
+    let list = folder.write("list.yaml", "- 10.78.0.11:8080\n- '[2001:2:0:78::11]:8080'\n");
+    let listed = format!("['file:{}']", list.display());
+    let tidegate = lab.run(&TWO.replace("{ a: 10.78.0.11:8080, b: 10.78.0.12:8080 }", &listed));
+    assert_eq!(lab.spread(WEB, 20), BTreeMap::from([("a".to_owned(), 20)]));
+    let mut kept = lab.keep(WEB, 10);
+    folder.replace("list.yaml", "- 10.78.0.12:8080\n");
+    shown(&tidegate, |nat| {
+        let servers = &nat["listeners"][0]["addresses"][0]["servers"];
+        servers[0]["address"] == "10.78.0.12:8080" && servers[1]["weight"].is_null()
+    });
+    assert_eq!(lab.spread(WEB, 20), BTreeMap::from([("b".to_owned(), 20)]));
     kept.are_all_where_they_were();
 }
 
