@@ -54,6 +54,18 @@ impl Lower<'_, '_> {
         Levels { priority, timeouts, retries, limits }
     }
 
+    /// The level of a route or a site.
+    pub(super) fn near_levels(&mut self, owner: &Map) -> Levels {
+        let times = owner.map("timeouts");
+        // Where the role of a listener forbids it that was said; sites are of HTTP.
+        if self.role != Role::Udp
+            && let Some(value) = times.and_then(|times| times.get("flow")).filter(|value| !value.is_faulty())
+        {
+            self.note(value, format!("`flow` in `timeouts` of {} is for `role: udp`, remove it", owner.label));
+        }
+        self.levels(owner)
+    }
+
     /// A timeout, which is never zero.
     pub(super) fn time(&mut self, map: &Map, key: &str) -> Option<Duration> {
         let time = map.duration(key)?;

@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 
 use testkit::datagram::Translator;
-use testkit::h3::Client;
+use testkit::h3::{Client, Method, request};
 use testkit::h3_server::{Backend, Manner, ok};
 use testkit::{ServerTls, Tidegate};
 
-use super::{sum, until_metric};
+use super::sum;
 use crate::support::start;
-use crate::tls::Desk;
+use crate::tls::{Desk, until};
 
 /// So many that chance does not lead a client back to its server: to four of them by turns, whoever comes.
 const FOUR: &str = "
@@ -40,11 +40,20 @@ fn before(servers: &[Backend; 4], quic: &str, has_ids: bool) -> Tidegate {
 
 fn ask(client: &mut Client) -> String {
     let whole = client.get("example.com", "/", &[]).expect("an answer");
-    String::from_utf8(whole.body.clone()).expect("a name")
+    String::from_utf8(whole.body).expect("a name")
+}
+
+/// Begins a request that nobody answers, until there are so many flows.
+fn lose(client: &mut Client, tidegate: &Tidegate, flows: f64) {
+    let _exchange = client.begin(request(Method::GET, "example.com", "/", &[])).expect("a stream");
+    until("another flow", || {
+        client.quic().go_on();
+        sum(tidegate, "tidegate_connections_total") >= flows
+    });
 }
 
 #[test]
-fn a_client_whose_port_changes_behind_its_back_keeps_its_server() {
+pub(crate) fn a_client_whose_port_changes_behind_its_back_keeps_its_server() {
     let desk = Desk::new();
     let servers = four(&desk, false);
     let tidegate = before(&servers, ", quic: learn", false);
@@ -79,7 +88,24 @@ fn ids_outlive_a_reload() {
     assert_eq!(ask(&mut client), name);
 }
 
-/// This shows that the test above can fail: by turns, a client that comes from another port is another server's.
+/// With room for one id, that of the second client takes the place of the first one's.
+#[test]
+pub(crate) fn only_so_many_ids_are_remembered() {
+    let desk = Desk::new();
+    let servers = four(&desk, false);
+    let tidegate = before(&servers, ", quic: { ids: learn, max: 1 }", false);
+    let translators = [0, 1].map(|_| Translator::to(&tidegate.address("web")));
+    let mut clients =
+        translators.each_ref().map(|at| Client::connect(at.address(), &desk.tls()).expect("a connection"));
+    let names = clients.each_mut().map(ask);
+    translators[1].forget();
+    assert_eq!(ask(&mut clients[1]), names[1]);
+    translators[0].forget();
+    lose(&mut clients[0], &tidegate, 4.0);
+    assert_eq!(servers.iter().map(|server| server.asked().len()).sum::<usize>(), 3, "the last request was lost");
+}
+
+/// This shows that the tests above can fail: by turns, a client that comes from another port is another server's.
 #[test]
 fn without_ids_such_a_client_is_lost() {
     let desk = Desk::new();
@@ -90,17 +116,16 @@ fn without_ids_such_a_client_is_lost() {
     ask(&mut client);
     translator.forget();
     // Its server never hears of it again: whoever gets its datagrams knows nothing of its connection.
-    drop(client.begin(testkit::h3::request(testkit::h3::Method::GET, "example.com", "/", &[])));
-    until_metric(&tidegate, "tidegate_connections_total", &["listener=\"web\""], 2.0);
+    lose(&mut client, &tidegate, 2.0);
     let used = tidegate.metric("tidegate_server_in_flight", &["pool=\"app\""]);
     assert_eq!(used.iter().filter(|flows| **flows > 0.0).count(), 2, "two servers have a flow: {used:?}");
 }
 
 #[test]
-fn a_client_may_move_by_itself_where_servers_write_who_they_are_into_their_ids() {
+pub(crate) fn a_client_may_move_by_itself_where_servers_write_who_they_are_into_their_ids() {
     let desk = Desk::new();
     let servers = four(&desk, true);
-    let tidegate = before(&servers, ", quic: { ids: encoded, offset: 1 }", true);
+    let tidegate = before(&servers, ", quic: { ids: encoded, offset: 1, length: 1 }", true);
     let mut client = Client::connect(&tidegate.address("web"), &desk.tls()).expect("a connection");
     let name = ask(&mut client);
     for _ in 0..6 {
