@@ -113,7 +113,7 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "stores",
         "udp",
         "url",
-        "user",
+        "group",
         "when",
     ] {
         assert!(!said.contains(planned), "{planned}");
