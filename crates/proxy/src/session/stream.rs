@@ -81,7 +81,8 @@ async fn story<'a>(
     let mut upstream = attempt::connect(session, x, route, arm).await?;
     if is_bare {
         // Boxed: hardly any flow needs it.
-        Box::pin(unbound::open(session, x, &mut upstream, arm.timeouts.tunnel)).await?;
+        let opened = Box::pin(unbound::open(session, x, &mut upstream, route, arm.timeouts.tunnel)).await;
+        opened.inspect_err(|fault| finish::attempt(&session.worker, x, &upstream, Some(*fault)))?;
     }
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).owned();
