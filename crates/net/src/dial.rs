@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::sys::socket::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use wire::starttls::{self, Guest, greeting, guest};
@@ -57,7 +58,7 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
         Address::Tcp(address) => {
             let stream = match call.source {
                 None => TcpStream::connect(address).await?,
-                Some(source) => transparent(*address, source)?.connect(*address).await?,
+                Some(source) => Box::pin(connect_as(source, *address)).await?,
             };
             stream.set_nodelay(true)?;
             Stream::Tcp(stream)
@@ -84,20 +85,36 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     Ok(Dialled { stream, greeting })
 }
 
-/// A socket that has the address of somebody else, and a port that is free with it.
-fn transparent(address: SocketAddr, source: IpAddr) -> io::Result<TcpSocket> {
+/// Connects with the address of somebody else. Where that cannot be had, or leads nowhere, the error is one of
+/// [ours](is_shortage): clients choose their addresses, and a server should not be taken for a broken one by their choice.
+async fn connect_as(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    const EINVAL: i32 = 22;
+    let unusable = || io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let socket = transparent(source, server)?.ok_or_else(unusable)?;
+    socket.connect(server).await.map_err(|error| match error.raw_os_error() {
+        // There is no way from this address to that one.
+        Some(EINVAL) => unusable(),
+        _ => error,
+    })
+}
+
+/// A socket that has the address of somebody else; nothing if that is an address that cannot be shown to this server.
+fn transparent(source: IpAddr, address: SocketAddr) -> io::Result<Option<TcpSocket>> {
     let (source, server) = (source.to_canonical(), address.ip().to_canonical());
-    if source.is_ipv4() != server.is_ipv4() {
-        return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
+    // What comes from a loopback address does not leave its machine, or is thrown away by the next one.
+    if source.is_ipv4() != server.is_ipv4() || (source.is_loopback() && !server.is_loopback()) {
+        return Ok(None);
     }
     let socket = foreign(Domain::for_address(address))?;
+    // The port is found when it is known for which server, since only both together have to be free. The flag serves both families.
+    nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
     // An IPv4 address stays one on the socket of an IPv6 one.
     let source = match (address, source) {
         (SocketAddr::V6(_), IpAddr::V4(v4)) => IpAddr::V6(v4.to_ipv6_mapped()),
         (_, source) => source,
     };
-    socket.bind(&SocketAddr::new(source, 0).into())?;
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    let bound = socket.bind(&SocketAddr::new(source, 0).into());
+    Ok(bound.is_ok().then(|| TcpSocket::from_std_stream(socket.into())))
 }
 
 /// A socket that may have any address.
@@ -190,12 +207,12 @@ pub async fn dial_quic(address: &Address, security: Option<&Security>) -> io::Re
     Ok((connection, driver))
 }
 
-const EAFNOSUPPORT: i32 = 97;
+const EADDRNOTAVAIL: i32 = 99;
 
 /// Whether a connect failed for want of descriptors or ports of ours, or because a client's address is of no use for it, which says nothing of the server.
 pub fn is_shortage(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    const EADDRNOTAVAIL: i32 = 99;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | EAFNOSUPPORT))
+    const EADDRINUSE: i32 = 98;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRINUSE | EADDRNOTAVAIL))
 }
