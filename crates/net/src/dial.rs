@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use nix::sys::socket::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use wire::mysql::{self, Greeting};
 use wire::starttls::{self, Guest, greeting, guest};
 
 use crate::Address;
@@ -21,7 +22,8 @@ pub struct Security {
     pub originator: Originator,
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
-    /// The protocol inside of which it begins; at once if absent. That of MySQL is none of a dial's business.
+    /// The protocol inside of which it begins; at once if absent. With MySQL a dial comes as far as a server's offer of it: it begins
+    /// when the client asks for it.
     pub starttls: Option<starttls::Protocol>,
 }
 
@@ -43,7 +45,7 @@ pub struct Call<'a> {
 pub struct Dialled {
     /// The connection.
     pub stream: Stream,
-    /// What the server said before TLS that its client has still to hear.
+    /// What the server said before TLS that its client has still to hear. With MySQL TLS has not begun.
     pub greeting: Vec<u8>,
 }
 
@@ -52,7 +54,7 @@ pub struct Dialled {
 ///
 /// # Errors
 /// What the kernel says; `InvalidData` if it is TLS that failed; `ConnectionRefused`, too, if the server does not welcome a client that
-/// has been greeted.
+/// has been greeted, or any client of MySQL.
 pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
@@ -65,14 +67,17 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix)?,
     };
-    write(&mut stream, call.prologue).await?;
+    stream.write_all(call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
     let mut greeting = Vec::new();
-    // That of MySQL begins when the client asks for it.
-    let security = call.security.filter(|security| security.starttls != Some(starttls::Protocol::Mysql));
-    if let Some(security) = security {
-        if let Some(protocol) = security.starttls {
-            greeting = Box::pin(begin(&mut stream, protocol)).await?;
+    if let Some(security) = call.security {
+        match security.starttls {
+            None => {}
+            Some(starttls::Protocol::Mysql) => {
+                let greeting = Box::pin(offered(&mut stream)).await?;
+                return Ok(Dialled { stream, greeting });
+            }
+            Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
         }
         stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
     }
@@ -140,7 +145,7 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<
     let (mut heard, mut said) = (Vec::new(), Vec::new());
     guest.open(&mut said);
     loop {
-        write(stream, &said).await?;
+        stream.write_all(&said).await?;
         said.clear();
         if !read(stream, &mut heard).await? {
             return Err(bad("the server ended before TLS began".to_owned()));
@@ -150,6 +155,25 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<
         }
         if heard.len() > guest::MOST {
             return Err(bad("an answer without an end".to_owned()));
+        }
+    }
+}
+
+/// The greeting of a server of MySQL that has TLS.
+async fn offered(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let bad = |error: &str| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut heard = Vec::new();
+    loop {
+        if !read(stream, &mut heard).await? {
+            return Err(bad("the server ended before TLS began"));
+        }
+        match mysql::greeting(&heard) {
+            Greeting::Partial => {}
+            Greeting::Refusal(_) => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Greeting::Secure(length) if length == heard.len() => return Ok(heard),
+            // It is the client's turn: what follows would have been put there by somebody else.
+            Greeting::Secure(_) => return Err(bad("bytes in plain where TLS should begin")),
+            Greeting::Insecure => return Err(bad("the server has no TLS")),
         }
     }
 }
@@ -169,14 +193,6 @@ async fn welcomed(stream: &mut Stream, protocol: starttls::Protocol) -> io::Resu
             Err(_) => return Err(refused()),
         }
     }
-}
-
-async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < bytes.len() {
-        written += poll_fn(|cx| stream.poll_write(cx, &bytes[written..])).await?;
-    }
-    Ok(())
 }
 
 /// Reads once; answers whether there was anything.
