@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Canary, Certificate, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
+use super::{Canary, Certificate, Listener, Mirror, Nat, NatServer, Pool, Process, Route, Scrape, Server, Version};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -63,6 +63,21 @@ fn every_family_is_on_the_page_and_reads_back() {
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },
         ],
+        nat: Nat {
+            listeners: vec![("vip", true), ("dns", false)],
+            servers: vec![NatServer {
+                listener: "vip",
+                bind: "192.0.2.1:80/tcp",
+                server: "a",
+                address: "10.0.0.1:80",
+                packets: [5, 6],
+                bytes: [700, 800],
+                opened: 9,
+                open: 1,
+            }],
+            drops: vec![("no_server", 2)],
+            entries: Some((3, 262_144)),
+        },
         turns: turns.iter().collect(),
         spliced: 9,
         encoders: 3,
@@ -75,6 +90,7 @@ fn every_family_is_on_the_page_and_reads_back() {
     }
     .page();
     let page = Parsed::read(&page);
+    let packets = r#"listener="vip",bind="192.0.2.1:80/tcp",server="a",address="10.0.0.1:80""#;
     let server = r#"pool="api",server="a1",address="127.0.0.1:9001""#;
     for (sample, value) in [
         (r#"tidegate_requests_total{listener="web",route="api",code_class="2xx"}"#, 1.0),
@@ -102,6 +118,15 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_mirror_pairs_total{mirror="shadow",real="2xx",shadow="5xx"}"#, 1.0),
         (r#"tidegate_mirror_response_seconds_count{mirror="shadow",of="real"}"#, 2.0),
         (r#"tidegate_mirror_difference_seconds_count{mirror="shadow",copy="faster"}"#, 2.0),
+        (r#"tidegate_nat_in_kernel{listener="vip"}"#, 1.0),
+        (r#"tidegate_nat_in_kernel{listener="dns"}"#, 0.0),
+        (&format!(r#"tidegate_nat_packets_total{{{packets},direction="in"}}"#), 5.0),
+        (&format!(r#"tidegate_nat_bytes_total{{{packets},direction="out"}}"#), 800.0),
+        (&format!("tidegate_nat_connections_total{{{packets}}}"), 9.0),
+        (&format!("tidegate_nat_connections{{{packets}}}"), 1.0),
+        (r#"tidegate_nat_drops_total{reason="no_server"}"#, 2.0),
+        ("tidegate_nat_entries", 3.0),
+        ("tidegate_nat_entries_limit", 262_144.0),
         (r#"tidegate_canary_diverted_total{listener="web",route="api",version="candidate"}"#, 3.0),
         (r#"tidegate_connections{listener="web",worker="1"}"#, 1.0),
         (r#"tidegate_connections_total{listener="web",worker="0"}"#, 0.0),
