@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::net::{RecvFlags, recv};
 
 /// Datagrams as they came, each read of the kernel's in a place of its own.
 #[derive(Debug, Default)]
@@ -91,7 +92,8 @@ impl Batch {
     /// Reads one datagram of the peer that a socket is connected to, behind what is there.
     pub(super) fn receive_one(&mut self, socket: &UdpSocket, from: SocketAddr) -> io::Result<Range<usize>> {
         let at = self.filled;
-        let length = socket.recv(&mut self.room[at * APART..][..LONGEST])?;
+        // Past the C library, whose calls can be cancelled, at a price.
+        let (length, _) = recv(socket, &mut self.room[at * APART..][..LONGEST], RecvFlags::empty())?;
         self.metas[at] = RecvMeta { addr: from, len: length, stride: length, ..RecvMeta::default() };
         self.filled += 1;
         Ok(at..self.filled)

@@ -12,6 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::UdpSocketState;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use socket2::Socket as Raw;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -135,7 +136,9 @@ impl Line {
         if is_special(&lines.state, arrival) {
             return send_special(&lines.state, &self.socket, self.to, None, arrival).1.map_or(Ok(()), Err);
         }
-        arrival.datagrams().try_for_each(|datagram| self.socket.send(datagram).map(|_| ()))
+        // Past the C library, whose calls can be cancelled, at a price.
+        let sent = |datagram| send(&self.socket, datagram, SendFlags::empty()).map(|_| ());
+        Ok(arrival.datagrams().try_for_each(sent)?)
     }
 }
 
