@@ -25,7 +25,7 @@ pub(crate) fn put(
     for name in interfaces {
         let put = match hook {
             Hook::Tcx => put_link(program, &pin_of(folder, name), name),
-            Hook::Clsact => put_filter(program, handle(folder), name),
+            Hook::Clsact => put_filter(program, folder, name),
         };
         match put {
             Ok(true) => added.push(name.clone()),
@@ -63,8 +63,9 @@ pub(crate) fn take_from(hook: Hook, folder: &Path, interfaces: &[Box<str>]) -> R
 
 /// Takes the filter of a layout, by the folder of its pins, from whichever of these interfaces has it.
 pub(crate) fn take_filters(folder: &Path, interfaces: &[Box<str>]) {
+    let Some(handle) = handle(folder) else { return };
     for name in interfaces {
-        if let Ok(link) = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, handle(folder), None) {
+        if let Ok(link) = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, handle, None) {
             // Most interfaces have none, which is an error to the kernel.
             let _ = aya::programs::Link::detach(link);
         }
@@ -80,9 +81,10 @@ pub(crate) fn take_pins(folder: &Path) -> Result<(), Refusal> {
 /// ours until ours is in force.
 const PRIORITY: u16 = 7171;
 
-fn handle(folder: &Path) -> TcHandle {
-    let name = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    TcHandle::new(0, name.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or(1))
+/// None of a folder that is no layout's: the handle 0 would mean all filters.
+fn handle(folder: &Path) -> Option<TcHandle> {
+    let number = folder.file_name()?.to_str()?.strip_prefix('v')?.parse().ok()?;
+    (number > 0).then(|| TcHandle::new(0, number))
 }
 
 const PREFIX: &str = "link-";
@@ -111,7 +113,8 @@ fn put_link(program: &mut SchedClassifier, pin: &Path, name: &str) -> Result<boo
     link.pin(pin).map(|_| true).map_err(|error| said(&error))
 }
 
-fn put_filter(program: &mut SchedClassifier, handle: TcHandle, name: &str) -> Result<bool, String> {
+fn put_filter(program: &mut SchedClassifier, folder: &Path, name: &str) -> Result<bool, String> {
+    let handle = handle(folder).ok_or_else(|| format!("no number of a layout: {}", folder.display()))?;
     // It is there already, or the filter will say what is wrong.
     let _ = qdisc_add_clsact(name);
     let options = NlOptions { priority: PRIORITY, handle, ..NlOptions::default() };

@@ -210,6 +210,27 @@ fn another_layout_makes_room() {
     Kept::new(&world, 5).ask();
 }
 
+/// A plan that has changed the tables and is given up: whoever goes on knows nothing of what it did.
+#[test]
+fn what_another_has_changed_is_put_back() {
+    if !netns::possible() {
+        return;
+    }
+    let world = World::new(Family::V4, Arms::Two);
+    let service = |weights: &[u32]| [world.service(Mode::Full, Transport::Tcp, weights)];
+    let mut datapath = world.with(&service(&[1, 1]));
+    let mut kept = Kept::new(&world, 20);
+    let mut plan = world.open();
+    world.apply(&mut plan, &service(&[0, 0, 1]));
+    assert_eq!(Kept::new(&world, 5).of("s3"), 5);
+    plan.withdraw().expect("it is given up");
+    world.balancer.enter(|| datapath.recollect()).expect("the tables are read");
+    world.apply(&mut datapath, &service(&[1, 1]));
+    let new = Kept::new(&world, 40);
+    assert!(new.of("s1") > 0 && new.of("s2") > 0 && new.of("s3") == 0);
+    kept.ask();
+}
+
 /// Whoever applies has other things to do, ten times a second.
 #[test]
 fn what_has_not_changed_costs_nothing() {
