@@ -172,7 +172,11 @@ impl Nat {
             self.refused = None;
         }
         for (name, why) in &plan.stand_ins {
-            if self.stand_ins.get(name) != Some(why) {
+            if self.stand_ins.get(name) == Some(why) {
+                observe::log::info(format_args!(
+                    "listener `{name}` is still served by this process as a proxy: the kernel is asked at the next start, or with `engine: kernel`"
+                ));
+            } else {
                 observe::log::warn(format_args!(
                     "listener `{name}` is served by this process as a proxy, not inside the kernel: {why}"
                 ));
@@ -382,7 +386,10 @@ pub fn release() -> ExitCode {
         Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
         Ok(false) => observe::log::info(format_args!("no process has left anything: {PINS}")),
         Err(refusal) => {
-            observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
+            match refusal {
+                Refusal::Unseen { .. } => observe::log::error(format_args!("{refusal}")),
+                _ => observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}")),
+            }
             return ExitCode::FAILURE;
         }
     }

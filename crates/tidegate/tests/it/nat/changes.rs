@@ -1,7 +1,7 @@
 //! Starts and reloads that fail, and engines: nothing that is open may notice.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
 use testkit::{Folder, Reloaded};
 
@@ -84,7 +84,6 @@ fn a_reload_that_fails_neither_leaves_an_interface_nor_takes_one() {
         kept.are_all_where_they_were();
     }
     // It is the same pin throughout, so there was no moment without the program.
-    use std::os::unix::fs::MetadataExt as _;
     let now = fs::metadata(lab.pins.path().join("tidegate").join(&as_it_was[0].0).join("link-lb1")).expect("a pin");
     assert_eq!(now.ino(), links.ino());
     // One that succeeds does both.
@@ -147,6 +146,8 @@ fn engines_change_at_a_start_or_when_they_are_asked_to() {
         kept.are_all_where_they_were();
         assert_eq!(shown(&tidegate, |_| true)["listeners"][0]["engine"], "proxy");
     }
+    tidegate
+        .message("listener `vip` is still served by this process as a proxy: the kernel is asked at the next start");
     assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
     assert_eq!(shown(&tidegate, |_| true)["listeners"][0]["engine"], "kernel");
     assert!(both(&lab.spread(WEB, 40)));
@@ -164,6 +165,8 @@ fn what_cannot_be_seen_keeps_a_proxy_back() {
     let said = fails(lab.start().without(&nobody), &lab.whole(&changed(TWO, &[AUTO])));
     assert!(said.contains("listener `vip` might get no packets: this process may not see"), "{said}");
     assert!(both(&lab.spread(WEB, 40)), "the kernel goes on");
+    let (code, said) = lab.start().without(&nobody).refused(&["nat", "release"]);
+    assert!(code == Some(1) && said.contains("this process may not see") && !said.contains("still"), "{said}");
 }
 
 #[test]
