@@ -2,6 +2,7 @@
 //!
 //! - `services`: from the configuration and what is known of its servers to what the kernel runs by (sans-IO)
 //! - `again`: when to ask the kernel again for what it has refused
+//! - `slices`: a change of many services, a few at a time
 //! - `links`: the interfaces, as they are for now
 //! - `notes`: what an operator should know, though nothing is wrong
 //! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
@@ -15,6 +16,7 @@ mod again;
 mod links;
 mod notes;
 mod services;
+mod slices;
 mod stand_in;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,7 +198,8 @@ impl Nat {
         }
     }
 
-    /// Runs by what is now known of servers. What the kernel refuses stays as it was, and is said once.
+    /// Runs by what is now known of servers, of all services but for those that a later call will come to. What the kernel refuses
+    /// stays as it was, and is said once.
     pub fn steer(&mut self, services: Vec<Service>) {
         let Some(open) = &mut self.open else { return };
         if services == self.applied {
@@ -207,9 +210,10 @@ impl Nat {
         if self.refused.as_ref().is_some_and(|refused| !refused.allows(&services, now)) {
             return;
         }
-        match open.datapath.apply(&services) {
+        let slice = slices::next(&self.applied, &services);
+        match open.datapath.apply(&slice) {
             Ok(()) => {
-                self.applied = services;
+                self.applied = slice;
                 self.refused = None;
             }
             Err(refusal) => {
