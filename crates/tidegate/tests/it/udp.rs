@@ -4,6 +4,7 @@ mod fragments;
 pub(crate) mod limits;
 pub(crate) mod quic;
 mod reload;
+mod shortage;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use testkit::datagram::{Answering, Asking};
+use testkit::h3::Quic;
 use testkit::{Reloaded, Server};
 
 use super::{PLAIN, client, from, sum, until_metric};
 use crate::support::{config, start};
-use crate::tls::until;
+use crate::tls::{Desk, until};
 
 #[test]
 fn a_reload_under_load_loses_nothing_and_moves_nobody() {
@@ -129,6 +130,86 @@ fn a_listener_may_become_one_of_another_kind() {
         udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: 'localhost:1' }},"));
     assert_eq!(tidegate.reload(&config(&both, &[("APP", &datagrams)])), Reloaded::Yes);
     assert_eq!(Asking::to(&at).insist("y"), "udp y");
+}
+
+#[test]
+fn an_address_of_flows_may_become_one_of_http3_and_back() {
+    let (desk, datagrams, web) = (Desk::new(), Answering::named("udp"), Server::named("web"));
+    let plain = format!(
+        "workers: 4\ncertificates: {{ main: {{ cert: '@DIR/main.pem', key: '@DIR/main.key' }} }}\n{}",
+        PLAIN.replace("role: udp", "http: [h1, h2, h3], tls: main")
+    );
+    let tidegate = desk.start(&plain, &[("APP", &web)]);
+    let at = tidegate.address("web");
+    let h3 = plain.replace("127.0.0.1:0", &at);
+    // Nobody else shall have the port of TCP meanwhile.
+    let udp = PLAIN.replace("127.0.0.1:0", &at);
+    let udp = udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: app }},"));
+    let udp = format!("workers: 4\n{udp}");
+    for _ in 0..2 {
+        assert_eq!(tidegate.reload(&desk.text(&udp, &[("APP", &datagrams)])), Reloaded::Yes);
+        // Until the sockets of before are closed, some of it is lost. Then a client has one worker, whatever it says.
+        until("one worker for each client", || {
+            let (client, before) = (Asking::to(&at), datagrams.seen().len());
+            (0..12).for_each(|byte| drop(client.insist([byte; 16])));
+            let froms: std::collections::BTreeSet<_> =
+                datagrams.seen()[before..].iter().map(|seen| seen.from).collect();
+            froms.len() == 1
+        });
+        assert_eq!(tidegate.reload(&desk.text(&h3, &[("APP", &web)])), Reloaded::Yes);
+        until("HTTP/3", || Quic::connect(&at, &desk.tls()).is_ok());
+    }
+    // Another address may be one of UDP in the meantime, but not one at which HTTP/3 is spoken.
+    let both = h3.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: udp, to: app }},"));
+    assert!(matches!(tidegate.reload(&desk.text(&both, &[("APP", &web)])), Reloaded::No(_)));
+}
+
+#[test]
+fn an_address_that_has_ended_is_free_for_others_and_is_not_shared_with_them() {
+    let server = Answering::named("a");
+    let tidegate = start(PLAIN, &[("APP", &server)]);
+    let at = tidegate.address("web");
+    let fixed = PLAIN.replace("127.0.0.1:0", &at);
+    let other = "listeners: { other: { bind: 127.0.0.1:0, role: udp, to: app } }\npools: { app: [@APP] }\n";
+    tidegate.reload(&config(other, &[("APP", &server)]));
+    let mut stranger = None;
+    until("the address to be free", || {
+        stranger = std::net::UdpSocket::bind(&at).ok();
+        stranger.is_some()
+    });
+    assert!(matches!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::No(_)));
+    assert!(tidegate.messages().contains("cannot bind listener `web`"), "{}", tidegate.messages());
+    drop(stranger);
+    assert_eq!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::Yes);
+    assert_eq!(Asking::to(&at).ask("x"), "a x");
+}
+
+/// Six flows are in the hands of a few of eight workers: the others have nothing to wait for, and wait nevertheless.
+#[test]
+fn flows_that_speak_keep_their_worker_while_the_others_end() {
+    let other = "listeners: { other: { bind: 127.0.0.1:0, role: udp, to: app } }\npools: { app: [@APP] }\n";
+    for drains in [false, true] {
+        let server = Answering::named("a");
+        let text = |text: &str| format!("workers: 8\nshutdown: {{ drain: 60s }}\n{text}");
+        let mut tidegate = start(&text(PLAIN), &[("APP", &server)]);
+        let clients: Vec<_> = (0..6).map(|_| client(&tidegate)).collect();
+        assert!(clients.iter().all(|client| client.ask("x") == "a x"));
+        if drains {
+            tidegate.terminate();
+            tidegate.message("draining");
+        } else {
+            assert_eq!(tidegate.reload(&config(&text(other), &[("APP", &server)])), Reloaded::Yes);
+        }
+        for _ in 0..300 {
+            assert!(clients.iter().all(|client| client.ask("y") == "a y"));
+        }
+        let froms: std::collections::BTreeSet<_> = server.seen().iter().map(|seen| seen.from).collect();
+        assert_eq!(froms.len(), 6, "each has kept its flow");
+        if drains {
+            assert!(tidegate.wait().success());
+            assert!(tidegate.messages().contains("no connection was cut"), "{}", tidegate.messages());
+        }
+    }
 }
 
 #[test]
