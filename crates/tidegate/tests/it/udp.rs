@@ -2,6 +2,7 @@
 
 mod fragments;
 pub(crate) mod limits;
+mod prohibited;
 pub(crate) mod quic;
 mod reload;
 mod shortage;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use testkit::datagram::{Answering, Asking};
 use testkit::h3::Quic;
-use testkit::{Reloaded, Server};
+use testkit::{Reloaded, Server, Start, Tidegate};
 
 use super::{PLAIN, client, from, sum, until_metric};
-use crate::support::{config, start};
+use crate::support::{BINARY, config, start};
 use crate::tls::{Desk, until};
 
 #[test]
@@ -132,36 +132,77 @@ fn a_listener_may_become_one_of_another_kind() {
     assert_eq!(Asking::to(&at).insist("y"), "udp y");
 }
 
+/// An address that is of HTTP/3, or of flows of UDP and of TCP: nobody else shall have its port of TCP meanwhile.
+struct Turning {
+    desk: Desk,
+    datagrams: Answering,
+    web: Server,
+}
+
+impl Turning {
+    fn new() -> Turning {
+        Turning { desk: Desk::new(), datagrams: Answering::named("udp"), web: Server::named("web") }
+    }
+
+    fn http3(&self, at: &str) -> String {
+        let plain = PLAIN.replace("role: udp", "http: [h1, h2, h3], tls: main").replace("127.0.0.1:0", at);
+        let certificates = "certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }";
+        self.desk.text(&format!("workers: 4\n{certificates}\n{plain}"), &[("APP", &self.web)])
+    }
+
+    fn flows(&self, at: &str) -> String {
+        let udp = PLAIN.replace("127.0.0.1:0", at);
+        let udp = udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: app }},"));
+        self.desk.text(&format!("workers: 4\n{udp}"), &[("APP", &self.datagrams)])
+    }
+
+    fn becomes_http3(&self, tidegate: &Tidegate, at: &str) {
+        assert_eq!(tidegate.reload(&self.http3(at)), Reloaded::Yes);
+        until("HTTP/3", || Quic::connect(at, &self.desk.tls()).is_ok());
+    }
+
+    /// Until the sockets of before are closed, some of what is sent is lost. Then a client has one worker, whatever it says.
+    fn becomes_flows(&self, tidegate: &Tidegate, at: &str) {
+        assert_eq!(tidegate.reload(&self.flows(at)), Reloaded::Yes);
+        until("one worker for each client", || {
+            let (client, before) = (Asking::to(at), self.datagrams.seen().len());
+            (0..12).for_each(|byte| drop(client.insist([byte; 16])));
+            let seen = self.datagrams.seen();
+            seen[before..].iter().all(|one| one.from == seen[before].from)
+        });
+    }
+}
+
 #[test]
 fn an_address_of_flows_may_become_one_of_http3_and_back() {
-    let (desk, datagrams, web) = (Desk::new(), Answering::named("udp"), Server::named("web"));
-    let plain = format!(
-        "workers: 4\ncertificates: {{ main: {{ cert: '@DIR/main.pem', key: '@DIR/main.key' }} }}\n{}",
-        PLAIN.replace("role: udp", "http: [h1, h2, h3], tls: main")
-    );
-    let tidegate = desk.start(&plain, &[("APP", &web)]);
+    let turning = Turning::new();
+    // The port of TCP that the kernel has chosen is free for UDP, most of the time.
+    let (tidegate, at) = loop {
+        let tcp = PLAIN.replace("role: udp", "role: tcp");
+        let tidegate = start(&format!("workers: 4\n{tcp}"), &[("APP", &turning.web)]);
+        let at = tidegate.address("web");
+        if tidegate.reload(&turning.flows(&at)) == Reloaded::Yes {
+            break (tidegate, at);
+        }
+    };
+    let client = Asking::to(&at);
+    client.ask("x");
+    turning.becomes_http3(&tidegate, &at);
+    turning.becomes_flows(&tidegate, &at);
+    assert!(client.insist("y").ends_with(" y"));
+}
+
+#[test]
+fn an_address_of_http3_may_become_one_of_flows_and_back() {
+    let turning = Turning::new();
+    let tidegate = Start::of(BINARY).text(&turning.http3("127.0.0.1:0"));
     let at = tidegate.address("web");
-    let h3 = plain.replace("127.0.0.1:0", &at);
-    // Nobody else shall have the port of TCP meanwhile.
-    let udp = PLAIN.replace("127.0.0.1:0", &at);
-    let udp = udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: app }},"));
-    let udp = format!("workers: 4\n{udp}");
-    for _ in 0..2 {
-        assert_eq!(tidegate.reload(&desk.text(&udp, &[("APP", &datagrams)])), Reloaded::Yes);
-        // Until the sockets of before are closed, some of it is lost. Then a client has one worker, whatever it says.
-        until("one worker for each client", || {
-            let (client, before) = (Asking::to(&at), datagrams.seen().len());
-            (0..12).for_each(|byte| drop(client.insist([byte; 16])));
-            let froms: std::collections::BTreeSet<_> =
-                datagrams.seen()[before..].iter().map(|seen| seen.from).collect();
-            froms.len() == 1
-        });
-        assert_eq!(tidegate.reload(&desk.text(&h3, &[("APP", &web)])), Reloaded::Yes);
-        until("HTTP/3", || Quic::connect(&at, &desk.tls()).is_ok());
-    }
-    // Another address may be one of UDP in the meantime, but not one at which HTTP/3 is spoken.
-    let both = h3.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: udp, to: app }},"));
-    assert!(matches!(tidegate.reload(&desk.text(&both, &[("APP", &web)])), Reloaded::No(_)));
+    turning.becomes_flows(&tidegate, &at);
+    turning.becomes_http3(&tidegate, &at);
+    // It may not be of both at a time.
+    let both = turning.http3(&at);
+    let both = both.replace("listeners: {", &format!("listeners: {{ other: {{ bind: '{at}', role: udp, to: app }},"));
+    assert!(matches!(tidegate.reload(&both), Reloaded::No(_)));
 }
 
 #[test]
