@@ -138,11 +138,13 @@ impl Sockets {
         loop {
             let (actual, sockets) = self.bind_one(at, terms, workers)?;
             tries -= 1;
-            let datagrams = match self.datagrams(&actual, workers, planned) {
-                _ if !speaks => None,
+            let datagrams = match speaks.then(|| self.datagrams(&actual, workers, planned)) {
+                None => None,
                 // The port that the kernel chose is free for TCP alone: another may be for both.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => continue,
-                bound => bound.map_err(|error| io::Error::new(error.kind(), format!("for HTTP/3, by UDP: {error}")))?,
+                Some(Err(error)) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => continue,
+                Some(bound) => {
+                    bound.map_err(|error| io::Error::new(error.kind(), format!("for HTTP/3, by UDP: {error}")))?
+                }
             };
             planned.spoken.extend(datagrams.map(|all| (key.clone(), all)));
             planned.fresh.push((key.clone(), actual, Fresh::Streams(sockets)));

@@ -67,6 +67,14 @@ pub fn say_from_port_0(to: &str, bytes: &[u8]) {
     sendto(socket, &[&head, bytes].concat(), SendFlags::empty(), &to).expect("sent");
 }
 
+/// From now on others of the same user may bind the address of a socket.
+///
+/// # Panics
+/// The kernel knows no such thing.
+pub fn share(socket: &UdpSocket) {
+    rustix::net::sockopt::set_socket_reuseport(socket, true).expect("an option");
+}
+
 impl Answering {
     /// A server on this machine.
     ///

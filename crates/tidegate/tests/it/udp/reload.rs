@@ -215,8 +215,11 @@ fn an_address_that_has_ended_is_free_for_others_and_is_not_shared_with_them() {
     tidegate.reload(&config(other, &[("APP", &server)]));
     let mut stranger = None;
     until("the address to be free", || {
-        stranger = std::net::UdpSocket::bind(&at).ok();
-        stranger.is_some()
+        let Ok(socket) = std::net::UdpSocket::bind(&at) else { return false };
+        // It would share its address with us.
+        testkit::datagram::share(&socket);
+        stranger = Some(socket);
+        true
     });
     assert!(matches!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::No(_)));
     assert!(tidegate.messages().contains("cannot bind listener `web`"), "{}", tidegate.messages());
