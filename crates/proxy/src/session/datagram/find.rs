@@ -14,8 +14,7 @@ use crate::attempt::{self, correspond};
 use crate::exchange::{self, Exchange};
 use crate::finish::Account;
 use crate::pool::Entry;
-use crate::route::{self, Body, Finding};
-use crate::session::Origin;
+use crate::session::{Origin, way};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::worker::Worker;
 
@@ -116,24 +115,7 @@ impl Driver {
 
     /// Finds the route, and the pool that it leads to, if it does.
     fn route<'a>(&self, x: &mut Exchange, listener: &'a Listener) -> (&'a Arc<Route>, Option<&'a Arm>) {
-        let facts = route::Facts {
-            head: &x.request,
-            host: b"",
-            path: b"",
-            client: x.facts.client,
-            port: self.at.port,
-            kind: route::Kind::Http,
-            sni: b"",
-            alpn: &[],
-            fingerprint: None,
-            said: None,
-            body: Body::Unread,
-        };
-        let route = match listener.table.find(&facts, 0) {
-            Finding::Rule(found) => &listener.routes[found.ordinal],
-            // Nothing here has a body.
-            Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
-        };
+        let route = way::find(listener, x, self.at.port, &[]);
         let arm = match &route.ending {
             Ending::Pools(arms) => Some(exchange::choose(&self.worker, x, arms)),
             // Others end requests.
