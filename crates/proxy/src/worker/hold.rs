@@ -68,18 +68,34 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
     use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 
     #[test]
     fn the_last_one_who_lets_go_wakes_those_who_wait() {
         let hold = Hold::new();
         let (group, remains) = (hold.group(), hold.remains());
-        let cx = &mut Context::from_waker(Waker::noop());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&waker);
         let flow = hold.clone();
         drop(hold);
         assert!(group.poll_free(cx).is_pending() && group.poll_free(cx).is_pending());
         assert_eq!(group.waiting.lock().expect("whole").len(), 1, "nobody waits twice");
+        assert!(!woken.0.load(Ordering::SeqCst));
         drop(flow);
+        assert!(woken.0.load(Ordering::SeqCst));
         assert!(group.poll_free(cx).is_ready() && group.waiting.lock().expect("whole").is_empty());
         assert!(remains.upgrade().is_some());
         drop(group);
