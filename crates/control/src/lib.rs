@@ -7,6 +7,7 @@
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
 //! - [`canary`]: what moves the share of a candidate
+//! - [`room`]: how much the system lets the process have
 //! - [`sockets`]: the listening sockets of the process
 //! - [`discovery`]: where servers come from: names, services, files
 //! - [`health`]: whether servers are well
@@ -29,6 +30,7 @@ pub mod nat;
 pub mod plane;
 pub mod process;
 pub mod registry;
+pub mod room;
 pub mod sockets;
 pub mod watch;
 

@@ -20,6 +20,7 @@ use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::nat::{self, Nat};
 use crate::registry::Registry;
+use crate::room::Room;
 use crate::sockets::{Planned, Sockets};
 
 /// What is in force.
@@ -55,8 +56,8 @@ pub struct Plane {
     pub applied: SystemTime,
     /// Reloads that were applied and refused, the first start not counted.
     pub reloads: (u64, u64),
-    /// Connections that each listener may hold where it does not say.
-    pub most_connections: usize,
+    /// What listeners may hold that do not say it.
+    pub room: Room,
     tickets: Option<Tickets>,
     log: Option<(config::spec::AccessLog, Log)>,
     /// Lines that logs before the one at hand have dropped.
@@ -77,7 +78,7 @@ const TRIED_EVERY: Duration = Duration::from_secs(60);
 
 impl Plane {
     /// A plane without a configuration.
-    pub fn new(fleet: Arc<Fleet>, most_connections: usize) -> Plane {
+    pub fn new(fleet: Arc<Fleet>, room: Room) -> Plane {
         Plane {
             registry: Registry::new(fleet.len()),
             fleet,
@@ -94,7 +95,7 @@ impl Plane {
             nat: Nat::default(),
             applied: SystemTime::now(),
             reloads: (0, 0),
-            most_connections,
+            room,
             // Without them sessions are resumed from memory alone.
             tickets: Tickets::new().ok(),
             log: None,
@@ -200,8 +201,7 @@ impl Plane {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled =
-            compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.most_connections);
+        let compiled = compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.room);
         Ok(Prepared { planned, log, keyring, in_force, compiled })
     }
 
@@ -218,8 +218,7 @@ impl Plane {
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
         let keyring = &self.keyring;
-        let compiled =
-            compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.most_connections);
+        let compiled = compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.room);
         self.discovery = discovery;
         self.nat.remark(now);
         self.in_force = in_force;

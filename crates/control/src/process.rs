@@ -17,6 +17,7 @@ use crate::certificates;
 use crate::discovery::{Look, Wanted};
 use crate::health::LOOK_EVERY;
 use crate::plane::Plane;
+use crate::room::Room;
 use crate::watch::Watch;
 
 /// How to run.
@@ -61,9 +62,6 @@ const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
 /// How often connections inside the kernel are looked through for those that have ended.
 const SWEPT_EVERY: Duration = Duration::from_secs(1);
-
-/// Descriptors that are neither a client's nor a server's: logs, listeners, pipes, timers.
-const RESERVED: u64 = 64;
 
 /// Runs until a signal ends it.
 pub fn run(options: Options) -> ExitCode {
@@ -120,7 +118,7 @@ async fn live(options: Options) -> ExitCode {
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes),
     };
-    let most_connections = raise_descriptors();
+    let room = Room::take();
     let workers = loaded.spec.workers.unwrap_or_else(processors);
     let fleet = match Fleet::start(workers) {
         Ok(fleet) => fleet,
@@ -139,7 +137,7 @@ async fn live(options: Options) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let process = Rc::new(Process {
-        plane: RefCell::new(Plane::new(fleet, most_connections)),
+        plane: RefCell::new(Plane::new(fleet, room)),
         options,
         ready: Cell::new(false),
         watched: RefCell::new(Watch::of(&loaded.files)),
@@ -448,14 +446,4 @@ fn warn_of_what_needs_a_restart(before: Option<&Spec>, now: &Spec) {
 /// The processors that this process may use: its affinity and its quota, whichever is smaller.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Takes all the descriptors that we are allowed, and says how many connections that is: each may need two.
-fn raise_descriptors() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let limit = if setrlimit(Resource::Nofile, wanted).is_ok() { wanted } else { limit };
-    let most = limit.current.unwrap_or(1 << 20);
-    usize::try_from(most.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(1)
 }

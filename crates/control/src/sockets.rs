@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base::ids::WorkerId;
 use config::Span;
@@ -12,7 +12,7 @@ use config::spec::{Bind, BindAddress, HttpVersion, Listener, Role, Spec};
 use net::listen::{Bound, Terms, bind, probe};
 use net::{Address, datagram, quic};
 use proxy::snapshot::{BindId, ListenerId};
-use proxy::worker::{Command, Fleet, SocketId};
+use proxy::worker::{Command, Fleet, Group, Hold, SocketId};
 use tokio::sync::mpsc::Sender;
 
 /// The sockets that are open.
@@ -23,7 +23,7 @@ pub struct Sockets {
     /// Addresses that were closed for HTTP/3: connections of ours may still be there.
     left: BTreeSet<SocketAddr>,
     /// Sockets of UDP that take nobody new, but may still have flows.
-    leaving: BTreeMap<SocketAddr, SocketId>,
+    leaving: BTreeMap<SocketAddr, (SocketId, Weak<Group>)>,
 }
 
 /// A listener's name and the address as configured: port 0 stays the same port over reloads.
@@ -53,8 +53,8 @@ struct Entry {
     /// The sockets of the same address for HTTP/3.
     quic: Option<SocketId>,
     actual: Address,
-    /// Whether it is of UDP.
-    is_udp: bool,
+    /// The sockets of an address of UDP.
+    flows: Option<Weak<Group>>,
 }
 
 /// Sockets of one address, one a worker.
@@ -65,12 +65,14 @@ enum Fresh {
 }
 
 /// Sockets that are bound but accept nothing yet, and those that should close.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Planned {
     fresh: Vec<(Key, Address, Fresh)>,
     /// Addresses of UDP that another listener has from now on, and had before: their flows stay.
     inherited: Vec<(Key, Key)>,
     gone: Vec<Key>,
+    /// Addresses at which HTTP/3 is spoken from now on.
+    speaking: BTreeSet<Key>,
     /// Addresses, fresh or open, at which HTTP/3 begins.
     spoken: Vec<(Key, Vec<quic::Bound>)>,
 }
@@ -90,10 +92,13 @@ impl Sockets {
     /// # Errors
     /// Every address that cannot be bound.
     pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
-        let mut planned = Planned { fresh: Vec::new(), inherited: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
+        let mut planned = Planned::default();
         // Nothing is bound for packets that the kernel rewrites.
         let bound = || spec.listeners.iter().filter(|listener| listener.role != Role::Nat);
         let wanted: BTreeSet<Key> = bound().flat_map(keys).collect();
+        let speaks = |(at, key): (&Bind, Key)| at.http.contains(&HttpVersion::H3).then_some(key);
+        let at = |listener| keys(listener).into_iter();
+        planned.speaking = bound().flat_map(|one| one.binds.iter().zip(at(one)).filter_map(speaks)).collect();
         planned.gone = self.open.keys().filter(|key| !wanted.contains(*key)).cloned().collect();
         let mut failed = Vec::new();
         for listener in bound() {
@@ -124,7 +129,8 @@ impl Sockets {
         if let Some(entry) = self.open.get(key) {
             // Sockets that are open stay so: nobody is let in where HTTP/3 is not spoken, and nobody is lost where it is again.
             if speaks && entry.quic.is_none() {
-                planned.spoken.extend(self.datagrams(&entry.actual, workers)?.map(|all| (key.clone(), all)));
+                let bound = self.datagrams(&entry.actual, workers, planned)?;
+                planned.spoken.extend(bound.map(|all| (key.clone(), all)));
             }
             return Ok(());
         }
@@ -132,11 +138,13 @@ impl Sockets {
         loop {
             let (actual, sockets) = self.bind_one(at, terms, workers)?;
             tries -= 1;
-            let datagrams = match self.datagrams(&actual, workers) {
-                _ if !speaks => None,
+            let datagrams = match speaks.then(|| self.datagrams(&actual, workers, planned)) {
+                None => None,
                 // The port that the kernel chose is free for TCP alone: another may be for both.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => continue,
-                bound => bound.map_err(|error| io::Error::new(error.kind(), format!("for HTTP/3, by UDP: {error}")))?,
+                Some(Err(error)) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => continue,
+                Some(bound) => {
+                    bound.map_err(|error| io::Error::new(error.kind(), format!("for HTTP/3, by UDP: {error}")))?
+                }
             };
             planned.spoken.extend(datagrams.map(|all| (key.clone(), all)));
             planned.fresh.push((key.clone(), actual, Fresh::Streams(sockets)));
@@ -157,16 +165,23 @@ impl Sockets {
             return Ok(());
         }
         let is_there =
-            |gone: &&Key| self.open.get(*gone).is_some_and(|entry| entry.is_udp && is_at(&at.address, &entry.actual));
+            |gone: &&Key| self.open.get(*gone).is_some_and(|entry| entry.is_udp() && is_at(&at.address, &entry.actual));
         if let Some(place) = planned.gone.iter().position(|gone| is_there(&gone)) {
             planned.inherited.push((planned.gone.swap_remove(place), key.clone()));
             return Ok(());
         }
-        let bind = |address: SocketAddr| {
-            if !self.leaving.contains_key(&address) {
+        let bind = |address: SocketAddr| -> io::Result<_> {
+            // What is there is ours, and on its way out.
+            let was_quic =
+                self.left.contains(&address) || self.is_quic(&address, |key| !planned.speaking.contains(key));
+            if !was_quic && !self.is_leaving(&address) {
                 datagram::probe(address, terms)?;
             }
-            datagram::bind(address, terms, workers)
+            let bound = datagram::bind(address, terms, workers)?;
+            if let (true, Some(first)) = (was_quic, bound.1.first()) {
+                quic::unsteer(first);
+            }
+            Ok(bound)
         };
         let (actual, sockets) = match &at.address {
             BindAddress::Ip(address) => bind(*address)?,
@@ -182,14 +197,45 @@ impl Sockets {
     }
 
     /// Binds the address of a TCP socket for UDP, too; a Unix socket has none.
-    fn datagrams(&self, actual: &Address, workers: usize) -> io::Result<Option<Vec<quic::Bound>>> {
+    fn datagrams(&self, actual: &Address, workers: usize, planned: &Planned) -> io::Result<Option<Vec<quic::Bound>>> {
         let Address::Tcp(address) = actual else { return Ok(None) };
-        let is_ours = self.open.values().any(|entry| entry.quic.is_some() && entry.actual == *actual);
-        let shared = is_ours || self.left.contains(address);
+        let is_going = |key: &Key| self.open.get(key).is_some_and(|entry| entry.is_udp() && entry.actual == *actual);
+        let was_udp = self.is_leaving(address) || planned.gone.iter().any(is_going);
+        let shared = was_udp || self.left.contains(address) || self.is_quic(address, |_| true);
         if !shared {
             net::datagram::probe(*address, Terms::default())?;
         }
         quic::bind(*address, workers, shared).map(Some)
+    }
+
+    /// Whether sockets for HTTP/3 are open at an address, under such a key.
+    fn is_quic(&self, address: &SocketAddr, of: impl Fn(&Key) -> bool) -> bool {
+        let is_there = |entry: &Entry| entry.quic.is_some() && entry.actual == Address::Tcp(*address);
+        self.open.iter().any(|(key, entry)| is_there(entry) && of(key))
+    }
+
+    /// Whether sockets of UDP are there that take nobody new.
+    fn is_leaving(&self, address: &SocketAddr) -> bool {
+        self.leaving.get(address).is_some_and(|(_, group)| group.strong_count() > 0)
+    }
+
+    /// The kernel would give sockets of UDP that take nobody new what is for others now: they end at once, with their flows.
+    fn hurry(&mut self, address: &Address, fleet: &Arc<Fleet>) {
+        if let Address::Tcp(address) = address
+            && let Some((old, _)) = self.leaving.remove(address)
+        {
+            unlisten(old, fleet, None);
+        }
+    }
+
+    /// Sockets for HTTP/3 take nobody new where UDP is for somebody else.
+    fn stop_speaking(&mut self, address: &Address, fleet: &Arc<Fleet>) {
+        for entry in self.open.values_mut().filter(|entry| entry.actual == *address) {
+            if let (Address::Tcp(address), Some(quic)) = (address, entry.quic.take()) {
+                self.left.insert(*address);
+                unlisten(quic, fleet, None);
+            }
+        }
     }
 
     /// Puts a plan to work: new sockets accept, old ones accept what waits and close.
@@ -204,26 +250,25 @@ impl Sockets {
             let socket = SocketId(self.next);
             self.next += 1;
             let port = port_of(&actual);
-            let is_udp = matches!(bounds, Fresh::Datagrams(_));
-            match bounds {
+            let flows = match bounds {
                 Fresh::Streams(bounds) => {
                     for (worker, bound) in bounds.into_iter().enumerate() {
                         fleet.tell(WorkerId(worker), Command::Listen(listener, bind, socket, bound, port));
                     }
+                    None
                 }
                 Fresh::Datagrams(bounds) => {
+                    let hold = Hold::new();
                     for (worker, bound) in bounds.into_iter().enumerate() {
-                        fleet.tell(WorkerId(worker), Command::Relay(listener, bind, socket, bound, port));
+                        let relay = Command::Relay(listener, bind, socket, bound, port, hold.clone());
+                        fleet.tell(WorkerId(worker), relay);
                     }
-                    // The kernel would give them clients of ours, whom they take no more.
-                    if let Address::Tcp(address) = &actual
-                        && let Some(old) = self.leaving.remove(address)
-                    {
-                        unlisten(old, fleet, None);
-                    }
+                    self.hurry(&actual, fleet);
+                    self.stop_speaking(&actual, fleet);
+                    Some(hold.remains())
                 }
-            }
-            self.open.insert(key, Entry { socket, quic: None, actual, is_udp });
+            };
+            self.open.insert(key, Entry { socket, quic: None, actual, flows });
         }
         for (old, new) in planned.inherited {
             let Some((listener, bind)) = id_of(&new) else { continue };
@@ -238,6 +283,8 @@ impl Sockets {
             let (socket, port) = (SocketId(self.next), port_of(&entry.actual));
             self.next += 1;
             entry.quic = Some(socket);
+            let actual = entry.actual.clone();
+            self.hurry(&actual, fleet);
             for (worker, bound) in bounds.into_iter().enumerate() {
                 fleet.tell(WorkerId(worker), Command::Receive(listener, bind, socket, bound, port));
             }
@@ -247,12 +294,19 @@ impl Sockets {
                 if let (Address::Tcp(address), Some(_)) = (&entry.actual, entry.quic) {
                     self.left.insert(*address);
                 }
-                if let (Address::Tcp(address), true) = (&entry.actual, entry.is_udp) {
-                    self.leaving.insert(*address, entry.socket);
+                let is_free = |address| !self.is_quic(address, |_| true);
+                match (&entry.actual, &entry.flows) {
+                    (Address::Tcp(address), Some(flows)) if is_free(address) => {
+                        self.leaving.insert(*address, (entry.socket, Weak::clone(flows)));
+                    }
+                    // HTTP/3 is spoken there from now on: its flows end at once.
+                    (_, Some(_)) => unlisten(entry.socket, fleet, None),
+                    _ => {}
                 }
                 close(&entry, fleet, None);
             }
         }
+        self.leaving.retain(|_, (_, group)| group.strong_count() > 0);
     }
 
     /// Closes everything; each worker tells when it has accepted what waited.
@@ -283,7 +337,7 @@ impl Sockets {
 
     /// Binds an address that nobody has, or that we have ourselves under another listener's name.
     fn bind_free(&self, address: &Address, terms: Terms, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
-        if !self.open.values().any(|entry| !entry.is_udp && entry.actual == *address) {
+        if !self.open.values().any(|entry| !entry.is_udp() && entry.actual == *address) {
             probe(address, terms)?;
         }
         bind(address, terms, workers)
@@ -292,6 +346,12 @@ impl Sockets {
     /// The addresses on which a listener really listens.
     pub fn actual(&self, listener: &str) -> Vec<String> {
         self.open.iter().filter(|((name, _), _)| name == listener).map(|(_, entry)| entry.actual.to_string()).collect()
+    }
+}
+
+impl Entry {
+    fn is_udp(&self) -> bool {
+        self.flows.is_some()
     }
 }
 

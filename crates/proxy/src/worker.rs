@@ -30,8 +30,10 @@ use crate::session::datagram::{At, Relays};
 use crate::snapshot::Snapshot;
 
 mod fleet;
+mod hold;
 
 pub use fleet::{Command, Fleet, Peer, SocketId};
+pub use hold::{Group, Hold};
 
 /// A worker, seen from its own thread.
 pub(crate) struct Worker {
@@ -177,8 +179,8 @@ impl Worker {
                 }
                 Err(error) => observe::log::error(format_args!("no HTTP/3 in worker {}: {error}", self.id.0)),
             },
-            Command::Relay(listener, bind, socket, bound, port) => {
-                self.relays.open(self, socket, bound, At { listener, bind, port });
+            Command::Relay(listener, bind, socket, bound, port, hold) => {
+                self.relays.open(self, socket, bound, At { listener, bind, port }, hold);
             }
             Command::Rename(listener, bind, socket, port) => {
                 self.relays.rename(socket, At { listener, bind, port });

@@ -1,9 +1,11 @@
 //! Clients and servers of UDP, and a translator of addresses that forgets.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use crate::wait::{PATIENCE, Shared, Signal};
 
@@ -52,6 +54,26 @@ const LOOKS_UP: Duration = Duration::from_millis(50);
 
 /// The longest datagram, and a little more.
 const ROOM: usize = 65_536;
+
+/// Sends a datagram to an address of IPv4 that comes from port 0, where nobody is. It takes root.
+///
+/// # Panics
+/// The kernel does not take it.
+pub fn say_from_port_0(to: &str, bytes: &[u8]) {
+    let to: SocketAddrV4 = to.parse().expect("an address of IPv4");
+    let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::UDP)).expect("a raw socket");
+    let length = u16::try_from(8 + bytes.len()).expect("a datagram");
+    let head = [0, to.port(), length, 0].map(u16::to_be_bytes).concat();
+    sendto(socket, &[&head, bytes].concat(), SendFlags::empty(), &to).expect("sent");
+}
+
+/// From now on others of the same user may bind the address of a socket.
+///
+/// # Panics
+/// The kernel knows no such thing.
+pub fn share(socket: &UdpSocket) {
+    rustix::net::sockopt::set_socket_reuseport(socket, true).expect("an option");
+}
 
 impl Answering {
     /// A server on this machine.

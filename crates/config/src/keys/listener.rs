@@ -231,7 +231,7 @@ static LISTENER_LIMITS: Section = Section::new(
         Key::new(
             "connections",
             Type::Integer(1, 10_000_000),
-            "Connections at a time in the process, or flows of UDP. Absent means as many as descriptors allow.",
+            "Connections at a time in the process, or flows of UDP. Absent means as many as descriptors allow; all listeners of UDP without it have half of the host's free ports together.",
         ),
     ],
 );

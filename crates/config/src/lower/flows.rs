@@ -221,6 +221,7 @@ fn idles_by_udp(pool: &Pool) -> Vec<&'static str> {
 fn asks_connections(pool: &Pool) -> Vec<&'static str> {
     let said = [
         (pool.send_proxy.is_some(), "`send_proxy`"),
+        (pool.as_client, "`source`"),
         (pool.tls.is_some(), "`tls`"),
         (
             pool.servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_))),

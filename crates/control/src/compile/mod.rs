@@ -23,6 +23,7 @@ pub(crate) use matching::text;
 use crate::certificates::Keyring;
 use crate::discovery::Discovery;
 use crate::registry::Registry;
+use crate::room::Room;
 
 /// A snapshot that is not in force yet, and what its servers should become when it is.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ pub fn compile(
     keyring: &Keyring,
     registry: &mut Registry,
     generation: u64,
-    most_connections: usize,
+    room: Room,
 ) -> Compiled {
     registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
@@ -82,7 +83,7 @@ pub fn compile(
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
-        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections))
+        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, room))
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {

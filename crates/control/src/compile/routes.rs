@@ -20,6 +20,7 @@ use super::{matching, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
 use crate::registry::Registry;
+use crate::room::Room;
 use crate::sockets;
 
 /// What an outer level hands down to the routes inside it.
@@ -51,7 +52,7 @@ pub(super) fn listener(
     policies: &[Arc<Policy>],
     keyring: &Keyring,
     registry: &mut Registry,
-    most_connections: usize,
+    room: Room,
 ) -> Listener {
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
@@ -123,6 +124,7 @@ pub(super) fn listener(
             }
         }
     };
+    let most = if listener.role == spec::Role::Udp { room.flows(spec) } else { room.connections };
     Listener {
         id,
         name: listener.name.as_str().into(),
@@ -145,7 +147,7 @@ pub(super) fn listener(
         introduced,
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,
-        max_connections: listener.head.connections.map_or(most_connections, |most| most as usize),
+        max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
         table: Table::compile(rules),
         routes,

@@ -133,6 +133,15 @@ impl<'a> Arrival<'a> {
         self.bytes.len().div_ceil(self.each).max(1)
     }
 
+    /// Whether an answer would find its way: nobody has port 0, and from an address of many nobody answers.
+    pub fn is_answerable(&self) -> bool {
+        let is_of_many = |ip: IpAddr| match ip.to_canonical() {
+            IpAddr::V4(v4) => v4.is_broadcast() || v4.is_multicast(),
+            IpAddr::V6(v6) => v6.is_multicast(),
+        };
+        self.from.port() != 0 && !self.to.is_some_and(is_of_many)
+    }
+
     /// One after the other.
     pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (bytes, each) = (self.bytes, self.each);
@@ -149,6 +158,24 @@ mod tests {
         let arrival = Arrival { from, to: None, ecn: None, bytes, each };
         assert_eq!(arrival.count(), arrival.datagrams().count());
         arrival.datagrams().map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn nobody_answers_from_an_address_of_many_or_to_port_0() {
+        let is = |from: &str, to: Option<&str>| {
+            let (from, to) = (from.parse().expect("an address"), to.map(|to| to.parse().expect("an address")));
+            Arrival { from, to, ecn: None, bytes: b"x", each: 1 }.is_answerable()
+        };
+        assert!(is("10.0.0.1:1", None) && is("10.0.0.1:1", Some("10.0.0.2")) && is("[::1]:9", Some("::1")));
+        for (from, to) in [
+            ("10.0.0.1:0", Some("10.0.0.2")),
+            ("10.0.0.1:1", Some("255.255.255.255")),
+            ("10.0.0.1:1", Some("224.0.0.251")),
+            ("[::ffff:10.0.0.1]:1", Some("::ffff:224.0.0.251")),
+            ("[fe80::1]:1", Some("ff02::fb")),
+        ] {
+            assert!(!is(from, to), "{from} to {to:?}");
+        }
     }
 
     #[test]

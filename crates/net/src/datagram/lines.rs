@@ -145,7 +145,17 @@ impl Line {
 /// Whether an error says that the server cannot be reached at its port, rather than that a datagram could not be sent: so it was told to
 /// the kernel (ICMP), or the kernel knows it.
 pub fn is_verdict(error: &io::Error) -> bool {
-    let known = [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::HOSTDOWN, Errno::NOPROTOOPT];
+    let known = [
+        Errno::CONNREFUSED,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::NOPROTOOPT,
+        Errno::NONET,
+        // A firewall, a prohibited route and an unknown header, in the words of IPv6 (RFC 4443 sections 3.1 and 3.4).
+        Errno::ACCESS,
+        Errno::PROTO,
+    ];
     error.raw_os_error().is_some_and(|code| known.iter().any(|errno| errno.raw_os_error() == code))
 }
 

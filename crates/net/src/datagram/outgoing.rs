@@ -1,16 +1,16 @@
 //! What goes back to clients: answers of many servers to many clients, in as few system calls as the kernel lets us.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
-use quinn_udp::{Transmit, UdpSocketState};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, sendmsg};
+use quinn_udp::{EcnCodepoint, UdpSocketState};
 
-use super::{Arrival, Batch, Socket};
+use super::{Arrival, Batch, Socket, is_verdict};
 
 /// Datagrams of a batch that have found their addresses.
 pub struct Outgoing {
@@ -97,21 +97,8 @@ impl Outgoing {
             };
             let sent = match run.from {
                 None => sent(&mut self.plain, &[]),
-                Some(IpAddr::V4(ip)) => sent(
-                    &mut self.pinned,
-                    &[ControlMessage::Ipv4PacketInfo(&in_pktinfo {
-                        ipi_ifindex: 0,
-                        ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
-                        ipi_addr: in_addr { s_addr: 0 },
-                    })],
-                ),
-                Some(IpAddr::V6(ip)) => sent(
-                    &mut self.pinned,
-                    &[ControlMessage::Ipv6PacketInfo(&in6_pktinfo {
-                        ipi6_addr: in6_addr { s6_addr: ip.octets() },
-                        ipi6_ifindex: 0,
-                    })],
-                ),
+                Some(IpAddr::V4(ip)) => sent(&mut self.pinned, &[ControlMessage::Ipv4PacketInfo(&from_v4(ip))]),
+                Some(IpAddr::V6(ip)) => sent(&mut self.pinned, &[ControlMessage::Ipv6PacketInfo(&from_v6(ip))]),
             };
             match sent {
                 Ok(sent) => at += sent,
@@ -141,7 +128,8 @@ fn is_joined(state: &UdpSocketState, arrival: &Arrival<'_>) -> bool {
     count > 1 && arrival.each <= LONGEST_JOINED && count <= state.max_gso_segments()
 }
 
-/// Sends such an arrival; answers how many of its datagrams are lost, and why the last one is.
+/// Sends such an arrival; answers how many of its datagrams are lost, and why the last one is. What one destination does not take is
+/// nothing that others should suffer from: nothing is remembered of it.
 pub(super) fn send_special(
     state: &UdpSocketState,
     socket: &impl AsFd,
@@ -149,14 +137,76 @@ pub(super) fn send_special(
     from: Option<IpAddr>,
     arrival: &Arrival<'_>,
 ) -> (usize, Option<io::Error>) {
-    let send = |contents, segment_size| {
-        let transmit = Transmit { destination: to, ecn: arrival.ecn, contents, segment_size, src_ip: from };
-        state.try_send(socket.into(), &transmit)
+    let letter = Special {
+        socket: socket.as_fd(),
+        to: to.into(),
+        is_ipv4: to.ip().to_canonical().is_ipv4(),
+        from,
+        ecn: arrival.ecn,
     };
+    let count = arrival.count();
     // What the kernel does not want joined goes alone.
-    if is_joined(state, arrival) && send(arrival.bytes, Some(arrival.each)).is_ok() {
-        return (0, None);
+    if is_joined(state, arrival) {
+        match letter.send(arrival.bytes, u16::try_from(arrival.each).ok()) {
+            Ok(()) => return (0, None),
+            Err(Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => {}
+            Err(error) => return (count, Some(error.into())),
+        }
     }
-    let failed = arrival.datagrams().filter_map(|datagram| send(datagram, None).err());
-    failed.fold((0, None), |(lost, _), error| (lost + 1, Some(error)))
+    let mut lost = (0, None);
+    for (number, datagram) in arrival.datagrams().enumerate() {
+        let Err(error) = letter.send(datagram, None).map_err(io::Error::from) else { continue };
+        // It is told once: those behind it would go to nobody.
+        if is_verdict(&error) {
+            return (lost.0 + count - number, Some(error));
+        }
+        lost = (lost.0 + 1, Some(error));
+    }
+    lost
+}
+
+/// Where an arrival goes by a system call of its own, and what is said beside it.
+struct Special<'a> {
+    socket: BorrowedFd<'a>,
+    to: SockaddrStorage,
+    is_ipv4: bool,
+    from: Option<IpAddr>,
+    ecn: Option<EcnCodepoint>,
+}
+
+impl Special<'_> {
+    /// Sends bytes as one datagram, or as many of this size.
+    fn send(&self, bytes: &[u8], each: Option<u16>) -> Result<(), Errno> {
+        let (tos, class) = (self.ecn.map(|ecn| ecn as u8), self.ecn.map(|ecn| ecn as i32));
+        let (v4, v6) = match self.from {
+            Some(IpAddr::V4(ip)) => (Some(from_v4(ip)), None),
+            Some(IpAddr::V6(ip)) => (None, Some(from_v6(ip))),
+            None => (None, None),
+        };
+        let said = [
+            tos.as_ref().filter(|_| self.is_ipv4).map(ControlMessage::Ipv4Tos),
+            class.as_ref().filter(|_| !self.is_ipv4).map(ControlMessage::Ipv6TClass),
+            v4.as_ref().map(ControlMessage::Ipv4PacketInfo),
+            v6.as_ref().map(ControlMessage::Ipv6PacketInfo),
+            each.as_ref().map(ControlMessage::UdpGsoSegments),
+        ];
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        let (fd, contents) = (self.socket.as_raw_fd(), [IoSlice::new(bytes)]);
+        loop {
+            match sendmsg(fd, &contents, &said, MsgFlags::MSG_DONTWAIT, Some(&self.to)) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn from_v4(ip: Ipv4Addr) -> in_pktinfo {
+    let (ipi_spec_dst, ipi_addr) = (in_addr { s_addr: u32::from_ne_bytes(ip.octets()) }, in_addr { s_addr: 0 });
+    in_pktinfo { ipi_ifindex: 0, ipi_spec_dst, ipi_addr }
+}
+
+fn from_v6(ip: Ipv6Addr) -> in6_pktinfo {
+    in6_pktinfo { ipi6_addr: in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 }
 }

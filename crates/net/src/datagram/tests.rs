@@ -1,6 +1,8 @@
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
+use quinn_udp::EcnCodepoint;
+
 use super::*;
 
 /// A socket of an address of this machine, as a worker has it, and where it is.
@@ -169,6 +171,52 @@ async fn lines_are_told_apart_and_hear_of_servers_that_are_not_there() {
     poll_fn(|cx| lines.poll_told(cx, &mut told)).await.expect("news");
     assert_eq!(told, [LineId(0)]);
     assert!(opened[0].receive(&lines, &mut batch, 2).is_err_and(|error| is_verdict(&error)));
+}
+
+#[tokio::test]
+async fn one_client_that_cannot_be_sent_to_takes_no_joined_datagrams_and_no_load_from_others() {
+    let arrival = |ecn| Arrival { from: ([127, 0, 0, 1], 9).into(), to: None, ecn, bytes: b"aabbc", each: 2 };
+    for (ours, theirs) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::]:0", "[::1]:0"), ("[::]:0", "127.0.0.1:0")] {
+        let ((socket, _), (other, to)) = (open(ours), open(theirs));
+        // A socket of IPv6 has addresses of IPv6 alone.
+        let to = match (ours, to) {
+            ("[::]:0", SocketAddr::V4(v4)) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            _ => to,
+        };
+        assert!(outgoing::is_special(&socket.state, &arrival(None)), "this kernel takes datagrams joined");
+        let send =
+            |to| outgoing::send_special(&socket.state, &*socket.socket, to, None, &arrival(Some(EcnCodepoint::Ect0)));
+        let nobody = SocketAddr::new(to.ip(), 0);
+        assert_eq!(send(nobody).0, 3);
+        assert!(outgoing::is_special(&socket.state, &arrival(None)), "it is as before");
+        assert!(matches!(send(to), (0, None)));
+        let (mut batch, mut heard) = (Batch::new(4), Vec::new());
+        while heard.len() < 3 {
+            let places = poll_fn(|cx| other.poll_receive(cx, &mut batch)).await.expect("read");
+            for arrival in places.map(|place| batch.arrival(place)) {
+                assert_eq!(arrival.ecn, Some(EcnCodepoint::Ect0), "{ours} to {theirs}");
+                heard.extend(arrival.datagrams().map(<[u8]>::to_vec));
+            }
+        }
+        assert_eq!(heard, [&b"aa"[..], b"bb", b"c"]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_heard_of_by_joined_datagrams_too() {
+    let (socket, _) = open("127.0.0.1:0");
+    let (lines, server) = (Lines::new(&socket).expect("a set"), peer());
+    let line = lines.open(server.local_addr().expect("an address"), LineId(0)).expect("a line");
+    drop(server);
+    for ecn in [None, Some(EcnCodepoint::Ect0)] {
+        let arrival = Arrival { from: ([127, 0, 0, 1], 9).into(), to: None, ecn, bytes: b"aabbc", each: 2 };
+        assert!(line.send(&lines, &arrival).is_ok(), "nobody has said anything yet");
+        assert!(line.send(&lines, &arrival).is_err_and(|error| is_verdict(&error)), "{ecn:?}");
+        // One at a time, the second hears of what the first one met.
+        let single = Arrival { bytes: b"aa", ..arrival };
+        assert!(ecn.is_none() || line.send(&lines, &single).is_ok());
+        assert!(ecn.is_none() || line.send(&lines, &single).is_err_and(|error| is_verdict(&error)));
+    }
 }
 
 #[test]

@@ -89,6 +89,13 @@ pub fn bind(address: SocketAddr, count: usize, shared: bool) -> io::Result<Vec<B
     Ok(bound)
 }
 
+/// Has the kernel choose by addresses where sockets for flows of UDP come to be beside those of an endpoint that ends: what they carry has
+/// no ids of ours.
+pub fn unsteer(beside: &datagram::Bound) {
+    // Where there is no such choice, there is nothing to undo.
+    let _ = steering::leave(&beside.0);
+}
+
 /// The same, with the kernel's own choice.
 pub(super) fn bind_unsteered(address: SocketAddr, count: usize) -> io::Result<Vec<Bound>> {
     let mut random = [0; 84];

@@ -15,7 +15,7 @@ use super::choose::{Choice, choose_new};
 use super::retry::{afford, count, meet};
 use crate::exchange::Exchange;
 use crate::finish;
-use crate::pool::Server;
+use crate::pool::{Entry, Server};
 use crate::snapshot::Arm;
 use crate::sticky;
 use crate::worker::Worker;
@@ -31,7 +31,7 @@ pub(crate) struct Correspondent {
 pub(crate) const REFUSED: Fault = Fault::server(Kind::Connect, Retry::Always);
 
 /// Finds a server that was not tried yet, if there is one, and opens a way to it. `known` is the one whose connection the datagram is
-/// of, if that can be told.
+/// of, if that can be told. A further try is counted for as long as `retrying` lives.
 ///
 /// # Errors
 /// There is none that may be used, or none to which there is a way.
@@ -41,6 +41,7 @@ pub(crate) fn correspond(
     arm: &Arm,
     known: Option<usize>,
     tried: &mut Vec<usize>,
+    retrying: &mut Option<Entry>,
     mut open: impl FnMut(SocketAddr) -> io::Result<Line>,
 ) -> Result<Correspondent, Fault> {
     let pool = &arm.pool;
@@ -73,19 +74,19 @@ pub(crate) fn correspond(
         }
         server.connect_failed();
         finish::unconnected(worker, x, arm, REFUSED);
-        if !may_try_another(x, arm) {
+        if !may_try_another(x, arm, retrying) {
             return Err(REFUSED);
         }
         tried.push(server.slot);
     }
 }
 
-/// Whether what a server has refused goes to another one.
-pub(crate) fn may_try_another(x: &mut Exchange, arm: &Arm) -> bool {
+/// Whether what a server has refused goes to another one, which counts for as long as `retrying` lives.
+pub(crate) fn may_try_another(x: &mut Exchange, arm: &Arm, retrying: &mut Option<Entry>) -> bool {
     if u32::from(x.notes.tries) > arm.retries.extra || !arm.retries.connect {
         return false;
     }
-    let afforded = afford(arm, &mut None, Instant::now());
+    let afforded = afford(arm, retrying, Instant::now());
     afforded.map_err(|limit| meet(x, arm, limit)).is_ok()
 }
 

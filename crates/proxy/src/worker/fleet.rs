@@ -14,7 +14,7 @@ use observe::access::Sink;
 use observe::stats::TurnMeter;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::run;
+use super::{Hold, run};
 use crate::pool::Pool;
 use crate::relay::UnderWay;
 use crate::session::Origin;
@@ -46,8 +46,8 @@ pub enum Command {
     Listen(ListenerId, BindId, SocketId, Bound, u16),
     /// Take connections over QUIC on this socket, too.
     Receive(ListenerId, BindId, SocketId, quic::Bound, u16),
-    /// Take flows of UDP on this socket, too.
-    Relay(ListenerId, BindId, SocketId, datagram::Bound, u16),
+    /// Take flows of UDP on this socket, too, which stays open as long as its address is held open.
+    Relay(ListenerId, BindId, SocketId, datagram::Bound, u16, Hold),
     /// This socket of UDP is another listener's from now on.
     Rename(ListenerId, BindId, SocketId, u16),
     /// Accept what waits on this socket, then close it; tell when it is done.

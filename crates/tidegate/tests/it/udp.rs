@@ -2,8 +2,10 @@
 
 mod fragments;
 pub(crate) mod limits;
+mod prohibited;
 pub(crate) mod quic;
 mod reload;
+mod shortage;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

@@ -5,15 +5,18 @@ use std::time::Instant;
 
 use base::{Fault, Kind};
 use net::datagram::{Arrival, LineId};
+use net::dial::is_shortage;
 
 use super::Driver;
 use super::flow::{Flow, Served, Standing};
-use super::table::{Lasts, Number, Pair};
+use super::table::{Lasts, Number, Pair, Table};
 use crate::attempt::{self, correspond};
 use crate::exchange::{self, Exchange};
 use crate::finish::Account;
+use crate::pool::Entry;
 use crate::session::{Origin, way};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
+use crate::worker::Worker;
 
 /// The first datagram of a flow is kept until its server has answered, if it is not longer than this.
 const KEPT: usize = 2048;
@@ -21,9 +24,7 @@ const KEPT: usize = 2048;
 impl Driver {
     /// A flow begins, if there is room for it.
     pub(super) fn welcome(&mut self, pair: Pair, arrival: &Arrival<'_>, now: Instant) -> Option<Number> {
-        if self.is_leaving {
-            return None;
-        }
+        let hold = self.hold.clone()?;
         let snapshot = self.worker.pin();
         let listener = snapshot.listener(self.at.listener).filter(|listener| listener.role == Role::Udp)?;
         let counters = listener.connections.shard(self.worker.id);
@@ -47,7 +48,7 @@ impl Driver {
         x.came(&self.worker, &origin, None);
         let (route, arm) = self.route(&mut x, listener);
         let account = Account::of(listener, route, &x.notes).owned();
-        let flow = Flow::new(&x, account, self.counted());
+        let flow = Flow::new(&x, account, self.counted(), hold);
         let number = self.table.add(pair, now, lasts(route, arm), flow);
         self.serve(number, &mut x, (listener, route, arm), Vec::new(), first_of(arrival), now);
         self.worker.recycle(x);
@@ -62,7 +63,7 @@ impl Driver {
 
     /// Looks for a server again, by the configuration as it is now: not one that has just refused, if there is another.
     pub(super) fn find_again(&mut self, number: Number, arrival: &Arrival<'_>, now: Instant) {
-        self.look_again(number, first_of(arrival), now, |_, _| true);
+        self.look_again(number, first_of(arrival), now, |_, _, _| true);
     }
 
     /// Sends to another server what the first one has refused, if that is asked for: the client has seen nothing of it.
@@ -86,7 +87,7 @@ impl Driver {
         number: Number,
         datagram: &[u8],
         now: Instant,
-        may: impl FnOnce(&mut Exchange, &Arm) -> bool,
+        may: impl FnOnce(&mut Exchange, &Arm, &mut Option<Entry>) -> bool,
     ) -> bool {
         let snapshot = self.worker.pin();
         let Some(pair) = self.table.pair(number) else { return false };
@@ -99,8 +100,12 @@ impl Driver {
         let refused = flow.served().filter(|served| served.refuses).and_then(|served| served.by.server());
         let tried: Vec<usize> = refused.map(|server| server.slot).into_iter().collect();
         let (route, arm) = self.route(&mut x, listener);
-        let looks = arm.is_none_or(|arm| may(&mut x, arm));
+        let mut retrying = None;
+        let looks = arm.is_none_or(|arm| may(&mut x, arm, &mut retrying));
         if looks {
+            if let Some(flow) = self.table.get(number) {
+                flow.retrying = retrying;
+            }
             self.table.set_lasts(number, lasts(route, arm));
             self.serve(number, &mut x, (listener, route, arm), tried, datagram, now);
         }
@@ -129,6 +134,8 @@ impl Driver {
         datagram: &[u8],
         now: Instant,
     ) {
+        let mut retrying = self.table.get(number).and_then(|flow| flow.retrying.take());
+        let mut shortage = None;
         let found = match (arm, &route.ending) {
             (None, Ending::Close { .. }) => Err(Fault::client(Kind::Denied)),
             (None, _) => Err(Fault::client(Kind::NoRoute)),
@@ -136,11 +143,22 @@ impl Driver {
                 // A client that begins anew, at another address, may be in the middle of something.
                 let known = arm.pool.quic.as_ref().filter(|_| tried.is_empty());
                 let known = known.and_then(|quic| quic.find(&arm.pool.servers, datagram, now));
-                let lines = &self.lines;
-                correspond(&self.worker, x, arm, known, &mut tried, |to| lines.open(to, LineId(number.pack())))
-                    .map(|by| (by, arm))
+                let (worker, lines, table) = (&self.worker, &self.lines, &mut self.table);
+                let open = |to| {
+                    let opened = lines.open(to, LineId(number.pack()));
+                    let Err(error) = opened.as_ref() else { return opened };
+                    if !is_shortage(error) {
+                        return opened;
+                    }
+                    shortage = Some(error.to_string());
+                    if give_way(worker, table, number) { lines.open(to, LineId(number.pack())) } else { opened }
+                };
+                correspond(worker, x, arm, known, &mut tried, &mut retrying, open).map(|by| (by, arm))
             }
         };
+        if let Some(error) = shortage {
+            self.complain(now, || format!("no descriptor or port is left for another flow: {error}"));
+        }
         let generation = self.worker.pin().generation;
         let Some(flow) = self.table.get(number) else { return };
         flow.account = Account::of(listener, route, &x.notes).owned();
@@ -151,6 +169,7 @@ impl Driver {
                 let may_repeat = arm.retries.extra > 0 && arm.retries.connect && arm.pool.servers.len() > 1;
                 let first = Some(datagram).filter(|first| may_repeat && first.len() <= KEPT);
                 let ids = arm.pool.quic.as_ref().and_then(|quic| quic.learns());
+                flow.retrying = retrying;
                 (None, Standing::Served(Served::new(by, first, ids, lasts(route, Some(arm)))))
             }
             Err(fault) if matches!(fault.kind, Kind::Denied | Kind::NoRoute) => {
@@ -159,6 +178,20 @@ impl Driver {
             Err(fault) => (Some(fault), Standing::Unserved),
         };
     }
+}
+
+/// The oldest flow that has a server which has not answered gives up its descriptor and its port to this one, if there is any. Whoever
+/// stands before it in the line has neither and will get neither.
+fn give_way(worker: &Worker, table: &mut Table<Flow>, to: Number) -> bool {
+    while let Some(oldest) = table.unanswered().filter(|oldest| *oldest != to) {
+        let Some((pair, last, mut flow)) = table.remove(oldest) else { return false };
+        let is_served = flow.served().is_some();
+        flow.end(worker, pair.client, last, Some(Fault::proxy(Kind::Overload)));
+        if is_served {
+            return true;
+        }
+    }
+    false
 }
 
 /// How long a flow on this way lasts.

@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::pool::{Entry, Ids};
 use crate::session::Counted;
-use crate::worker::Worker;
+use crate::worker::{Hold, Worker};
 
 /// A flow, as long as it lasts.
 pub(super) struct Flow {
@@ -22,6 +22,8 @@ pub(super) struct Flow {
     pub(super) account: Kept,
     /// Its place among what its pool has under way, where that is limited.
     pub(super) entry: Option<Entry>,
+    /// Its place among the further tries of its pool, until a server has answered or refused.
+    pub(super) retrying: Option<Entry>,
     pub(super) tries: u8,
     pub(super) fault: Option<Fault>,
     pub(super) come: Sum,
@@ -32,6 +34,7 @@ pub(super) struct Flow {
     /// How long the first answer took.
     response: Option<Duration>,
     _counted: Counted,
+    _hold: Hold,
 }
 
 /// Who serves a flow.
@@ -73,11 +76,12 @@ pub(super) struct Sum {
 
 impl Flow {
     /// A flow that has come to nobody yet.
-    pub(super) fn new(x: &Exchange, account: Kept, counted: Counted) -> Flow {
+    pub(super) fn new(x: &Exchange, account: Kept, counted: Counted, hold: Hold) -> Flow {
         Flow {
             standing: Standing::Unserved,
             account,
             entry: None,
+            retrying: None,
             tries: 0,
             fault: None,
             come: Sum::default(),
@@ -87,6 +91,7 @@ impl Flow {
             began: x.notes.began,
             response: None,
             _counted: counted,
+            _hold: hold,
         }
     }
 
@@ -105,6 +110,7 @@ impl Flow {
         }
         let took = now.saturating_duration_since(self.began);
         self.response = Some(took);
+        self.retrying = None;
         let Some(served) = self.served() else { return true };
         served.first = None;
         if let Some(server) = served.by.server() {

@@ -31,7 +31,7 @@ use super::Counted;
 use crate::attempt::REFUSED;
 use crate::finish;
 use crate::snapshot::{BindId, ListenerId};
-use crate::worker::{SocketId, Worker};
+use crate::worker::{Group, Hold, SocketId, Worker};
 use flow::{Flow, Standing};
 use table::{Number, Over, Pair, Table};
 
@@ -77,6 +77,10 @@ struct Driver {
     /// Turns in which it still takes what waits, once it was asked to end.
     turns_left: u8,
     complained: Option<Instant>,
+    /// Keeps the address open as long as new flows are taken.
+    hold: Option<Hold>,
+    /// The sockets of the address. The last one to go: it tells that the one above is closed.
+    group: Arc<Group>,
 }
 
 /// Reads of one system call's worth, and as many looks at what servers say, in one turn: then somebody else has their turn.
@@ -94,9 +98,9 @@ const COMPLAINTS: Duration = Duration::from_secs(10);
 
 impl Relays {
     /// Begins to receive on a socket.
-    pub(crate) fn open(&self, worker: &Rc<Worker>, socket: SocketId, bound: Bound, at: At) {
+    pub(crate) fn open(&self, worker: &Rc<Worker>, socket: SocketId, bound: Bound, at: At, hold: Hold) {
         let asked = Rc::default();
-        match Driver::new(worker, bound, at, &asked) {
+        match Driver::new(worker, bound, at, &asked, hold) {
             Ok(driver) => {
                 let mut sockets = self.0.borrow_mut();
                 sockets.retain(|_, asked| Rc::strong_count(asked) > 1);
@@ -129,7 +133,7 @@ impl Driver {
     ///
     /// # Errors
     /// The runtime takes no more sockets.
-    fn new(worker: &Rc<Worker>, bound: Bound, at: At, asked: &Rc<Asked>) -> io::Result<Driver> {
+    fn new(worker: &Rc<Worker>, bound: Bound, at: At, asked: &Rc<Asked>, hold: Hold) -> io::Result<Driver> {
         let snapshot = worker.pin();
         let Some(listener) = snapshot.listener(at.listener) else { return Err(io::ErrorKind::NotFound.into()) };
         let socket = bound.attach()?;
@@ -149,6 +153,8 @@ impl Driver {
             is_leaving: false,
             turns_left: u8::MAX,
             complained: None,
+            group: hold.group(),
+            hold: Some(hold),
         })
     }
 
@@ -169,7 +175,7 @@ impl Driver {
             self.end(number, fault);
         }
         let more = self.receive(cx, now) | self.answer(cx, now);
-        if self.leave(more) {
+        if self.leave(cx, more) {
             return Poll::Ready(());
         }
         let next = self.table.next_visit().unwrap_or(now + Duration::from_secs(3600));
@@ -181,7 +187,7 @@ impl Driver {
     }
 
     /// Does what it was asked for; says whether nothing is left to do.
-    fn leave(&mut self, more: bool) -> bool {
+    fn leave(&mut self, cx: &mut Context<'_>, more: bool) -> bool {
         let times = self.asked.times.get();
         if self.worker.is_cut() || times > 1 {
             while let Some(number) = self.table.any() {
@@ -195,6 +201,7 @@ impl Driver {
         self.turns_left = self.turns_left.saturating_sub(1);
         if !self.is_leaving && (!more || self.turns_left == 0) {
             self.is_leaving = true;
+            self.hold = None;
             self.table.hurry(LEAVING);
         }
         if self.is_leaving {
@@ -203,7 +210,8 @@ impl Driver {
                 let _ = done.try_send(());
             }
         }
-        self.table.len() == 0 && (self.is_leaving || times > 1)
+        let is_at_once = self.worker.is_cut() || times > 1;
+        self.table.len() == 0 && (is_at_once || (self.is_leaving && self.group.poll_free(cx).is_ready()))
     }
 
     /// Takes what clients have sent to its flows; says whether there may be more.
@@ -230,7 +238,8 @@ impl Driver {
         let pair = Pair { client: arrival.from, asked: arrival.to };
         let count = arrival.count();
         self.connections.shard(self.worker.id).datagrams_in(count);
-        let found = self.table.find(&pair).or_else(|| self.welcome(pair, arrival, now));
+        let found = Some(pair).filter(|_| arrival.is_answerable());
+        let found = found.and_then(|pair| self.table.find(&pair).or_else(|| self.welcome(pair, arrival, now)));
         let is_taken = found.is_some_and(|number| {
             self.table.touch(number, now);
             if let Some(flow) = self.table.get(number) {
@@ -264,6 +273,7 @@ impl Driver {
     fn refused(&mut self, number: Number) {
         let Some(flow) = self.table.get(number) else { return };
         flow.fault = Some(REFUSED);
+        flow.retrying = None;
         let Some(served) = flow.served() else { return };
         served.refuses = true;
         if let Some(server) = served.by.server() {

@@ -1,6 +1,6 @@
 //! The flows of one socket: which datagram belongs to which, when each is over, and who makes room where there are too many (sans-IO).
 //!
-//! A flow has one entry in the heap of moments at which it is looked at. A datagram only stores when it came: when that moment comes, the
+//! A flow that is there has one entry in the heap of moments at which it is looked at. A datagram only stores when it came: when that moment comes, the
 //! flow is over, or is looked at again later.
 
 use std::cmp::Reverse;
@@ -17,6 +17,9 @@ pub(super) struct Pair {
     /// The address of ours that it has sent to.
     pub(super) asked: Option<IpAddr>,
 }
+
+/// So many moments of flows that are gone may stay in the heap in any case.
+const SPARE: usize = 1024;
 
 /// A flow's number, which no later one has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,8 +134,8 @@ impl<T> Table<T> {
         let entry = Entry { pair, value, began: now, last: now, lasts, visit: now, between: None };
         let visit = entry.ends();
         self.places[place as usize].flow = Some(Entry { visit, ..entry });
-        self.visits.push(Reverse((visit, number)));
         self.numbers.insert(pair, number);
+        self.visit_at(visit, number);
         self.chain(place);
         number
     }
@@ -162,7 +165,7 @@ impl<T> Table<T> {
         let ends = entry.ends();
         if ends < entry.visit {
             entry.visit = ends;
-            self.visits.push(Reverse((ends, number)));
+            self.visit_at(ends, number);
         }
     }
 
@@ -225,6 +228,23 @@ impl<T> Table<T> {
         self.free.push(number.place);
         self.numbers.remove(&entry.pair);
         Some((entry.pair, entry.last, entry.value))
+    }
+
+    /// A flow is looked at then. Flows that have made room leave their moments behind, which may be far away: where these are most of the
+    /// heap, it is made anew, so that it is as large as the table is and not as what has come.
+    fn visit_at(&mut self, moment: Instant, number: Number) {
+        self.visits.push(Reverse((moment, number)));
+        if self.visits.len() > 2 * self.numbers.len() + SPARE {
+            let visit =
+                |number: &Number| Some(Reverse((self.places[number.place as usize].flow.as_ref()?.visit, *number)));
+            self.visits = self.numbers.values().filter_map(visit).collect();
+        }
+    }
+
+    /// How many moments are kept.
+    #[cfg(test)]
+    pub(super) fn visits(&self) -> usize {
+        self.visits.len()
     }
 
     fn entry(&mut self, number: Number) -> Option<&mut Entry<T>> {

@@ -127,6 +127,29 @@ fn in_a_hurry_silence_is_short() {
 }
 
 #[test]
+fn who_has_made_room_takes_none_any_more() {
+    let (mut table, now) = (Table::new(), Instant::now());
+    let long = Lasts { silent: seconds(3600), total: None };
+    let kept: Vec<_> = (0..100).map(|key| table.add(pair(key), now, long, ())).collect();
+    for round in 0..100_000 {
+        let number = table.add(pair(1000 + round % 50), now, long, ());
+        table.remove(number);
+        assert!(table.visits() <= 2 * (table.len() + 1) + 1024, "{} moments of {} flows", table.visits(), table.len());
+    }
+    // Those that are there are over when they should be, once each.
+    assert_eq!((table.over(now + seconds(3599), |()| {}), table.len()), (None, 100));
+    let mut over: Vec<_> = std::iter::from_fn(|| {
+        let (number, why) = table.over(now + seconds(3600), |()| {})?;
+        table.remove(number);
+        Some((number, why))
+    })
+    .collect();
+    over.sort_unstable_by_key(|(number, _)| *number);
+    assert_eq!(over, kept.iter().map(|number| (*number, Over::Silent)).collect::<Vec<_>>());
+    assert_eq!(table.next_visit(), None);
+}
+
+#[test]
 fn a_number_survives_as_a_word() {
     let (mut table, now) = (Table::new(), Instant::now());
     let first = table.add(pair(1), now, MINUTE, ());

@@ -1,9 +1,11 @@
 //! Who is served, by whom, how long, and how many are.
 
+use testkit::Unheard;
 use testkit::datagram::Answering;
 
 use super::{PLAIN, client, from, sum, until_metric, with};
 use crate::support::{config, start};
+use crate::tls::until;
 
 /// A server that answers only those who want it.
 fn choosy() -> Answering {
@@ -173,4 +175,40 @@ pools: { both: { servers: { a: { address: @APP } } } }
     assert_eq!(client(&tidegate).ask("x"), "udp x");
     tidegate.reload(&config(text, &[("APP", &web)]));
     assert_eq!(testkit::Client::connect(&tidegate.address("page")).get("/").text(), "web");
+}
+
+#[test]
+fn a_further_try_counts_until_a_server_has_answered() {
+    let (dead, also, mute, late) = (Unheard::new(), Unheard::new(), choosy(), Answering::named("d"));
+    let pool = "{ servers: { a: { address: @DEAD }, b: { address: @MUTE, max_connections: 1 }, c: { address: @ALSO }, d: { address: @LATE } }, \
+                balance: first, circuit_breaker: { retries: 1 } }";
+    let text = format!("workers: 1\n{}", PLAIN.replace("[@APP]", pool));
+    let tidegate = start(&text, &[("DEAD", &dead), ("MUTE", &mute), ("ALSO", &also), ("LATE", &late)]);
+    let (one, two) = (client(&tidegate), client(&tidegate));
+    one.say("mute");
+    mute.until_seen(1);
+    // One of the two that are not there refuses, and no further try is left.
+    two.say("x");
+    let met = || {
+        let labels = ["pool=\"app\"", "limit=\"retries\""];
+        tidegate.metric("tidegate_pool_limits_met_total", &labels).iter().sum::<f64>()
+    };
+    until("the limit", || met() == 1.0);
+    assert!(late.seen().is_empty());
+    // What it says next looks for a server by itself.
+    assert_eq!(two.ask("y"), "d y");
+    assert_eq!((one.ask("z").as_str(), met()), ("z", 1.0));
+}
+
+#[test]
+fn a_datagram_from_port_0_is_lost_and_changes_nothing() {
+    if !testkit::netns::possible() {
+        return;
+    }
+    let server = Answering::named("a");
+    let tidegate = with("timeouts: { flow: 10s }", &server);
+    testkit::datagram::say_from_port_0(&tidegate.address("web"), b"nobody");
+    until_metric(&tidegate, "tidegate_datagrams_lost_total", &["listener=\"web\""], 1.0);
+    assert_eq!(client(&tidegate).ask("x"), "a x");
+    assert_eq!((server.seen().len(), sum(&tidegate, "tidegate_connections_total")), (1, 1.0));
 }

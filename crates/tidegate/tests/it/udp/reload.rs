@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use testkit::datagram::{Answering, Asking};
-use testkit::{Reloaded, Server};
+use testkit::h3::Quic;
+use testkit::{Reloaded, Server, Start, Tidegate};
 
 use super::{PLAIN, client, from, sum, until_metric};
-use crate::support::{config, start};
-use crate::tls::until;
+use crate::support::{BINARY, config, start};
+use crate::tls::{Desk, until};
 
 #[test]
 fn a_reload_under_load_loses_nothing_and_moves_nobody() {
@@ -129,6 +130,130 @@ fn a_listener_may_become_one_of_another_kind() {
         udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: 'localhost:1' }},"));
     assert_eq!(tidegate.reload(&config(&both, &[("APP", &datagrams)])), Reloaded::Yes);
     assert_eq!(Asking::to(&at).insist("y"), "udp y");
+}
+
+/// An address that is of HTTP/3, or of flows of UDP and of TCP: nobody else shall have its port of TCP meanwhile.
+struct Turning {
+    desk: Desk,
+    datagrams: Answering,
+    web: Server,
+}
+
+impl Turning {
+    fn new() -> Turning {
+        Turning { desk: Desk::new(), datagrams: Answering::named("udp"), web: Server::named("web") }
+    }
+
+    fn http3(&self, at: &str) -> String {
+        let plain = PLAIN.replace("role: udp", "http: [h1, h2, h3], tls: main").replace("127.0.0.1:0", at);
+        let certificates = "certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }";
+        self.desk.text(&format!("workers: 4\n{certificates}\n{plain}"), &[("APP", &self.web)])
+    }
+
+    fn flows(&self, at: &str) -> String {
+        let udp = PLAIN.replace("127.0.0.1:0", at);
+        let udp = udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: app }},"));
+        self.desk.text(&format!("workers: 4\n{udp}"), &[("APP", &self.datagrams)])
+    }
+
+    fn becomes_http3(&self, tidegate: &Tidegate, at: &str) {
+        assert_eq!(tidegate.reload(&self.http3(at)), Reloaded::Yes);
+        until("HTTP/3", || Quic::connect(at, &self.desk.tls()).is_ok());
+    }
+
+    /// Until the sockets of before are closed, some of what is sent is lost. Then a client has one worker, whatever it says.
+    fn becomes_flows(&self, tidegate: &Tidegate, at: &str) {
+        assert_eq!(tidegate.reload(&self.flows(at)), Reloaded::Yes);
+        until("one worker for each client", || {
+            let (client, before) = (Asking::to(at), self.datagrams.seen().len());
+            (0..12).for_each(|byte| drop(client.insist([byte; 16])));
+            let seen = self.datagrams.seen();
+            seen[before..].iter().all(|one| one.from == seen[before].from)
+        });
+    }
+}
+
+#[test]
+fn an_address_of_flows_may_become_one_of_http3_and_back() {
+    let turning = Turning::new();
+    // The port of TCP that the kernel has chosen is free for UDP, most of the time.
+    let (tidegate, at) = loop {
+        let tcp = PLAIN.replace("role: udp", "role: tcp");
+        let tidegate = start(&format!("workers: 4\n{tcp}"), &[("APP", &turning.web)]);
+        let at = tidegate.address("web");
+        if tidegate.reload(&turning.flows(&at)) == Reloaded::Yes {
+            break (tidegate, at);
+        }
+    };
+    let client = Asking::to(&at);
+    client.ask("x");
+    turning.becomes_http3(&tidegate, &at);
+    turning.becomes_flows(&tidegate, &at);
+    assert!(client.insist("y").ends_with(" y"));
+}
+
+#[test]
+fn an_address_of_http3_may_become_one_of_flows_and_back() {
+    let turning = Turning::new();
+    let tidegate = Start::of(BINARY).text(&turning.http3("127.0.0.1:0"));
+    let at = tidegate.address("web");
+    turning.becomes_flows(&tidegate, &at);
+    turning.becomes_http3(&tidegate, &at);
+    // It may not be of both at a time.
+    let both = turning.http3(&at);
+    let both = both.replace("listeners: {", &format!("listeners: {{ other: {{ bind: '{at}', role: udp, to: app }},"));
+    assert!(matches!(tidegate.reload(&both), Reloaded::No(_)));
+}
+
+#[test]
+fn an_address_that_has_ended_is_free_for_others_and_is_not_shared_with_them() {
+    let server = Answering::named("a");
+    let tidegate = start(PLAIN, &[("APP", &server)]);
+    let at = tidegate.address("web");
+    let fixed = PLAIN.replace("127.0.0.1:0", &at);
+    let other = "listeners: { other: { bind: 127.0.0.1:0, role: udp, to: app } }\npools: { app: [@APP] }\n";
+    tidegate.reload(&config(other, &[("APP", &server)]));
+    let mut stranger = None;
+    until("the address to be free", || {
+        let Ok(socket) = std::net::UdpSocket::bind(&at) else { return false };
+        // It would share its address with us.
+        testkit::datagram::share(&socket);
+        stranger = Some(socket);
+        true
+    });
+    assert!(matches!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::No(_)));
+    assert!(tidegate.messages().contains("cannot bind listener `web`"), "{}", tidegate.messages());
+    drop(stranger);
+    assert_eq!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::Yes);
+    assert_eq!(Asking::to(&at).ask("x"), "a x");
+}
+
+/// Six flows are in the hands of a few of eight workers: the others have nothing to wait for, and wait nevertheless.
+#[test]
+fn flows_that_speak_keep_their_worker_while_the_others_end() {
+    let other = "listeners: { other: { bind: 127.0.0.1:0, role: udp, to: app } }\npools: { app: [@APP] }\n";
+    for drains in [false, true] {
+        let server = Answering::named("a");
+        let text = |text: &str| format!("workers: 8\nshutdown: {{ drain: 60s }}\n{text}");
+        let mut tidegate = start(&text(PLAIN), &[("APP", &server)]);
+        let clients: Vec<_> = (0..6).map(|_| client(&tidegate)).collect();
+        assert!(clients.iter().all(|client| client.ask("x") == "a x"));
+        if drains {
+            tidegate.terminate();
+            tidegate.message("draining");
+        } else {
+            assert_eq!(tidegate.reload(&config(&text(other), &[("APP", &server)])), Reloaded::Yes);
+        }
+        for _ in 0..300 {
+            assert!(clients.iter().all(|client| client.ask("y") == "a y"));
+        }
+        let froms: std::collections::BTreeSet<_> = server.seen().iter().map(|seen| seen.from).collect();
+        assert_eq!(froms.len(), 6, "each has kept its flow");
+        if drains {
+            assert!(tidegate.wait().success());
+            assert!(tidegate.messages().contains("no connection was cut"), "{}", tidegate.messages());
+        }
+    }
 }
 
 #[test]
