@@ -65,7 +65,7 @@ impl Plane {
     /// A plane without a configuration.
     pub fn new(fleet: Arc<Fleet>, most_connections: usize) -> Plane {
         Plane {
-            registry: Registry::new(fleet.len()),
+            registry: Registry::new(fleet.len(), Arc::clone(&fleet.slots)),
             fleet,
             sockets: Sockets::default(),
             discovery: Discovery::default(),

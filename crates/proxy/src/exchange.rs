@@ -20,6 +20,7 @@ use wire::{Framing, Head, Known, Version, forwarded, hop, uri, websocket};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
+use crate::destination;
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
@@ -27,7 +28,7 @@ use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::route::{self, Body, Captures, Finding};
 use crate::session::{Origin, Session};
-use crate::snapshot::{Arm, Ending, Listener, Route};
+use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
 use crate::worker::Worker;
 use crate::{proof, reply};
@@ -163,13 +164,13 @@ pub(crate) enum After {
 /// Serves one request whose head has been read.
 pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let pinned = pin(session);
-    let mut route = &pinned.default;
-    let after = match story(session, x, &pinned, &mut route).await {
+    let (mut route, mut origin) = (&pinned.default, None);
+    let after = match story(session, x, &pinned, &mut route, &mut origin).await {
         Ok(after) => after,
         Err(fault) => reply::fault(session, x, route, fault).await,
     };
     if !matches!(after, After::Tunnel(_)) {
-        let account = Account::of(&pinned, route, &x.notes);
+        let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
     }
     mirror::release(session, x);
@@ -181,6 +182,7 @@ async fn story<'a>(
     x: &mut Exchange,
     listener: &'a Listener,
     route: &mut &'a Arc<Route>,
+    origin: &mut Option<Arc<Arm>>,
 ) -> Result<After, Fault> {
     admit(session, x, listener)?;
     if let Some(proof) = proof::answer(session, x, listener) {
@@ -191,11 +193,15 @@ async fn story<'a>(
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(session, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
+        Ending::Origin(asked) => origin.insert(destination::find(session, x, asked).await?),
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
+    if x.request.method() == Method::Connect {
+        return attempt::open(session, x, listener, route, arm).await;
+    }
     limit_body(x, route)?;
     if ends_here(x)? {
         return Ok(reply::last_hop(session, x, route).await);
@@ -229,34 +235,20 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
     x.facts.query = head.query().map(<[u8]>::to_vec);
     x.facts.path.clear();
     x.facts.path.extend_from_slice(head.path());
-    if head.method() == Method::Connect {
-        x.notes.reason = "CONNECT is for forward proxies";
-        return Err(Fault::client(Kind::Unsupported));
-    }
     if session.origin.early && !may_come_early(head) {
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
     }
-    // RFC 9110 section 7.4: a target of the other scheme was meant for somebody else.
-    let (other, reason) = match session.tls {
-        Some(_) => (Scheme::Http, "an http target on a TLS listener"),
-        None => (Scheme::Https, "an https target on a plain listener"),
-    };
-    // From HTTP/2 on every request names one, and whoever has ended TLS before us says what its client said.
-    let is_told_on = session.tls.is_none() && !matches!(head.version(), Version::H10 | Version::H11);
-    if head.scheme() == other && !is_told_on {
-        x.notes.reason = reason;
-        return Err(Fault::client(Kind::Misdirected));
+    if listener.role == Role::Forward {
+        destination::admit(head).map_err(|(kind, reason)| {
+            x.notes.reason = reason;
+            Fault::client(kind)
+        })?;
+    } else {
+        is_for_us(session, x, listener)?;
     }
-    if let Some(tls) = &session.tls
-        && !listener
-            .tls_at(session.origin.bind)
-            .is_none_or(|ours| ours.terminator.shows_alike(tls.name.as_deref(), &x.facts.host))
-    {
-        x.notes.reason = "the host has another certificate than this connection";
-        return Err(Fault::client(Kind::Misdirected));
-    }
-    if head.path() != b"*" {
+    let head = &mut x.request;
+    if head.path() != b"*" && head.method() != Method::Connect {
         let normal = match uri::normalize(head.path()) {
             Ok(normal) => normal,
             Err(bad) => {
@@ -301,6 +293,35 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
     Ok(())
 }
 
+/// Whether a request was meant for a server that is ours.
+fn is_for_us(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(), Fault> {
+    let head = &x.request;
+    if head.method() == Method::Connect {
+        x.notes.reason = "CONNECT is for forward proxies";
+        return Err(Fault::client(Kind::Unsupported));
+    }
+    // RFC 9110 section 7.4: a target of the other scheme was meant for somebody else.
+    let (other, reason) = match session.tls {
+        Some(_) => (Scheme::Http, "an http target on a TLS listener"),
+        None => (Scheme::Https, "an https target on a plain listener"),
+    };
+    // From HTTP/2 on every request names one, and whoever has ended TLS before us says what its client said.
+    let is_told_on = session.tls.is_none() && !matches!(head.version(), Version::H10 | Version::H11);
+    if head.scheme() == other && !is_told_on {
+        x.notes.reason = reason;
+        return Err(Fault::client(Kind::Misdirected));
+    }
+    if let Some(tls) = &session.tls
+        && !listener
+            .tls_at(session.origin.bind)
+            .is_none_or(|ours| ours.terminator.shows_alike(tls.name.as_deref(), &x.facts.host))
+    {
+        x.notes.reason = "the host has another certificate than this connection";
+        return Err(Fault::client(Kind::Misdirected));
+    }
+    Ok(())
+}
+
 /// Whether serving a request twice does no harm (RFC 8470 section 4).
 fn may_come_early(head: &Head) -> bool {
     matches!(head.method(), Method::Get | Method::Head | Method::Options | Method::Trace)
@@ -323,8 +344,12 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 host: &x.facts.host,
                 path: &x.facts.path,
                 client: x.facts.client,
-                port: session.origin.port,
+                port: match listener.role {
+                    Role::Forward => destination::port(&x.request).unwrap_or_default(),
+                    _ => session.origin.port,
+                },
                 kind: match (x.facts.websocket, x.facts.call) {
+                    _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,
                     (false, None) => route::Kind::Http,
@@ -363,6 +388,7 @@ fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
             x.notes.reason = "no site here has this host";
             Fault::client(Kind::Misdirected)
         }
+        _ if listener.role == Role::Forward => Fault::client(Kind::Denied),
         _ => Fault::client(Kind::NoRoute),
     }
 }

@@ -62,6 +62,18 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// The same, where it was found out on the way where it leads.
+    pub(crate) fn through(self, arm: Option<&'a Arm>, notes: &Notes) -> Account<'a> {
+        match arm {
+            None => self,
+            Some(arm) => Account {
+                pool: Some(&arm.pool.name),
+                server: notes.server.and_then(|number| arm.pool.servers.get(number)),
+                ..self
+            },
+        }
+    }
+
     pub(crate) fn owned(&self) -> Kept {
         Kept {
             listener: Arc::clone(self.listener),

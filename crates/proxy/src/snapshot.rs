@@ -14,6 +14,7 @@ use wire::h1::Limits;
 
 use crate::balance::Roster;
 use crate::canary::Canary;
+use crate::destination::Origin;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
@@ -121,6 +122,8 @@ pub enum Role {
     /// Requests of HTTP.
     #[default]
     Http,
+    /// Requests of HTTP that name the server that they are for.
+    Forward,
     /// Flows of TCP, of which nothing is known but how they began.
     Tcp {
         /// Whether some route wants to know what a client of TLS says first.
@@ -129,9 +132,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether it is requests that arrive.
+    pub fn has_requests(self) -> bool {
+        matches!(self, Role::Http | Role::Forward)
+    }
+
     /// Whether what arrives is of the same kind, so that a connection of one may go on by the other.
     fn is_like(self, other: Role) -> bool {
-        matches!((self, other), (Role::Http, Role::Http) | (Role::Tcp { .. }, Role::Tcp { .. }))
+        self == other || matches!((self, other), (Role::Tcp { .. }, Role::Tcp { .. }))
     }
 }
 
@@ -253,6 +261,8 @@ pub enum Ending {
     Pools(Box<[Arm]>),
     /// At one of two versions of a service.
     Canary(Box<Canary>),
+    /// At the server that the client has asked for.
+    Origin(Arc<Origin>),
     /// At another place that the client is told.
     Redirect(Redirect),
     /// Here, with this answer.
@@ -274,7 +284,12 @@ impl Ending {
         match self {
             Ending::Pools(arms) => arms,
             Ending::Canary(canary) => &canary.arms,
-            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::Close { .. } | Ending::NoRoute => &[],
+            Ending::Origin(_)
+            | Ending::Redirect(_)
+            | Ending::Respond(_)
+            | Ending::Deny(_)
+            | Ending::Close { .. }
+            | Ending::NoRoute => &[],
         }
     }
 }

@@ -26,9 +26,10 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::balance::Cursor;
+use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
-use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
+use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Slots, Trunks, Use, Warm, warm};
 use crate::relay::{Encoders, UnderWay};
 use crate::session::{self, Origin};
 use crate::snapshot::{BindId, ListenerId, Snapshot};
@@ -38,6 +39,8 @@ use crate::snapshot::{BindId, ListenerId, Snapshot};
 pub struct Fleet {
     peers: Vec<Peer>,
     encoders: UnderWay,
+    /// Places of servers in the tables of workers.
+    pub slots: Arc<Slots>,
 }
 
 /// One worker, seen from outside.
@@ -88,6 +91,7 @@ pub(crate) struct Worker {
     pub(crate) idle: Idle,
     pub(crate) trunks: Trunks,
     pub(crate) warm: Warm,
+    pub(crate) origins: Origins,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
     #[expect(
@@ -149,7 +153,7 @@ impl Fleet {
                 turns: Arc::default(),
             });
         }
-        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default() });
+        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default(), slots: Arc::default() });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new()
@@ -284,6 +288,7 @@ impl Worker {
             idle: Idle::default(),
             trunks: Trunks::default(),
             warm: Warm::default(),
+            origins: Origins::default(),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),

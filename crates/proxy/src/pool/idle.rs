@@ -51,6 +51,14 @@ impl Idle {
         self.by_slot.borrow().get(server.slot).map_or(0, |parked| parked.len() as u32)
     }
 
+    /// Closes all connections to a server.
+    pub(crate) fn forget(&self, server: &Server) {
+        let parked = self.by_slot.borrow_mut().get_mut(server.slot).map(std::mem::take).unwrap_or_default();
+        parked.iter().for_each(|parked| parked.lease.server().unparked());
+        // Dropping a lease may wake a waiter, which must find the table free.
+        drop(parked);
+    }
+
     /// Keeps a connection.
     pub(crate) fn park(&self, conn: Conn, mut lease: Lease, now: Instant, keep: Duration) {
         let slot = lease.server().slot;

@@ -25,7 +25,7 @@ pub(crate) use idle::{Idle, Parked};
 pub use limit::{Hedges, Limit, Met};
 pub use place::{Place, Priority};
 pub(crate) use server::Counted;
-pub use server::{Lease, Server, ServerId, WHOLE};
+pub use server::{Lease, Server, ServerId, Slots, WHOLE};
 pub use tally::Entry;
 pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
@@ -76,6 +76,29 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// The same without servers.
+    pub(crate) fn bare(&self) -> Pool {
+        Pool {
+            name: Arc::clone(&self.name),
+            key: self.key,
+            servers: Vec::new(),
+            roster: Arc::default(),
+            subsets: Vec::new(),
+            sticky: None,
+            host: self.host.clone(),
+            shared: self.shared,
+            send_proxy: self.send_proxy,
+            coalesce: self.coalesce,
+            pooled: self.pooled,
+            warm: 0,
+            connect: self.connect,
+            gate: Arc::clone(&self.gate),
+            limited: self.limited,
+            breaker: self.breaker,
+            concurrency: self.concurrency,
+        }
+    }
+
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()

@@ -1,6 +1,6 @@
 //! One server: what it is, and what all workers know of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,17 @@ pub struct Server {
     latency: Latency,
     /// Requests in flight at all servers of its pool; there once an algorithm has asked for it.
     crowd: OnceLock<Arc<AtomicU32>>,
+}
+
+/// Gives each server its place in tables that workers keep.
+#[derive(Debug, Default)]
+pub struct Slots(AtomicUsize);
+
+impl Slots {
+    /// One that nobody has.
+    pub fn next(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// A right to hold one connection to a server. Dropping it lets the next waiter have one.
