@@ -6,6 +6,8 @@ pub mod civil;
 pub mod fault;
 pub mod hex;
 pub mod ids;
+pub mod maglev;
 pub mod units;
+pub mod xxh64;
 
 pub use fault::{Fault, Kind, Retry, Side};

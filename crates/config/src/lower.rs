@@ -27,6 +27,8 @@ mod levels;
 mod listener;
 mod matching;
 mod name;
+mod nat;
+mod packets;
 mod path;
 mod policy;
 mod pool;
@@ -58,6 +60,14 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
     flows::check(&listeners, &all_sites, &pools, lower.mistakes);
+    // A faulty pool is missing, so that the places of others have moved.
+    let names = top.named("pools");
+    let pool_of = |id: PoolId| {
+        let literal = || lower.literal_pools.iter().find(|(_, known)| **known == id).map(|(text, _)| text.as_str());
+        let name = names.get(id.0).map(|item| item.key.as_str()).or_else(literal)?;
+        pools.iter().find(|pool| pool.name == name)
+    };
+    packets::check(&listeners, &all_sites, &pool_of, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
         secret,

@@ -23,6 +23,7 @@ mod canary;
 mod ending;
 mod health;
 mod matching;
+mod nat;
 mod policy;
 mod protocol;
 mod sticky;
@@ -40,6 +41,7 @@ pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
 };
+pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
@@ -201,11 +203,24 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
+    /// How packets are rewritten, with [`Role::Nat`] alone.
+    pub nat: Option<Nat>,
     /// What it serves.
     pub serves: Serves,
 }
 
 impl Listener {
+    /// Where it sends packets, with [`Role::Nat`] alone.
+    pub fn packets_to(&self) -> Option<PoolId> {
+        match &self.serves {
+            Serves::Routes(routes) if self.role == Role::Nat => match routes.first()?.ending {
+                Ending::To(pool) => Some(pool),
+                _ => None,
+            },
+            Serves::Routes(_) | Serves::Sites(_) => None,
+        }
+    }
+
     /// TLS at one of its addresses.
     pub fn tls_at<'a>(&'a self, bind: &'a Bind) -> Option<&'a ListenerTls> {
         match &bind.tls {
@@ -233,6 +248,8 @@ pub enum Role {
     Http,
     /// Flows of TCP.
     Tcp,
+    /// Packets that the kernel rewrites.
+    Nat,
 }
 
 /// How much of a flow may be gathered before it goes on, and how long that may take.

@@ -9,6 +9,7 @@ mod files;
 mod form;
 mod golden;
 mod hostile;
+mod nat;
 mod pools;
 mod roles;
 mod routes;

@@ -10,6 +10,7 @@
 //! - [`sockets`]: the listening sockets of the process
 //! - [`discovery`]: where servers come from: names, services, files
 //! - [`health`]: whether servers are well
+//! - [`nat`]: packets that the kernel rewrites
 //! - [`files`]: files that we write
 //! - [`watch`]: files that have changed
 //! - [`admin`]: the operator's address: status page, API, metrics
@@ -24,6 +25,7 @@ pub mod compile;
 pub mod discovery;
 pub mod files;
 pub mod health;
+pub mod nat;
 pub mod plane;
 pub mod process;
 pub mod registry;

@@ -1,6 +1,7 @@
 //! Applies a configuration, all of it or nothing, and shows what is in force.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,8 +17,9 @@ use crate::certificates::{self, Keyring, Vault};
 use crate::compile::{self, Compiled};
 use crate::discovery::Discovery;
 use crate::health::Health;
+use crate::nat::{self, Nat};
 use crate::registry::Registry;
-use crate::sockets::Sockets;
+use crate::sockets::{Planned, Sockets};
 
 /// What is in force.
 #[derive(Debug)]
@@ -44,8 +46,10 @@ pub struct Plane {
     pub pools: Vec<Arc<Pool>>,
     /// The configuration; absent before the first.
     pub loaded: Option<Loaded>,
-    /// What it means for now, if it has sources of servers.
-    expanded: Option<Spec>,
+    /// What it means for now, if that is something else: it has sources of servers, or listeners that the kernel cannot serve.
+    in_force: Option<Spec>,
+    /// What the kernel does for it.
+    pub nat: Nat,
     /// When it was applied.
     pub applied: SystemTime,
     /// Reloads that were applied and refused, the first start not counted.
@@ -56,6 +60,15 @@ pub struct Plane {
     log: Option<(config::spec::AccessLog, Log)>,
     /// Lines that logs before the one at hand have dropped.
     dropped_before: u64,
+}
+
+/// All that may fail has been done.
+struct Prepared {
+    planned: Planned,
+    log: Option<(config::spec::AccessLog, Log)>,
+    keyring: Keyring,
+    in_force: Option<Spec>,
+    compiled: Compiled,
 }
 
 /// How long to wait where certificates that end soon cannot be made anew.
@@ -76,7 +89,8 @@ impl Plane {
             snapshot: Arc::default(),
             pools: Vec::new(),
             loaded: None,
-            expanded: None,
+            in_force: None,
+            nat: Nat::default(),
             applied: SystemTime::now(),
             reloads: (0, 0),
             most_connections,
@@ -93,39 +107,29 @@ impl Plane {
     /// Everything that cannot be done, with its place.
     pub fn apply(&mut self, loaded: Loaded, discovery: Discovery) -> Result<(), Mistakes> {
         let spec = &loaded.spec;
-        let mut mistakes = Vec::new();
-        let planned = match self.sockets.plan(spec, self.fleet.len()) {
-            Ok(planned) => Some(planned),
-            Err(unbound) => {
-                mistakes.extend(unbound.into_iter().map(|one| Mistake { message: one.message, span: one.span }));
-                None
+        let plan = self.nat.plan(spec).map_err(Mistakes)?;
+        let prepared = self.prepare(spec, &discovery, &plan);
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(mistakes) => {
+                self.nat.undo(plan);
+                return Err(mistakes);
             }
         };
-        let log = match &spec.access_log {
-            Some(wanted) if self.log.as_ref().is_none_or(|(open, _)| !same_log(open, wanted)) => {
-                match open_log(wanted) {
-                    Ok(log) => Some((wanted.clone(), log)),
-                    Err(error) => {
-                        let message = format!("cannot open the access log: {error}");
-                        mistakes.push(Mistake { message, span: wanted.span.clone() });
-                        None
-                    }
-                }
+        let services = nat::services(prepared.in_force.as_ref().unwrap_or(spec), &prepared.compiled.pools);
+        let prepared = match self.nat.commit(plan, services) {
+            Ok(()) => prepared,
+            Err(refusal) => {
+                let plan = nat::without_kernel(spec, &refusal).map_err(Mistakes)?;
+                let prepared = self.prepare(spec, &discovery, &plan)?;
+                // Nothing is asked of the kernel now.
+                let _ = self.nat.commit(plan, Vec::new());
+                prepared
             }
-            _ => None,
-        };
-        let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
-        let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
-        let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
-            return Err(Mistakes(mistakes));
         };
 
         // From here on nothing can fail.
-        let generation = self.snapshot.generation + 1;
-        let expanded = discovery.expand(spec);
-        let in_force = expanded.as_ref().unwrap_or(spec);
-        let compiled =
-            compile::compile(in_force, &discovery, &keyring, &mut self.registry, generation, self.most_connections);
+        let Prepared { planned, log, keyring, in_force, compiled } = prepared;
         self.discovery = discovery;
         self.keyring = keyring;
         self.switch(compiled);
@@ -154,29 +158,75 @@ impl Plane {
             self.fleet.tell_all(|_| Command::Log(Some(log.sink())));
             self.log = Some((wanted, log));
         }
-        self.expanded = expanded;
+        self.in_force = in_force;
         self.loaded = Some(loaded);
         self.applied = SystemTime::now();
         Ok(())
     }
 
-    /// The configuration in force, with the servers that its sources stand for now.
+    /// Everything that may fail, with the kernel doing what it can do by a plan.
+    fn prepare(&mut self, spec: &Spec, discovery: &Discovery, plan: &nat::Plan) -> Result<Prepared, Mistakes> {
+        let mut mistakes = Vec::new();
+        let in_force = in_force(spec, discovery, &plan.stand_ins);
+        let now = in_force.as_ref().unwrap_or(spec);
+        let planned = match self.sockets.plan(now, self.fleet.len()) {
+            Ok(planned) => Some(planned),
+            Err(unbound) => {
+                mistakes.extend(unbound.into_iter().map(|one| Mistake { message: one.message, span: one.span }));
+                None
+            }
+        };
+        let log = match &spec.access_log {
+            Some(wanted) if self.log.as_ref().is_none_or(|(open, _)| !same_log(open, wanted)) => {
+                match open_log(wanted) {
+                    Ok(log) => Some((wanted.clone(), log)),
+                    Err(error) => {
+                        let message = format!("cannot open the access log: {error}");
+                        mistakes.push(Mistake { message, span: wanted.span.clone() });
+                        None
+                    }
+                }
+            }
+            _ => None,
+        };
+        let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
+        let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
+        let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
+            return Err(Mistakes(mistakes));
+        };
+        let generation = self.snapshot.generation + 1;
+        let compiled =
+            compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.most_connections);
+        Ok(Prepared { planned, log, keyring, in_force, compiled })
+    }
+
+    /// The configuration in force, with the servers that its sources stand for now, and with proxies where the kernel does not
+    /// rewrite packets.
     pub fn spec(&self) -> Option<&Spec> {
-        self.expanded.as_ref().or_else(|| Some(&self.loaded.as_ref()?.spec))
+        self.in_force.as_ref().or_else(|| Some(&self.loaded.as_ref()?.spec))
     }
 
     /// Runs by other servers of the same configuration.
     pub fn readdress(&mut self, discovery: Discovery) {
         let Some(loaded) = &self.loaded else { return };
         let generation = self.snapshot.generation;
-        let expanded = discovery.expand(&loaded.spec);
-        let in_force = expanded.as_ref().unwrap_or(&loaded.spec);
+        let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
+        let now = in_force.as_ref().unwrap_or(&loaded.spec);
         let keyring = &self.keyring;
         let compiled =
-            compile::compile(in_force, &discovery, keyring, &mut self.registry, generation, self.most_connections);
+            compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.most_connections);
         self.discovery = discovery;
-        self.expanded = expanded;
+        self.in_force = in_force;
         self.switch(compiled);
+        self.steer();
+    }
+
+    /// Has the kernel run by what is now known of servers.
+    pub fn steer(&mut self) {
+        if let Some(spec) = self.spec() {
+            let services = nat::services(spec, &self.pools);
+            self.nat.steer(services);
+        }
     }
 
     /// Looks after certificates that are asked for and made here.
@@ -254,6 +304,15 @@ impl Plane {
         self.pools = compiled.pools;
         self.fleet.tell_all(|_| Command::Apply(Arc::clone(&self.snapshot)));
         gates.iter().for_each(|gate| gate.stir());
+    }
+}
+
+/// What a configuration means for now, if that is something else.
+fn in_force(spec: &Spec, discovery: &Discovery, stand_ins: &BTreeMap<String, String>) -> Option<Spec> {
+    let expanded = discovery.expand(spec);
+    match nat::in_force(expanded.as_ref().unwrap_or(spec), stand_ins) {
+        Cow::Owned(spec) => Some(spec),
+        Cow::Borrowed(_) => expanded,
     }
 }
 

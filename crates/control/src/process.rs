@@ -59,6 +59,9 @@ pub struct Process {
 /// How often it is looked whether certificates have come, or end soon.
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
+/// How often connections inside the kernel are looked through for those that have ended.
+const SWEPT_EVERY: Duration = Duration::from_secs(1);
+
 /// Descriptors that are neither a client's nor a server's: logs, listeners, pipes, timers.
 const RESERVED: u64 = 64;
 
@@ -152,6 +155,7 @@ async fn live(options: Options) -> ExitCode {
     if let Err(mistakes) = process.apply(loaded).await {
         return refuse(&mistakes);
     }
+    process.plane.borrow().nat.look_around();
     process.ready.set(true);
     let admin_at = admin.as_ref().map(admin::Admin::address);
     process.announce(workers, admin_at.as_deref());
@@ -160,6 +164,7 @@ async fn live(options: Options) -> ExitCode {
     }
     tokio::task::spawn_local(Rc::clone(&process).watch_files());
     tokio::task::spawn_local(Rc::clone(&process).watch_standing());
+    tokio::task::spawn_local(Rc::clone(&process).sweep_packets());
     tokio::task::spawn_local(Rc::clone(&process).renew_certificates());
     tokio::task::spawn_local(Rc::clone(&process).watch_servers());
     tokio::task::spawn_local(Rc::clone(&process).drive_canaries());
@@ -237,6 +242,17 @@ impl Process {
             observe::log::info(format_args!("listener `{}` at {}", listener.name, at.join(", ")));
             listeners.insert(listener.name.to_string(), at.into());
         }
+        for listener in plane.loaded.iter().flat_map(|loaded| &loaded.spec.listeners) {
+            let at = plane.nat.addresses(listener);
+            if !at.is_empty() {
+                observe::log::info(format_args!(
+                    "listener `{}` at {}, inside the kernel",
+                    listener.name,
+                    at.join(", ")
+                ));
+                listeners.insert(listener.name.clone(), at.into());
+            }
+        }
         if let Some(admin) = admin {
             observe::log::info(format_args!("admin at {admin}"));
         }
@@ -312,6 +328,15 @@ impl Process {
             let mut plane = self.plane.borrow_mut();
             plane.health.look();
             plane.health.compare();
+            // Whoever is well again, or no longer, is so for the kernel, too.
+            plane.steer();
+        }
+    }
+
+    async fn sweep_packets(self: Rc<Process>) {
+        loop {
+            tokio::time::sleep(SWEPT_EVERY).await;
+            self.plane.borrow_mut().nat.sweep();
         }
     }
 
@@ -359,6 +384,7 @@ impl Process {
             _ = terminate.recv() => ExitCode::FAILURE,
             _ = interrupt.recv() => ExitCode::FAILURE,
         };
+        self.plane.borrow().nat.farewell();
         self.plane.borrow_mut().close_log();
         code
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use base::ids::WorkerId;
 use config::Span;
-use config::spec::{Bind, BindAddress, HttpVersion, Listener, Spec};
-use net::listen::{Bound, bind, probe};
+use config::spec::{Bind, BindAddress, HttpVersion, Listener, Role, Spec};
+use net::listen::{Bound, Terms, bind, probe};
 use net::{Address, quic};
 use proxy::snapshot::{BindId, ListenerId};
 use proxy::worker::{Command, Fleet, SocketId};
@@ -75,10 +75,12 @@ impl Sockets {
     pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
         let mut planned = Planned { fresh: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
         let (mut failed, mut wanted) = (Vec::new(), Vec::new());
-        for listener in &spec.listeners {
+        for listener in spec.listeners.iter().filter(|listener| listener.role != Role::Nat) {
+            // Where this process stands in for the kernel, no interface needs to have the address.
+            let terms = Terms { free: listener.nat.is_some(), ..Terms::default() };
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
                 wanted.push(key.clone());
-                if let Err(error) = self.plan_one(at, &key, workers, &mut planned) {
+                if let Err(error) = self.plan_one(at, &key, terms, workers, &mut planned) {
                     failed.push(Unbound {
                         message: format!("cannot bind listener `{}`: {}: {error}", listener.name, at.address),
                         span: at.span.clone(),
@@ -94,7 +96,7 @@ impl Sockets {
     }
 
     /// Binds one address, for TCP and, where HTTP/3 is spoken, for UDP.
-    fn plan_one(&self, at: &Bind, key: &Key, workers: usize, planned: &mut Planned) -> io::Result<()> {
+    fn plan_one(&self, at: &Bind, key: &Key, terms: Terms, workers: usize, planned: &mut Planned) -> io::Result<()> {
         let speaks = at.http.contains(&HttpVersion::H3);
         if let Some(entry) = self.open.get(key) {
             // Sockets that are open stay so: nobody is let in where HTTP/3 is not spoken, and nobody is lost where it is again.
@@ -105,7 +107,7 @@ impl Sockets {
         }
         let mut tries = if at.address.is_any_port() && speaks { PORTS } else { 1 };
         loop {
-            let (actual, sockets) = self.bind_one(at, workers)?;
+            let (actual, sockets) = self.bind_one(at, terms, workers)?;
             tries -= 1;
             let datagrams = match self.datagrams(&actual, workers) {
                 _ if !speaks => None,
@@ -174,16 +176,18 @@ impl Sockets {
         }
     }
 
-    fn bind_one(&self, at: &Bind, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
+    fn bind_one(&self, at: &Bind, terms: Terms, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
         match &at.address {
-            BindAddress::Ip(address) => self.bind_free(&Address::Tcp(*address), workers),
-            BindAddress::Unix { path, mode } => bind(&Address::Unix(path.clone()), *mode, workers),
+            BindAddress::Ip(address) => self.bind_free(&Address::Tcp(*address), terms, workers),
+            BindAddress::Unix { path, mode } => {
+                bind(&Address::Unix(path.clone()), Terms { mode: *mode, ..terms }, workers)
+            }
             BindAddress::AnyFamily(port) => {
                 let both = Address::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)));
                 // A host without IPv6 still has every address of the one family it has.
-                match self.bind_free(&both, workers) {
+                match self.bind_free(&both, terms, workers) {
                     Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                        self.bind_free(&Address::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()), workers)
+                        self.bind_free(&Address::Tcp((Ipv4Addr::UNSPECIFIED, *port).into()), terms, workers)
                     }
                     bound => bound,
                 }
@@ -192,11 +196,11 @@ impl Sockets {
     }
 
     /// Binds an address that nobody has, or that we have ourselves under another listener's name.
-    fn bind_free(&self, address: &Address, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
+    fn bind_free(&self, address: &Address, terms: Terms, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
         if !self.open.values().any(|entry| entry.actual == *address) {
-            probe(address)?;
+            probe(address, terms)?;
         }
-        bind(address, None, workers)
+        bind(address, terms, workers)
     }
 
     /// The addresses on which a listener really listens.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
@@ -35,17 +35,27 @@ pub enum Listening {
 /// Pending connections that the kernel keeps for one socket.
 const BACKLOG: i32 = 4096;
 
+/// How an address is bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// Permission bits of a Unix socket; absent leaves them to the umask.
+    pub mode: Option<u32>,
+    /// Whether no interface needs to have the address (`IP_FREEBIND`): a route may deliver it all the same.
+    pub free: bool,
+}
+
 /// Binds `count` sockets to one address. Port 0 becomes one port for all of them; the answer names it.
 ///
 /// # Errors
 /// What the kernel says; nothing stays bound then.
-pub fn bind(address: &Address, mode: Option<u32>, count: usize) -> io::Result<(Address, Vec<Bound>)> {
+pub fn bind(address: &Address, terms: Terms, count: usize) -> io::Result<(Address, Vec<Bound>)> {
+    let mode = terms.mode;
     match address {
         Address::Tcp(wanted) => {
-            let mut sockets = vec![tcp(*wanted)?];
+            let mut sockets = vec![tcp(*wanted, terms)?];
             let actual = sockets[0].local_addr()?;
             for _ in 1..count {
-                sockets.push(tcp(actual)?);
+                sockets.push(tcp(actual, terms)?);
             }
             Ok((Address::Tcp(actual), sockets.into_iter().map(Bound::Tcp).collect()))
         }
@@ -66,18 +76,55 @@ pub fn bind(address: &Address, mode: Option<u32>, count: usize) -> io::Result<(A
 ///
 /// # Errors
 /// Somebody does, or the address is not ours to bind.
-pub fn probe(address: &Address) -> io::Result<()> {
+pub fn probe(address: &Address, terms: Terms) -> io::Result<()> {
     let Address::Tcp(address) = address else { return Ok(()) };
     let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    set_free(&socket, *address, terms)?;
     if let SocketAddr::V6(v6) = address {
         socket.set_only_v6(!v6.ip().is_unspecified())?;
     }
     socket.bind(&(*address).into())
 }
 
-fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// Whether packets for an address end at this host: an interface has it, or a route of type `local` says so.
+pub fn is_delivered(ip: IpAddr) -> bool {
+    match ip {
+        // The source of what a host sends to itself is the address itself, unless a route of type `local` says another.
+        IpAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .and_then(|socket| socket.connect((ip, 9)).and_then(|()| socket.local_addr()))
+            .is_ok_and(|source| source.ip() == ip),
+        IpAddr::V6(ip) => fs::read_to_string("/proc/net/ipv6_route").is_ok_and(|routes| is_local_by(&routes, ip)),
+    }
+}
+
+/// Whether a route of type `local` leads to an address, by the kernel's own list of them.
+fn is_local_by(routes: &str, ip: Ipv6Addr) -> bool {
+    routes.lines().any(|route| {
+        let mut words = route.split_ascii_whitespace();
+        let to = words.next().and_then(|word| u128::from_str_radix(word, 16).ok());
+        let bits = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
+        let flags = words.nth(6).and_then(|word| u32::from_str_radix(word, 16).ok());
+        let (Some(to), Some(bits @ 0..=128), Some(flags)) = (to, bits, flags) else { return false };
+        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+        flags & RTF_LOCAL != 0 && to & mask == ip.to_bits() & mask
+    })
+}
+
+/// A route to ourselves, as `linux/ipv6_route.h` has it.
+const RTF_LOCAL: u32 = 0x8000_0000;
+
+fn set_free(socket: &Socket, address: SocketAddr, terms: Terms) -> io::Result<()> {
+    match address {
+        _ if !terms.free => Ok(()),
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
+fn tcp(address: SocketAddr, terms: Terms) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    set_free(&socket, address, terms)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     if let SocketAddr::V6(v6) = address {
@@ -147,5 +194,32 @@ impl Listening {
             }
             Listening::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (Stream::Unix(stream), None)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_here_is_known() {
+        assert!(is_delivered([127, 0, 0, 1].into()));
+        assert!(!is_delivered([192, 0, 2, 7].into()));
+        let routes = "\
+            00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000003 00000000 80200001       lo\n\
+            20010db8000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000400 00000001 00000000 80200001       lo\n\
+            20010db8000100000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n\
+            00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo\n";
+        for (ip, is_local) in [("::1", true), ("2001:db8::7", true), ("2001:db8:1::7", false), ("2001:db9::1", false)] {
+            assert_eq!(is_local_by(routes, ip.parse().expect("an address")), is_local, "{ip}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_nobody_has_is_bound_freely() {
+        let address = Address::Tcp(([192, 0, 2, 7], 0).into());
+        assert!(bind(&address, Terms::default(), 1).is_err());
+        let (actual, bound) = bind(&address, Terms { free: true, ..Terms::default() }, 2).expect("two sockets");
+        assert!(bound.len() == 2 && actual != address);
     }
 }

@@ -38,6 +38,11 @@
 //! | `tidegate_mirror_response_seconds` (histogram) | `mirror`, `of`: `real`, `shadow` |
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
+//! | `tidegate_nat_in_kernel` | `listener` |
+//! | `tidegate_nat_packets_total`, `tidegate_nat_bytes_total` | `listener`, `bind`, `server`, `address`, `direction` |
+//! | `tidegate_nat_connections_total`, `tidegate_nat_connections` | `listener`, `bind`, `server`, `address` |
+//! | `tidegate_nat_drops_total` | `reason` |
+//! | `tidegate_nat_entries`, `tidegate_nat_entries_limit` | |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
 //! | `tidegate_encoders`, `tidegate_encoders_refused_total` | |
@@ -49,6 +54,7 @@
 mod canaries;
 mod certificates;
 mod mirrors;
+mod nat;
 mod page;
 mod process;
 mod requests;
@@ -62,6 +68,7 @@ use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 pub use canaries::{Canary, Version};
 pub use certificates::Certificate;
 pub use mirrors::Mirror;
+pub use nat::{Nat, NatServer};
 pub use process::Process;
 
 /// Everything that one scrape shows.
@@ -83,6 +90,8 @@ pub struct Scrape<'a> {
     pub mirrors: Vec<Mirror<'a>>,
     /// The certificates that clients are shown, each once for each host.
     pub certificates: Vec<Certificate<'a>>,
+    /// Packets that the kernel rewrites.
+    pub nat: Nat<'a>,
     /// The workers' turns, in the workers' order.
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
@@ -175,6 +184,7 @@ impl Scrape<'_> {
         canaries::write(&self.canaries, &mut page);
         mirrors::write(&self.mirrors, &mut page);
         certificates::write(&self.certificates, &mut page);
+        nat::write(&self.nat, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);
         if let Some(process) = self.process {

@@ -16,6 +16,7 @@
 //! - [`nginx`]: a real server
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
+//! - [`netns`]: machines of a test's own, as far as their network is concerned
 //! - [`tools`]: clients and servers of another making
 //! - [`unsteered`]: the kernel without the program that finds the workers of datagrams
 //! - [`program`]: the program under test
@@ -34,6 +35,7 @@ pub mod h3_server;
 pub mod ledger;
 pub mod message;
 pub mod names;
+pub mod netns;
 pub mod nginx;
 pub mod program;
 pub mod server;
@@ -50,6 +52,7 @@ pub use client::{Client, Ending};
 pub use coding::{decoded, decoded_whole};
 pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::{Names, Way};
+pub use netns::{Bpffs, Netns};
 pub use nginx::Nginx;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};

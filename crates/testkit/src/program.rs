@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::message::Response;
+use crate::netns::{Bpffs, Netns};
 use crate::wait::Shared;
 
 /// A running Tidegate. It is killed, by its process id, when this is dropped.
@@ -55,6 +56,11 @@ pub struct Start<'a> {
     binary: &'a str,
     sets: Vec<String>,
     descriptors: Option<u32>,
+    shell: Command,
+    /// What the shell does first.
+    before: String,
+    /// What the program is started by.
+    by: String,
 }
 
 /// How long a start may take, on a machine that builds at the same time.
@@ -63,7 +69,8 @@ const START: Duration = Duration::from_secs(60);
 impl<'a> Start<'a> {
     /// Of this binary.
     pub fn of(binary: &'a str) -> Start<'a> {
-        Start { binary, sets: Vec::new(), descriptors: None }
+        let shell = Command::new("/bin/sh");
+        Start { binary, sets: Vec::new(), descriptors: None, shell, before: String::new(), by: String::new() }
     }
 
     /// With `--set path=value`.
@@ -76,6 +83,33 @@ impl<'a> Start<'a> {
     pub fn descriptors(mut self, count: u32) -> Start<'a> {
         self.descriptors = Some(count);
         self
+    }
+
+    /// On a machine of the test's own, where this file system of BPF is the one that everybody knows: whoever is started with it
+    /// later finds what an earlier one has left.
+    pub fn on(mut self, machine: &Netns, pins: &Bpffs) -> Start<'a> {
+        self.shell = machine.command("unshare");
+        self.shell.args(["--mount", "--", "/bin/sh"]);
+        self.before = format!("mount --bind {} /sys/fs/bpf && ", pins.path().display());
+        self
+    }
+
+    /// Without these capabilities, in the words of `setpriv`: `bpf,net_admin`.
+    pub fn without(mut self, capabilities: &str) -> Start<'a> {
+        let less = capabilities.split(',').map(|name| format!("-{name}")).collect::<Vec<_>>().join(",");
+        self.by = format!("setpriv --bounding-set={less} --inh-caps={less} -- ");
+        self
+    }
+
+    /// Has the program end by itself with a configuration that it should refuse: its exit code, and what it said on standard error.
+    ///
+    /// # Panics
+    /// It cannot be run.
+    pub fn refused(mut self, arguments: &[&str]) -> (Option<i32>, String) {
+        let script = format!("{}exec {}timeout -k 1 {} \"$0\" \"$@\"", self.before, self.by, START.as_secs());
+        self.shell.args(["-c", &script, self.binary]).args(arguments).stdin(Stdio::null());
+        let output = self.shell.output().expect("a process");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// With this configuration, in a file of its own.
@@ -108,8 +142,8 @@ impl<'a> Start<'a> {
         let (ready, write_end) = std::io::pipe().expect("a pipe");
         // The shell moves the pipe from its standard input to descriptor 3, and becomes the program.
         let limit = self.descriptors.map(|count| format!("ulimit -n {count} && ")).unwrap_or_default();
-        let script = format!("{limit}exec \"$0\" \"$@\" 3>&0 </dev/null");
-        let mut command = Command::new("/bin/sh");
+        let script = format!("{}{limit}exec {}\"$0\" \"$@\" 3>&0 </dev/null", self.before, self.by);
+        let mut command = self.shell;
         command.args(["-c", &script, self.binary]).args(arguments).args(["--ready-fd", "3"]);
         for set in &self.sets {
             command.args(["--set", set]);
@@ -207,7 +241,8 @@ impl Tidegate {
     pub fn try_admin(&self, target: &str) -> Option<Response> {
         let address = self.ready["admin"].as_str().expect("an admin address");
         let mut client = Client::try_connect(address)?;
-        let sent = client.try_send(format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"));
+        let host = if address.starts_with("unix:") { "any.example" } else { address };
+        let sent = client.try_send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
         if sent { client.try_response().ok() } else { None }
     }
 

@@ -1,8 +1,8 @@
 //! The keys of listeners.
 
 use super::pool::{
-    BACKOFF_KEY, BUDGET, COALESCE, CONNECT, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES, STREAM,
-    TOTAL, TRY, TUNNEL,
+    BACKOFF_KEY, BUDGET, COALESCE, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES,
+    STREAM, TOTAL, TRY, TUNNEL,
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::tls::LISTENER_TLS;
@@ -14,9 +14,9 @@ pub(super) static LISTENER: Section = Section::new(
     &[
         Key::new(
             "role",
-            Type::Word(&[live("http"), planned("forward"), live("tcp"), planned("udp"), planned("nat")]),
+            Type::Word(&[live("http"), planned("forward"), live("tcp"), planned("udp"), live("nat")]),
             "What it is: `http` is a reverse proxy and layer-7 balancer, `tcp` a layer-4 balancer: it passes on whatever is said, without \
-             reading it. Each role has keys of its own; one that another role has is a mistake that says so.",
+             reading it, and `nat` one whose packets are rewritten inside the kernel. Each role has keys of its own; one that another role has is a mistake that says so.",
         )
         .default("http")
         .own(),
@@ -24,7 +24,7 @@ pub(super) static LISTENER: Section = Section::new(
             "bind",
             Type::List(&Type::TextOr("HOST:PORT, :PORT, [v6]:PORT or unix:PATH", &BIND)),
             "Where it listens. `:PORT` is every address of both families, port 0 is one free port for all workers, and a relative \
-             socket path is in the `state` folder.",
+             socket path is in the `state` folder. With `role: nat` each is `ADDRESS:PORT/tcp` or `ADDRESS:PORT/udp`.",
         )
         .required()
         .own(),
@@ -58,10 +58,37 @@ pub(super) static LISTENER: Section = Section::new(
         ),
         Key { own: true, ..Key::planned("egress") },
         Key { own: true, ..Key::planned("intercept") },
-        Key { own: true, ..Key::planned("interfaces") },
-        Key { own: true, ..Key::planned("nat") },
-        Key { own: true, ..Key::planned("source") },
-        Key { own: true, ..Key::planned("engine") },
+        Key::new(
+            "nat",
+            Type::Word(&[live("full"), live("dnat"), live("dsr")]),
+            "What of a packet is rewritten: both addresses (`full`: servers see `source`), the destination (`dnat`: servers see the \
+             client and must route their answers through this host), or neither (`dsr`: servers on the same network have the \
+             listener's address, too, and answer clients by themselves).",
+        )
+        .default("full")
+        .own(),
+        Key::new(
+            "interfaces",
+            Type::List(&Type::Text("name of an interface")),
+            "Where packets come and go, towards clients and towards servers; needed with `role: nat`. What one listener says holds for \
+             those of all others, too.",
+        )
+        .own(),
+        Key::new(
+            "source",
+            Type::List(&Type::Text("IP address")),
+            "The addresses that servers see, with `nat: full`, and only there: one or more of this host, of the family of `bind`. Each \
+             gives some 40,000 flows at a time to each server.",
+        )
+        .own(),
+        Key::new(
+            "engine",
+            Type::Word(&[live("kernel"), live("auto")]),
+            "Who passes packets on: the kernel, or else the start fails; or, with `auto`, this process as a proxy where the kernel cannot, \
+             which is said in the log and by the API.",
+        )
+        .default("kernel")
+        .own(),
     ],
 );
 
@@ -170,7 +197,7 @@ static LISTENER_TIMEOUTS: Section = Section::new(
         TOTAL,
         TUNNEL.default("1h"),
         TRY,
-        Key::planned("flow"),
+        FLOW,
     ],
 );
 

@@ -194,6 +194,12 @@ pub(super) const TRY: Key = Key::new(
 );
 pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");
 
+pub(super) const FLOW: Key = Key::new(
+    "flow",
+    Type::Duration,
+    "How long a flow of packets may be silent before it is forgotten, with `role: nat`. Absent is 1h for TCP and 60s for UDP.",
+);
+
 static POOL_TIMEOUTS: Section = Section::new(
     "pool timeouts",
     "How long things may take with this pool. The nearest level wins, field by field: route, site, pool, listener. The wait for \
@@ -207,7 +213,7 @@ static POOL_TIMEOUTS: Section = Section::new(
         TUNNEL.inherited("1h"),
         Key::new("pooled", Type::Duration, "How long an idle connection to a server is kept.").default("60s"),
         TRY,
-        Key::planned("flow"),
+        FLOW,
     ],
 );
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::name;
-use crate::spec::{AdminBind, BindAddress, ServerAddress, ServersFile};
+use crate::spec::{AdminBind, BindAddress, ServerAddress, ServersFile, Transport};
 
 /// An address to listen on.
 pub(super) fn bind(text: &str) -> Result<BindAddress, String> {
@@ -26,6 +26,38 @@ pub(super) fn bind(text: &str) -> Result<BindAddress, String> {
         return self::port(port).map(BindAddress::AnyFamily);
     }
     socket(text).map(BindAddress::Ip)
+}
+
+/// An address whose packets the kernel rewrites.
+pub(super) fn packets(text: &str) -> Result<(SocketAddr, Transport), String> {
+    if text.starts_with("unix:") || text.starts_with("fd:") {
+        return Err(format!("`{text}`: packets have an IP address, write it like `192.0.2.1:80/tcp`"));
+    }
+    let suffixed = [Transport::Tcp, Transport::Udp]
+        .into_iter()
+        .find_map(|transport| Some((text.strip_suffix(transport.word())?.strip_suffix('/')?, transport)));
+    let Some((place, transport)) = suffixed else {
+        return Err(format!("`{text}` does not say what is above IP, write `{text}/tcp` or `{text}/udp`"));
+    };
+    let is_every = place.starts_with(':') && !place[1..].contains(':');
+    let address = match is_every {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port(&place[1..])?),
+        false => socket(place)?,
+    };
+    let ip = address.ip();
+    let why = match () {
+        () if ip.is_unspecified() => {
+            "is every address of this host, those by which it is managed among them, name the one that clients ask for"
+        }
+        () if ip.is_loopback() => "is in no packet that comes in by an interface, name the one that clients ask for",
+        () if ip.is_multicast() => {
+            "is of many hosts, and a flow belongs to one server, name the one that clients ask for"
+        }
+        () if address.port() == 0 => "has no port that clients could ask for, use 1 to 65535",
+        () if ip.to_canonical() != ip => "is an IPv4 address in the form of IPv6, write it as one of IPv4",
+        () => return Ok((address, transport)),
+    };
+    Err(format!("`{text}` {why}"))
 }
 
 /// Where the operator's listener may listen: nowhere that can be reached from outside.

@@ -37,7 +37,7 @@ impl<'a> Lower<'a, '_> {
                 let reset = map.fixed("flow") == Some("reset");
                 let reason = map.fixed("reason").map(str::to_owned);
                 // A flow has no status.
-                let status = if self.role == Role::Tcp { 0 } else { map.tiny("status")? };
+                let status = if self.role == Role::Http { map.tiny("status")? } else { 0 };
                 Some(Ending::Deny(Deny { status, reason, reset }))
             }
             "routes" => Some(Ending::Routes(self.routes(value, path))),

@@ -45,7 +45,8 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mist
     }
 }
 
-fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
+/// The pools that routes lead to.
+pub(super) fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
     for route in routes {
         match &route.ending {
             Ending::To(pool) => reached.push(*pool),

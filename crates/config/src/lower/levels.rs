@@ -29,6 +29,7 @@ impl Lower<'_, '_> {
                 total: self.time(map, "total"),
                 tunnel: self.time(map, "tunnel"),
                 per_try: self.time(map, "try"),
+                flow: self.time(map, "flow"),
             },
             None => Timeouts::default(),
         };
@@ -85,7 +86,7 @@ impl Lower<'_, '_> {
                     }
                 },
             };
-            if self.role == Role::Tcp && condition != RetryIf::Connect {
+            if self.role != Role::Http && condition != RetryIf::Connect {
                 self.note(
                     value,
                     format!("`{text}` is about requests, with `role: tcp` only `connect` is worth another try"),

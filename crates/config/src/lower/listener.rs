@@ -9,7 +9,7 @@ use super::{Lower, PlacedSite, address, sites_of};
 use crate::shape::{Item, Map, Value};
 use crate::spec::{
     Admin, AdminBind, Bind, BindAddress, BindTls, ForwardClient, ForwardFormat, Forwarding, HeadLimits, Http3,
-    HttpVersion, Listener, Role, Serves,
+    HttpVersion, Listener, Role, Serves, Transport,
 };
 
 impl<'a> Lower<'a, '_> {
@@ -32,10 +32,13 @@ impl<'a> Lower<'a, '_> {
         let serves = self.serves(item, map, sites);
         let Levels { timeouts, retries, limits, .. } = self.levels(map);
         let times = map.map("timeouts");
-        let request_head_timeout = times.and_then(|times| self.time(times, "request_head"));
+        let request_head_timeout = match role {
+            Role::Http | Role::Tcp => times.and_then(|times| self.time(times, "request_head")),
+            Role::Nat => Some(Duration::MAX),
+        };
         let keep_alive_timeout = match role {
             Role::Http => times.and_then(|times| self.time(times, "keep_alive")),
-            Role::Tcp => Some(Duration::MAX),
+            Role::Tcp | Role::Nat => Some(Duration::MAX),
         };
         let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
         let handshakes = map.map("limits").and_then(|limits| limits.small("handshakes"));
@@ -46,12 +49,16 @@ impl<'a> Lower<'a, '_> {
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
-            Role::Tcp => Some(Http3::UNSAID),
+            Role::Tcp | Role::Nat => Some(Http3::UNSAID),
         };
         self.check_h3(item, map, tls.as_ref(), &binds);
         let forwarding = match role {
             Role::Http => map.map("forwarding").and_then(|map| self.forwarding(map)),
-            Role::Tcp => Some(Forwarding::NOTHING),
+            Role::Tcp | Role::Nat => Some(Forwarding::NOTHING),
+        };
+        let nat = match role {
+            Role::Http | Role::Tcp => None,
+            Role::Nat => Some(self.nat(map, &binds)?),
         };
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
@@ -62,7 +69,7 @@ impl<'a> Lower<'a, '_> {
             binds,
             http: self.versions(map, tls.is_some()),
             http3: http3?,
-            head: head_limits(role, map.map("limits")?)?,
+            head: head_limits(role, map.map("limits"))?,
             tls,
             request_head_timeout: request_head_timeout?,
             keep_alive_timeout: keep_alive_timeout?,
@@ -72,6 +79,7 @@ impl<'a> Lower<'a, '_> {
             forwarding: forwarding?,
             coalesce,
             uses,
+            nat,
             serves,
         })
     }
@@ -83,6 +91,9 @@ impl<'a> Lower<'a, '_> {
         secured: bool,
         handshakes: Option<(Duration, u32)>,
     ) -> Option<Bind> {
+        if self.role == Role::Nat {
+            return self.nat_bind(value, listener);
+        }
         let label = &listener.label;
         let (tls, secured) = match value.map().filter(|map| map.has("tls")) {
             None => (BindTls::Inherited, secured),
@@ -128,7 +139,8 @@ impl<'a> Lower<'a, '_> {
                 format!("`accept_proxy` of {label}: nothing precedes a connection of `h3`, take one of them out"),
             );
         }
-        Some(Bind { address, tls, http, accept_proxy, span: value.span.clone() })
+        let transport = Transport::default();
+        Some(Bind { address, transport, tls, http, accept_proxy, span: value.span.clone() })
     }
 
     /// A listener has routes, or an ending of its own, or sites.
@@ -145,10 +157,14 @@ impl<'a> Lower<'a, '_> {
                 Serves::Routes(self.own_routes(map))
             }
             (Some(_), None) => Serves::Routes(self.own_routes(map)),
-            (None, Some((site, _))) if self.role == Role::Tcp => {
+            (None, Some((site, _))) if self.role != Role::Http => {
+                let ending = if self.role.has("listener", "routes") { "`routes` or an ending" } else { "`to`" };
                 let message = format!(
-                    "listener `{}` is named by site `{}` ({}), but sites are of HTTP and its role is `tcp`: give it `routes` or an ending",
-                    item.key, site.name, site.span
+                    "listener `{}` is named by site `{}` ({}), but sites are of HTTP and its role is `{}`: give it {ending}",
+                    item.key,
+                    site.name,
+                    site.span,
+                    self.role.word()
                 );
                 self.mistakes.note(&item.span, message);
                 Serves::Routes(Vec::new())
@@ -160,7 +176,10 @@ impl<'a> Lower<'a, '_> {
                     names.iter().any(|name| name.is_faulty() || name.fixed() == Some(&item.key))
                 };
                 // A site that is faulty itself still names its listeners.
-                if !self.top.named("sites").iter().any(is_named) {
+                if self.role == Role::Nat {
+                    let message = format!("listener `{}` serves nothing, give it `to` with a pool", item.key);
+                    self.mistakes.note(&item.span, message);
+                } else if !self.top.named("sites").iter().any(is_named) {
                     let message = format!(
                         "listener `{}` serves nothing, give it `routes`, an ending such as `to`, or name it in `listeners` of a site",
                         item.key
@@ -175,9 +194,7 @@ impl<'a> Lower<'a, '_> {
     /// No address is listened on twice; a port 0 is another each time.
     pub(super) fn refuse_shared_binds(&mut self, admin: Option<&Admin>) {
         for (n, (bind, name)) in self.binds.iter().enumerate() {
-            if let Some((first, owner)) =
-                self.binds[..n].iter().find(|(first, _)| overlap(&first.address, &bind.address))
-            {
+            if let Some((first, owner)) = self.binds[..n].iter().find(|(first, _)| is_shared(first, bind)) {
                 let message =
                     format!("listener `{name}` listens where `{owner}` already does ({}), change one", first.span);
                 self.mistakes.note(&bind.span, message);
@@ -188,14 +205,15 @@ impl<'a> Lower<'a, '_> {
             AdminBind::Loopback(address) => BindAddress::Ip(*address),
             AdminBind::Unix(path) => BindAddress::Unix { path: path.clone(), mode: None },
         };
-        if let Some((first, owner)) = self.binds.iter().find(|(first, _)| overlap(&first.address, &address)) {
+        let by_tcp = self.binds.iter().filter(|(bind, _)| has(bind, Transport::Tcp));
+        if let Some((first, owner)) = by_tcp.into_iter().find(|(first, _)| overlap(&first.address, &address)) {
             let message = format!("`admin` listens where listener `{owner}` already does ({}), change one", first.span);
             self.mistakes.note(&admin.span, message);
         }
     }
 
     fn versions(&self, map: &Map, secured: bool) -> Vec<HttpVersion> {
-        if self.role == Role::Tcp {
+        if self.role != Role::Http {
             return Vec::new();
         }
         let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
@@ -240,6 +258,16 @@ pub(super) fn version(value: &Value) -> Option<HttpVersion> {
     })
 }
 
+/// Whether two listen at one address by one transport.
+fn is_shared(a: &Bind, b: &Bind) -> bool {
+    let both = |transport| has(a, transport) && has(b, transport);
+    overlap(&a.address, &b.address) && (both(Transport::Tcp) || both(Transport::Udp))
+}
+
+fn has(bind: &Bind, transport: Transport) -> bool {
+    bind.transport == transport || (transport == Transport::Udp && bind.http.contains(&HttpVersion::H3))
+}
+
 fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
     match (a, b) {
         (BindAddress::Ip(a), BindAddress::Ip(b)) => a == b && a.port() != 0,
@@ -252,11 +280,13 @@ fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
     }
 }
 
-fn head_limits(role: Role, map: &Map) -> Option<HeadLimits> {
-    if role == Role::Tcp {
-        // A flow has no head.
-        return Some(HeadLimits { request_head: 0, request_line: 0, fields: 0, connections: map.small("connections") });
+fn head_limits(role: Role, map: Option<&Map>) -> Option<HeadLimits> {
+    if role != Role::Http {
+        // A flow has no head, and packets have no connection here.
+        let connections = map.and_then(|map| map.small("connections"));
+        return Some(HeadLimits { request_head: 0, request_line: 0, fields: 0, connections });
     }
+    let map = map?;
     Some(HeadLimits {
         request_head: map.size("request_head")?,
         request_line: map.size("request_line")?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{HttpVersion, ListenerTls};
+use super::{HttpVersion, ListenerTls, Transport};
 use crate::span::Span;
 
 /// One address to listen on.
@@ -14,6 +14,8 @@ use crate::span::Span;
 pub struct Bind {
     /// The address.
     pub address: BindAddress,
+    /// What stands above IP there; datagrams with a listener of packets alone.
+    pub transport: Transport,
     /// Where it does not do as the listener does.
     pub tls: BindTls,
     /// HTTP versions that are served there, each once: at least one of a listener of HTTP.

@@ -23,6 +23,8 @@ pub struct Timeouts {
     pub tunnel: Option<Duration>,
     /// From the choice of a server to the end of its response's head; absent everywhere is no limit.
     pub per_try: Option<Duration>,
+    /// How long a flow of packets may be silent; absent everywhere is what its transport says.
+    pub flow: Option<Duration>,
 }
 
 impl Timeouts {
@@ -36,6 +38,7 @@ impl Timeouts {
         total: None,
         tunnel: Some(Duration::from_secs(3600)),
         per_try: None,
+        flow: None,
     };
 
     /// This level's fields, and the farther level's where this one is silent.
@@ -49,6 +52,7 @@ impl Timeouts {
             total: self.total.or(farther.total),
             tunnel: self.tunnel.or(farther.tunnel),
             per_try: self.per_try.or(farther.per_try),
+            flow: self.flow.or(farther.flow),
         }
     }
 }

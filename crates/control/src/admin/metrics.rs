@@ -6,6 +6,7 @@ use proxy::canary::Variant;
 use proxy::mirror::{Dropped, Report};
 
 use super::answer::Answer;
+use super::nat::Packets;
 use super::pools::state;
 use super::{Desk, certificates, listeners};
 use crate::canary::{Kept, Phase};
@@ -64,6 +65,8 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         state: state(server),
         transitions,
     }));
+    let packets = Packets::of(&plane);
+    scrape.nat = packets.measured();
     scrape.mirrors.extend(plane.registry.mirrors().map(|report| mirror(report)));
     scrape.certificates.extend(certificates::measured(&plane));
     scrape.canaries.extend(plane.registry.canaries.iter().map(canary));

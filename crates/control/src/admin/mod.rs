@@ -6,7 +6,7 @@
 //! - `guard`: refuses what a stranger's web page could have sent
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
-//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `certificates`, `metrics`: one room for each noun
+//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `certificates`, `nat`, `metrics`: one room for each noun
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
 //!
@@ -23,6 +23,7 @@ mod guard;
 mod listeners;
 mod metrics;
 mod mirrors;
+mod nat;
 mod page;
 mod place;
 mod pools;
@@ -39,7 +40,7 @@ use std::time::{Instant, SystemTime};
 use ::config::Mistake;
 use ::config::spec::{AdminBind, Spec};
 use net::Address;
-use net::listen::{Bound, bind};
+use net::listen::{Bound, Terms, bind};
 use wire::Method;
 
 use crate::process::Process;
@@ -71,7 +72,7 @@ impl Admin {
         let started = (SystemTime::now(), Instant::now());
         let bound = match &wanted {
             Address::Tcp(address) => bind_alone(*address),
-            Address::Unix(_) => bind(&wanted, Some(0o600), 1),
+            Address::Unix(_) => bind(&wanted, Terms { mode: Some(0o600), ..Terms::default() }, 1),
         };
         match bound {
             Ok((actual, bound)) => Ok(Some(Admin { actual, bound, started })),
@@ -140,6 +141,7 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Pool { pool } => pools::show(desk, &pool),
         Place::Canaries => Ok(canaries::list(desk)),
         Place::Mirrors => Ok(mirrors::list(desk)),
+        Place::Nat => Ok(nat::show(desk)),
         Place::Certificates => Ok(certificates::list(desk)),
         Place::Canary { listener, route } if put => canaries::change(desk, &listener, &route, ask),
         Place::Canary { listener, route } => canaries::show(desk, &listener, &route),

@@ -26,6 +26,8 @@ pub(super) enum Place {
     Canary { listener: String, route: String },
     /// `/api/mirrors`
     Mirrors,
+    /// `/api/nat`
+    Nat,
     /// `/api/certificates`
     Certificates,
     /// `/api/pools`
@@ -57,6 +59,7 @@ impl Place {
             [b"", b"api", b"canaries", listener, route] => {
                 Place::Canary { listener: decode(listener)?, route: decode(route)? }
             }
+            [b"", b"api", b"nat"] => Place::Nat,
             [b"", b"api", b"mirrors"] => Place::Mirrors,
             [b"", b"api", b"certificates"] => Place::Certificates,
             [b"", b"api", b"pools"] => Place::Pools,

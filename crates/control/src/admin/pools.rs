@@ -72,8 +72,12 @@ pub(super) fn change(desk: &Desk, pool: &str, server: &str, ask: &Ask<'_>) -> Re
         // Whoever waits for a server of this pool may find one now.
         found.gate.stir();
     }
-    if wanted.weight.is_some() {
-        desk.process.plane.borrow_mut().reweigh();
+    {
+        let mut plane = desk.process.plane.borrow_mut();
+        if wanted.weight.is_some() {
+            plane.reweigh();
+        }
+        plane.steer();
     }
     show_server(desk, pool, server)
 }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::spec::Spec;
+use config::spec::{Role, Spec};
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
@@ -81,6 +81,7 @@ pub fn compile(
     let compiled: Vec<_> = spec
         .listeners
         .iter()
+        .filter(|listener| listener.role != Role::Nat)
         .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections))
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];

@@ -104,7 +104,8 @@ pub(super) fn listener(
     let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
     let role = match listener.role {
         spec::Role::Http => Role::Http,
-        spec::Role::Tcp => {
+        // Nothing is accepted for packets, unless this process stands in for the kernel.
+        spec::Role::Tcp | spec::Role::Nat => {
             let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
             let by_name = |name| spec.pools.iter().any(|pool: &spec::Pool| pool.name == name && goes_by_name(pool));
             Role::Tcp { peeks: rules.iter().any(Rule::asks_hello) || reached.into_iter().any(by_name) }
@@ -283,7 +284,7 @@ impl Flattener<'_> {
                 },
             }),
             Said::Respond(respond) => Ending::Respond(self.respond(respond)),
-            Said::Deny(deny) if self.listener.role == spec::Role::Tcp => Ending::Close { reset: deny.reset },
+            Said::Deny(deny) if self.listener.role != spec::Role::Http => Ending::Close { reset: deny.reset },
             Said::Deny(deny) => {
                 Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
             }

@@ -1,43 +1,19 @@
-//! Maglev hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, section 3.4):
-//! every server fills a table along a permutation of its own, in turn, so that all get the same number of places, and one
-//! that leaves moves few places of the others. Weights as Envoy has them: a server's turn comes as often as its weight,
-//! measured by the largest, says.
+//! Maglev hashing: [`base::maglev`] fills the table, here it is asked.
+
+use base::maglev;
 
 use super::Member;
 
-/// Which server each of [`PLACES`] belongs to.
+/// Which server each of [`maglev::PLACES`] belongs to.
 #[derive(Debug)]
 pub struct Table {
     places: Box<[u16]>,
 }
 
-/// A prime, as the permutations ask for. The paper's own: a hundred places for each of 655 servers keep shares within 1 %.
-const PLACES: usize = 65_537;
-const EMPTY: u16 = u16::MAX;
-
 impl Table {
     /// The table of these members; without any place if none has weight. Members beyond the 65,535th get nothing.
     pub fn of(members: &[Member]) -> Table {
-        let mut turns: Vec<Turn> =
-            members.iter().zip(0..EMPTY).filter_map(|(member, number)| Turn::of(member, number)).collect();
-        let Some(most) = turns.iter().map(|turn| turn.weight).max() else { return Table { places: Box::default() } };
-        let mut places = vec![EMPTY; PLACES];
-        let mut left = PLACES;
-        for round in 1.. {
-            for turn in &mut turns {
-                if round * turn.weight < turn.due {
-                    continue;
-                }
-                turn.due += most;
-                let at = turn.next(&places);
-                places[at] = turn.number;
-                left -= 1;
-                if left == 0 {
-                    return Table { places: places.into() };
-                }
-            }
-        }
-        unreachable!("the heaviest fills a place in every round")
+        Table { places: maglev::places(members.iter().map(|member| (member.identity(), member.weight()))) }
     }
 
     /// The servers from the place of this hash on; without end unless there is none at all.
@@ -48,39 +24,9 @@ impl Table {
     }
 }
 
-/// A server on its way along its permutation.
-struct Turn {
-    number: u16,
-    weight: u64,
-    /// What its rounds must add up to before it gets its next place.
-    due: u64,
-    at: usize,
-    skip: usize,
-}
-
-impl Turn {
-    fn of(member: &Member, number: u16) -> Option<Turn> {
-        let modulo = |hash: u64, by: usize| (hash % by as u64) as usize;
-        let at = modulo(member.hash(0), PLACES);
-        let skip = modulo(member.hash(1), PLACES - 1) + 1;
-        let weight = u64::from(member.weight());
-        (weight > 0).then_some(Turn { number, weight, due: 0, at, skip })
-    }
-
-    /// The next place of its permutation that is empty.
-    fn next(&mut self, places: &[u16]) -> usize {
-        loop {
-            let at = self.at;
-            self.at = (at + self.skip) % PLACES;
-            if places[at] == EMPTY {
-                return at;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use base::maglev::PLACES;
     use proptest::prelude::*;
 
     use super::*;

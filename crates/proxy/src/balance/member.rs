@@ -15,12 +15,15 @@ impl Member {
     /// The member that a server with this weight is. The pool's name is no part of it: the same servers are chosen alike
     /// whatever a pool is called.
     pub fn new(id: &ServerId, weight: u32) -> Member {
-        let identity = format!("{}\0{}", id.name, id.address);
-        Member { identity: identity.into_bytes().into(), weight }
+        Member { identity: base::maglev::identity(&id.name, &id.address), weight }
     }
 
     pub(super) fn weight(&self) -> u32 {
         self.weight
+    }
+
+    pub(super) fn identity(&self) -> &[u8] {
+        &self.identity
     }
 
     /// One of the member's hashes.

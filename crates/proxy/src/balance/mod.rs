@@ -3,7 +3,6 @@
 mod bounded;
 mod draw;
 mod first;
-mod hash;
 mod key;
 mod least;
 mod least_connections;
@@ -25,8 +24,10 @@ mod table;
 use std::sync::Arc;
 use std::time::Instant;
 
+use base::xxh64 as hash;
+
+pub use base::xxh64::hash;
 pub use bounded::Bound;
-pub use hash::hash;
 pub use key::Key;
 pub use maglev::Table;
 pub use member::Member;

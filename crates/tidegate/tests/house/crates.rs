@@ -6,7 +6,7 @@ use std::fs;
 use super::{read, root};
 
 /// What each crate may import of the house. It is the drawing in ARCHITECTURE.md, with its transitive arrows.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("wire", &["base"]),
     ("net", &["base", "wire"]),
@@ -14,13 +14,15 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("observe", &["base", "wire"]),
     ("proxy", &["base", "wire", "net", "http", "observe"]),
     ("config", &["base", "wire"]),
-    ("control", &["base", "wire", "net", "http", "observe", "proxy", "config"]),
+    ("kernel", &["base"]),
+    ("control", &["base", "wire", "net", "http", "observe", "proxy", "config", "kernel"]),
     ("tidegate", &["base", "config", "control"]),
     ("testkit", &[]),
 ];
 
 /// Packages that only these crates may use.
-const KEPT_TO: [(&str, &[&str]); 14] = [
+const KEPT_TO: [(&str, &[&str]); 15] = [
+    ("aya", &["kernel"]),
     ("aws-lc-rs", &["net"]),
     ("tokio", &["net", "proxy", "control", "testkit"]),
     ("socket2", &["net"]),
@@ -29,7 +31,7 @@ const KEPT_TO: [(&str, &[&str]); 14] = [
     ("webpki", &["net"]),
     ("rcgen", &["control", "testkit"]),
     ("nix", &["net", "testkit"]),
-    ("rustix", &["net", "observe", "control", "testkit"]),
+    ("rustix", &["net", "observe", "control", "kernel", "testkit"]),
     ("httparse", &["wire"]),
     ("saphyr-parser", &["config"]),
     ("prometheus", &["observe"]),

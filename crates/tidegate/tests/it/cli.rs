@@ -106,7 +106,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "intercept",
         "jwt",
         "lists",
-        "nat",
         "rate_limit",
         "socks5",
         "stores",

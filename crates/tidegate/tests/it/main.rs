@@ -27,6 +27,7 @@ mod http1;
 mod keys;
 mod limits;
 mod mirror;
+mod nat;
 mod pools;
 mod proxy_protocol;
 mod reload;

@@ -28,7 +28,7 @@ pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// A number below `end` for a hash, as even as the hash is (Lemire, "Fast Random Integer Generation in an Interval", 2019).
-pub(super) fn scale(hash: u64, end: u64) -> u64 {
+pub fn scale(hash: u64, end: u64) -> u64 {
     ((u128::from(hash) * u128::from(end)) >> 64) as u64
 }
 

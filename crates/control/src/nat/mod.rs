@@ -1,0 +1,263 @@
+//! Packets that the kernel rewrites: listeners with `role: nat`.
+//!
+//! - `services`: from the configuration and what is known of its servers to what the kernel runs by (sans-IO)
+//! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
+//! - here: one datapath for all of them, opened, kept up to date, and given up
+//!
+//! No packet ever waits for anything here. What the kernel runs by is pinned in a file system of its own, so it goes on when
+//! this process ends, and whoever comes next takes it over: only a configuration without such listeners, or the operator,
+//! takes it away.
+
+mod services;
+mod stand_in;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use config::Mistake;
+use config::spec::{Bind, Engine, Listener, Role, Spec};
+use kernel::{Counters, Datapath, Refusal, Service};
+
+pub use services::{services, title};
+pub use stand_in::in_force;
+
+/// Where the kernel keeps what it runs by.
+pub const PINS: &str = "/sys/fs/bpf/tidegate";
+
+/// What the kernel does for us.
+#[derive(Default)]
+pub struct Nat {
+    open: Option<Open>,
+    /// What the kernel runs by.
+    applied: Vec<Service>,
+    /// What it would not run by, said once.
+    refused: Option<Vec<Service>>,
+    /// Listeners that this process serves itself, and why.
+    stand_ins: BTreeMap<String, String>,
+    /// What went wrong with the last sweep, said once.
+    unswept: Option<Refusal>,
+}
+
+struct Open {
+    datapath: Datapath,
+    interfaces: Vec<Box<str>>,
+    /// Whether an earlier process has begun it.
+    is_adopted: bool,
+}
+
+/// What a configuration needs of the kernel, looked at and opened, but without a service yet.
+#[derive(Default)]
+pub struct Plan {
+    fresh: Option<Open>,
+    is_wanted: bool,
+    /// Listeners that this process will serve itself, and why.
+    pub stand_ins: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Nat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nat")
+            .field("applied", &self.applied)
+            .field("stand_ins", &self.stand_ins)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Nat {
+    /// Opens what a configuration needs, at the interfaces that it names.
+    ///
+    /// # Errors
+    /// What is missing, for each listener that cannot do without.
+    pub fn plan(&self, spec: &Spec) -> Result<Plan, Vec<Mistake>> {
+        let mut plan = Plan::default();
+        let listeners: Vec<&Listener> = spec.listeners.iter().filter(|one| one.role == Role::Nat).collect();
+        if listeners.is_empty() {
+            return Ok(plan);
+        }
+        let named = listeners.iter().filter_map(|one| one.nat.as_ref()).flat_map(|nat| &nat.interfaces);
+        let mut interfaces: Vec<Box<str>> = named.map(|name| name.as_str().into()).collect();
+        interfaces.sort_unstable();
+        interfaces.dedup();
+        if self.open.as_ref().is_none_or(|open| open.interfaces != interfaces) {
+            let is_adopted = are_left();
+            match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
+                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted }),
+                Err(refusal) => return without_kernel(spec, &refusal),
+            }
+        }
+        plan.is_wanted = true;
+        Ok(plan)
+    }
+
+    /// Puts services in force by a plan.
+    ///
+    /// # Errors
+    /// Why the kernel does not run by them; it goes on as before then.
+    pub fn commit(&mut self, mut plan: Plan, services: Vec<Service>) -> Result<(), Refusal> {
+        if !plan.is_wanted {
+            self.give_up();
+        } else if let Some(open) = plan.fresh.as_mut().or(self.open.as_mut()) {
+            if let Err(refusal) = open.datapath.apply(&services) {
+                self.undo(plan);
+                return Err(refusal);
+            }
+            if let Some(fresh) = plan.fresh {
+                let at = fresh.interfaces.join("`, `");
+                let before = if fresh.is_adopted { ", as an earlier process has left it" } else { "" };
+                observe::log::info(format_args!("packets are rewritten inside the kernel at `{at}`{before}"));
+                self.open = Some(fresh);
+            }
+            self.applied = services;
+            self.refused = None;
+        }
+        for (name, why) in &plan.stand_ins {
+            if self.stand_ins.get(name) != Some(why) {
+                observe::log::warn(format_args!(
+                    "listener `{name}` is served by this process as a proxy, not inside the kernel: {why}"
+                ));
+            }
+        }
+        self.stand_ins = plan.stand_ins;
+        Ok(())
+    }
+
+    /// Gives a plan up that will not be put in force: all is as it was.
+    pub fn undo(&mut self, plan: Plan) {
+        let Some(fresh) = plan.fresh else { return self.reapply() };
+        match &mut self.open {
+            Some(open) => match Datapath::open(Path::new(PINS), &open.interfaces, Datapath::ENTRIES) {
+                Ok(datapath) => {
+                    open.datapath = datapath;
+                    self.reapply();
+                }
+                Err(refusal) => observe::log::error(format_args!("the kernel does not go on as before: {refusal}")),
+            },
+            // What an earlier process has left is not for a start that has failed to take away.
+            None if fresh.is_adopted => {}
+            None => release(fresh.datapath),
+        }
+    }
+
+    /// Runs by what is now known of servers. What the kernel refuses stays as it was, and is said once.
+    pub fn steer(&mut self, services: Vec<Service>) {
+        let Some(open) = &mut self.open else { return };
+        if services == self.applied {
+            self.refused = None;
+            return;
+        }
+        match open.datapath.apply(&services) {
+            Ok(()) => {
+                self.applied = services;
+                self.refused = None;
+            }
+            Err(refusal) if self.refused.as_ref() != Some(&services) => {
+                observe::log::error(format_args!("the kernel goes on with the servers that it had: {refusal}"));
+                self.refused = Some(services);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Takes away connections that have ended or were silent for too long.
+    pub fn sweep(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let failed = open.datapath.sweep().err();
+        if let Some(refusal) = failed.as_ref().filter(|refusal| self.unswept.as_ref() != Some(refusal)) {
+            observe::log::error(format_args!("connections inside the kernel are not swept: {refusal}"));
+        }
+        self.unswept = failed;
+    }
+
+    /// What was counted since the kernel began, over all processes; nothing if it does nothing for us.
+    pub fn counters(&self) -> Option<Counters> {
+        self.open.as_ref()?.datapath.counters().ok()
+    }
+
+    /// What the kernel runs by.
+    pub fn applied(&self) -> &[Service] {
+        &self.applied
+    }
+
+    /// The interfaces at which packets are rewritten.
+    pub fn interfaces(&self) -> &[Box<str>] {
+        self.open.as_ref().map(|open| &open.interfaces[..]).unwrap_or_default()
+    }
+
+    /// The addresses of a listener whose packets the kernel rewrites; none of another.
+    pub fn addresses(&self, listener: &Listener) -> Vec<String> {
+        let is_ours = listener.role == Role::Nat && !self.stand_ins.contains_key(&listener.name);
+        let address = |bind: &Bind| format!("{}/{}", bind.address, bind.transport.word());
+        listener.binds.iter().filter(|_| is_ours).map(address).collect()
+    }
+
+    /// Listeners that this process serves itself, and why.
+    pub fn stand_ins(&self) -> &BTreeMap<String, String> {
+        &self.stand_ins
+    }
+
+    /// Says what stays when the process ends.
+    pub fn farewell(&self) {
+        if self.open.is_some() && !self.applied.is_empty() {
+            observe::log::info(format_args!(
+                "packets are still rewritten inside the kernel, for the next process to take over; `tidegate nat release` ends it"
+            ));
+        }
+    }
+
+    /// Says what an earlier process has left, where nobody asks for it any more.
+    pub fn look_around(&self) {
+        if self.open.is_none() && are_left() {
+            observe::log::warn(format_args!(
+                "an earlier process has left packets to be rewritten inside the kernel, and no listener asks for it: `tidegate nat \
+                 release` ends it: {PINS}"
+            ));
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Some(open) = self.open.take() {
+            release(open.datapath);
+        }
+        self.applied.clear();
+        self.refused = None;
+    }
+
+    fn reapply(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        if let Err(refusal) = open.datapath.apply(&self.applied) {
+            observe::log::error(format_args!("the kernel does not go on as before: {refusal}"));
+        }
+    }
+}
+
+/// What can be done of a configuration where the kernel has refused: listeners that may are served by this process.
+///
+/// # Errors
+/// What is missing, for each listener that cannot do without the kernel.
+pub fn without_kernel(spec: &Spec, refusal: &Refusal) -> Result<Plan, Vec<Mistake>> {
+    let (mut plan, mut mistakes) = (Plan::default(), Vec::new());
+    for listener in spec.listeners.iter().filter(|one| one.role == Role::Nat) {
+        match stand_in::judge(listener, refusal) {
+            Ok(why) => _ = plan.stand_ins.insert(listener.name.clone(), why),
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
+}
+
+fn release(datapath: Datapath) {
+    match datapath.release() {
+        Ok(()) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
+        Err(refusal) => observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}")),
+    }
+}
+
+/// Whether there is something that a process has left, an earlier one or this.
+fn are_left() -> bool {
+    std::fs::read_dir(PINS).is_ok_and(|mut left| left.next().is_some())
+}
+
+/// Whether a listener may be served by this process where the kernel cannot.
+fn is_auto(listener: &Listener) -> bool {
+    listener.nat.as_ref().is_some_and(|nat| nat.engine == Engine::Auto)
+}

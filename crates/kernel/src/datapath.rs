@@ -1,0 +1,316 @@
+//! The datapath: opened or adopted, told what is to be in force, looked through, counted, released.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use aya::Ebpf;
+use aya::programs::SchedClassifier;
+use base::maglev;
+
+use crate::counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
+use crate::layout::{self, Range, ServiceKey, StrayKey};
+use crate::needs::{self, Hook};
+use crate::service::{self, Server, Service};
+use crate::slots::{Owner, Slots};
+use crate::survey::{self, Survey};
+use crate::tables::{self, Tables};
+use crate::{Refusal, hooks};
+
+/// The program in the kernel with its tables. To drop it changes nothing for packets: they go on by the tables as they are, and
+/// a later process opens the same.
+pub struct Datapath {
+    folder: PathBuf,
+    interfaces: Vec<Box<str>>,
+    hook: Hook,
+    /// Loaded, for those who want to try it out; interfaces hold it by themselves.
+    pub(crate) ebpf: Ebpf,
+    tables: Tables,
+    entries: u32,
+    slots: Slots,
+    ports: Range,
+    applied: Vec<Service>,
+    /// What is in force of each service, as a hash of all of it.
+    in_force: HashMap<ServiceKey, u64>,
+    /// Whose number keeps each of the strays.
+    strays: HashMap<StrayKey, u32>,
+    survey: Survey,
+}
+
+impl Datapath {
+    /// The size of the table of connections when nothing else is said: a connection takes two entries, under direct return
+    /// one.
+    pub const ENTRIES: u32 = 262_144;
+
+    /// Loads, attaches to `interfaces` and pins below `pins`, a folder of a BPF file system; or adopts what is pinned there
+    /// from an earlier process of the same layout, and replaces its program in one step, so that packets flow throughout.
+    /// `entries` is the size of the table of connections if it is made anew.
+    pub fn open(pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
+        let hook = needs::judge(pins, interfaces)?;
+        Datapath::open_at(hook, pins, interfaces, entries)
+    }
+
+    fn open_at(hook: Hook, pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
+        let folder = pins.join(layout::VERSION);
+        let made = fs::create_dir_all(&folder);
+        made.map_err(|error| Refusal::of(format!("make the folder `{}`", folder.display()), &error))?;
+        let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
+        let program = program(&mut ebpf)?;
+        program.load().map_err(|error| Refusal::of("take the program", &error))?;
+        hooks::put(program, hook, &folder, interfaces)?;
+        remove_other_layouts(pins);
+        let slots = Slots::read(tables.backends()?.into_iter());
+        let mut datapath = Datapath {
+            folder,
+            interfaces: interfaces.to_vec(),
+            hook,
+            ebpf,
+            entries: tables.entries()?,
+            tables,
+            slots,
+            ports: needs::free_ports(),
+            applied: Vec::new(),
+            in_force: HashMap::new(),
+            strays: HashMap::new(),
+            survey: Survey::default(),
+        };
+        datapath.adopt_strays()?;
+        Ok(datapath)
+    }
+
+    /// How many entries the table of connections has: those of the process that made it.
+    pub fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// Puts these in force, and no other. A server that is no longer named, whose service is no longer named, or that has
+    /// no weight, keeps its connections until they end. Each service changes in one step; after a refusal those before the one
+    /// that it names have changed, and the same call may be repeated.
+    pub fn apply(&mut self, services: &[Service]) -> Result<(), Refusal> {
+        service::judge(services)?;
+        for is_v4 in [true, false] {
+            if services.iter().any(|service| service.address.is_ipv4() == is_v4) {
+                needs::judge_forwarding(&self.interfaces, is_v4)?;
+            }
+        }
+        self.make_room(services)?;
+        let mut vips = HashSet::new();
+        for service in services {
+            vips.insert(layout::address(service.address.ip()));
+            self.put(service)?;
+        }
+        let named: HashSet<ServiceKey> = services.iter().map(key_of).collect();
+        for key in self.tables.services() {
+            if !named.contains(&key) {
+                self.tables.remove_service(&key)?;
+                self.in_force.remove(&key);
+            }
+        }
+        self.put_vips(&vips)?;
+        self.applied = services.to_vec();
+        Ok(())
+    }
+
+    /// Takes away what has been silent for too long, and the numbers of servers that were only kept for it. Returns how many
+    /// entries were taken. To be called every second or so: it looks less often by itself when the table is so full that looking
+    /// takes long.
+    pub fn sweep(&mut self) -> Result<u64, Refusal> {
+        let Some(seen) = self.survey.look(&mut self.tables.flows, survey::now())? else { return Ok(0) };
+        let named: HashSet<Owner> = self
+            .applied
+            .iter()
+            .flat_map(|service| service.servers.iter().map(|server| (key_of(service), server.address)))
+            .collect();
+        let taken = seen.taken;
+        let idle: Vec<u32> = self
+            .slots
+            .iter()
+            .filter(|(number, owner)| !named.contains(owner) && !seen.is_used(*number))
+            .map(|(number, _)| number)
+            .collect();
+        // Before anything was applied, nothing is known of who is named.
+        if !self.applied.is_empty() {
+            idle.into_iter().try_for_each(|number| self.forget(number))?;
+        }
+        Ok(taken)
+    }
+
+    /// What has passed so far.
+    pub fn counters(&self) -> Result<Counters, Refusal> {
+        let services = self.applied.iter().map(|service| self.counters_of(service)).collect::<Result<_, _>>()?;
+        let drops = Dropped::REASONS.iter().zip(0..);
+        let drops = drops.map(|(reason, number)| Ok(Dropped { reason, packets: self.tables.dropped(number)? }));
+        let entries = (self.survey.entries(), u64::from(self.entries));
+        Ok(Counters { services, drops: drops.collect::<Result<_, Refusal>>()?, entries })
+    }
+
+    /// Detaches and removes the pins: nothing is rewritten any more, and connections are forgotten.
+    pub fn release(self) -> Result<(), Refusal> {
+        hooks::take_away(self.hook, &self.folder, &self.interfaces)?;
+        remove_folder(&self.folder)
+    }
+
+    /// Numbers for servers that have none, if there are enough: those of servers whose connections have ended may be taken
+    /// at once.
+    fn make_room(&mut self, services: &[Service]) -> Result<(), Refusal> {
+        let known: HashSet<Owner> = self.slots.iter().map(|(_, owner)| owner).collect();
+        let new = |service: &Service| {
+            let key = key_of(service);
+            service.servers.iter().filter(|server| !known.contains(&(key, server.address))).count()
+        };
+        let new: usize = services.iter().map(new).sum();
+        match self.slots.left() {
+            left if new > left => Err(Refusal::TooMany {
+                what: "servers, with those that keep connections,",
+                count: Service::SERVERS - left + new,
+                most: Service::SERVERS,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&mut self, service: &Service) -> Result<(), Refusal> {
+        let key = key_of(service);
+        let mut slots = Vec::with_capacity(service.servers.len());
+        for server in &service.servers {
+            let Some((number, is_new)) = self.slots.of((key, server.address)) else {
+                return Err(Refusal::TooMany { what: "servers", count: Service::SERVERS + 1, most: Service::SERVERS });
+            };
+            if is_new {
+                self.tables.put_backend(number, &key, server.address)?;
+            }
+            self.put_strays(service, server, number)?;
+            slots.push(number);
+        }
+        let names: Vec<Box<[u8]>> =
+            service.servers.iter().map(|server| maglev::identity(&server.name, &server.address)).collect();
+        let weights = service.servers.iter().map(|server| server.weight);
+        let places = maglev::places(names.iter().map(|name| &**name).zip(weights));
+        // The same table has the same generation, whichever process made it: connections that were never answered are
+        // not moved by a restart.
+        let content = layout::service(service, 0, self.ports, &places, &slots);
+        let hash = base::xxh64::hash(0, content.as_slice());
+        if self.in_force.get(&key) == Some(&hash) {
+            return Ok(());
+        }
+        let value = layout::service(service, hash as u32, self.ports, &places, &slots);
+        self.tables.put_service(&key, &value)?;
+        self.in_force.insert(key, hash);
+        Ok(())
+    }
+
+    fn put_strays(&mut self, service: &Service, server: &Server, number: u32) -> Result<(), Refusal> {
+        for source in &service.sources {
+            let key = layout::stray_key(server.address, *source, service.transport);
+            if self.strays.insert(key, number).is_none() {
+                let put = self.tables.strays.insert(key, layout::ports(self.ports), 0);
+                put.map_err(|error| Refusal::of("take a source address", &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Strays of an earlier process stay as long as their server has a number.
+    fn adopt_strays(&mut self) -> Result<(), Refusal> {
+        let keys: Vec<StrayKey> = self.tables.strays.keys().filter_map(Result::ok).collect();
+        for key in keys {
+            let is_of = |(service, server): &Owner| layout::is_stray_of(&key, service, *server);
+            let number = self.slots.iter().find(|(_, owner)| is_of(owner)).map(|(number, _)| number);
+            match number {
+                Some(number) => {
+                    self.strays.insert(key, number);
+                }
+                None => self.remove_stray(&key)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_stray(&mut self, key: &StrayKey) -> Result<(), Refusal> {
+        let removed = tables::absent_is_fine(self.tables.strays.remove(key));
+        removed.map_err(|error| Refusal::of("remove a source address", &error))
+    }
+
+    fn put_vips(&mut self, vips: &HashSet<layout::AddressKey>) -> Result<(), Refusal> {
+        let there: HashSet<layout::AddressKey> = self.tables.vips.keys().filter_map(Result::ok).collect();
+        for gone in there.difference(vips) {
+            let removed = tables::absent_is_fine(self.tables.vips.remove(gone));
+            removed.map_err(|error| Refusal::of("remove an address", &error))?;
+        }
+        for new in vips.difference(&there) {
+            self.tables.vips.insert(new, 1, 0).map_err(|error| Refusal::of("take an address", &error))?;
+        }
+        Ok(())
+    }
+
+    /// A number that no connection has and that no service names.
+    fn forget(&mut self, number: u32) -> Result<(), Refusal> {
+        let strays: Vec<StrayKey> = self.strays.iter().filter(|(_, of)| **of == number).map(|(key, _)| *key).collect();
+        for key in strays {
+            self.strays.remove(&key);
+            self.remove_stray(&key)?;
+        }
+        self.tables.clear_backend(number)?;
+        self.slots.free(number);
+        Ok(())
+    }
+
+    fn counters_of(&self, service: &Service) -> Result<ServiceCounters, Refusal> {
+        let key = key_of(service);
+        let numbers: HashMap<SocketAddr, u32> =
+            self.slots.iter().filter(|(_, (of, _))| *of == key).map(|(number, (_, server))| (server, number)).collect();
+        let of = |name: Box<str>, address: SocketAddr, leaving: bool, number: u32| -> Result<ServerCounters, Refusal> {
+            let [packets_in, bytes_in, packets_out, bytes_out, opened] = self.tables.traffic(number)?;
+            let open = self.survey.open(number);
+            let traffic = Traffic { packets_in, bytes_in, packets_out, bytes_out, opened, open };
+            Ok(ServerCounters { name, address, leaving, traffic })
+        };
+        let mut servers = Vec::new();
+        for server in &service.servers {
+            if let Some(number) = numbers.get(&server.address) {
+                servers.push(of(server.name.clone(), server.address, false, *number)?);
+            }
+        }
+        let is_named = |address: &SocketAddr| service.servers.iter().any(|server| server.address == *address);
+        for (address, number) in numbers.iter().filter(|(address, _)| !is_named(address)) {
+            servers.push(of(address.to_string().into(), *address, true, *number)?);
+        }
+        Ok(ServiceCounters { name: service.name.clone(), servers })
+    }
+}
+
+fn key_of(service: &Service) -> ServiceKey {
+    layout::service_key(service.address, service.transport)
+}
+
+/// The only program of the object.
+pub(crate) fn program(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Refusal> {
+    let found = ebpf.program_mut(PROGRAM).map(TryInto::try_into);
+    match found {
+        Some(Ok(program)) => Ok(program),
+        Some(Err(error)) => Err(Refusal::of("take the program", &error)),
+        None => Err(Refusal::Kernel { what: "take the program".into(), said: format!("there is none: {PROGRAM}") }),
+    }
+}
+
+const PROGRAM: &str = "tidegate_nat";
+
+/// Programs and tables of versions with another layout, which ours has taken the place of: their connections are
+/// forgotten, and most of them find the same server again by the table of the service.
+fn remove_other_layouts(pins: &Path) {
+    let Ok(entries) = fs::read_dir(pins) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_layout = name.strip_prefix('v').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_layout && name != layout::VERSION {
+            // What stays of it is seen by whoever looks, and tried again at the next start.
+            let _ = remove_folder(&entry.path());
+        }
+    }
+}
+
+fn remove_folder(folder: &Path) -> Result<(), Refusal> {
+    fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
+}

@@ -1,0 +1,130 @@
+//! The tables with their types, opened below the pins or made there.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use aya::maps::{Array, HashMap, HashOfMaps, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::{Ebpf, EbpfLoader};
+
+use crate::Refusal;
+use crate::layout::{
+    AddressKey, BackendValue, FlowKey, FlowValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend,
+    read_traffic,
+};
+
+/// One service's own table: everything about it, in its only entry.
+type ServiceTable = Array<MapData, ServiceValue>;
+
+/// All tables.
+pub(crate) struct Tables {
+    pub(crate) flows: HashMap<MapData, FlowKey, FlowValue>,
+    services: HashOfMaps<MapData, ServiceKey, ServiceTable>,
+    backends: Array<MapData, BackendValue>,
+    pub(crate) strays: HashMap<MapData, StrayKey, Ports>,
+    pub(crate) vips: HashMap<MapData, AddressKey, u32>,
+    traffic: PerCpuArray<MapData, TrafficValue>,
+    drops: PerCpuArray<MapData, u64>,
+}
+
+/// The names of all tables, in the program and as pins.
+const NAMES: [&str; 8] = ["flows", "fragments", "services", "backends", "strays", "vips", "traffic", "drops"];
+
+/// Loads the program, with the tables that are pinned in this folder or else with new ones that are pinned there.
+pub(crate) fn load(folder: &Path, entries: u32) -> Result<(Ebpf, Tables), Refusal> {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries("flows", entries);
+    for name in NAMES {
+        loader.map_pin_path(name, folder.join(name));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|error| Refusal::of("take the tables", &error))?;
+    let tables = Tables::take(&mut ebpf).map_err(|error| Refusal::of("open the tables", &error))?;
+    Ok((ebpf, tables))
+}
+
+/// What `bpf/build` makes of the sources beside it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../bpf/nat.o"));
+
+impl Tables {
+    fn take(ebpf: &mut Ebpf) -> Result<Tables, MapError> {
+        let mut take = |name: &str| -> Result<Map, MapError> {
+            ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+        };
+        Ok(Tables {
+            flows: take("flows")?.try_into()?,
+            services: take("services")?.try_into()?,
+            backends: take("backends")?.try_into()?,
+            strays: take("strays")?.try_into()?,
+            vips: take("vips")?.try_into()?,
+            traffic: take("traffic")?.try_into()?,
+            drops: take("drops")?.try_into()?,
+        })
+    }
+
+    /// How many entries the table of connections has, whoever made it.
+    pub(crate) fn entries(&self) -> Result<u32, Refusal> {
+        let flows: &MapData = aya::maps::IterableMap::map(&self.flows);
+        Ok(flows.info().map_err(|error| Refusal::of("describe the table of connections", &error))?.max_entries())
+    }
+
+    /// Puts a service in force in place of what it was, whole.
+    pub(crate) fn put_service(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Refusal> {
+        let table = ServiceTable::create(1, 0);
+        let put = table.and_then(|mut table| {
+            table.set(0, value, 0)?;
+            self.services.insert(key, &table, 0)
+        });
+        put.map_err(|error| Refusal::of("take a service", &error))
+    }
+
+    pub(crate) fn remove_service(&mut self, key: &ServiceKey) -> Result<(), Refusal> {
+        absent_is_fine(self.services.remove(key)).map_err(|error| Refusal::of("remove a service", &error))
+    }
+
+    /// The services that are in force.
+    pub(crate) fn services(&self) -> Vec<ServiceKey> {
+        self.services.keys().filter_map(Result::ok).collect()
+    }
+
+    /// All numbers in their order, nobody's too.
+    pub(crate) fn backends(&self) -> Result<Vec<BackendValue>, Refusal> {
+        self.backends.iter().collect::<Result<_, _>>().map_err(|error| Refusal::of("read the servers", &error))
+    }
+
+    /// A server that has just got its number, with nothing counted.
+    pub(crate) fn put_backend(&mut self, number: u32, service: &ServiceKey, server: SocketAddr) -> Result<(), Refusal> {
+        self.write_backend(number, backend(service, server))
+    }
+
+    pub(crate) fn clear_backend(&mut self, number: u32) -> Result<(), Refusal> {
+        self.write_backend(number, [0; 40])
+    }
+
+    fn write_backend(&mut self, number: u32, value: BackendValue) -> Result<(), Refusal> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| Refusal::of("say how many CPUs there are", &error))?;
+        let zeros =
+            PerCpuValues::try_from(vec![[0; 40]; cpus]).map_err(|error| Refusal::of("take counters", &error))?;
+        let written = self.traffic.set(number, zeros, 0).and_then(|()| self.backends.set(number, value, 0));
+        written.map_err(|error| Refusal::of("take a server", &error))
+    }
+
+    /// What was counted for a number, over all CPUs.
+    pub(crate) fn traffic(&self, number: u32) -> Result<[u64; 5], Refusal> {
+        let values = self.traffic.get(&number, 0).map_err(|error| Refusal::of("read a server's counters", &error))?;
+        Ok(values.iter().map(read_traffic).fold([0; 5], |sums, more| std::array::from_fn(|at| sums[at] + more[at])))
+    }
+
+    /// How many packets were dropped for a reason, by its number.
+    pub(crate) fn dropped(&self, reason: u32) -> Result<u64, Refusal> {
+        let values = self.drops.get(&reason, 0).map_err(|error| Refusal::of("read the counters of drops", &error))?;
+        Ok(values.iter().sum())
+    }
+}
+
+/// Somebody may have removed it before: the program, or the kernel to make room.
+pub(crate) fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,174 @@
+//! Network namespaces: machines of a test's own, with wires between them and no way out. They need root, and vanish with their
+//! owner. Addresses are from 198.18.0.0/15 and 2001:2::/48, which exist for tests (RFC 2544, RFC 5180).
+
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::tools::{skip, tool};
+
+/// A machine, as far as its network is concerned.
+#[derive(Debug)]
+pub struct Netns {
+    name: String,
+}
+
+/// A file system of BPF, mounted in a folder of its own.
+#[derive(Debug)]
+pub struct Bpffs {
+    folder: PathBuf,
+}
+
+/// Whether namespaces can be made here; if not, the reason is printed, and the test has nothing to do.
+pub fn possible() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        skip("network namespaces need root");
+        return false;
+    }
+    ["ip", "nsenter", "mount", "umount"].iter().all(|program| tool(program).is_some())
+}
+
+impl Netns {
+    /// A new one, with its loopback up.
+    pub fn new(label: &str) -> Netns {
+        let name = unique(label);
+        must(Command::new("ip").args(["netns", "add", &name]));
+        let netns = Netns { name };
+        netns.run("ip link set lo up");
+        netns
+    }
+
+    /// Runs a command in it that must succeed, its words parted by spaces.
+    ///
+    /// # Panics
+    /// It fails; what it said is part of the message.
+    pub fn run(&self, words: &str) -> String {
+        let mut words = words.split_whitespace();
+        let output = must(self.command(words.next().unwrap_or_default()).args(words));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A command that runs this program in it. The file system is the one outside, so `/sys` shows the interfaces there.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
+        command
+    }
+
+    /// Does work in it: whatever sockets this makes are in it.
+    ///
+    /// # Panics
+    /// The work does.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let door = self.door();
+        let entered = thread::scope(|scope| scope.spawn(|| through(&door, work)).join());
+        entered.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Has work done in it beside the test.
+    pub fn spawn<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> thread::JoinHandle<R> {
+        let door = self.door();
+        thread::spawn(move || through(&door, work))
+    }
+
+    fn door(&self) -> File {
+        File::open(self.path()).expect("the namespace is there")
+    }
+
+    /// Connects an interface of this one to an interface of another one. Both are up, with an MTU of 1,500.
+    pub fn wire(&self, interface: &str, other: &Netns, at: &str) {
+        let words = format!("link add {interface} netns {} type veth peer name {at} netns {}", self.name, other.name);
+        must(Command::new("ip").args(words.split(' ')));
+        self.run(&format!("ip link set {interface} up"));
+        other.run(&format!("ip link set {at} up"));
+    }
+
+    /// Gives an interface an address, `198.18.0.1/24` or `2001:2::1/64`, that may be used at once.
+    pub fn address(&self, interface: &str, address: &str) {
+        let nodad = if address.contains(':') { " nodad" } else { "" };
+        self.run(&format!("ip address add {address} dev {interface}{nodad}"));
+    }
+
+    /// Sets a key of the network's configuration.
+    pub fn sysctl(&self, key: &str, value: &str) {
+        let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+        self.enter(|| fs::write(&path, value).unwrap_or_else(|error| panic!("{key}: {error}")));
+    }
+
+    /// The index of an interface.
+    pub fn index(&self, interface: &str) -> u32 {
+        let line = self.run(&format!("ip -o link show dev {interface}"));
+        line.split(':').next().and_then(|number| number.parse().ok()).expect("an index")
+    }
+
+    /// The Ethernet address of an interface.
+    pub fn ethernet(&self, interface: &str) -> [u8; 6] {
+        let line = self.run(&format!("ip -o link show dev {interface}"));
+        let text =
+            line.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an Ethernet address");
+        let bytes: Vec<u8> = text.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        bytes.try_into().expect("six bytes")
+    }
+
+    fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Bpffs {
+    /// Mounts a new one.
+    pub fn new() -> Bpffs {
+        let folder = std::env::temp_dir().join(unique("bpf"));
+        fs::create_dir(&folder).expect("a folder");
+        must(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&folder));
+        Bpffs { folder }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Default for Bpffs {
+    fn default() -> Bpffs {
+        Bpffs::new()
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.folder).status();
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// Goes into a namespace, with this thread alone and for good.
+fn through<R>(door: &File, work: impl FnOnce() -> R) -> R {
+    move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network)).expect("the namespace can be entered");
+    work()
+}
+
+/// A name that nobody else on the machine has.
+fn unique(label: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("tidegate-{}-{}-{label}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn must(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    output
+}

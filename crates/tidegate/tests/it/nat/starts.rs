@@ -1,0 +1,117 @@
+//! What the kernel lacks, and what happens then.
+
+use testkit::Reloaded;
+
+use super::lab::Lab;
+use super::{TWO, WEB, both, shown};
+
+const CAPABILITIES: &str = "bpf,perfmon,net_admin,sys_admin";
+
+/// The program's refusal of a configuration.
+fn refusal(lab: &Lab, start: testkit::Start<'_>, config: &str) -> String {
+    let folder = testkit::Folder::new();
+    let file = folder.write("tidegate.yaml", &lab.whole(config));
+    let (code, said) = start.refused(&["run", &file.display().to_string()]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(!lab.answers(WEB), "{said}");
+    said
+}
+
+#[test]
+fn a_start_says_exactly_what_is_missing() {
+    let Some(lab) = Lab::new() else { return };
+    let first = "packets of listener `vip` cannot be rewritten inside the kernel: ";
+    let said = refusal(&lab, lab.start().without(CAPABILITIES), TWO);
+    assert!(said.contains(first) && said.contains("CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"), "{said}");
+    assert!(said.contains("tidegate.yaml:6:3"), "{said}");
+    let said = refusal(&lab, lab.start(), &TWO.replace("[lb0, lb1]", "[lb0, lb7]"));
+    assert!(said.contains(first) && said.contains("no interface of this name, see `ip link`: lb7"), "{said}");
+    lab.balancer.sysctl("net.ipv4.ip_forward", "0");
+    let said = refusal(&lab, lab.start(), TWO);
+    assert!(said.contains(first) && said.contains("run `sysctl -w net.ipv4.ip_forward=1`"), "{said}");
+    // A start that has failed leaves nothing behind.
+    let left = std::fs::read_dir(lab.pins.path().join("tidegate")).map_or(0, Iterator::count);
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_reload_that_cannot_be_leaves_all_as_it_was() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.run(TWO);
+    let mut kept = lab.keep(WEB, 20);
+    let one = TWO.replace(", b: 10.78.0.12:8080", "");
+    for wrong in [
+        one.replace("[lb0, lb1]", "[lb0, lb1, lb7]"),
+        one.replace("listeners:", "listeners:\n  web: { bind: '192.0.2.7:1', respond: 200 }"),
+    ] {
+        let Reloaded::No(_) = tidegate.reload(&lab.whole(&wrong)) else { panic!("{wrong}") };
+        kept.are_all_where_they_were();
+        assert!(both(&lab.spread(WEB, 40)));
+    }
+    // At one interface less, then at both again.
+    lab.balancer.run("ip link add lb2 type veth peer name lb3");
+    assert_eq!(tidegate.reload(&lab.whole(&TWO.replace("[lb0, lb1]", "[lb0, lb1, lb2]"))), Reloaded::Yes);
+    kept.are_all_where_they_were();
+    assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
+    kept.are_all_where_they_were();
+    assert_eq!(shown(&tidegate, |_| true)["interfaces"], serde_json::json!(["lb0", "lb1"]));
+}
+
+#[test]
+fn a_proxy_stands_in_where_it_may() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let auto = TWO.replace("source:", "engine: auto, source:");
+    let tidegate = lab.start().without(CAPABILITIES).text(&lab.whole(&auto));
+    tidegate
+        .message("listener `vip` is served by this process as a proxy, not inside the kernel: NAT in the kernel needs");
+    // The proxy hashes the client's address, which is one here.
+    assert_eq!(lab.spread(WEB, 10).len(), 1);
+    let nat = shown(&tidegate, |_| true);
+    let listener = &nat["listeners"][0];
+    assert_eq!(listener["engine"], "proxy");
+    assert!(listener["reason"].as_str().is_some_and(|why| why.contains("CAP_BPF")), "{nat:#}");
+    assert_eq!(tidegate.metric("tidegate_nat_in_kernel", &["listener=\"vip\""]), [0.0]);
+    let listeners = tidegate.admin("/api/listeners").text();
+    assert!(listeners.contains("10.77.0.1:80"), "{listeners}");
+    let line = tidegate.log_line("a flow", |line| line["listener"] == "vip");
+    assert_eq!(line["pool"], "web");
+    drop(tidegate);
+    // What the kernel can do is the kernel's.
+    let tidegate = lab.run(&auto);
+    assert!(both(&lab.spread(WEB, 40)));
+    assert_eq!(shown(&tidegate, |_| true)["listeners"][0]["engine"], "kernel");
+    // Without a way for packets the kernel refuses later, when it is told the services.
+    drop(tidegate);
+    lab.balancer.sysctl("net.ipv4.ip_forward", "0");
+    let tidegate = lab.run(&auto);
+    tidegate.message("not inside the kernel: packets that arrive are not forwarded");
+    assert_eq!(lab.spread(WEB, 10).len(), 1);
+}
+
+#[test]
+fn a_proxy_needs_packets_that_end_here() {
+    let Some(lab) = Lab::new() else { return };
+    let auto = TWO.replace("source:", "engine: auto, source:");
+    let elsewhere = auto.replace("10.77.0.1:80", "10.77.0.7:80");
+    let said = refusal(&lab, lab.start().without(CAPABILITIES), &elsewhere);
+    let way = "run `ip address add 10.77.0.7/32 dev lb0` or `ip route add local 10.77.0.7/32 dev lo`";
+    assert!(said.contains("CAP_BPF") && said.contains(way), "{said}");
+    lab.balancer.run("ip route add local 10.77.0.7/32 dev lo");
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    lab.client.run("ip route add 10.77.0.7/32 via 10.77.0.1");
+    let _tidegate = lab.start().without(CAPABILITIES).text(&lab.whole(&elsewhere));
+    assert_eq!(lab.spread("10.77.0.7:80", 10).len(), 1);
+}
+
+#[test]
+fn datagrams_have_no_proxy_yet() {
+    let Some(lab) = Lab::new() else { return };
+    let datagrams = TWO.replace("80/tcp", "80/udp").replace("source:", "engine: auto, source:");
+    let said = refusal(&lab, lab.start().without(CAPABILITIES), &datagrams);
+    assert!(
+        said.contains("datagrams have no proxy to stand in for it: NAT in the kernel needs capabilities"),
+        "{said}"
+    );
+}
