@@ -7,6 +7,7 @@
 //! options on every level, and [`Timeouts::or`] and its sisters fold them: route, outer routes, site, pool, listener, default.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -201,6 +202,8 @@ pub struct Listener {
     pub forwarding: Forwarding,
     /// Which small pieces wait for others on the way to clients.
     pub coalesce: Option<Coalesce>,
+    /// What may be connected to, with [`Role::Forward`] alone.
+    pub egress: Option<Egress>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.
@@ -246,10 +249,21 @@ pub enum Role {
     /// A reverse proxy for HTTP.
     #[default]
     Http,
+    /// A proxy for requests that name the server that they are for.
+    Forward,
     /// Flows of TCP.
     Tcp,
     /// Packets that the kernel rewrites.
     Nat,
+}
+
+/// What a forward proxy may connect to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Egress {
+    /// Networks that may be connected to although they are not public.
+    pub allow: Vec<IpNet>,
+    /// The ports that tunnels may go to.
+    pub connect_ports: Vec<RangeInclusive<u16>>,
 }
 
 /// How much of a flow may be gathered before it goes on, and how long that may take.
@@ -401,6 +415,8 @@ pub struct Route {
 pub enum Ending {
     /// Sends the request to a pool.
     To(PoolId),
+    /// Sends the request to the server that it names.
+    Origin,
     /// Sends each request to one of several pools by chance; the shares total 100 %.
     Split(Vec<Portion>),
     /// Sends each client to one of two versions of a service.

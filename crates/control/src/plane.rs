@@ -9,6 +9,7 @@ use config::spec::{LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
 use net::tls::Tickets;
 use observe::access::{Format, Log, Target};
+use proxy::destination::Own;
 use proxy::pool::{Gate, Pool};
 use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
@@ -30,6 +31,8 @@ pub struct Plane {
     pub registry: Registry,
     /// The listening sockets.
     pub sockets: Sockets,
+    /// Where this process listens by TCP.
+    pub own: Arc<Own>,
     /// What the sources of servers say for now.
     pub discovery: Discovery,
     /// What listeners show and pools believe.
@@ -81,6 +84,7 @@ impl Plane {
             registry: Registry::new(fleet.len(), Arc::clone(&fleet.slots)),
             fleet,
             sockets: Sockets::default(),
+            own: Arc::default(),
             discovery: Discovery::default(),
             keyring: Keyring::default(),
             vault: Vault::default(),
@@ -132,6 +136,8 @@ impl Plane {
         let Prepared { planned, log, keyring, in_force, compiled } = prepared;
         self.discovery = discovery;
         self.keyring = keyring;
+        // Nobody is led to an address in the moment in which it becomes ours.
+        self.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
         let registry = &mut self.registry;
@@ -140,6 +146,7 @@ impl Plane {
             known.map(|one| (one.id, registry.bind(name, address)))
         };
         self.sockets.commit(planned, &self.fleet, id_of);
+        self.own.listen(self.sockets.by_tcp());
         let alive: HashSet<(String, String)> = snapshot
             .listeners
             .iter()
@@ -195,8 +202,15 @@ impl Plane {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled =
-            compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.most_connections);
+        let compiled = compile::compile(
+            now,
+            discovery,
+            &keyring,
+            &mut self.registry,
+            generation,
+            self.most_connections,
+            &self.own,
+        );
         Ok(Prepared { planned, log, keyring, in_force, compiled })
     }
 
@@ -213,8 +227,15 @@ impl Plane {
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
         let keyring = &self.keyring;
-        let compiled =
-            compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.most_connections);
+        let compiled = compile::compile(
+            now,
+            &discovery,
+            keyring,
+            &mut self.registry,
+            generation,
+            self.most_connections,
+            &self.own,
+        );
         self.discovery = discovery;
         self.in_force = in_force;
         self.switch(compiled);

@@ -58,6 +58,13 @@ pub struct Planned {
     spoken: Vec<(Key, Vec<quic::Bound>)>,
 }
 
+impl Planned {
+    /// The addresses that are bound but not open yet.
+    pub fn by_tcp(&self) -> impl Iterator<Item = SocketAddr> {
+        self.fresh.iter().filter_map(|(_, actual, _)| tcp(actual))
+    }
+}
+
 /// An address that cannot be bound.
 #[derive(Debug)]
 pub struct Unbound {
@@ -203,6 +210,11 @@ impl Sockets {
         bind(address, terms, workers)
     }
 
+    /// The addresses on which anybody listens by TCP.
+    pub fn by_tcp(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.values().filter_map(|entry| tcp(&entry.actual))
+    }
+
     /// The addresses on which a listener really listens.
     pub fn actual(&self, listener: &str) -> Vec<String> {
         self.open.iter().filter(|((name, _), _)| name == listener).map(|(_, entry)| entry.actual.to_string()).collect()
@@ -225,6 +237,13 @@ fn unlisten(socket: SocketId, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
     let (unheard, _) = tokio::sync::mpsc::channel(1);
     let done = done.unwrap_or(&unheard);
     fleet.tell_all(|_| Command::Unlisten(socket, done.clone()));
+}
+
+fn tcp(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
 }
 
 fn port_of(address: &Address) -> u16 {

@@ -6,7 +6,7 @@ use wire::grpc::Code;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Role, Timeouts};
+use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
 
 /// One level of them all.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Lower<'_, '_> {
                     }
                 },
             };
-            if self.role != Role::Http && condition != RetryIf::Connect {
+            if !self.role.has_requests() && condition != RetryIf::Connect {
                 self.note(
                     value,
                     format!("`{text}` is about requests, with `role: tcp` only `connect` is worth another try"),

@@ -5,6 +5,7 @@
 mod balance;
 mod matching;
 mod mirrors;
+mod origins;
 mod policies;
 mod pools;
 mod roster;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{Role, Spec};
+use proxy::destination::Own;
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
@@ -60,6 +62,7 @@ pub fn compile(
     registry: &mut Registry,
     generation: u64,
     most_connections: usize,
+    own: &Arc<Own>,
 ) -> Compiled {
     registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
@@ -82,7 +85,7 @@ pub fn compile(
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
-        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections))
+        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections, own))
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {

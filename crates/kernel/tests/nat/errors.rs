@@ -62,7 +62,11 @@ fn an_error_about_an_answer_reaches_the_server() {
             bench.sent(Side::Clients, &packet.bytes(), (1, host(server)));
             let router = ip(is_v4, 0, 9);
             let answer = Packet::new(protocol, packet.to, packet.from);
-            let out = read(&bench.sent(Side::Clients, &too_large(router, packet.to.ip(), &answer.bytes()), (1, host(server))));
+            let out = read(&bench.sent(
+                Side::Clients,
+                &too_large(router, packet.to.ip(), &answer.bytes()),
+                (1, host(server)),
+            ));
             let from = if mode == Mode::Full { source.ip() } else { router };
             assert_eq!((out.from, out.to, out.hops), (from, server.ip(), 63));
             assert_eq!(read(out.error()).packet(), Packet { from: server, to: source, ..answer });

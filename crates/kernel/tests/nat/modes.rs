@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_kernel::{Datapath, Mode};
 use testkit::netns;
+use tidegate_kernel::{Datapath, Mode};
 
 use crate::speech::{Talk, datagram, datagrams};
 use crate::world::{Arms, Family, World, total};

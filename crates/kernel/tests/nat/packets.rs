@@ -249,7 +249,10 @@ fn a_datagram_without_a_sum_stays_without_and_none_becomes_zero() {
     body[6..8].fill(0);
     let bytes = datagram(packet.from.ip(), packet.to.ip(), UDP, 64, &body);
     let out = read(&bench.sent(Side::Clients, &bytes, (1, host(server))));
-    assert_eq!((out.body[..4].to_vec(), &out.body[6..8]), ([source.port(), server.port()].map(u16::to_be_bytes).concat(), &[0, 0][..]));
+    assert_eq!(
+        (out.body[..4].to_vec(), &out.body[6..8]),
+        ([source.port(), server.port()].map(u16::to_be_bytes).concat(), &[0, 0][..])
+    );
     // A payload whose sum comes out as zero after the change must be sent as all ones (RFC 768).
     let mut tuned = Packet { payload: vec![0, 0], ..packet };
     let target = Packet { from: source, to: server, ..tuned.clone() };
@@ -387,7 +390,10 @@ fn no_header_makes_the_program_harm_a_packet() {
     for mode in [Mode::Full, Mode::Dnat, Mode::Dsr] {
         let bench = RefCell::new(Bench::new(mode));
         let strategy = (0..4_usize, 0..50_u16, prop::collection::vec((14..74_usize, any::<u8>()), 0..4));
-        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) });
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(400)
+        });
         let ran = runner.run(&strategy, |(kind, number, changes)| {
             let (is_v4, protocol) = KINDS[kind];
             let packet = asked(is_v4, protocol, number);

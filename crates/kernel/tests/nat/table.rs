@@ -172,7 +172,11 @@ fn a_half_that_was_forgotten_comes_back() {
                 table.lose(replies);
                 // The other half is looked after once a second.
                 table.age(Duration::from_secs(1));
-                if replies { connection.client(&mut bench, ACK) } else { connection.server(&mut bench, ACK) }
+                if replies {
+                    connection.client(&mut bench, ACK)
+                } else {
+                    connection.server(&mut bench, ACK)
+                }
                 assert_eq!(table.all().len(), 2, "{mode:?} {replies}");
                 connection.client(&mut bench, ACK);
                 connection.server(&mut bench, ACK);
@@ -197,8 +201,10 @@ fn two_connections_that_would_look_alike_to_a_server_do_not() {
     let mut both = services(Mode::Dnat);
     both.retain(|service| service.address.is_ipv4());
     both.iter_mut().for_each(|service| service.servers.truncate(1));
-    let others: Vec<Service> =
-        both.iter().map(|service| Service { address: SocketAddr::new(ip(true, 9, 2), 80), ..service.clone() }).collect();
+    let others: Vec<Service> = both
+        .iter()
+        .map(|service| Service { address: SocketAddr::new(ip(true, 9, 2), 80), ..service.clone() })
+        .collect();
     both.extend(others);
     let mut bench = Bench::with(&both, 4096);
     for protocol in [TCP, UDP] {
@@ -225,7 +231,9 @@ fn a_client_that_uses_its_port_again_may_come_to_another_server() {
         let connection = Connection::new(&bench, true, TCP, 1);
         connection.client(&mut bench, SYN);
         let mut fewer = services(mode);
-        fewer.iter_mut().for_each(|service| service.servers.retain(|server| server.address.ip() != connection.server.ip()));
+        fewer
+            .iter_mut()
+            .for_each(|service| service.servers.retain(|server| server.address.ip() != connection.server.ip()));
         if mode != Mode::Dsr {
             // Answered, and so kept, although its server is no longer named: even when the client sends SYN again.
             connection.server(&mut bench, SYN | ACK);
@@ -357,7 +365,10 @@ fn a_server_that_left_is_counted_until_its_last_connection_ends() {
     all[0].servers.push(Server { name: "new".into(), address: SocketAddr::new(ip(true, 1, 10), 8080), weight: 1 });
     bench.apply(&all);
     let counters = bench.datapath.counters().expect("counters");
-    assert_eq!(counters.services[0].servers.last().map(|server| server.traffic), Some(tidegate_kernel::Traffic::default()));
+    assert_eq!(
+        counters.services[0].servers.last().map(|server| server.traffic),
+        Some(tidegate_kernel::Traffic::default())
+    );
 }
 
 #[test]

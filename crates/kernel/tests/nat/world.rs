@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tidegate_kernel::{Counters, Datapath, Mode, Refusal, Server, Service, Traffic, Transport};
 use testkit::{Bpffs, Netns};
+use tidegate_kernel::{Counters, Datapath, Mode, Refusal, Server, Service, Traffic, Transport};
 
 use crate::speech::serve;
 

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wire::forwarded::Net;
 
@@ -18,9 +18,16 @@ pub struct Egress {
     pub own: Arc<Own>,
 }
 
-/// Where this process listens by TCP, the operator's address among it.
+/// Where this process listens by TCP, the operator's address among it. Looked at when a server's addresses are found out, and not for
+/// each request.
 #[derive(Debug, Default)]
-pub struct Own(pub Box<[SocketAddr]>);
+pub struct Own(Mutex<Listening>);
+
+#[derive(Debug, Default)]
+struct Listening {
+    listeners: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
 
 /// Why nothing may be connected to there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +73,27 @@ impl Egress {
 }
 
 impl Own {
+    /// Listeners are at these addresses from now on.
+    pub fn listen(&self, listeners: impl Iterator<Item = SocketAddr>) {
+        self.lock().listeners = listeners.collect();
+    }
+
+    /// The operator is served at this one.
+    pub fn administer(&self, admin: SocketAddr) {
+        self.lock().admin = Some(admin);
+    }
+
     fn has(&self, address: SocketAddr) -> bool {
-        self.0.iter().any(|own| {
+        let listening = self.lock();
+        listening.listeners.iter().chain(&listening.admin).any(|own| {
             let ip = own.ip().to_canonical();
             own.port() == address.port() && (ip == address.ip() || (ip.is_unspecified() && is_here(address.ip())))
         })
+    }
+
+    /// A panic elsewhere leaves whole addresses.
+    fn lock(&self) -> MutexGuard<'_, Listening> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +150,8 @@ mod tests {
     use super::*;
 
     fn egress(allow: &[&str], own: &[&str]) -> Egress {
-        let own = own.iter().map(|own| own.parse().expect("an address")).collect();
+        let known = Own::default();
+        known.listen(own.iter().map(|own| own.parse().expect("an address")));
         let net = |net: &&str| {
             let (address, prefix) = net.split_once('/').expect("a prefix");
             Net { address: address.parse().expect("an address"), prefix: prefix.parse().expect("a length") }
@@ -135,7 +159,7 @@ mod tests {
         Egress {
             allow: allow.iter().map(net).collect(),
             connect_ports: [443..=443, 8000..=8100].into(),
-            own: Arc::new(Own(own)),
+            own: Arc::new(known),
         }
     }
 

@@ -17,6 +17,7 @@ mod drain;
 mod examples;
 mod failures;
 mod fields;
+mod forward;
 mod grpc;
 mod h2;
 mod h2_servers;
