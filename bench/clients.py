@@ -26,6 +26,8 @@ class Unfit(Exception):
 
 
 def command(scenario: Scenario, address: str, routes: int, seconds: float) -> list[str]:
+    if scenario.datagrams:
+        return udp(scenario, address, seconds)
     by_version = {"h1": own, "h2": h2load, "h3": h3}
     return by_version[scenario.version](scenario, address, routes, seconds)
 
@@ -37,6 +39,11 @@ def own(scenario: Scenario, address: str, routes: int, seconds: float) -> list[s
     words += ["--connections", str(connections), "--fields", str(scenario.fields), "--routes", str(max(1, routes))]
     words += ["--close"] if scenario.close else []
     return words + (["--tls"] if scenario.tls else [])
+
+
+def udp(scenario: Scenario, address: str, seconds: float) -> list[str]:
+    words = [str(LOAD), "udp", "--to", address, "--body", str(scenario.body), "--seconds", str(seconds)]
+    return words + ["--connections", str(scenario.connections)]
 
 
 def h2load(scenario: Scenario, address: str, routes: int, seconds: float) -> list[str]:

@@ -25,8 +25,9 @@ fi
 
 as_root=
 [ "$(id -u)" = 0 ] || as_root="sudo -n"
-for program in haproxy nginx wrk h2load curl; do
+for program in haproxy nginx wrk h2load curl nft; do
     package=$program
+    [ "$program" = nft ] && package=nftables
     [ "$program" = h2load ] && package=nghttp2-client
     # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
     if PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then

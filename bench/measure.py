@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -50,6 +51,11 @@ class Run:
         self.backend = Daemon(command, FEEDER_CPU, folder / "backend.log", {})
         stack.callback(self.backend.stop)
         wait_until(self.backend, lambda: self.backend_stats())
+        self.names = None
+        if scenario.datagrams:
+            command = [str(LOAD), "udp-backend", *command[2:]]
+            self.names = Daemon(command, FEEDER_CPU, folder / "udp-backend.log", {})
+            stack.callback(self.names.stop)
         if scenario.tls:
             make_certificate(folder)
 
@@ -60,6 +66,8 @@ class Run:
             raise Unfit(f"it does not speak {version}")
         if self.scenario.flows and not peer.flows:
             raise Unfit("there is no configuration for flows of TCP")
+        if self.scenario.datagrams and not peer.datagrams:
+            raise Unfit("there is no configuration for flows of UDP")
         if self.scenario.upstream not in peer.upstream:
             raise Unfit(f"it does not speak {self.scenario.upstream} with servers")
         proxy = Proxy(contestant, self)
@@ -148,7 +156,8 @@ class Run:
         return result | {"client_us": (children_seconds() - before) / max(1, result["requests"]) * 1e6}
 
     def feeder_seconds(self) -> float:
-        return self.backend.cpu_seconds() + children_seconds()
+        names = self.names.cpu_seconds() if self.names else 0.0
+        return self.backend.cpu_seconds() + names + children_seconds()
 
     def backend_stats(self) -> dict:
         return json.loads(get(self.backend_port, "/stats")[1])
@@ -159,7 +168,8 @@ class Proxy(Daemon):
         self.contestant = contestant
         self.logs = run.logs
         self.tls, self.version, self.upstream = run.scenario.tls, run.scenario.version, run.scenario.upstream
-        self.flows = run.scenario.flows
+        self.flows = run.scenario.flows or run.scenario.datagrams
+        self.datagrams, self.body = run.scenario.datagrams, run.scenario.body
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
@@ -197,7 +207,8 @@ class Proxy(Daemon):
             **{"tls": run.scenario.tls, "clear": not run.scenario.tls, "folder": run.folder},
             **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
             **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
-            **{"flows": run.scenario.flows, "requests": not run.scenario.flows},
+            **{"flows": run.scenario.flows, "datagrams": run.scenario.datagrams},
+            **{"unread": self.flows, "requests": not self.flows, "by_tcp": not run.scenario.datagrams},
             **{"to_h1": run.scenario.upstream == "h1", "to_h2": run.scenario.upstream == "h2"},
         }
 
@@ -206,7 +217,9 @@ class Proxy(Daemon):
         wait_until(self, lambda: self.echo())
         if not self.contestant.peer.proxy:
             return
-        if self.flows:
+        if self.datagrams:
+            pass
+        elif self.flows:
             if "x-forwarded-for" in self.echo().lower():
                 raise Unfit("it reads what it should pass on")
         elif "\nx-forwarded-for: " not in self.echo().lower():
@@ -216,12 +229,15 @@ class Proxy(Daemon):
         metrics = get(self.metrics_port, self.contestant.peer.metrics, host=f"127.0.0.1:{self.metrics_port}")
         if metrics[0] != 200:
             raise Unfit(f"no metrics: {metrics}")
-        if self.logs:
+        # A flow of UDP is logged when it has been silent for long enough.
+        if self.logs and not self.datagrams:
             wait_until(self, lambda: self.find_in_log(b"127.0.0.1" if self.flows else b"/p0/echo"))
         if self.contestant.routes and self.get("/p0/echo", host="elsewhere.example.com")[0] == 200:
             raise Unfit("a host without a route was served")
 
     def echo(self) -> str:
+        if self.datagrams:
+            return ask_by_udp(self.port, self.body)
         status, body = self.get("/p0/echo")
         if status != 200:
             raise ConnectionError(f"status {status}")
@@ -299,6 +315,17 @@ def get(port: int, path: str, host: str = "h000.example.com", tls: bool = False)
         return response.status, response.read()
     finally:
         connection.close()
+
+
+def ask_by_udp(port: int, body: int) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(1)
+        asking.connect(("127.0.0.1", port))
+        asking.send(b"ping, and what a name is asked for by".ljust(40))
+        answer = asking.recv(65536)
+    if len(answer) != body or not answer.startswith(b"ping"):
+        raise ConnectionError(f"answered by {answer[:40]!r}")
+    return answer.decode()
 
 
 def get_h2c(port: int, path: str, host: str) -> tuple[int, bytes]:

@@ -50,8 +50,16 @@ class Network:
         host.run("ip", "link", "set", "lo", "up")
         return host
 
-    def link(self, one: Host, other: Host, mtu: int, ends: tuple[str, str], addresses: tuple[str, str]) -> None:
-        """A cable with a device at each end; without offloads, so that a packet is what would be on a wire."""
+    def link(
+        self,
+        one: Host,
+        other: Host,
+        mtu: int,
+        ends: tuple[str, str],
+        addresses: tuple[str, str],
+        offloads: bool = False,
+    ) -> None:
+        """A cable with a device at each end; without offloads a packet is what would be on a wire."""
         subprocess.run(
             ["ip", "link", "add", ends[0], "netns", one.name, "type", "veth", "peer", "name", ends[1], "netns", other.name],
             check=True,
@@ -59,4 +67,5 @@ class Network:
         for host, end, address in zip((one, other), ends, addresses):
             host.run("ip", "address", "add", address, "dev", end)
             host.run("ip", "link", "set", end, "mtu", str(mtu), "up")
-            host.run("ethtool", "-K", end, "gso", "off", "tso", "off", "gro", "off")
+            if not offloads:
+                host.run("ethtool", "-K", end, "gso", "off", "tso", "off", "gro", "off")

@@ -29,6 +29,8 @@ class Peer:
     """The versions of HTTP that its clients may speak."""
     flows: bool = False
     """Whether its templates know flows of TCP."""
+    datagrams: bool = False
+    """Whether its templates know flows of UDP."""
     upstream: tuple[str, ...] = ("h1", "h2")
     """Those that it speaks with servers."""
     proxy: bool = True
@@ -72,6 +74,7 @@ PEERS = {
             # By HTTP/2 it passes on gRPC alone.
             upstream=("h1",),
             flows=True,
+            datagrams=True,
         ),
         Peer(
             name="envoy",
@@ -84,6 +87,7 @@ PEERS = {
             ],
             metrics="/stats/prometheus",
             speaks=("h1", "h2", "h3"),
+            datagrams=True,
         ),
         Peer(
             name="caddy",
@@ -130,4 +134,5 @@ def tidegate(binary: Path) -> Peer:
         arguments=["run", "{config}"],
         speaks=("h1", "h2", "h3"),
         flows=True,
+        datagrams=True,
     )

@@ -37,6 +37,8 @@ class Scenario:
     streams: int = 1
     flows: bool = False
     """Whether proxies pass on what is said without reading it (TCP)."""
+    datagrams: bool = False
+    """Whether proxies pass on datagrams without reading them (UDP)."""
     upstream: str = "h1"
     """What servers are spoken to by: h1, or h2 without TLS, by prior knowledge."""
 
@@ -100,5 +102,6 @@ SCENARIOS = {
     "tcp-idle": Scenario(
         "5,000 idle flows of TCP, each used once", flows=True, cost=PER_CONNECTION, connections=5000, fresh=True
     ),
+    "udp": Scenario("questions of 40 bytes and answers of 120 over 64 kept flows of UDP", datagrams=True, body=120),
     "routes": Scenario("1,000 routes by host and path, all of them asked for, against one route", routes=1000),
 }

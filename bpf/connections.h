@@ -7,6 +7,8 @@
 #include "packet.h"
 
 #define SECOND 1000000000ULL
+/* Seconds. */
+#define UNANSWERED 10
 
 static inline_always int drop(__u32 why)
 {
@@ -109,6 +111,17 @@ static inline_always int is_over(const struct flow *flow, const struct packet *p
 	return service && service->generation != flow->generation;
 }
 
+/* Whether datagrams go to a server that takes nothing new and has not answered for long: nothing would ever end such a flow, as long
+ * as its client goes on. The server's half was last tended when it last answered. */
+static inline_always int is_deserted(const struct packet *packet, const struct flow *flow, const struct flow *reply, __u64 now)
+{
+	if (packet->key.protocol != IPPROTO_UDP || flow->kind & REPLY || now - reply->tended < UNANSWERED * SECOND)
+		return 0;
+	__u32 number = flow->backend;
+	struct backend *backend = bpf_map_lookup_elem(&backends, &number);
+	return backend && backend->standing == LEAVING;
+}
+
 /* Notes a packet, and looks after the other half when the state has changed, or else once a second: the table may have
  * forgotten one half, and one half may be silent for long. 0 if the connection is not ours any more. */
 static inline_always int tend(const struct packet *packet, struct flow *flow, __u64 now)
@@ -127,6 +140,8 @@ static inline_always int tend(const struct packet *packet, struct flow *flow, __
 	if (other) {
 		if (!answers_to(other, &packet->key))
 			return !!(flow->kind & REPLY);
+		if (packet->fragmented != LATER && is_deserted(packet, flow, other, now))
+			return 0;
 		other->seen = now;
 		if (state != before)
 			other->state = state;

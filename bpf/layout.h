@@ -88,7 +88,14 @@ struct backend {
 	struct address address;
 	struct service_key service;
 	__u16 port;
-	__u8 used, zero;
+	__u8 standing, zero;
+};
+
+enum standing {
+	NOBODY = 0,
+	TAKES_NEW = 1,
+	/* It keeps its connections: it has no weight, or is no longer named. */
+	LEAVING = 2,
 };
 
 /* Servers whose packets to a source address belong to connections of ours, or to nobody. */

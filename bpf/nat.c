@@ -51,5 +51,6 @@ int tidegate_nat(struct __sk_buff *skb)
 	return forward(skb, &packet, &flow);
 }
 
-/* `bpf_fib_lookup` is for programs with a licence that fits the kernel's. */
+/* `bpf_fib_lookup` is for programs with a licence that fits the kernel's: the files of this folder may be used under the MIT licence and
+ * under the GPL, version 2, as well as under Tidegate's own. */
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -18,6 +18,7 @@ mod relay;
 mod report;
 mod request;
 mod tls;
+mod udp;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ usage: tidegate-load backend --bind ADDRESS --body BYTES
        tidegate-load h3      --to ADDRESS --body BYTES [--connections 10] [--streams 32] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
        tidegate-load relay   --bind ADDRESS --to ADDRESS [--tls FOLDER]
        tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls|--h3]
+       tidegate-load udp     --to ADDRESS --body BYTES [--connections 64] [--seconds 5]
+       tidegate-load udp-backend --bind ADDRESS --body BYTES
        tidegate-load h3-get  --to ADDRESS --host NAME --path PATH
 
 backend  answers every request with the same BYTES; a path that ends in /echo is answered with the request's own
@@ -41,6 +44,8 @@ load     asks without pause for so many seconds and prints one line of JSON; eve
 h3       the same over HTTP/3, with so many requests under way on each connection
 relay    passes bytes on unread: the floor under every proxy
 idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another
+udp      asks in single datagrams, one question under way on each flow
+udp-backend answers each of them by BYTES
 h3-get   prints the body of a 200 over HTTP/3, and fails if there is none";
 
 fn main() -> ExitCode {
@@ -90,6 +95,21 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             };
             args.finish()?;
             println!("{}", h3::load::run(&plan)?);
+        }
+        "udp" => {
+            let plan = udp::Plan {
+                to: args.required("--to")?,
+                body: args.required("--body")?,
+                flows: args.or("--connections", 64)?,
+                seconds: args.or("--seconds", 5.0)?,
+            };
+            args.finish()?;
+            println!("{}", udp::run(&plan)?);
+        }
+        "udp-backend" => {
+            let (bind, body) = (args.required("--bind")?, args.required("--body")?);
+            args.finish()?;
+            udp::serve(bind, body)?;
         }
         "h3-get" => {
             let to = args.required("--to")?;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
-use crate::spec::{Algorithm, Certificate, CertificateSource, Http3, HttpVersion, Pool, PoolId, Spec};
+use crate::lower::reached;
+use crate::spec::{Algorithm, Certificate, CertificateSource, Http3, HttpVersion, Listener, Pool, PoolId, Role, Spec};
 
 /// Keys without an effect.
 pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
@@ -13,18 +14,21 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let said = format!("`http3` of listener `{}` does nothing without `h3` in `http`", listener.name);
         (is_said && !is_spoken).then(|| Mistake::new(listener.span.clone(), said))
     });
-    let packets = spec.pools.iter().enumerate().filter_map(|(n, pool)| {
-        let is_reached = spec.listeners.iter().any(|listener| listener.packets_to() == Some(PoolId(n)));
-        let said =
-            || format!("`timeouts.flow` of pool `{}` does nothing without a listener with `role: nat`", pool.name);
-        (pool.timeouts.flow.is_some() && !is_reached).then(|| Mistake::new(pool.span.clone(), said()))
+    let of_datagrams = |listener: &&Listener| matches!(listener.role, Role::Udp | Role::Nat);
+    let by_datagrams = reached(spec.listeners.iter().filter(of_datagrams), &[]);
+    let flows = spec.pools.iter().enumerate().filter_map(move |(n, pool)| {
+        let is_idle = pool.timeouts.flow.is_some() && !by_datagrams.contains(&PoolId(n));
+        let said = || {
+            format!("`timeouts.flow` of pool `{}` does nothing without a listener with `role: udp` or `nat`", pool.name)
+        };
+        is_idle.then(|| Mistake::new(pool.span.clone(), said()))
     });
     let certificates = spec.certificates.iter().flat_map(of_certificate);
     let pools = spec.pools.iter().flat_map(|pool| {
         let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
         of_pool.chain(of_servers(spec, pool))
     });
-    listeners.chain(packets).chain(certificates).chain(pools)
+    listeners.chain(flows).chain(certificates).chain(pools)
 }
 
 fn of_certificate(certificate: &Certificate) -> impl Iterator<Item = Mistake> {

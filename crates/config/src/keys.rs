@@ -17,7 +17,7 @@ mod walk;
 
 pub(crate) use pool::POOL;
 #[cfg(test)]
-pub(crate) use roles::ONLY;
+pub(crate) use roles::OF_SOME;
 pub(crate) use tls::DIRECTORY;
 pub(crate) use top::TOP;
 pub(crate) use walk::sections;

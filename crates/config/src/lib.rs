@@ -12,6 +12,7 @@
 
 pub mod spec;
 
+mod bypass;
 mod content;
 mod diagnostics;
 mod effective;

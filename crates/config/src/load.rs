@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::bypass::ways_around;
 use crate::diagnostics::{Mistake, Mistakes};
 use crate::idle::idle_keys;
 use crate::interpolate::Sources;
@@ -130,7 +131,7 @@ fn warnings(spec: &Spec) -> Vec<Mistake> {
         let name = policy.name.as_ref()?;
         Some(Mistake::new(policy.span.clone(), format!("policy `{name}` is never used")))
     });
-    pools.chain(policies).chain(idle_keys(spec)).collect()
+    pools.chain(policies).chain(idle_keys(spec)).chain(ways_around(spec)).collect()
 }
 
 #[derive(Default)]

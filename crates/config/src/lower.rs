@@ -33,6 +33,7 @@ mod packets;
 mod path;
 mod policy;
 mod pool;
+mod quic;
 mod reach;
 mod route;
 mod site;
@@ -41,6 +42,8 @@ mod template;
 mod text;
 mod tier;
 mod tls;
+
+pub(crate) use flows::reached;
 
 /// The whole document; nothing if anything in it was reported.
 pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {
@@ -60,7 +63,9 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let secret = lower.secret();
     let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
     lower.share_out_subsets(&mut pools);
-    flows::check(&listeners, &all_sites, &pools, lower.mistakes);
+    let policies: Vec<_> = std::mem::take(&mut lower.policies).into_iter().map(|(policy, _)| policy).collect();
+    flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
+    lower.spread_datagrams(&listeners, &all_sites, &mut pools);
     // A faulty pool is missing, so that the places of others have moved.
     let names = top.named("pools");
     let pool_of = |id: PoolId| {
@@ -78,7 +83,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         certificates,
         admin,
         sites: all_sites,
-        policies: lower.policies.into_iter().map(|(policy, _)| policy).collect(),
+        policies,
         pools,
         shutdown: shutdown(top),
         dns,
@@ -117,7 +122,7 @@ struct Lower<'a, 'b> {
     role: Role,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
-    /// Every address that is listened on, with its listener's name.
+    /// Every address that is listened on, with its listener's role and name.
     binds: Vec<(Bind, &'a str)>,
 }
 

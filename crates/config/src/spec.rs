@@ -27,6 +27,7 @@ mod matching;
 mod nat;
 mod policy;
 mod protocol;
+mod quic;
 mod sticky;
 mod tier;
 mod tls;
@@ -47,6 +48,7 @@ pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
 pub use protocol::Protocol;
+pub use quic::Quic;
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
 pub use tls::{
@@ -253,6 +255,8 @@ pub enum Role {
     Forward,
     /// Flows of TCP.
     Tcp,
+    /// Flows of UDP.
+    Udp,
     /// Packets that the kernel rewrites.
     Nat,
 }
@@ -484,8 +488,12 @@ pub struct Pool {
     pub send_proxy: Option<Form>,
     /// Which small pieces of flows wait for others on the way to servers.
     pub coalesce: Option<Coalesce>,
+    /// Whether servers see the client's address as that of the connection.
+    pub as_client: bool,
     /// What servers speak.
     pub protocol: Protocol,
+    /// How servers are found by the ids of QUIC; absent is not at all.
+    pub quic: Option<Quic>,
     /// Active checks.
     pub health: Option<Health>,
     /// What ejects a server.
@@ -536,6 +544,8 @@ pub struct Server {
     pub weight: u32,
     /// Open connections at a time in the process; absent is no limit.
     pub max_connections: Option<u32>,
+    /// What it writes into the ids of its connections over QUIC.
+    pub quic_id: Option<Vec<u8>>,
     /// When it is asked.
     pub tier: Tier,
     /// Where its address was written, for a name that does not resolve.

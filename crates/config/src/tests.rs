@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Loaded, Mistakes, load_text};
 
+mod bypass;
 mod examples;
 mod files;
 mod form;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::spec::{LogFormat, LogSink, Spec};
+use config::spec::{self, LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
+use net::dial::may_be_transparent;
 use net::tls::Tickets;
 use observe::access::{Format, Log, Target};
 use proxy::destination::Own;
@@ -126,8 +127,8 @@ impl Plane {
             Err(refusal) => {
                 let plan = nat::without_kernel(spec, &refusal).map_err(Mistakes)?;
                 let prepared = self.prepare(spec, &discovery, &plan)?;
-                // Nothing is asked of the kernel now.
-                let _ = self.nat.commit(plan, Vec::new());
+                let given_up = self.nat.commit(plan, Vec::new());
+                given_up.map_err(|refusal| nat::kept_back(spec, &refusal))?;
                 prepared
             }
         };
@@ -165,6 +166,7 @@ impl Plane {
             self.fleet.tell_all(|_| Command::Log(Some(log.sink())));
             self.log = Some((wanted, log));
         }
+        self.nat.remark(in_force.as_ref().unwrap_or(&loaded.spec));
         self.in_force = in_force;
         self.loaded = Some(loaded);
         self.applied = SystemTime::now();
@@ -196,6 +198,7 @@ impl Plane {
             }
             _ => None,
         };
+        mistakes.extend(not_transparent(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
         let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
         let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
@@ -237,6 +240,7 @@ impl Plane {
             &self.own,
         );
         self.discovery = discovery;
+        self.nat.remark(now);
         self.in_force = in_force;
         self.switch(compiled);
         self.steer();
@@ -339,6 +343,23 @@ fn in_force(spec: &Spec, discovery: &Discovery, stand_ins: &BTreeMap<String, Str
 
 fn same_log(one: &config::spec::AccessLog, other: &config::spec::AccessLog) -> bool {
     one.to == other.to && one.format == other.format
+}
+
+/// Pools whose servers should see clients' addresses, where this process may not show them.
+fn not_transparent(spec: &Spec) -> Vec<Mistake> {
+    let wanted: Vec<_> = spec.pools.iter().filter(|pool| pool.as_client).collect();
+    if wanted.is_empty() || may_be_transparent().is_ok() {
+        return Vec::new();
+    }
+    let mistake = |pool: &spec::Pool| {
+        let message = format!(
+            "`source: client` of pool `{}` needs `CAP_NET_ADMIN` or `CAP_NET_RAW`, which this process has not: \
+             `setcap cap_net_admin+ep` on the program, or `AmbientCapabilities=CAP_NET_ADMIN` in its unit",
+            pool.name
+        );
+        Mistake { message, span: pool.span.clone() }
+    };
+    wanted.into_iter().map(mistake).collect()
 }
 
 fn open_log(wanted: &config::spec::AccessLog) -> std::io::Result<Log> {

@@ -339,7 +339,9 @@ impl Process {
     async fn sweep_packets(self: Rc<Process>) {
         loop {
             tokio::time::sleep(SWEPT_EVERY).await;
-            self.plane.borrow_mut().nat.sweep();
+            let nat = &mut self.plane.borrow_mut().nat;
+            nat.follow_links();
+            nat.sweep();
         }
     }
 

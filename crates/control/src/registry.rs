@@ -13,7 +13,7 @@ use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
 use proxy::mirror::Report;
 use proxy::policy::Policy;
-use proxy::pool::{Ejections, Gate, Server, ServerId, Slots};
+use proxy::pool::{Ejections, Gate, Ids, Server, ServerId, Slots};
 use proxy::seal::Seal;
 use proxy::snapshot::{BindId, ListenerId, Snapshot};
 use proxy::sticky::Table;
@@ -36,6 +36,7 @@ pub struct Registry {
     /// The canaries.
     pub canaries: Canaries,
     stuck: HashMap<String, Arc<Table>>,
+    ids: HashMap<String, Arc<Ids>>,
     mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
     slots: Arc<Slots>,
     seal: Arc<Seal>,
@@ -83,6 +84,7 @@ impl Registry {
             mirrors: BTreeMap::new(),
             slots,
             stuck: HashMap::new(),
+            ids: HashMap::new(),
             seal: Arc::clone(&drawn),
             secret: None,
             drawn,
@@ -110,6 +112,17 @@ impl Registry {
         }
         self.stuck.insert(pool.to_owned(), Arc::clone(&table));
         table
+    }
+
+    /// The ids of QUIC that a pool's servers have chosen, with room for this many.
+    pub fn ids(&mut self, pool: &str, most: usize) -> Arc<Ids> {
+        let ids = match self.ids.get(pool) {
+            Some(ids) if ids.most() == most => return Arc::clone(ids),
+            Some(ids) => Arc::new(ids.resized(most, Instant::now())),
+            None => Arc::new(Ids::new(most)),
+        };
+        self.ids.insert(pool.to_owned(), Arc::clone(&ids));
+        ids
     }
 
     /// The seal of what clients keep for us: the same over reloads.

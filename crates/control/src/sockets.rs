@@ -10,7 +10,7 @@ use base::ids::WorkerId;
 use config::Span;
 use config::spec::{Bind, BindAddress, HttpVersion, Listener, Role, Spec};
 use net::listen::{Bound, Terms, bind, probe};
-use net::{Address, quic};
+use net::{Address, datagram, quic};
 use proxy::snapshot::{BindId, ListenerId};
 use proxy::worker::{Command, Fleet, SocketId};
 use tokio::sync::mpsc::Sender;
@@ -22,6 +22,8 @@ pub struct Sockets {
     next: usize,
     /// Addresses that were closed for HTTP/3: connections of ours may still be there.
     left: BTreeSet<SocketAddr>,
+    /// Sockets of UDP that take nobody new, but may still have flows.
+    leaving: BTreeMap<SocketAddr, SocketId>,
 }
 
 /// A listener's name and the address as configured: port 0 stays the same port over reloads.
@@ -32,6 +34,10 @@ pub fn keys(listener: &Listener) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     for at in &listener.binds {
         let mut key = (listener.name.clone(), at.address.to_string());
+        // A listener whose role changes has another socket.
+        if listener.role == Role::Udp {
+            key.1.push_str("/udp");
+        }
         // Each port 0 of a listener is another port.
         while keys.contains(&key) {
             key.1.push('+');
@@ -47,12 +53,23 @@ struct Entry {
     /// The sockets of the same address for HTTP/3.
     quic: Option<SocketId>,
     actual: Address,
+    /// Whether it is of UDP.
+    is_udp: bool,
+}
+
+/// Sockets of one address, one a worker.
+#[derive(Debug)]
+enum Fresh {
+    Streams(Vec<Bound>),
+    Datagrams(Vec<datagram::Bound>),
 }
 
 /// Sockets that are bound but accept nothing yet, and those that should close.
 #[derive(Debug)]
 pub struct Planned {
-    fresh: Vec<(Key, Address, Vec<Bound>)>,
+    fresh: Vec<(Key, Address, Fresh)>,
+    /// Addresses of UDP that another listener has from now on, and had before: their flows stay.
+    inherited: Vec<(Key, Key)>,
     gone: Vec<Key>,
     /// Addresses, fresh or open, at which HTTP/3 begins.
     spoken: Vec<(Key, Vec<quic::Bound>)>,
@@ -80,14 +97,23 @@ impl Sockets {
     /// # Errors
     /// Every address that cannot be bound.
     pub fn plan(&self, spec: &Spec, workers: usize) -> Result<Planned, Vec<Unbound>> {
-        let mut planned = Planned { fresh: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
-        let (mut failed, mut wanted) = (Vec::new(), Vec::new());
-        for listener in spec.listeners.iter().filter(|listener| listener.role != Role::Nat) {
+        let mut planned = Planned { fresh: Vec::new(), inherited: Vec::new(), gone: Vec::new(), spoken: Vec::new() };
+        // Nothing is bound for packets that the kernel rewrites.
+        let bound = || spec.listeners.iter().filter(|listener| listener.role != Role::Nat);
+        let wanted: BTreeSet<Key> = bound().flat_map(keys).collect();
+        planned.gone = self.open.keys().filter(|key| !wanted.contains(*key)).cloned().collect();
+        let mut failed = Vec::new();
+        for listener in bound() {
             // Where this process stands in for the kernel, no interface needs to have the address.
             let terms = Terms { free: listener.nat.is_some(), ..Terms::default() };
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
-                wanted.push(key.clone());
-                if let Err(error) = self.plan_one(at, &key, terms, workers, &mut planned) {
+                let bound = match listener.role {
+                    Role::Udp => self.plan_datagrams(at, &key, terms, workers, &mut planned),
+                    Role::Http | Role::Forward | Role::Tcp | Role::Nat => {
+                        self.plan_one(at, &key, terms, workers, &mut planned)
+                    }
+                };
+                if let Err(error) = bound {
                     failed.push(Unbound {
                         message: format!("cannot bind listener `{}`: {}: {error}", listener.name, at.address),
                         span: at.span.clone(),
@@ -98,7 +124,6 @@ impl Sockets {
         if !failed.is_empty() {
             return Err(failed);
         }
-        planned.gone = self.open.keys().filter(|key| !wanted.contains(key)).cloned().collect();
         Ok(planned)
     }
 
@@ -123,9 +148,46 @@ impl Sockets {
                 bound => bound.map_err(|error| io::Error::new(error.kind(), format!("for HTTP/3, by UDP: {error}")))?,
             };
             planned.spoken.extend(datagrams.map(|all| (key.clone(), all)));
-            planned.fresh.push((key.clone(), actual, sockets));
+            planned.fresh.push((key.clone(), actual, Fresh::Streams(sockets)));
             return Ok(());
         }
+    }
+
+    /// Binds one address of a listener of UDP, unless it is open, or one that is gone has it.
+    fn plan_datagrams(
+        &self,
+        at: &Bind,
+        key: &Key,
+        terms: Terms,
+        workers: usize,
+        planned: &mut Planned,
+    ) -> io::Result<()> {
+        if self.open.contains_key(key) {
+            return Ok(());
+        }
+        let is_there =
+            |gone: &&Key| self.open.get(*gone).is_some_and(|entry| entry.is_udp && is_at(&at.address, &entry.actual));
+        if let Some(place) = planned.gone.iter().position(|gone| is_there(&gone)) {
+            planned.inherited.push((planned.gone.swap_remove(place), key.clone()));
+            return Ok(());
+        }
+        let bind = |address: SocketAddr| {
+            if !self.leaving.contains_key(&address) {
+                datagram::probe(address, terms)?;
+            }
+            datagram::bind(address, terms, workers)
+        };
+        let (actual, sockets) = match &at.address {
+            BindAddress::Ip(address) => bind(*address)?,
+            BindAddress::Unix { .. } => return Err(io::ErrorKind::Unsupported.into()),
+            BindAddress::AnyFamily(port) => match bind((Ipv6Addr::UNSPECIFIED, *port).into()) {
+                // A host without IPv6 still has every address of the one family it has.
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind((Ipv4Addr::UNSPECIFIED, *port).into())?,
+                bound => bound?,
+            },
+        };
+        planned.fresh.push((key.clone(), Address::Tcp(actual), Fresh::Datagrams(sockets)));
+        Ok(())
     }
 
     /// Binds the address of a TCP socket for UDP, too; a Unix socket has none.
@@ -134,7 +196,7 @@ impl Sockets {
         let is_ours = self.open.values().any(|entry| entry.quic.is_some() && entry.actual == *actual);
         let shared = is_ours || self.left.contains(address);
         if !shared {
-            quic::probe(*address)?;
+            net::datagram::probe(*address, Terms::default())?;
         }
         quic::bind(*address, workers, shared).map(Some)
     }
@@ -151,10 +213,33 @@ impl Sockets {
             let socket = SocketId(self.next);
             self.next += 1;
             let port = port_of(&actual);
-            for (worker, bound) in bounds.into_iter().enumerate() {
-                fleet.tell(WorkerId(worker), Command::Listen(listener, bind, socket, bound, port));
+            let is_udp = matches!(bounds, Fresh::Datagrams(_));
+            match bounds {
+                Fresh::Streams(bounds) => {
+                    for (worker, bound) in bounds.into_iter().enumerate() {
+                        fleet.tell(WorkerId(worker), Command::Listen(listener, bind, socket, bound, port));
+                    }
+                }
+                Fresh::Datagrams(bounds) => {
+                    for (worker, bound) in bounds.into_iter().enumerate() {
+                        fleet.tell(WorkerId(worker), Command::Relay(listener, bind, socket, bound, port));
+                    }
+                    // The kernel would give them clients of ours, whom they take no more.
+                    if let Address::Tcp(address) = &actual
+                        && let Some(old) = self.leaving.remove(address)
+                    {
+                        unlisten(old, fleet, None);
+                    }
+                }
             }
-            self.open.insert(key, Entry { socket, quic: None, actual });
+            self.open.insert(key, Entry { socket, quic: None, actual, is_udp });
+        }
+        for (old, new) in planned.inherited {
+            let Some((listener, bind)) = id_of(&new) else { continue };
+            let Some(entry) = self.open.remove(&old) else { continue };
+            let (socket, port) = (entry.socket, port_of(&entry.actual));
+            fleet.tell_all(|_| Command::Rename(listener, bind, socket, port));
+            self.open.insert(new, entry);
         }
         for (key, bounds) in planned.spoken {
             let Some((listener, bind)) = id_of(&key) else { continue };
@@ -170,6 +255,9 @@ impl Sockets {
             if let Some(entry) = self.open.remove(&key) {
                 if let (Address::Tcp(address), Some(_)) = (&entry.actual, entry.quic) {
                     self.left.insert(*address);
+                }
+                if let (Address::Tcp(address), true) = (&entry.actual, entry.is_udp) {
+                    self.leaving.insert(*address, entry.socket);
                 }
                 close(&entry, fleet, None);
             }
@@ -204,7 +292,7 @@ impl Sockets {
 
     /// Binds an address that nobody has, or that we have ourselves under another listener's name.
     fn bind_free(&self, address: &Address, terms: Terms, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
-        if !self.open.values().any(|entry| entry.actual == *address) {
+        if !self.open.values().any(|entry| !entry.is_udp && entry.actual == *address) {
             probe(address, terms)?;
         }
         bind(address, terms, workers)
@@ -230,6 +318,15 @@ fn close(entry: &Entry, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
     {
         // Nobody can connect to it any more; if it is gone already, all the better.
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Whether a socket of UDP is where a listener wants to be.
+fn is_at(wanted: &BindAddress, actual: &Address) -> bool {
+    match (wanted, actual) {
+        (BindAddress::Ip(wanted), Address::Tcp(actual)) => wanted == actual,
+        (BindAddress::AnyFamily(port), Address::Tcp(actual)) => actual.ip().is_unspecified() && actual.port() == *port,
+        _ => false,
     }
 }
 

@@ -113,6 +113,23 @@ impl Conn {
         }
     }
 
+    /// Takes the stream out, so that another one can be made of it and put in its place; until then nothing comes. Bytes that were read
+    /// too early stay.
+    ///
+    /// # Errors
+    /// Others share it, or there are no descriptors.
+    pub fn take_stream(&mut self) -> io::Result<Stream> {
+        match &mut self.carrier {
+            Carrier::Line(stream) => Ok(std::mem::replace(stream, Stream::silent()?.0)),
+            Carrier::Lane(_) | Carrier::Quic(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Puts a stream in the place of one that was taken out.
+    pub fn put_stream(&mut self, stream: Stream) {
+        self.carrier = Carrier::Line(stream);
+    }
+
     /// Reads what is there, past the bytes that were kept. Zero bytes are the end.
     ///
     /// # Errors

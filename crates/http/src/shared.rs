@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use net::Address;
-use net::dial::{Security, dial, dial_quic};
+use net::dial::{Call, Security, dial, dial_quic};
 use net::quic::Lost;
 use wire::h2::Limits;
 
@@ -49,7 +49,10 @@ impl Driver {
     pub async fn dial(protocol: Protocol, address: &Address, security: Option<&Security>) -> io::Result<Driver> {
         let limits = Limits { secure: security.is_some(), fields: FIELDS, ..Limits::default() };
         Ok(match protocol {
-            Protocol::H2 => Driver::H2(Box::new(h2::Driver::client(dial(address, &[], security).await?, &limits))),
+            Protocol::H2 => {
+                let dialled = dial(address, Call { security, ..Call::default() }).await?;
+                Driver::H2(Box::new(h2::Driver::client(dialled.stream, &limits)))
+            }
             Protocol::H3 => {
                 // Boxed: what a handshake needs should not be a part of every task that might begin one.
                 let (connection, quic) = Box::pin(dial_quic(address, security)).await?;

@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aya::Ebpf;
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use base::maglev;
 
 use crate::counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
@@ -31,6 +33,8 @@ pub struct Datapath {
     slots: Slots,
     ports: Range,
     applied: Vec<Service>,
+    /// When, by the monotonic clock.
+    applied_at: Duration,
     /// What is in force of each service, as a hash of all of it.
     in_force: HashMap<ServiceKey, u64>,
     /// Whose number keeps each of the strays.
@@ -53,27 +57,43 @@ impl Datapath {
 
     fn open_at(hook: Hook, pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let folder = pins.join(layout::VERSION);
+        let is_new = !folder.exists();
         let made = fs::create_dir_all(&folder);
         made.map_err(|error| Refusal::of(format!("make the folder `{}`", folder.display()), &error))?;
+        let opened = Datapath::open_in(hook, folder.clone(), interfaces, entries);
+        match &opened {
+            Ok(_) => remove_other_layouts(pins),
+            // Nothing was here before, so nothing half made stays.
+            Err(_) if is_new => {
+                hooks::take_filters(interfaces);
+                let _ = remove_folder(&folder);
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn open_in(hook: Hook, folder: PathBuf, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
         let program = program(&mut ebpf)?;
-        program.load().map_err(|error| Refusal::of("take the program", &error))?;
+        load(program)?;
         hooks::put(program, hook, &folder, interfaces)?;
-        remove_other_layouts(pins);
         let slots = Slots::read(tables.backends()?.into_iter());
+        let survey = Survey::new(&folder.join("flows"));
         let mut datapath = Datapath {
             folder,
             interfaces: interfaces.to_vec(),
             hook,
             ebpf,
-            entries: tables.entries()?,
+            entries: survey::size_of(&tables.flows)? as u32,
             tables,
             slots,
             ports: needs::free_ports(),
             applied: Vec::new(),
+            applied_at: survey::now(),
             in_force: HashMap::new(),
             strays: HashMap::new(),
-            survey: Survey::default(),
+            survey,
         };
         datapath.adopt_strays()?;
         Ok(datapath)
@@ -109,14 +129,15 @@ impl Datapath {
         }
         self.put_vips(&vips)?;
         self.applied = services.to_vec();
+        self.applied_at = survey::now();
         Ok(())
     }
 
     /// Takes away what has been silent for too long, and the numbers of servers that were only kept for it. Returns how many
-    /// entries were taken. To be called every second or so: it looks less often by itself when the table is so full that looking
-    /// takes long.
+    /// entries were taken. To be called every second or so: when the table is so full that looking takes long, it happens on a thread of
+    /// its own and less often, and a later call tells what came of it.
     pub fn sweep(&mut self) -> Result<u64, Refusal> {
-        let Some(seen) = self.survey.look(&mut self.tables.flows, survey::now())? else { return Ok(0) };
+        let Some(seen) = self.survey.look(&mut self.tables.flows)? else { return Ok(0) };
         let named: HashSet<Owner> = self
             .applied
             .iter()
@@ -129,8 +150,9 @@ impl Datapath {
             .filter(|(number, owner)| !named.contains(owner) && !seen.is_used(*number))
             .map(|(number, _)| number)
             .collect();
-        // Before anything was applied, nothing is known of who is named.
-        if !self.applied.is_empty() {
+        // Before anything was applied, nothing is known of who is named; and a look that began before that may have missed
+        // connections of a server that was named then.
+        if !self.applied.is_empty() && seen.began > self.applied_at {
             idle.into_iter().try_for_each(|number| self.forget(number))?;
         }
         Ok(taken)
@@ -174,14 +196,15 @@ impl Datapath {
         let key = key_of(service);
         let mut slots = Vec::with_capacity(service.servers.len());
         for server in &service.servers {
-            let Some((number, is_new)) = self.slots.of((key, server.address)) else {
+            let Some(number) = self.slots.of((key, server.address)) else {
                 return Err(Refusal::TooMany { what: "servers", count: Service::SERVERS + 1, most: Service::SERVERS });
             };
-            if is_new {
-                self.tables.put_backend(number, &key, server.address)?;
-            }
+            self.tables.put_backend(number, &(key, server.address), server.weight > 0)?;
             self.put_strays(service, server, number)?;
             slots.push(number);
+        }
+        for (number, owner) in self.slots.iter().filter(|(number, owner)| owner.0 == key && !slots.contains(number)) {
+            self.tables.put_backend(number, &owner, false)?;
         }
         let names: Vec<Box<[u8]>> =
             service.servers.iter().map(|server| maglev::identity(&server.name, &server.address)).collect();
@@ -294,6 +317,27 @@ pub(crate) fn program(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Refusal> 
     }
 }
 
+/// The kernel gives up looking through a program when a signal comes meanwhile, and wants to be asked again.
+fn load(program: &mut SchedClassifier) -> Result<(), Refusal> {
+    for _ in 0..LOADS {
+        match program.load() {
+            Ok(()) => return Ok(()),
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(ProgramError::LoadError { io_error, verifier_log }) => {
+                // Of all that it says, the last line before its sums is why.
+                let log = verifier_log.to_string();
+                let mut lines = log.lines().rev().filter(|line| !line.is_empty() && !line.starts_with("processed "));
+                let said = format!("{io_error}: {}", lines.next().unwrap_or("it does not say why"));
+                return Err(Refusal::Kernel { what: "take the program".into(), said });
+            }
+            Err(error) => return Err(Refusal::of("take the program", &error)),
+        }
+    }
+    Err(Refusal::Kernel { what: "take the program".into(), said: "signals came each time".into() })
+}
+
+/// More than ever come in a row.
+const LOADS: usize = 20;
 const PROGRAM: &str = "tidegate_nat";
 
 /// Programs and tables of versions with another layout, which ours has taken the place of: their connections are
@@ -314,3 +358,6 @@ fn remove_other_layouts(pins: &Path) {
 fn remove_folder(folder: &Path) -> Result<(), Refusal> {
     fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,9 @@ use std::time::Duration;
 pub const HALF_OPEN: Duration = Duration::from_secs(15);
 /// Of TCP, after one side has ended. A longer silence than this ends a connection that is half closed.
 pub const HALF_CLOSED: Duration = Duration::from_secs(120);
-/// Of TCP, after both sides have ended: what is on its way, and what is sent again.
-pub const CLOSED: Duration = Duration::from_secs(30);
+/// Of TCP, after both sides have ended: what is on its way, what is sent again, and for as long as a server of Linux may still take a
+/// connection from the same port for the old one.
+pub const CLOSED: Duration = Duration::from_secs(60);
 /// Of TCP, after a reset.
 pub const RESET: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandl
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 
 use crate::Refusal;
-use crate::needs::Hook;
+use crate::needs::{self, Hook};
 
 /// Has the program run for whatever arrives at these interfaces, and at no other that a folder of pins knows of.
 pub(crate) fn put(
@@ -26,6 +26,10 @@ pub(crate) fn put(
             Hook::Clsact => put_filter(program, name),
         };
         put.map_err(|said| Refusal::Kernel { what: format!("take the program at interface `{name}`"), said })?;
+    }
+    if hook == Hook::Clsact {
+        let others: Vec<Box<str>> = needs::interfaces().into_iter().filter(|name| !interfaces.contains(name)).collect();
+        take_filters(&others);
     }
     for pin in pins(folder) {
         if !interfaces.iter().any(|name| pin_of(folder, name) == pin) {
@@ -47,6 +51,21 @@ pub(crate) fn take_away(hook: Hook, folder: &Path, interfaces: &[Box<str>]) -> R
                 .map_err(|said| Refusal::Kernel { what: format!("take the program from interface `{name}`"), said })?;
         }
     }
+    pins(folder).iter().try_for_each(|pin| take_pin(pin))
+}
+
+/// Takes the program's filter from whichever of these interfaces has it.
+pub(crate) fn take_filters(interfaces: &[Box<str>]) {
+    for name in interfaces {
+        if let Ok(link) = SchedClassifierLink::attached(name, TcAttachType::Ingress, PRIORITY, HANDLE, None) {
+            // Most interfaces have none, which is an error to the kernel.
+            let _ = aya::programs::Link::detach(link);
+        }
+    }
+}
+
+/// Removes the pinned links below a folder: the program goes with them.
+pub(crate) fn take_pins(folder: &Path) -> Result<(), Refusal> {
     pins(folder).iter().try_for_each(|pin| take_pin(pin))
 }
 

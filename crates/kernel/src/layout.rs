@@ -104,13 +104,13 @@ pub(crate) fn service(
     value
 }
 
-/// A server of a service, or nobody.
-pub(crate) fn backend(service: &ServiceKey, server: SocketAddr) -> BackendValue {
+/// A server of a service, and whether it takes new connections.
+pub(crate) fn backend(service: &ServiceKey, server: SocketAddr, takes_new: bool) -> BackendValue {
     let mut value = [0; 40];
     value[..16].copy_from_slice(&address(server.ip()));
     value[16..36].copy_from_slice(service);
     value[36..38].copy_from_slice(&server.port().to_be_bytes());
-    value[38] = 1;
+    value[38] = if takes_new { 1 } else { 2 };
     value
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn read_backend(value: &BackendValue) -> Option<(ServiceKey, SocketAd
     let service = *value[16..].first_chunk::<20>()?;
     let address = ip(*value.first_chunk::<16>()?);
     let port = u16::from_be_bytes([value[36], value[37]]);
-    (value[38] == 1).then_some((service, SocketAddr::new(address, port)))
+    (value[38] != 0).then_some((service, SocketAddr::new(address, port)))
 }
 
 pub(crate) fn stray_key(server: SocketAddr, source: IpAddr, transport: Transport) -> StrayKey {

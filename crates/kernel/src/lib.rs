@@ -9,6 +9,7 @@
 //! - `hooks`: the program at its interfaces
 //! - [`expiry`]: when a connection is over
 //! - [`datapath`]: all of it together
+//! - `left`: what a process has left, taken away without being opened
 //! - [`counters`], [`refusal`]: what is told about it
 //! - `rehearsal`: what becomes of a packet, without a wire
 //!
@@ -20,6 +21,7 @@ pub mod datapath;
 pub mod expiry;
 mod hooks;
 mod layout;
+mod left;
 mod needs;
 pub mod refusal;
 mod rehearsal;
@@ -30,6 +32,7 @@ mod tables;
 
 pub use counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
 pub use datapath::Datapath;
+pub use left::{is_left, release};
 pub use refusal::Refusal;
 pub use rehearsal::Verdict;
 pub use service::{Mode, Server, Service, Transport};

@@ -54,6 +54,17 @@ pub(crate) fn judge_forwarding(interfaces: &[Box<str>], is_v4: bool) -> Result<(
     Ok(())
 }
 
+/// Whether interfaces of this kernel hold a program by themselves.
+pub(crate) fn holds_filters() -> bool {
+    hook_of(read("/proc/sys/kernel/osrelease").trim()) == Some(Hook::Clsact)
+}
+
+/// Every interface.
+pub(crate) fn interfaces() -> Vec<Box<str>> {
+    let devices = read("/proc/thread-self/net/dev");
+    devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().into())).collect()
+}
+
 /// The ports that the kernel does not give to connections of its own, so that none of ours is one of its: the larger part on
 /// either side of those.
 pub(crate) fn free_ports() -> Range {

@@ -25,10 +25,10 @@ impl Slots {
         Slots { owners, numbers }
     }
 
-    /// The number of a server, and whether it is new; none if all are taken.
-    pub(crate) fn of(&mut self, owner: Owner) -> Option<(u32, bool)> {
+    /// The number of a server, from now on if it had none; none if all are taken.
+    pub(crate) fn of(&mut self, owner: Owner) -> Option<u32> {
         if let Some(number) = self.numbers.get(&owner) {
-            return Some((*number, false));
+            return Some(*number);
         }
         let free = self.owners.iter().position(Option::is_none).unwrap_or(self.owners.len());
         if free >= Service::SERVERS {
@@ -40,7 +40,7 @@ impl Slots {
         self.owners[free] = Some(owner);
         let number = free as u32;
         self.numbers.insert(owner, number);
-        Some((number, true))
+        Some(number)
     }
 
     /// A number that nothing refers to any more.
@@ -75,22 +75,23 @@ mod tests {
     #[test]
     fn a_number_stays_with_its_server_until_it_is_free() {
         let mut slots = Slots::default();
-        assert_eq!(slots.of(owner(80, 1)), Some((0, true)));
-        assert_eq!(slots.of(owner(80, 2)), Some((1, true)));
-        assert_eq!(slots.of(owner(81, 1)), Some((2, true)));
-        assert_eq!(slots.of(owner(80, 2)), Some((1, false)));
+        assert_eq!(slots.of(owner(80, 1)), Some(0));
+        assert_eq!(slots.of(owner(80, 2)), Some(1));
+        assert_eq!(slots.of(owner(81, 1)), Some(2));
+        assert_eq!(slots.of(owner(80, 2)), Some(1));
         slots.free(1);
-        assert_eq!(slots.of(owner(81, 7)), Some((1, true)));
-        assert_eq!(slots.of(owner(80, 2)), Some((3, true)));
+        assert_eq!(slots.of(owner(81, 7)), Some(1));
+        assert_eq!(slots.of(owner(80, 2)), Some(3));
         assert_eq!(slots.left(), Service::SERVERS - 4);
     }
 
     #[test]
     fn a_later_process_finds_the_same_numbers() {
-        let values = [backend(&owner(80, 1).0, owner(80, 1).1), [0; 40], backend(&owner(81, 1).0, owner(81, 1).1)];
+        let values =
+            [backend(&owner(80, 1).0, owner(80, 1).1, true), [0; 40], backend(&owner(81, 1).0, owner(81, 1).1, false)];
         let mut slots = Slots::read(values.into_iter());
-        assert_eq!(slots.of(owner(81, 1)), Some((2, false)));
-        assert_eq!(slots.of(owner(80, 9)), Some((1, true)));
+        assert_eq!(slots.of(owner(81, 1)), Some(2));
+        assert_eq!(slots.of(owner(80, 9)), Some(1));
         assert_eq!(slots.iter().map(|(number, _)| number).collect::<Vec<_>>(), [0, 1, 2]);
     }
 

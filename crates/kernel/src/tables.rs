@@ -1,6 +1,5 @@
 //! The tables with their types, opened below the pins or made there.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, HashOfMaps, Map, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -8,16 +7,17 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::Refusal;
 use crate::layout::{
-    AddressKey, BackendValue, FlowKey, FlowValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend,
-    read_traffic,
+    AddressKey, BackendValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend, read_traffic,
 };
+use crate::slots::Owner;
+use crate::survey::Flows;
 
 /// One service's own table: everything about it, in its only entry.
 type ServiceTable = Array<MapData, ServiceValue>;
 
 /// All tables.
 pub(crate) struct Tables {
-    pub(crate) flows: HashMap<MapData, FlowKey, FlowValue>,
+    pub(crate) flows: Flows,
     services: HashOfMaps<MapData, ServiceKey, ServiceTable>,
     backends: Array<MapData, BackendValue>,
     pub(crate) strays: HashMap<MapData, StrayKey, Ports>,
@@ -60,12 +60,6 @@ impl Tables {
         })
     }
 
-    /// How many entries the table of connections has, whoever made it.
-    pub(crate) fn entries(&self) -> Result<u32, Refusal> {
-        let flows: &MapData = aya::maps::IterableMap::map(&self.flows);
-        Ok(flows.info().map_err(|error| Refusal::of("describe the table of connections", &error))?.max_entries())
-    }
-
     /// Puts a service in force in place of what it was, whole.
     pub(crate) fn put_service(&mut self, key: &ServiceKey, value: &ServiceValue) -> Result<(), Refusal> {
         let table = ServiceTable::create(1, 0);
@@ -90,21 +84,19 @@ impl Tables {
         self.backends.iter().collect::<Result<_, _>>().map_err(|error| Refusal::of("read the servers", &error))
     }
 
-    /// A server that has just got its number, with nothing counted.
-    pub(crate) fn put_backend(&mut self, number: u32, service: &ServiceKey, server: SocketAddr) -> Result<(), Refusal> {
-        self.write_backend(number, backend(service, server))
+    /// A server has this number, and takes new connections or only keeps what it has.
+    pub(crate) fn put_backend(&mut self, number: u32, owner: &Owner, takes_new: bool) -> Result<(), Refusal> {
+        let written = self.backends.set(number, backend(&owner.0, owner.1, takes_new), 0);
+        written.map_err(|error| Refusal::of("take a server", &error))
     }
 
+    /// Nobody has this number, and nothing is counted for it.
     pub(crate) fn clear_backend(&mut self, number: u32) -> Result<(), Refusal> {
-        self.write_backend(number, [0; 40])
-    }
-
-    fn write_backend(&mut self, number: u32, value: BackendValue) -> Result<(), Refusal> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| Refusal::of("say how many CPUs there are", &error))?;
         let zeros =
             PerCpuValues::try_from(vec![[0; 40]; cpus]).map_err(|error| Refusal::of("take counters", &error))?;
-        let written = self.traffic.set(number, zeros, 0).and_then(|()| self.backends.set(number, value, 0));
-        written.map_err(|error| Refusal::of("take a server", &error))
+        let written = self.traffic.set(number, zeros, 0).and_then(|()| self.backends.set(number, [0; 40], 0));
+        written.map_err(|error| Refusal::of("forget a server", &error))
     }
 
     /// What was counted for a number, over all CPUs.

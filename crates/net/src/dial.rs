@@ -2,8 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::{TcpStream, UnixStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use wire::starttls::{self, Guest, greeting, guest};
 
 use crate::Address;
 use crate::quic;
@@ -17,31 +20,154 @@ pub struct Security {
     pub originator: Originator,
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
+    /// The protocol inside of which it begins; at once if absent. That of MySQL is none of a dial's business.
+    pub starttls: Option<starttls::Protocol>,
+}
+
+/// What a connection should be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'a> {
+    /// What is said before anything else.
+    pub prologue: &'a [u8],
+    /// TLS, if it is wanted.
+    pub security: Option<&'a Security>,
+    /// Whose address the server shall see in the place of ours.
+    pub source: Option<IpAddr>,
+    /// The protocol of a client that has been greeted already: the server's greeting is taken off.
+    pub greeted: Option<starttls::Protocol>,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: Stream,
+    /// What the server said before TLS that its client has still to hear.
+    pub greeting: Vec<u8>,
 }
 
 /// Connects to a server, says what is to be said before anything else, and makes the connection a secured one if that is wanted. The
 /// caller bounds the time.
 ///
 /// # Errors
-/// What the kernel says; `InvalidData` if it is TLS that failed.
-pub async fn dial(address: &Address, prologue: &[u8], security: Option<&Security>) -> io::Result<Stream> {
+/// What the kernel says; `InvalidData` if it is TLS that failed; `ConnectionRefused`, too, if the server does not welcome a client that
+/// has been greeted.
+pub async fn dial(address: &Address, call: Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
+            let stream = match call.source {
+                None => TcpStream::connect(address).await?,
+                Some(source) => transparent(*address, source)?.connect(*address).await?,
+            };
             stream.set_nodelay(true)?;
             Stream::Tcp(stream)
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix)?,
     };
-    let mut said = 0;
-    while said < prologue.len() {
-        said += poll_fn(|cx| stream.poll_write(cx, &prologue[said..])).await?;
+    write(&mut stream, call.prologue).await?;
+    // Boxed: most connections are plain and begin without a word, and their futures should stay small.
+    let mut greeting = Vec::new();
+    // That of MySQL begins when the client asks for it.
+    let security = call.security.filter(|security| security.starttls != Some(starttls::Protocol::Mysql));
+    if let Some(security) = security {
+        if let Some(protocol) = security.starttls {
+            greeting = Box::pin(begin(&mut stream, protocol)).await?;
+        }
+        stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
     }
-    match security {
-        None => Ok(stream),
-        // Boxed: most connections are plain, and their futures should stay small.
-        Some(security) => Box::pin(security.originator.connect(stream, &security.name)).await,
+    if let Some(protocol) = call.greeted {
+        if greeting.is_empty() {
+            Box::pin(welcomed(&mut stream, protocol)).await?;
+        }
+        greeting.clear();
     }
+    Ok(Dialled { stream, greeting })
+}
+
+/// A socket that has the address of somebody else, and a port that is free with it.
+fn transparent(address: SocketAddr, source: IpAddr) -> io::Result<TcpSocket> {
+    let (source, server) = (source.to_canonical(), address.ip().to_canonical());
+    if source.is_ipv4() != server.is_ipv4() {
+        return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
+    }
+    let socket = foreign(Domain::for_address(address))?;
+    // An IPv4 address stays one on the socket of an IPv6 one.
+    let source = match (address, source) {
+        (SocketAddr::V6(_), IpAddr::V4(v4)) => IpAddr::V6(v4.to_ipv6_mapped()),
+        (_, source) => source,
+    };
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    Ok(TcpSocket::from_std_stream(socket.into()))
+}
+
+/// A socket that may have any address.
+fn foreign(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    // One flag serves both families.
+    socket.set_ip_transparent_v4(true)?;
+    Ok(socket)
+}
+
+/// Whether this process may connect with addresses of others, which takes `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+///
+/// # Errors
+/// It may not.
+pub fn may_be_transparent() -> io::Result<()> {
+    foreign(Domain::IPV4).map(drop)
+}
+
+/// Comes to where TLS begins; answers what a client is told that has not been greeted.
+async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<Vec<u8>> {
+    let bad = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut guest = Guest::new(protocol);
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    guest.open(&mut said);
+    loop {
+        write(stream, &said).await?;
+        said.clear();
+        if !read(stream, &mut heard).await? {
+            return Err(bad("the server ended before TLS began".to_owned()));
+        }
+        if guest.hear(&mut heard, &mut said).map_err(bad)? {
+            return Ok(guest.greeting());
+        }
+        if heard.len() > guest::MOST {
+            return Err(bad("an answer without an end".to_owned()));
+        }
+    }
+}
+
+/// Takes the greeting off.
+async fn welcomed(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<()> {
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let mut heard = Vec::new();
+    loop {
+        if !read(stream, &mut heard).await? {
+            return Err(refused());
+        }
+        match greeting::read(protocol, &heard) {
+            // It is the client's turn: more than a greeting would answer nothing.
+            Ok(Some(length)) => return if length == heard.len() { Ok(()) } else { Err(refused()) },
+            Ok(None) => {}
+            Err(_) => return Err(refused()),
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        written += poll_fn(|cx| stream.poll_write(cx, &bytes[written..])).await?;
+    }
+    Ok(())
+}
+
+/// Reads once; answers whether there was anything.
+async fn read(stream: &mut Stream, heard: &mut Vec<u8>) -> io::Result<bool> {
+    let mut block = [0; 1024];
+    let length = poll_fn(|cx| stream.poll_read(cx, &mut block)).await?;
+    heard.extend_from_slice(&block[..length]);
+    Ok(length > 0)
 }
 
 /// The same over QUIC. Whoever gets the connection polls what makes it go, from then on. The caller bounds the time.
@@ -64,10 +190,12 @@ pub async fn dial_quic(address: &Address, security: Option<&Security>) -> io::Re
     Ok((connection, driver))
 }
 
-/// Whether a connect failed for want of descriptors or ports of ours, which says nothing of the server.
+const EAFNOSUPPORT: i32 = 97;
+
+/// Whether a connect failed for want of descriptors or ports of ours, or because a client's address is of no use for it, which says nothing of the server.
 pub fn is_shortage(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const EADDRNOTAVAIL: i32 = 99;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL))
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | EAFNOSUPPORT))
 }

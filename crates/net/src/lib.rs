@@ -6,6 +6,7 @@
 //! - [`timer`]: one coarse timer wheel a worker
 //! - [`alarm`]: deadlines of microseconds, for the few that need them
 //! - [`tls`]: TLS on a stream
+//! - [`datagram`]: UDP, one address for all workers, and a socket for each flow to a server
 //! - [`quic`]: QUIC, with one address for all workers
 //! - [`splice`]: bytes from socket to socket that never enter user space
 //! - [`dns`]: names to addresses, with their time to live
@@ -14,6 +15,7 @@
 
 pub mod address;
 pub mod alarm;
+pub mod datagram;
 pub mod dial;
 pub mod dns;
 pub mod listen;

@@ -114,7 +114,8 @@ fn is_local_by(routes: &str, ip: Ipv6Addr) -> bool {
 /// A route to ourselves, as `linux/ipv6_route.h` has it.
 const RTF_LOCAL: u32 = 0x8000_0000;
 
-fn set_free(socket: &Socket, address: SocketAddr, terms: Terms) -> io::Result<()> {
+/// Lets a socket have an address that no interface has, if the terms say so.
+pub(crate) fn set_free(socket: &Socket, address: SocketAddr, terms: Terms) -> io::Result<()> {
     match address {
         _ if !terms.free => Ok(()),
         SocketAddr::V4(_) => socket.set_freebind_v4(true),

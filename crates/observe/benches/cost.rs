@@ -44,6 +44,7 @@ fn main() -> std::io::Result<()> {
             fault: None,
             bytes_in: 0,
             bytes_out: 1_024,
+            datagrams: None,
             total_us: Some(us),
         }));
     };

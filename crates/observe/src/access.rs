@@ -35,6 +35,7 @@
 //! | `reused` | whether the last try found an idle connection; absent if there was no try |
 //! | `bytes_in` | bytes of body from the client |
 //! | `bytes_out` | bytes of body to the client |
+//! | `datagrams_in`, `datagrams_out` | how many datagrams that were, of a flow of UDP |
 //! | `head_us` | microseconds from the first byte to the complete head |
 //! | `queue_us` | microseconds spent waiting for a server that may be used |
 //! | `connect_us` | microseconds until a new connection was there |
@@ -123,6 +124,8 @@ pub struct Record<'a> {
     pub bytes_in: u64,
     /// Bytes of body to the client.
     pub bytes_out: u64,
+    /// Datagrams from the client and to it, of a flow of UDP.
+    pub datagrams: Option<(u64, u64)>,
     /// How long each part took.
     pub phases: Phases,
     /// The limit of its pool that it met.

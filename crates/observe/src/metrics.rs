@@ -15,6 +15,8 @@
 //! | `tidegate_tls_handshakes_total`, `tidegate_tls_handshakes_failed_total` | `listener`, `worker` |
 //! | `tidegate_quic_retries_total`, `tidegate_quic_moves_total` | `listener`, `worker` |
 //! | `tidegate_quic_datagrams_handed_over_total`, `tidegate_quic_datagrams_handed_over_lost_total` | `listener`, `worker` |
+//! | `tidegate_datagrams_total` | `listener`, `worker`, `direction` |
+//! | `tidegate_datagrams_lost_total` | `listener`, `worker` |
 //! | `tidegate_server_requests_total` | `pool`, `server`, `address`, `code_class` |
 //! | `tidegate_server_request_seconds` (histogram) | `pool`, `server`, `address` |
 //! | `tidegate_server_bytes_total` | `pool`, `server`, `address`, `direction` |
@@ -249,6 +251,20 @@ impl Scrape<'_> {
             "tidegate_quic_datagrams_handed_over_lost_total",
             "Datagrams that were lost because the worker whose connection they are of did not keep up.",
             rows.iter().map(|(labels, read)| (labels.clone(), read.handed_over_lost as f64)),
+        );
+        page.counter(
+            "tidegate_datagrams_total",
+            "Datagrams of flows of UDP: `in` from clients, `out` from servers.",
+            rows.iter().flat_map(|(labels, read)| {
+                [("in", read.datagrams_in), ("out", read.datagrams_out)].map(|(direction, count)| {
+                    ([&labels[..], &page::labels(&[("direction", direction)])].concat(), count as f64)
+                })
+            }),
+        );
+        page.counter(
+            "tidegate_datagrams_lost_total",
+            "Datagrams of clients and servers that went no farther: denied, without a server, over a limit, or not taken by the kernel.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.datagrams_lost as f64)),
         );
     }
 

@@ -23,6 +23,7 @@ use crate::worker::Block;
 mod backoff;
 mod checkout;
 mod choose;
+mod correspond;
 mod deliver;
 mod discard;
 mod hedge;
@@ -41,6 +42,7 @@ pub(crate) use switch::open;
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;
+pub(crate) use correspond::{Correspondent, REFUSED, correspond, may_try_another};
 use prefix::prefetch_what_is_here;
 use retry::{Next, again, count, may_repeat, next};
 use send::{Sent, send, set_host};

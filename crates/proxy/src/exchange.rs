@@ -26,7 +26,7 @@ use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
-use crate::route::{self, Body, Captures, Finding};
+use crate::route::{self, Body, Captures, Finding, Said};
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
@@ -89,6 +89,8 @@ pub struct Facts {
     pub(crate) tls: Option<Rc<Agreed>>,
     /// The name that a flow asks for whose TLS ends elsewhere.
     pub(crate) sni: Option<Box<str>>,
+    /// What a flow's client has said first of who it is.
+    pub(crate) said: Option<Box<Said>>,
 }
 
 /// How the connection to the client goes on.
@@ -99,7 +101,7 @@ pub(crate) struct ClientSide {
     pub(crate) keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) awaits_continue: bool,
-    /// It is a flow of TCP, which has no requests.
+    /// It is a flow of TCP or UDP, which has no requests.
     pub(crate) is_flow: bool,
     /// The method was HEAD.
     pub(crate) head_only: bool,
@@ -125,6 +127,8 @@ pub(crate) struct Notes {
     pub(crate) call: Option<Code>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// Datagrams from the client and to it, of a flow of UDP.
+    pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
@@ -191,7 +195,7 @@ async fn story<'a>(
     *route = find(session, x, listener).await?;
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let arm = match &route.ending {
-        Ending::Pools(arms) => choose(session, x, arms),
+        Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
         Ending::Origin(asked) => origin.insert(destination::find(session, x, asked).await?),
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
@@ -357,6 +361,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
                 alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
+                said: None,
                 body,
             };
             listener.table.find(&facts, from)
@@ -393,11 +398,11 @@ fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     }
 }
 
-pub(crate) fn choose<'a>(session: &Session, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
+pub(crate) fn choose<'a>(worker: &Worker, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
     let number = if arms.len() == 1 {
         0
     } else {
-        let drawn = session.worker.random.borrow_mut().u32(0..10_000);
+        let drawn = worker.random.borrow_mut().u32(0..10_000);
         arms.iter().position(|arm| drawn < arm.up_to).unwrap_or(arms.len() - 1)
     };
     x.notes.arm = Some(number);
@@ -442,6 +447,7 @@ impl Facts {
             wish: None,
             tls: self.tls.clone(),
             sni: self.sni.clone(),
+            said: None,
         }
     }
 
@@ -458,6 +464,7 @@ impl Facts {
             id: self.id,
             tls: self.tls.as_deref(),
             sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
+            said: self.said.as_deref(),
         }
     }
 }
@@ -499,7 +506,7 @@ impl Exchange {
         self.facts.peer = NOBODY;
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
-        (self.facts.tls, self.facts.sni) = (None, None);
+        (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -536,6 +543,7 @@ impl Default for Exchange {
                 wish: None,
                 tls: None,
                 sni: None,
+                said: None,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
@@ -575,6 +583,7 @@ impl Notes {
             call: None,
             bytes_in: 0,
             bytes_out: 0,
+            datagrams: None,
             tries: 0,
             hedges: 0,
             reused: false,

@@ -155,6 +155,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         reused: x.notes.reused,
         bytes_in: x.notes.bytes_in,
         bytes_out: x.notes.bytes_out,
+        datagrams: x.notes.datagrams,
         phases: Phases {
             head_us: x.notes.head.map(micros),
             queue_us: x.notes.queue.map(micros),
@@ -234,6 +235,11 @@ fn in_truth(x: &Exchange, fault: Fault) -> Fault {
 pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault) {
     let server = x.notes.server.and_then(|number| arm.pool.servers.get(number));
     let Some(server) = server.filter(|_| fault.side == Side::Server) else { return };
+    refused(worker, server, fault);
+}
+
+/// The same of a server that is known, or that had been written to already.
+pub(crate) fn refused(worker: &Worker, server: &Server, fault: Fault) {
     server.hear(|| Verdict::of(0, Some(fault), false));
     server.stats.shard(worker.id).count(&Outcome {
         status: 0,
@@ -244,12 +250,23 @@ pub(crate) fn unconnected(worker: &Worker, x: &Exchange, arm: &Arm, fault: Fault
     });
 }
 
+/// Counts what has come of a flow of datagrams at its server: how much, and how long the first answer took.
+pub(crate) fn corresponded(worker: &Worker, server: &Server, bytes: (u64, u64), response: Option<Duration>) {
+    server.stats.shard(worker.id).count(&Outcome {
+        status: 0,
+        fault: None,
+        bytes_in: bytes.0,
+        bytes_out: bytes.1,
+        total_us: response.map(micros),
+    });
+}
+
 /// Puts a server's connection back where the next request finds it, or hands it to one that waits.
 pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Upstream) {
     let now = Instant::now();
     x.notes.ended = now;
-    if arm.pool.send_proxy.is_some() {
-        // What was said at its beginning holds for this client alone.
+    if arm.pool.is_personal() {
+        // What was said at its beginning, or whose address it has, holds for this client alone.
         return drop(upstream);
     }
     let Some((conn, lease)) = upstream.into_parts() else { return };

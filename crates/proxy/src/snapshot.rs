@@ -11,6 +11,7 @@ use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::{Net, Rules};
 use wire::grpc::Code;
 use wire::h1::Limits;
+use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::canary::Canary;
@@ -124,11 +125,24 @@ pub enum Role {
     Http,
     /// Requests of HTTP that name the server that they are for.
     Forward,
+    /// Flows of UDP.
+    Udp,
     /// Flows of TCP, of which nothing is known but how they began.
     Tcp {
-        /// Whether some route wants to know what a client of TLS says first.
-        peeks: bool,
+        /// What has to be heard of a client before its route is known.
+        hears: Hears,
     },
+}
+
+/// Whose first words some route or pool wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hears {
+    /// Those of a client of TLS that ends elsewhere.
+    pub hello: bool,
+    /// Those of a client of PostgreSQL.
+    pub postgres: bool,
+    /// Those of a client of MQTT.
+    pub mqtt: bool,
 }
 
 impl Role {
@@ -139,7 +153,7 @@ impl Role {
 
     /// Whether what arrives is of the same kind, so that a connection of one may go on by the other.
     fn is_like(self, other: Role) -> bool {
-        self == other || matches!((self, other), (Role::Tcp { .. }, Role::Tcp { .. }))
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
 }
 
@@ -168,6 +182,8 @@ pub struct Advert {
 pub struct Tls {
     /// What clients are shown, and asked for.
     pub terminator: Terminator,
+    /// The protocol inside of which it begins; at once if absent.
+    pub starttls: Option<Protocol>,
     /// The same over QUIC, where HTTP/3 is spoken.
     pub quic: Option<quic::Server>,
     /// Whether requests over QUIC may come before the handshake is done.
@@ -248,6 +264,8 @@ pub struct Route {
     pub stream: Duration,
     /// From head to the end of the response.
     pub total: Option<Duration>,
+    /// While a flow of UDP is silent that has no server.
+    pub flow: Duration,
     /// Who is served first of those that wait for a server.
     pub priority: Priority,
     /// Its requests.
@@ -334,6 +352,8 @@ pub struct Timeouts {
     pub stream: Duration,
     /// While a tunnel is silent.
     pub tunnel: Duration,
+    /// While a flow of UDP is silent.
+    pub flow: Duration,
     /// From the choice of a server to its response's head.
     pub per_try: Option<Duration>,
 }

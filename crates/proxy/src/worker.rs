@@ -7,78 +7,32 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use base::civil::Civil;
 use base::ids::{RequestId, WorkerId};
 use net::alarm::{Alarm, Alarms};
-use net::listen::Bound;
 use net::quic;
 use net::splice::Pipes;
-use net::stream::Detached;
 use net::timer::Timers;
 use observe::access::Sink;
-use observe::stats::TurnMeter;
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::balance::Cursor;
 use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
-use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Slots, Trunks, Use, Warm, warm};
-use crate::relay::{Encoders, UnderWay};
-use crate::session::{self, Origin};
-use crate::snapshot::{BindId, ListenerId, Snapshot};
+use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
+use crate::relay::Encoders;
+use crate::session;
+use crate::session::datagram::{At, Relays};
+use crate::snapshot::Snapshot;
 
-/// All workers of the process, as each of them and the control crate see them.
-#[derive(Debug)]
-pub struct Fleet {
-    peers: Vec<Peer>,
-    encoders: UnderWay,
-    /// Places of servers in the tables of workers.
-    pub slots: Arc<Slots>,
-}
+mod fleet;
 
-/// One worker, seen from outside.
-#[derive(Debug)]
-pub struct Peer {
-    inbox: UnboundedSender<Command>,
-    connections: AtomicUsize,
-    spliced: AtomicU64,
-    /// How long its turns are.
-    pub turns: Arc<TurnMeter>,
-}
-
-/// What a worker is told.
-#[derive(Debug)]
-pub enum Command {
-    /// Run by this snapshot from now on.
-    Apply(Arc<Snapshot>),
-    /// Accept on this socket, too.
-    Listen(ListenerId, BindId, SocketId, Bound, u16),
-    /// Take connections over QUIC on this socket, too.
-    Receive(ListenerId, BindId, SocketId, quic::Bound, u16),
-    /// Accept what waits on this socket, then close it; tell when it is done.
-    Unlisten(SocketId, tokio::sync::mpsc::Sender<()>),
-    /// Write access records here from now on.
-    Log(Option<Sink>),
-    /// Serve this connection, which another worker accepted.
-    Adopt(Detached, Origin),
-    /// Give up idle connections to servers of this pool for those who wait at its gate.
-    Relinquish(Arc<Pool>),
-    /// Finish what is under way and close what is idle.
-    Drain,
-    /// Close everything: tell how many connections were cut.
-    Cut(tokio::sync::mpsc::Sender<usize>),
-}
-
-/// A listening socket's number in the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketId(pub usize);
+pub use fleet::{Command, Fleet, Peer, SocketId};
 
 /// A worker, seen from its own thread.
 pub(crate) struct Worker {
@@ -106,6 +60,7 @@ pub(crate) struct Worker {
     exchanges: RefCell<Vec<Box<Exchange>>>,
     doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
     endpoints: RefCell<FxHashMap<SocketId, quic::Endpoint>>,
+    relays: Relays,
     date: Cell<(u64, [u8; 29])>,
     origin: u64,
     sequence: Cell<u64>,
@@ -136,129 +91,13 @@ const KEPT_EXCHANGES: usize = 256;
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const FLUSHES_A_SWEEP: u32 = 10;
 
-impl Fleet {
-    /// Starts the workers. They serve nothing until they are told to.
-    ///
-    /// # Errors
-    /// A thread or its runtime could not be made.
-    pub fn start(count: usize) -> io::Result<Arc<Fleet>> {
-        let (mut peers, mut inboxes) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let (inbox, receiver) = unbounded_channel();
-            inboxes.push(receiver);
-            peers.push(Peer {
-                inbox,
-                connections: AtomicUsize::new(0),
-                spliced: AtomicU64::new(0),
-                turns: Arc::default(),
-            });
-        }
-        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default(), slots: Arc::default() });
-        for (number, inbox) in inboxes.into_iter().enumerate() {
-            let fleet = Arc::clone(&fleet);
-            thread::Builder::new()
-                .name(format!("worker-{number}"))
-                .spawn(move || run(WorkerId(number), fleet, inbox))?;
-        }
-        Ok(fleet)
-    }
-
-    /// How many workers there are.
-    pub fn len(&self) -> usize {
-        self.peers.len()
-    }
-
-    /// Whether there are no workers.
-    pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
-    }
-
-    /// The workers.
-    pub fn peers(&self) -> &[Peer] {
-        &self.peers
-    }
-
-    /// Tells every worker.
-    pub fn tell_all(&self, mut command: impl FnMut(WorkerId) -> Command) {
-        for number in 0..self.peers.len() {
-            self.tell(WorkerId(number), command(WorkerId(number)));
-        }
-    }
-
-    /// Tells one worker.
-    pub fn tell(&self, worker: WorkerId, command: Command) {
-        // A worker's inbox closes only with the process.
-        let _ = self.peers[worker.0].inbox.send(command);
-    }
-
-    /// How many contents are under way into a coding.
-    pub fn encoders(&self) -> usize {
-        self.encoders.now()
-    }
-
-    /// How many contents went as they are because too many others were.
-    pub fn encoders_refused(&self) -> u64 {
-        self.encoders.refused()
-    }
-
-    pub(crate) fn under_way(&self) -> &UnderWay {
-        &self.encoders
-    }
-
-    /// Connections of all workers.
-    pub fn connections(&self) -> usize {
-        self.peers.iter().map(Peer::connections).sum()
-    }
-
-    /// The worker that should serve a connection which `worker` has accepted: itself, unless it holds clearly more than
-    /// the least busy one.
-    pub(crate) fn place(&self, worker: WorkerId) -> WorkerId {
-        if self.peers.len() == 1 {
-            return worker;
-        }
-        let mine = self.peers[worker.0].connections();
-        let (least, fewest) = self
-            .peers
-            .iter()
-            .map(Peer::connections)
-            .enumerate()
-            .min_by_key(|(_, connections)| *connections)
-            .unwrap_or((worker.0, mine));
-        if mine >= fewest + 2 + fewest / 8 { WorkerId(least) } else { worker }
-    }
-
-    pub(crate) fn spliced(&self, worker: WorkerId, bytes: u64) {
-        self.peers[worker.0].spliced.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn connection_began(&self, worker: WorkerId) {
-        self.peers[worker.0].connections.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn connection_ended(&self, worker: WorkerId) {
-        self.peers[worker.0].connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Peer {
-    /// Connections that it serves.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of bodies that went through its pipes.
-    pub fn spliced(&self) -> u64 {
-        self.spliced.load(Ordering::Relaxed)
-    }
-}
-
 thread_local! {
     /// When this worker last came back from waiting.
     static TURN_BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 fn run(id: WorkerId, fleet: Arc<Fleet>, inbox: UnboundedReceiver<Command>) {
-    let turns = Arc::clone(&fleet.peers[id.0].turns);
+    let turns = Arc::clone(&fleet.peers()[id.0].turns);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -297,6 +136,7 @@ impl Worker {
             exchanges: RefCell::default(),
             doors: RefCell::default(),
             endpoints: RefCell::default(),
+            relays: Relays::default(),
             date: Cell::new((0, [b' '; 29])),
             origin: random.u64(..),
             random: RefCell::new(random),
@@ -340,7 +180,15 @@ impl Worker {
                 }
                 Err(error) => observe::log::error(format_args!("no HTTP/3 in worker {}: {error}", self.id.0)),
             },
+            Command::Relay(listener, bind, socket, bound, port) => {
+                self.relays.open(self, socket, bound, At { listener, bind, port });
+            }
+            Command::Rename(listener, bind, socket, port) => {
+                self.relays.rename(socket, At { listener, bind, port });
+                self.timers.wake_all();
+            }
             Command::Unlisten(socket, done) => {
+                self.relays.leave(socket, &done);
                 if let Some(endpoint) = self.endpoints.borrow_mut().remove(&socket) {
                     endpoint.close();
                 }
@@ -367,7 +215,7 @@ impl Worker {
             Command::Cut(count) => {
                 self.cut.set(true);
                 // The answer is what the log says was cut; nobody waits for it after the process has gone.
-                let _ = count.try_send(self.fleet.peers[self.id.0].connections());
+                let _ = count.try_send(self.fleet.peers()[self.id.0].connections());
                 self.timers.wake_all();
                 if let Some(log) = self.log.borrow_mut().as_mut() {
                     log.flush();

@@ -104,6 +104,11 @@ impl Quic {
         self.endpoint.rebind(UdpSocket::bind("127.0.0.1:0").expect("a port")).expect("a socket");
     }
 
+    /// Lets the connection do what it has to, for a moment.
+    pub fn go_on(&self) {
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+    }
+
     /// Opens a stream that goes both ways, and says this.
     ///
     /// # Errors

@@ -1,17 +1,22 @@
 //! A backend of HTTP/3, by quinn and the `h3` crate, which are strict; and one of plain QUIC that says what it is told to.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 pub use h3::error::Code;
 use h3::server::RequestResolver;
 use http_types::{HeaderMap, Response};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
+};
+use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -49,6 +54,28 @@ pub struct Manner {
     pub streams: u32,
     /// What it says that it speaks.
     pub protocol: &'static str,
+    /// What it writes into its connection ids behind their first byte, if it does.
+    pub id: Option<u8>,
+}
+
+/// Makes ids that say whose they are, as QUIC-LB has it without a key.
+struct Ids(u8);
+
+impl ConnectionIdGenerator for Ids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; 8];
+        getrandom(&mut id, GetRandomFlags::empty()).expect("chance");
+        id[1] = self.0;
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What becomes of a request.
@@ -89,7 +116,7 @@ pub const SETTINGS: [u8; 3] = [0, 4, 0];
 
 impl Default for Manner {
     fn default() -> Manner {
-        Manner { streams: 100, protocol: "h3" }
+        Manner { streams: 100, protocol: "h3", id: None }
     }
 }
 
@@ -180,7 +207,12 @@ impl Place {
         config.transport_config(Arc::new(transport));
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let guard = runtime.enter();
-        let endpoint = Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let mut ours = EndpointConfig::default();
+        if let Some(id) = manner.id {
+            ours.cid_generator(move || Box::new(Ids(id)));
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let endpoint = Endpoint::new(ours, Some(config), socket, Arc::new(TokioRuntime)).expect("an endpoint");
         drop(guard);
         let address = endpoint.local_addr().expect("a bound address").to_string();
         let (kill, mut killed) = watch::channel(false);

@@ -12,11 +12,14 @@
 //! - [`h3_server`]: a backend of HTTP/3, and one of QUIC that breaks its rules
 //! - [`ledger`]: what either has seen
 //! - [`server`]: a backend that follows a script
+//! - [`datagram`]: clients and servers of UDP, and a translator of addresses that forgets
 //! - [`absent`]: addresses where no server answers
+//! - [`network`]: namespaces with networks of their own
 //! - [`nginx`]: a real server
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
 //! - [`netns`]: machines of a test's own, as far as their network is concerned
+//! - [`talk`]: a conversation on which TLS may begin at any word
 //! - [`tools`]: clients and servers of another making
 //! - [`unsteered`]: the kernel without the program that finds the workers of datagrams
 //! - [`program`]: the program under test
@@ -28,6 +31,7 @@ pub mod acme;
 pub mod authority;
 pub mod client;
 pub mod coding;
+pub mod datagram;
 pub mod h2;
 pub mod h2_server;
 pub mod h3;
@@ -36,10 +40,12 @@ pub mod ledger;
 pub mod message;
 pub mod names;
 pub mod netns;
+pub mod network;
 pub mod nginx;
 pub mod program;
 pub mod server;
 pub mod socket;
+pub mod talk;
 pub mod tls;
 pub mod tools;
 pub mod unsteered;
@@ -64,6 +70,7 @@ pub fn websocket_accept(key: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(hash)
 }
 
+pub use talk::Talk;
 pub use tls::{ClientTls, ServerTls, Wishes};
 pub use tools::{python, skip, tool};
 pub use wait::{PATIENCE, Shared, Signal};

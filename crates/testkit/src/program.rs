@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::message::Response;
 use crate::netns::{Bpffs, Netns};
+use crate::network::Namespace;
 use crate::wait::Shared;
 
 /// A running Tidegate. It is killed, by its process id, when this is dropped.
@@ -101,6 +102,13 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// With these capabilities and no others.
+    pub fn with_only(mut self, capabilities: &str) -> Start<'a> {
+        let only = capabilities.split(',').map(|name| format!(",+{name}")).collect::<String>();
+        self.by = format!("setpriv --bounding-set=-all{only} --inh-caps=-all -- ");
+        self
+    }
+
     /// Has the program end by itself with a configuration that it should refuse: its exit code, and what it said on standard error.
     ///
     /// # Panics
@@ -110,6 +118,12 @@ impl<'a> Start<'a> {
         self.shell.args(["-c", &script, self.binary]).args(arguments).stdin(Stdio::null());
         let output = self.shell.output().expect("a process");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// In the network of a namespace.
+    pub fn inside(mut self, namespace: &Namespace) -> Start<'a> {
+        self.by = format!("ip netns exec {} ", namespace.name());
+        self
     }
 
     /// With this configuration, in a file of its own.

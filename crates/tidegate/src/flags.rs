@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// A reverse proxy and load balancer for HTTP, and for whatever is spoken over TCP.
+/// A reverse proxy and load balancer for HTTP, and for whatever is spoken over TCP or UDP.
 #[derive(Parser)]
 #[command(name = "tidegate", version, about, disable_help_subcommand = true)]
 pub(crate) struct Flags {
@@ -73,6 +73,13 @@ pub(crate) enum Command {
     Reverse(OneLiner),
     /// A layer-4 balancer of TCP without a file
     Tcp(OneLiner),
+    /// A layer-4 balancer of UDP without a file
+    Udp(OneLiner),
+    /// What is left of `role: nat` inside the kernel
+    Nat {
+        #[command(subcommand)]
+        what: OfNat,
+    },
     /// A live demo: servers of its own, the proxy in front, and a list of things to try
     Demo {
         /// Where the proxy listens
@@ -85,6 +92,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         ready_fd: Option<i32>,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum OfNat {
+    /// End the rewriting of packets that a process has left to the kernel; connections through it end
+    Release,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use control::{Options, Source};
 
-use flags::{Command, Flags, OneLiner};
+use flags::{Command, Flags, OfNat, OneLiner};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Reference => check::print(&config::reference()),
         Command::Reverse(said) => serve(oneliner::reverse(&said), said),
         Command::Tcp(said) => serve(oneliner::tcp(&said), said),
+        Command::Udp(said) => serve(oneliner::udp(&said), said),
+        Command::Nat { what: OfNat::Release } => control::nat::release(),
         Command::Demo { bind, admin, ready_fd } => demo::run(&bind, &admin, ready_fd),
     }
 }

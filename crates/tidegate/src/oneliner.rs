@@ -15,6 +15,11 @@ pub(crate) fn tcp(said: &OneLiner) -> Source {
     document(said, "json", json!({ "bind": said.bind, "role": "tcp", "to": "servers" }))
 }
 
+/// `tidegate udp`: the same for flows of UDP.
+pub(crate) fn udp(said: &OneLiner) -> Source {
+    document(said, "json", json!({ "bind": said.bind, "role": "udp", "to": "servers" }))
+}
+
 fn document(said: &OneLiner, format: &str, listener: Value) -> Source {
     let mut document = json!({
         "access_log": { "to": "stdout", "format": format },

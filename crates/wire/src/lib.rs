@@ -4,6 +4,10 @@
 //!
 //! - [`proxy_protocol`]: what a proxy in front says of a connection, and what we say of it
 //! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
+//! - [`quic`]: the ids of QUIC that anybody on the way can read
+//! - [`starttls`]: TLS that begins inside of a protocol, either side
+//! - [`mysql`]: where TLS begins in its connections, on both sides at once
+//! - [`postgres`] and [`mqtt`]: the first words of their clients, whose connection ends elsewhere
 //! - [`head`]: the one message head of every HTTP version
 //! - [`known`]: the field names that the data path asks for
 //! - [`h1`]: HTTP/1 heads and chunked bodies, read strictly and written
@@ -28,7 +32,12 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod mqtt;
+pub mod mysql;
+pub mod postgres;
 pub mod proxy_protocol;
+pub mod quic;
+pub mod starttls;
 pub mod uri;
 pub mod websocket;
 

@@ -9,7 +9,7 @@ use tidegate_wire::{Known, uri};
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::{invariants, reference};
+use shared::{first, invariants, reference};
 
 /// A field as it will be written: its name, white space, its value, white space.
 type Line = (String, String, String, String);
@@ -376,5 +376,26 @@ fn a_head_that_is_filled_again_remembers_nothing() {
         assert!(head.path().len() < 500 || text == b"GET", "{}", head.path().escape_ascii());
         head.clear();
         assert_eq!((head.path(), head.authority(), head.framing(), head.len()), (&b""[..], &b""[..], Framing::None, 0));
+    }
+}
+
+proptest! {
+    #[test]
+    fn first_words_are_read_alike_in_whatever_portions(bytes in vec(any::<u8>(), 0..80), head in 0..4_usize) {
+        const HEADS: [&[u8]; 4] = [b"", b"\0\0\0\x30\0\x03\0\0user\0", b"\x10\x30\0\x04MQTT\x05\x02\0\0", b"R\0\0\0\x30\0\0\0\n"];
+        let bytes = [HEADS[head], &bytes].concat();
+        first::startup(&bytes);
+        first::connect(&bytes);
+    }
+
+    #[test]
+    fn nothing_is_said_between_a_question_for_tls_and_tls(
+        choice: u8,
+        words in vec(prop::sample::select(vec![
+            "EHLO a\r\n", "STARTTLS\r\n", "a STARTTLS\r\n", "STLS\r\n", "CAPA\r\n", "a NOOP\r\n", "\r\n", "x", "220 a\r\n",
+            "250 STARTTLS\r\n", "* OK a\r\n", "TLS1 OK a\r\n", "+OK\r\n", "S", "\0\0\0\u{8}",
+        ]), 0..8),
+    ) {
+        first::starttls(&[&[choice][..], words.concat().as_bytes()].concat());
     }
 }

@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 18] = [
+    let targets: [(&str, Target); 22] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -29,6 +29,10 @@ fn seeds_hold() {
         ("h2_peer_talk", peer::talk::conversation),
         ("proxy_header", first::header),
         ("client_hello", first::hello),
+        ("quic_header", first::quic_header),
+        ("postgres_startup", first::startup),
+        ("mqtt_connect", first::connect),
+        ("starttls", first::starttls),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

@@ -25,9 +25,9 @@ static BALANCE: Section = Section::new(
                 live("ring_hash"),
             ]),
             "Fewest requests in flight, fewest busy connections, in turn, by chance, the less busy of two, the sooner of two by \
-             latency, the first below its limit, by the client's address, or by a hash that moves few when servers come and go.",
-        )
-        .default("least_requests"),
+             latency, the first below its limit, by the client's address, or by a hash that moves few when servers come and go. Absent is \
+             `least_requests`, and `maglev` for pools to which only listeners with `role: udp` lead.",
+        ),
         Key::new(
             "hash",
             Type::List(&Type::Text("client_ip, peer_ip, header.NAME, cookie.NAME, query.NAME, path, uri or host")),

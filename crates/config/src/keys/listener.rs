@@ -6,7 +6,7 @@ use super::pool::{
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::tls::LISTENER_TLS;
-use super::{Key, Preset, Section, Type, live, planned};
+use super::{Key, Preset, Section, Type, live};
 
 pub(super) static LISTENER: Section = Section::new(
     "listener",
@@ -14,9 +14,10 @@ pub(super) static LISTENER: Section = Section::new(
     &[
         Key::new(
             "role",
-            Type::Word(&[live("http"), live("forward"), live("tcp"), planned("udp"), live("nat")]),
-            "What it is: `http` is a reverse proxy and layer-7 balancer, `tcp` a layer-4 balancer: it passes on whatever is said, without \
-             reading it, and `nat` one whose packets are rewritten inside the kernel. Each role has keys of its own; one that another role has is a mistake that says so.",
+            Type::Word(&[live("http"), live("forward"), live("tcp"), live("udp"), live("nat")]),
+            "What it is: `http` is a reverse proxy and layer-7 balancer, `forward` a proxy that leads clients to the servers that they name, `tcp` \
+             and `udp` are layer-4 balancers: they pass on whatever is said, without reading it, and `nat` is one whose packets are rewritten \
+             inside the kernel. Each role has keys of its own; one that another role has is a mistake that says so.",
         )
         .default("http")
         .own(),
@@ -85,7 +86,7 @@ pub(super) static LISTENER: Section = Section::new(
             "source",
             Type::List(&Type::Text("IP address")),
             "The addresses that servers see, with `nat: full`, and only there: one or more of this host, of the family of `bind`. Each \
-             gives some 40,000 flows at a time to each server.",
+             gives some 30,000 flows at a time to each server.",
         )
         .own(),
         Key::new(
@@ -255,7 +256,7 @@ static LISTENER_LIMITS: Section = Section::new(
         Key::new(
             "connections",
             Type::Integer(1, 10_000_000),
-            "Connections at a time in the process. Absent means as many as descriptors allow.",
+            "Connections at a time in the process, or flows of UDP. Absent means as many as descriptors allow.",
         ),
     ],
 );

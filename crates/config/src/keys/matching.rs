@@ -59,6 +59,17 @@ pub(super) static MATCH: Section = Section::new(
             Type::Section(&GRPC),
             "A call of gRPC, also in its form for browsers: a POST whose `Content-Type` says so. Both tests must hold.",
         ),
+        Key::new(
+            "postgres",
+            Type::Section(&POSTGRES),
+            "What a client of PostgreSQL says first; both tests must hold. A client that asks for TLS where none ends is told that there is \
+             none. Who says something else matches nothing, not under `not` either.",
+        ),
+        Key::new(
+            "mqtt",
+            Type::Section(&MQTT),
+            "What a client of MQTT (3.1, 3.1.1 and 5) says first. Who says something else matches nothing, not under `not` either.",
+        ),
         Key::new("body", Type::Section(&BODY), "The request's body, read only when everything else holds."),
         Key::new("any", Type::List(&Type::Section(&MATCH)), "One of these matches."),
         Key::new("not", Type::Section(&MATCH), "This does not match."),
@@ -113,6 +124,21 @@ static GRPC: Section = Section::new(
         Key::new("service", VALUES, "The service with its package: `helloworld.Greeter`."),
         Key::new("method", VALUES, "The method: `SayHello`."),
     ],
+);
+
+static POSTGRES: Section = Section::new(
+    "postgres match",
+    "Who a client of PostgreSQL wants to be.",
+    &[
+        Key::new("user", VALUES, "The user."),
+        Key::new("database", VALUES, "The database; it is called like the user if the client names none."),
+    ],
+);
+
+static MQTT: Section = Section::new(
+    "mqtt match",
+    "Who a client of MQTT says it is.",
+    &[Key::new("client_id", VALUES, "The identifier that it gives itself.").required()],
 );
 
 static BODY: Section = Section::new(

@@ -77,6 +77,14 @@ pub(crate) static POOL: Section = Section::new(
             Type::Section(&COALESCE),
             "Flows of TCP: small pieces of what clients say wait for others, so that servers get fewer and fuller segments.",
         ),
+        Key::new("quic", Type::Section(&QUIC), "How clients of QUIC that come from another address are known again, with `role: udp`. Absent means not at all."),
+        Key::new(
+            "source",
+            Type::Word(&[live("client")]),
+            "`client`: servers see the client's address as that of the connection. It takes `CAP_NET_ADMIN` or `CAP_NET_RAW`, and routes by \
+             which their answers come back here. Each connection is then for one client: HTTP uses it for one request. Absent means our \
+             own address.",
+        ),
     ],
 )
 .short("servers");
@@ -121,9 +129,37 @@ static SERVER: Section = Section::new(
             Type::Named("label", &Type::Text("text")),
             "What it is, for routes with a `subset`.",
         ),
+        Key::new(
+            "quic_id",
+            Type::Text("hexadecimal digits"),
+            "What it writes into the ids of its connections, with `quic: { ids: encoded }`: two digits for each byte.",
+        ),
     ],
 )
 .short("address");
+
+static QUIC: Section = Section::new(
+    "quic",
+    "QUIC tells connections apart by ids, so that clients may come to be at other addresses. A word stands for `ids`.",
+    &[
+        Key::new(
+            "ids",
+            Type::Word(&[live("learn"), live("encoded")]),
+            "`learn`: ids that servers choose are seen while connections are made, and lead a client whose port or address has changed \
+             behind its back to its server. `encoded`: each server writes its `quic_id` into its ids, as QUIC-LB has it without a key, so \
+             that clients may also move by themselves.",
+        )
+        .required(),
+        Key::new("offset", Type::Integer(0, 19), "Where in an id the `quic_id` stands, with `encoded`; absent is 1."),
+        Key::new("length", Type::Integer(1, 19), "How many bytes it has, with `encoded`; absent is as many as the servers' have."),
+        Key::new(
+            "max",
+            Type::Integer(1, 10_000_000),
+            "How many ids are remembered, with `learn`; absent is 100000. When they are more the oldest are forgotten.",
+        ),
+    ],
+)
+.short("ids");
 
 static QUEUE: Section = Section::new(
     "queue",
@@ -192,13 +228,13 @@ pub(super) const TRY: Key = Key::new(
     "From the choice of a server to the end of its response's head, the connect included: then the try has failed, as `connect` \
      or as `timeout` of `retries.if`. It begins anew when a body that was still coming has come. Absent means no limit.",
 );
-pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");
-
 pub(super) const FLOW: Key = Key::new(
     "flow",
     Type::Duration,
-    "How long a flow of packets may be silent before it is forgotten, with `role: nat`. Absent is 1h for TCP and 60s for UDP.",
+    "How long a flow of UDP may be silent; then it is over, and what its client sends begins another. With `role: nat` the same of \
+     a connection inside the kernel. Absent is 60s, and 1h for TCP inside the kernel.",
 );
+pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");
 
 static POOL_TIMEOUTS: Section = Section::new(
     "pool timeouts",
@@ -213,7 +249,7 @@ static POOL_TIMEOUTS: Section = Section::new(
         TUNNEL.inherited("1h"),
         Key::new("pooled", Type::Duration, "How long an idle connection to a server is kept.").default("60s"),
         TRY,
-        FLOW,
+        FLOW.inherited("60s"),
     ],
 );
 
@@ -230,7 +266,7 @@ pub(super) static TIMEOUTS: Section = Section::new(
         TOTAL,
         TUNNEL.inherited("1h"),
         TRY,
-        Key::planned("flow"),
+        FLOW.inherited("60s"),
     ],
 );
 

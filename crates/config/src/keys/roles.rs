@@ -3,7 +3,7 @@
 use crate::spec::Role;
 
 impl Role {
-    pub(crate) const ALL: [Role; 4] = [Role::Http, Role::Forward, Role::Tcp, Role::Nat];
+    pub(crate) const ALL: [Role; 5] = [Role::Http, Role::Forward, Role::Tcp, Role::Udp, Role::Nat];
 
     pub(crate) fn of(word: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.word() == word)
@@ -14,6 +14,7 @@ impl Role {
             Role::Http => "http",
             Role::Forward => "forward",
             Role::Tcp => "tcp",
+            Role::Udp => "udp",
             Role::Nat => "nat",
         }
     }
@@ -23,41 +24,59 @@ impl Role {
         matches!(self, Role::Http | Role::Forward)
     }
 
+    /// Whether what arrives are flows, which have no requests.
+    pub(crate) fn is_of_flows(self) -> bool {
+        matches!(self, Role::Tcp | Role::Udp)
+    }
+
     /// Whether a key of a section, by the section's noun, exists under this role.
     pub(crate) fn has(self, noun: &str, key: &str) -> bool {
-        ONLY.iter().all(|(roles, section, keys)| roles.contains(&self) || *section != noun || !keys.contains(&key))
+        OF_SOME.iter().all(|(roles, section, keys)| roles.contains(&self) || *section != noun || !keys.contains(&key))
     }
 }
 
-/// Roles that read what is said, or at least accept connections.
-const PROXIES: &[Role] = &[Role::Http, Role::Forward, Role::Tcp];
-/// Roles to which requests come.
-const REQUESTS: &[Role] = &[Role::Http, Role::Forward];
-
-/// Keys of these roles alone.
-pub(crate) static ONLY: [(&[Role], &str, &[&str]); 23] = [
+/// Keys of some roles alone.
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 32] = [
     (REQUESTS, "listener", &["http", "forwarding", "use", "redirect", "respond"]),
     (&[Role::Http], "listener", &["http3", "canary"]),
-    (&[Role::Http, Role::Tcp], "listener", &["split"]),
+    (&[Role::Http, Role::Tcp, Role::Udp], "listener", &["split"]),
     (&[Role::Forward], "listener", &["egress", "open"]),
-    (PROXIES, "listener", &["tls", "routes", "deny", "retries", "limits"]),
+    (PROXIES, "listener", &["routes", "deny", "retries", "limits"]),
+    (STREAMS, "listener", &["tls"]),
     (&[Role::Tcp], "listener", &["coalesce"]),
     (&[Role::Nat], "listener", &["nat", "interfaces", "source", "engine"]),
-    (PROXIES, "bind", &["mode", "tls", "accept_proxy"]),
+    (STREAMS, "bind", &["mode", "tls", "accept_proxy"]),
     (REQUESTS, "route", &["use", "redirect", "respond"]),
     (&[Role::Http], "route", &["canary"]),
-    (&[Role::Http, Role::Tcp], "route", &["split", "subset"]),
+    (&[Role::Http, Role::Tcp, Role::Udp], "route", &["split", "subset"]),
+    (STREAMS, "route", &["priority"]),
     (REQUESTS, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "body"]),
     (&[Role::Http], "match", &["grpc"]),
+    (STREAMS, "match", &["sni", "alpn", "client_cert"]),
+    (&[Role::Tcp], "match", &["postgres", "mqtt"]),
     (REQUESTS, "deny", &["status", "reason"]),
-    (&[Role::Tcp], "deny", &["flow"]),
+    (&[Role::Tcp], "listener tls", &["starttls"]),
+    (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
     (REQUESTS, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
-    (PROXIES, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "total", "tunnel"]),
-    (&[Role::Nat], "listener timeouts", &["flow"]),
+    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "tunnel"]),
+    (PROXIES, "listener timeouts", &["total"]),
+    (&[Role::Udp, Role::Nat], "listener timeouts", &["flow"]),
     (REQUESTS, "listener limits", &["request_head", "request_line", "fields", "request_body"]),
+    (STREAMS, "listener limits", &["handshakes"]),
     // A route's and a site's.
     (REQUESTS, "timeouts", &["request_body", "response", "stream", "try"]),
+    (STREAMS, "timeouts", &["connect", "queue", "tunnel"]),
+    (&[Role::Udp], "timeouts", &["flow"]),
     (REQUESTS, "limits", &["request_body"]),
     (&[Role::Http], "listener retries", &["hedge"]),
     (&[Role::Http], "retries", &["hedge"]),
 ];
+
+/// The roles in which this process speaks with clients itself.
+const PROXIES: &[Role] = &[Role::Http, Role::Forward, Role::Tcp, Role::Udp];
+
+/// The roles whose clients come on connections.
+const STREAMS: &[Role] = &[Role::Http, Role::Forward, Role::Tcp];
+
+/// The roles to which requests come.
+const REQUESTS: &[Role] = &[Role::Http, Role::Forward];

@@ -259,17 +259,22 @@ static RESPOND: Section = Section::new(
 
 static DENY: Section = Section::new(
     "deny",
-    "A number stands for `status`. With `role: tcp` a word stands for `flow`.",
+    "A number stands for `status`. With `role: tcp` and `role: udp` a word stands for `flow`.",
     &[
         Key::new("status", Type::Integer(400, 599), "The status.").default("403"),
         Key::new("reason", Type::Text("text"), "What the answer's body says."),
         Key::new(
             "flow",
-            Type::Word(&[live("close"), live("reset")]),
-            "How a connection is ended: `close` ends it like a conversation, `reset` as if nobody listened.",
+            Type::Word(&[live("close"), live("reset"), live("drop")]),
+            "How a flow is ended: `close` ends a connection like a conversation, `reset` as if nobody listened. `drop`, with `role: udp` \
+             alone, says nothing.",
         )
         .default("close"),
     ],
 )
-.presets(&[Preset { word: "close", sets: &[("flow", "close")] }, Preset { word: "reset", sets: &[("flow", "reset")] }])
+.presets(&[
+    Preset { word: "close", sets: &[("flow", "close")] },
+    Preset { word: "reset", sets: &[("flow", "reset")] },
+    Preset { word: "drop", sets: &[("flow", "drop")] },
+])
 .short("status");

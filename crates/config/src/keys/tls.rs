@@ -129,6 +129,8 @@ const GROUPS: Key = Key::new(
      `SecP256r1MLKEM768` and `MLKEM1024`. Absent means the first four: whoever can exchanges keys that withstand quantum computers.",
 );
 
+const STARTTLS: Type = Type::Word(&[live("postgres"), live("smtp"), live("imap"), live("pop3"), live("mysql")]);
+
 pub(super) static LISTENER_TLS: Section = Section::new(
     "listener tls",
     "TLS towards clients. A list stands for `certificates`.",
@@ -144,6 +146,13 @@ pub(super) static LISTENER_TLS: Section = Section::new(
         Key::new("client_cert", Type::Section(&CLIENT_CERT), "What is asked of clients. Absent means nothing."),
         CIPHERS.default("intermediate"),
         GROUPS,
+        Key::new(
+            "starttls",
+            STARTTLS,
+            "The protocol inside of which clients begin TLS. They must: who does not is told so in that protocol's words, and closed. Before \
+             TLS they are answered here, and no server hears of it. That of `mysql` begins on both sides at once: its pools have it, too. \
+             Absent means that TLS comes first.",
+        ),
     ],
 )
 .short("certificates");
@@ -182,6 +191,12 @@ pub(super) static POOL_TLS: Section = Section::new(
         MIN_VERSION.default("tls1.2"),
         CIPHERS.default("intermediate"),
         GROUPS,
+        Key::new(
+            "starttls",
+            STARTTLS,
+            "The protocol inside of which TLS begins with servers, for flows of TCP. A server that does not let it begin is not used. Absent \
+             means that TLS comes first.",
+        ),
         Key::planned("alpn"),
     ],
 );

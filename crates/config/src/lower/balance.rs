@@ -7,7 +7,10 @@ use crate::spec::{Algorithm, Balance, Selector};
 impl Lower<'_, '_> {
     pub(super) fn balance(&mut self, pool: &Map) -> Option<Balance> {
         let map = pool.map("balance")?;
-        let word = map.fixed("algorithm")?;
+        let word = match map.get("algorithm") {
+            Some(value) => value.fixed()?,
+            None => Algorithm::LeastRequests.word(),
+        };
         let algorithm = Algorithm::ALL.into_iter().find(|algorithm| algorithm.word() == word)?;
         if !algorithm.is_consistent_hash() {
             for key in ["hash", "balance_factor"] {

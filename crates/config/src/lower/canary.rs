@@ -101,7 +101,7 @@ impl<'a> Lower<'a, '_> {
                 if let Some(named) = named {
                     self.note(named, format!("`cookie` of {} does nothing without `by: cookie`, remove it", map.label));
                 }
-                self.selectors(by).map(Cohorts::Selectors)
+                self.request_selectors(by).map(Cohorts::Selectors)
             }
         }
     }
@@ -119,6 +119,6 @@ impl<'a> Lower<'a, '_> {
         {
             self.note(value, format!("one value of {} cannot choose both versions", map.label));
         }
-        Some(Force { by: self.selector(map.get("by")?)?, candidate, stable })
+        Some(Force { by: self.request_selector(map.get("by")?)?, candidate, stable })
     }
 }

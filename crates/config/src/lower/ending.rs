@@ -37,12 +37,24 @@ impl<'a> Lower<'a, '_> {
                 let map = value.map()?;
                 let reset = map.fixed("flow") == Some("reset");
                 let reason = map.fixed("reason").map(str::to_owned);
+                self.check_flow_end(map);
                 // A flow has no status.
                 let status = if self.role.has_requests() { map.tiny("status")? } else { 0 };
                 Some(Ending::Deny(Deny { status, reason, reset }))
             }
             "routes" => Some(Ending::Routes(self.routes(value, path))),
             _ => None,
+        }
+    }
+
+    /// A connection has an end that its client sees, a flow of UDP has none.
+    fn check_flow_end(&mut self, deny: &Map) {
+        let Some(value) = deny.get("flow") else { return };
+        let drops = value.fixed() == Some("drop");
+        if self.role == Role::Udp && !drops {
+            self.note(value, format!("{} says how a connection ends, with `role: udp` write `deny: drop`", deny.label));
+        } else if self.role == Role::Tcp && drops {
+            self.note(value, format!("{} is `drop`, with `role: tcp` use `close` or `reset`", deny.label));
         }
     }
 

@@ -1,40 +1,60 @@
-//! What pools may not ask of flows: a flow has no requests.
+//! What pools may not ask of flows: a flow has no requests, and one of UDP no connection.
+
+use std::collections::BTreeSet;
+
+use wire::starttls;
 
 use crate::diagnostics::Mistakes;
 use crate::spec::{
-    Ending, Listener, Pool, PoolHost, PoolId, Protocol, RetryIf, Role, Route, Selector, Serves, Site, Sticky,
+    Ending, Listener, Policy, PolicyKind, Pool, PoolHost, PoolId, Predicate, Protocol, RetryIf, Role, Route, Selector,
+    ServerAddress, Serves, Site, Sticky,
 };
 
-/// Notes what the pools of listeners of flows ask of requests. What requests on another listener may use is not noted.
-pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mistakes: &mut Mistakes) {
-    let (mut asked, mut passed) = (Vec::new(), Vec::new());
-    for listener in listeners.iter().filter(|listener| listener.role == Role::Http) {
-        if let Serves::Routes(routes) = &listener.serves {
-            reach(routes, &mut asked);
+/// Notes what the pools of listeners of flows ask of requests, and those of UDP of connections. What requests, or flows of TCP, on
+/// another listener may use is not noted.
+pub(super) fn check(
+    listeners: &[Listener],
+    sites: &[Site],
+    policies: &[Policy],
+    pools: &[Pool],
+    mistakes: &mut Mistakes,
+) {
+    let mut by_requests = reached(listeners.iter().filter(|listener| listener.role == Role::Http), sites);
+    by_requests.extend(policies.iter().filter_map(|policy| match &policy.kind {
+        PolicyKind::Mirror(mirror) => Some(mirror.to),
+        _ => None,
+    }));
+    let by_flows = reached(listeners.iter().filter(|listener| listener.role == Role::Tcp), &[]);
+    let by_connections: BTreeSet<_> = by_requests.union(&by_flows).copied().collect();
+    for (number, pool) in pools.iter().enumerate() {
+        if pool.protocol != Protocol::H1 || by_requests.contains(&PoolId(number)) {
+            check_requested(pool, mistakes);
         }
     }
-    sites.iter().for_each(|site| reach(&site.routes, &mut asked));
-    for listener in listeners.iter().filter(|listener| listener.role == Role::Tcp) {
-        let Serves::Routes(routes) = &listener.serves else { continue };
-        let mut reached = Vec::new();
-        reach(routes, &mut reached);
-        reached.sort_unstable();
-        reached.dedup();
-        for (id, pool) in reached.iter().filter_map(|id| Some((id, pools.get(id.0)?))) {
-            let idle = if asked.contains(id) { Vec::new() } else { idles(pool) };
-            for what in asks(pool).into_iter().chain(idle) {
+    for listener in listeners.iter().filter(|listener| listener.role.is_of_flows()) {
+        let is_udp = listener.role == Role::Udp;
+        let flows = if is_udp { "UDP" } else { "TCP" };
+        if let Serves::Routes(routes) = &listener.serves {
+            check_early(listener, routes, mistakes);
+        }
+        for (id, pool) in reached([listener], &[]).iter().filter_map(|id| Some((id, pools.get(id.0)?))) {
+            check_starttls(listener, pool, mistakes);
+            let idle = if by_requests.contains(id) { Vec::new() } else { idles(pool) };
+            let mut about: Vec<_> = asks(pool, is_udp).into_iter().chain(idle).map(|what| (what, "requests")).collect();
+            if is_udp {
+                let idle = if by_connections.contains(id) { Vec::new() } else { idles_by_udp(pool) };
+                about.extend(asks_connections(pool).into_iter().chain(idle).map(|what| (what, "connections")));
+            }
+            for (what, about) in about {
                 let message = format!(
-                    "{what} of pool `{}` is about requests, but listener `{}` ({}) passes flows of TCP to it",
+                    "{what} of pool `{}` is about {about}, but listener `{}` ({}) passes flows of {flows} to it",
                     pool.name, listener.name, listener.span
                 );
                 mistakes.note(&pool.span, message);
             }
         }
-        passed.extend(reached);
     }
-    for (_, pool) in
-        pools.iter().enumerate().filter(|(id, _)| asked.contains(&PoolId(*id)) && !passed.contains(&PoolId(*id)))
-    {
+    for pool in by_requests.difference(&by_flows).filter_map(|id| pools.get(id.0)) {
         if pool.coalesce.is_some() {
             let message = format!(
                 "`coalesce` of pool `{}` is about flows of TCP, but only requests are sent to it, remove it",
@@ -45,8 +65,112 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Pool], mist
     }
 }
 
-/// The pools that routes lead to.
-pub(super) fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
+/// What a pool to which requests are sent may not ask of flows.
+fn check_requested(pool: &Pool, mistakes: &mut Mistakes) {
+    if pool.tls.as_ref().is_some_and(|tls| tls.starttls.is_some()) {
+        let message =
+            format!("`tls.starttls` of pool `{}` is for flows of TCP, but requests are sent to it", pool.name);
+        mistakes.note(&pool.span, message);
+    }
+    if selectors(pool).any(Selector::is_of_flows_alone) {
+        let message = format!(
+            "pool `{}` goes by what clients say first in flows of TCP, but requests are sent to it, which have none of it",
+            pool.name
+        );
+        mistakes.note(&pool.span, message);
+    }
+}
+
+/// The pools that listeners lead to, and sites.
+pub(crate) fn reached<'a>(listeners: impl IntoIterator<Item = &'a Listener>, sites: &[Site]) -> BTreeSet<PoolId> {
+    let mut all = Vec::new();
+    for listener in listeners {
+        if let Serves::Routes(routes) = &listener.serves {
+            reach(routes, &mut all);
+        }
+    }
+    sites.iter().for_each(|site| reach(&site.routes, &mut all));
+    all.into_iter().collect()
+}
+
+/// A server of MySQL speaks before its client: nothing is known of the client when it is chosen but its address.
+fn check_early(listener: &Listener, routes: &[Route], mistakes: &mut Mistakes) {
+    if !listener.all_tls().any(|(_, tls)| tls.starttls == Some(starttls::Protocol::Mysql)) {
+        return;
+    }
+    for route in routes {
+        if route.matches.as_ref().is_some_and(is_late) {
+            let message = format!(
+                "a route of listener `{}` asks for what is not known yet: with `starttls: mysql` the server is chosen before its client says \
+                 anything, use `client` and `port`",
+                listener.name
+            );
+            mistakes.note(&route.span, message);
+        }
+        if let Ending::Routes(inner) = &route.ending {
+            check_early(listener, inner, mistakes);
+        }
+    }
+}
+
+fn is_early(selector: &Selector) -> bool {
+    matches!(selector, Selector::ClientIp | Selector::PeerIp | Selector::RequestId)
+}
+
+/// What the servers of a pool are chosen by.
+fn selectors(pool: &Pool) -> impl Iterator<Item = &Selector> {
+    let stuck = match &pool.sticky {
+        Some(Sticky::Table { by, .. }) => &by[..],
+        _ => &[],
+    };
+    pool.balance.hash.iter().chain(stuck)
+}
+
+fn is_late(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::All(all) | Predicate::Any(all) => all.iter().any(is_late),
+        Predicate::Not(inner) => is_late(inner),
+        Predicate::Client(_) | Predicate::Port(_) => false,
+        _ => true,
+    }
+}
+
+/// What TLS inside of a protocol means for both sides of a flow.
+fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
+    let behind = pool.tls.as_ref().and_then(|tls| tls.starttls);
+    let fronts = listener.binds.iter().map(|bind| listener.tls_at(bind).and_then(|tls| tls.starttls));
+    let is_mysql = |side| side == Some(starttls::Protocol::Mysql);
+    let (some, all) = (fronts.clone().any(is_mysql), fronts.clone().all(is_mysql));
+    if some != is_mysql(behind) || some != all {
+        let message = format!(
+            "`tls.starttls: mysql` has to be said of pool `{}` and of all of listener `{}` ({}), or of neither: passwords of MySQL are sent in \
+             another way where there is TLS",
+            pool.name, listener.name, listener.span
+        );
+        return mistakes.note(&pool.span, message);
+    }
+    if some && selectors(pool).any(|selector| !is_early(selector)) {
+        let message = format!(
+            "pool `{}` goes by what is not known yet: with `starttls: mysql` the server is chosen before its client says anything, use `client_ip`",
+            pool.name
+        );
+        mistakes.note(&pool.span, message);
+    }
+    for before in listener.all_tls().filter_map(|(_, tls)| tls.starttls) {
+        let place = format!("listener `{}` ({})", listener.name, listener.span);
+        if behind.is_some_and(|behind| behind != before) {
+            let message = format!("`tls.starttls` of pool `{}` is another protocol than that of {place}", pool.name);
+            mistakes.note(&pool.span, message);
+        }
+        if before.greets() && pool.warm > 0 {
+            let message =
+                format!("`warm` of pool `{}`: its servers speak first, by what {place} says, remove it", pool.name);
+            mistakes.note(&pool.span, message);
+        }
+    }
+}
+
+fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
     for route in routes {
         match &route.ending {
             Ending::To(pool) => reached.push(*pool),
@@ -79,7 +203,34 @@ fn idles(pool: &Pool) -> Vec<&'static str> {
     idle
 }
 
-fn asks(pool: &Pool) -> Vec<&'static str> {
+/// What would do nothing where no connection comes.
+fn idles_by_udp(pool: &Pool) -> Vec<&'static str> {
+    let Pool { timeouts, .. } = pool;
+    let said = [
+        (timeouts.connect.is_some(), "`timeouts.connect`"),
+        (timeouts.queue.is_some(), "`queue.timeout`"),
+        (timeouts.tunnel.is_some(), "`timeouts.tunnel`"),
+        (pool.warm > 0, "`warm`"),
+        (pool.retries.backoff.is_some(), "`retries.backoff`"),
+        (pool.coalesce.is_some(), "`coalesce`"),
+    ];
+    said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, what)| what).collect()
+}
+
+/// What cannot be had without a connection.
+fn asks_connections(pool: &Pool) -> Vec<&'static str> {
+    let said = [
+        (pool.send_proxy.is_some(), "`send_proxy`"),
+        (pool.tls.is_some(), "`tls`"),
+        (
+            pool.servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_))),
+            "a server at a Unix socket",
+        ),
+    ];
+    said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, what)| what).collect()
+}
+
+fn asks(pool: &Pool, is_udp: bool) -> Vec<&'static str> {
     let mut asked = Vec::new();
     if pool.concurrency.is_some() {
         asked.push("`concurrency`");
@@ -95,24 +246,25 @@ fn asks(pool: &Pool) -> Vec<&'static str> {
         Some(Sticky::Table { by, .. }) => by,
         None => &[],
     };
-    if !by.iter().all(is_of_flows) {
+    if !by.iter().all(|by| is_of_flows(by, is_udp)) {
         asked.push("`sticky.by`");
     }
-    if !pool.balance.hash.iter().all(is_of_flows) {
+    if !pool.balance.hash.iter().all(|by| is_of_flows(by, is_udp)) {
         asked.push("`balance.hash`");
     }
     asked
 }
 
-fn is_of_flows(selector: &Selector) -> bool {
+fn is_of_flows(selector: &Selector, is_udp: bool) -> bool {
     match selector {
-        Selector::ClientIp
-        | Selector::PeerIp
-        | Selector::Sni
+        Selector::ClientIp | Selector::PeerIp | Selector::RequestId => true,
+        Selector::Sni
         | Selector::TlsVersion
         | Selector::TlsCipher
         | Selector::ClientFingerprint
-        | Selector::RequestId => true,
+        | Selector::PostgresUser
+        | Selector::PostgresDatabase
+        | Selector::MqttClient => !is_udp,
         // Flows agree on none with us.
         Selector::Alpn
         | Selector::Host

@@ -6,7 +6,7 @@ use wire::grpc::Code;
 
 use super::Lower;
 use crate::shape::{Map, Value};
-use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
+use crate::spec::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Role, Timeouts};
 
 /// One level of them all.
 #[derive(Default)]
@@ -28,8 +28,8 @@ impl Lower<'_, '_> {
                 stream: self.time(map, "stream"),
                 total: self.time(map, "total"),
                 tunnel: self.time(map, "tunnel"),
-                per_try: self.time(map, "try"),
                 flow: self.time(map, "flow"),
+                per_try: self.time(map, "try"),
             },
             None => Timeouts::default(),
         };
@@ -52,6 +52,18 @@ impl Lower<'_, '_> {
             _ => Priority::Normal,
         });
         Levels { priority, timeouts, retries, limits }
+    }
+
+    /// The level of a route or a site.
+    pub(super) fn near_levels(&mut self, owner: &Map) -> Levels {
+        let times = owner.map("timeouts");
+        // Where the role of a listener forbids it that was said; sites are of HTTP.
+        if self.role != Role::Udp
+            && let Some(value) = times.and_then(|times| times.get("flow")).filter(|value| !value.is_faulty())
+        {
+            self.note(value, format!("`flow` in `timeouts` of {} is for `role: udp`, remove it", owner.label));
+        }
+        self.levels(owner)
     }
 
     /// A timeout, which is never zero.
@@ -87,9 +99,10 @@ impl Lower<'_, '_> {
                 },
             };
             if !self.role.has_requests() && condition != RetryIf::Connect {
+                let role = self.role.word();
                 self.note(
                     value,
-                    format!("`{text}` is about requests, with `role: tcp` only `connect` is worth another try"),
+                    format!("`{text}` is about requests, with `role: {role}` only `connect` is worth another try"),
                 );
             }
             if conditions.contains(&condition) {

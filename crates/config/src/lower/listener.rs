@@ -34,11 +34,11 @@ impl<'a> Lower<'a, '_> {
         let times = map.map("timeouts");
         let request_head_timeout = match role {
             Role::Http | Role::Forward | Role::Tcp => times.and_then(|times| self.time(times, "request_head")),
-            Role::Nat => Some(Duration::MAX),
+            Role::Udp | Role::Nat => Some(Duration::MAX),
         };
         let keep_alive_timeout = match role {
             Role::Http | Role::Forward => times.and_then(|times| self.time(times, "keep_alive")),
-            Role::Tcp | Role::Nat => Some(Duration::MAX),
+            Role::Tcp | Role::Udp | Role::Nat => Some(Duration::MAX),
         };
         let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
         let handshakes = map.map("limits").and_then(|limits| limits.small("handshakes"));
@@ -50,20 +50,20 @@ impl<'a> Lower<'a, '_> {
         self.refuse_open(item, map, &serves, &binds);
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
-            Role::Forward | Role::Tcp | Role::Nat => Some(Http3::UNSAID),
+            Role::Forward | Role::Tcp | Role::Udp | Role::Nat => Some(Http3::UNSAID),
         };
         self.check_h3(item, map, tls.as_ref(), &binds);
         let forwarding = match role {
             Role::Http | Role::Forward => map.map("forwarding").and_then(|map| self.forwarding(map)),
-            Role::Tcp | Role::Nat => Some(Forwarding::NOTHING),
+            Role::Tcp | Role::Udp | Role::Nat => Some(Forwarding::NOTHING),
         };
         let nat = match role {
-            Role::Http | Role::Forward | Role::Tcp => None,
+            Role::Http | Role::Forward | Role::Tcp | Role::Udp => None,
             Role::Nat => Some(self.nat(map, &binds)?),
         };
         let egress = match role {
             Role::Forward => Some(self.egress(map)?),
-            Role::Http | Role::Tcp | Role::Nat => None,
+            Role::Http | Role::Tcp | Role::Udp | Role::Nat => None,
         };
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
@@ -138,6 +138,12 @@ impl<'a> Lower<'a, '_> {
         if !accept_proxy.is_empty() && matches!(address, BindAddress::Unix { .. }) {
             self.note(value, format!("`accept_proxy` of {label}: peers on a Unix socket have no address, remove it"));
         }
+        if self.role == Role::Udp && matches!(address, BindAddress::Unix { .. }) {
+            self.note(
+                value,
+                format!("`bind` of {label}: a Unix socket has no datagrams here, with `role: udp` give it a port"),
+            );
+        }
         let http = self.versions(listener, secured);
         if !accept_proxy.is_empty() && http.contains(&HttpVersion::H3) {
             self.note(
@@ -145,7 +151,7 @@ impl<'a> Lower<'a, '_> {
                 format!("`accept_proxy` of {label}: nothing precedes a connection of `h3`, take one of them out"),
             );
         }
-        let transport = Transport::default();
+        let transport = if self.role == Role::Udp { Transport::Udp } else { Transport::Tcp };
         Some(Bind { address, transport, tls, http, accept_proxy, span: value.span.clone() })
     }
 

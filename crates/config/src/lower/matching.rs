@@ -37,6 +37,11 @@ impl Lower<'_, '_> {
                     all.extend(one_of(ports.map(Predicate::Port).collect()));
                 }
                 "grpc" => all.extend(value.map().and_then(|map| self.grpc(map))),
+                "postgres" => all.extend(value.map().and_then(|map| self.postgres(map))),
+                "mqtt" => {
+                    let ids = value.map().map(|map| self.texts(map.list("client_id"), "client_id")).unwrap_or_default();
+                    all.extend(one_of(ids.into_iter().map(|(text, _)| Predicate::MqttClient(text)).collect()));
+                }
                 "body" => all.extend(value.map().and_then(|map| self.body(map)).map(Predicate::Body)),
                 "any" => {
                     let any =
@@ -116,6 +121,18 @@ impl Lower<'_, '_> {
         let services = one_of(services.collect());
         let methods = self.texts(map.list("method"), "method").into_iter().map(|(text, _)| Predicate::GrpcMethod(text));
         let mut all: Vec<_> = services.into_iter().chain(one_of(methods.collect())).collect();
+        if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
+    }
+
+    fn postgres(&mut self, map: &Map) -> Option<Predicate> {
+        if map.items.is_empty() {
+            self.mistakes.note(&map.span, format!("{} is empty, say `user` or `database`", map.label));
+        }
+        let users = self.texts(map.list("user"), "user").into_iter().map(|(text, _)| Predicate::PostgresUser(text));
+        let users = one_of(users.collect());
+        let databases = self.texts(map.list("database"), "database");
+        let databases = one_of(databases.into_iter().map(|(text, _)| Predicate::PostgresDatabase(text)).collect());
+        let mut all: Vec<_> = users.into_iter().chain(databases).collect();
         if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
     }
 

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::flows::reach;
+use super::flows::reached;
 use super::nat::family;
 use crate::diagnostics::Mistakes;
 use crate::spec::{
     Algorithm, BindAddress, Breaker, Limits, Listener, NatMode, Pool, PoolHost, PoolId, Protocol, Retries, Role,
-    Server, ServerAddress, Serves, Site, Tier, Timeouts,
+    Server, ServerAddress, Site, Tier, Timeouts,
 };
 
 /// Notes what the pools of listeners of packets ask of proxies.
@@ -17,13 +17,7 @@ pub(super) fn check<'p>(
     pool_of: &dyn Fn(PoolId) -> Option<&'p Pool>,
     mistakes: &mut Mistakes,
 ) {
-    let mut by_others = Vec::new();
-    for listener in listeners.iter().filter(|listener| listener.role != Role::Nat) {
-        if let Serves::Routes(routes) = &listener.serves {
-            reach(routes, &mut by_others);
-        }
-    }
-    sites.iter().for_each(|site| reach(&site.routes, &mut by_others));
+    let by_others = reached(listeners.iter().filter(|listener| listener.role != Role::Nat), sites);
     let mut told = Vec::new();
     for listener in listeners.iter().filter(|listener| listener.role == Role::Nat) {
         let Some((id, pool)) = listener.packets_to().and_then(|id| Some((id, pool_of(id)?))) else { continue };
@@ -88,6 +82,7 @@ fn idles(pool: &Pool) -> Vec<String> {
     note(pool.outlier.is_some(), "`outlier`");
     note(pool.slow_start.is_some(), "`slow_start`");
     note(pool.coalesce.is_some(), "`coalesce`");
+    note(pool.quic.is_some(), "`quic`");
     let others = Timeouts { flow: None, queue: None, ..pool.timeouts };
     note(others != Timeouts::default() || pool.pooled_timeout.as_secs() != POOLED, "`timeouts` other than `flow`");
     note(pool.retries != Retries::default(), "`retries`");

@@ -50,6 +50,7 @@ impl<'a> Lower<'a, '_> {
         let mut pool = self.pool(self.bare_pool, text, &value.span)?;
         pool.implicit = true;
         pool.servers = vec![server];
+        pool.quic = self.quic(self.bare_pool, &pool.servers);
         self.check_files(&pool.servers);
         self.check_whole(self.bare_pool, &pool, &pool.servers);
         let id = PoolId(self.pool_ids.len() + self.pools.len());
@@ -61,7 +62,8 @@ impl<'a> Lower<'a, '_> {
     fn named_pool(&mut self, item: &'a Item) -> Option<Pool> {
         let map = item.value.map()?;
         let servers = self.servers(map);
-        let pool = self.pool(map, &item.key, &item.span)?;
+        let quic = self.quic(map, &servers);
+        let pool = Pool { quic, ..self.pool(map, &item.key, &item.span)? };
         self.check_files(&servers);
         self.check_whole(map, &pool, &servers);
         Some(Pool { servers, ..pool })
@@ -73,6 +75,8 @@ impl<'a> Lower<'a, '_> {
         self.demand_a_name(map, pool, servers);
         self.check_pool_h3(map, pool, servers);
         self.check_send_proxy(map, pool);
+        self.check_source(map, pool, servers);
+        self.check_pool_starttls(map, pool);
     }
 
     /// Everything of a pool but its servers.
@@ -114,6 +118,8 @@ impl<'a> Lower<'a, '_> {
             },
             send_proxy: map.fixed("send_proxy").map(|word| if word == "v1" { Form::V1 } else { Form::V2 }),
             coalesce: map.map("coalesce").and_then(|map| self.coalesce(map)),
+            quic: None,
+            as_client: map.fixed("source").is_some(),
             health,
             outlier,
             slow_start: if map.has("slow_start") { self.time(map, "slow_start") } else { None },
@@ -146,6 +152,22 @@ impl<'a> Lower<'a, '_> {
                 map.label
             );
             self.note(value, message);
+        }
+    }
+
+    fn check_source(&mut self, map: &Map, pool: &Pool, servers: &[Server]) {
+        let Some(value) = map.get("source") else { return };
+        let label = &map.label;
+        if pool.protocol != Protocol::H1 {
+            let why = "many clients share a connection of its `protocol`, remove one of them";
+            self.note(value, format!("`source` of {label}: {why}"));
+        }
+        if pool.warm > 0 {
+            let why = "it is not known for whom a connection that is `warm` will be, remove one of them";
+            self.note(value, format!("`source` of {label}: {why}"));
+        }
+        if servers.iter().any(|server| matches!(server.address, ServerAddress::Unix(_))) {
+            self.note(value, format!("`source` of {label}: connections to Unix sockets have no address, remove it"));
         }
     }
 
@@ -224,6 +246,7 @@ impl<'a> Lower<'a, '_> {
         server.weight = map.small("weight")?;
         server.max_connections = map.small("max_connections");
         server.tier = self.tier(map);
+        server.quic_id = map.get("quic_id").map(|value| self.quic_id(value).unwrap_or_default());
         Some(server)
     }
 
@@ -236,6 +259,7 @@ impl<'a> Lower<'a, '_> {
                 address,
                 weight: 1,
                 max_connections: None,
+                quic_id: None,
                 tier: Tier::default(),
                 span: value.span.clone(),
             }),

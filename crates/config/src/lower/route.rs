@@ -62,7 +62,7 @@ impl<'a> Lower<'a, '_> {
         let own = matches.as_ref().map(matching::captures).unwrap_or_default();
         let path = if own.star || own.groups > 0 { own } else { outer };
         let uses = self.uses(map, path);
-        let Levels { priority, timeouts, retries, limits } = self.levels(map);
+        let Levels { priority, timeouts, retries, limits } = self.near_levels(map);
         let ending = self.ending(map, path)?;
         let subset = self.subset(map, &ending);
         // A faulty `match` must not look like one that matches everything.

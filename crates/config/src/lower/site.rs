@@ -19,7 +19,7 @@ impl<'a> Lower<'a, '_> {
         let hosts = self.site_hosts(map);
         let uses = self.uses(map, Needs::default());
         let routes = self.own_routes(map);
-        let Levels { priority, timeouts, retries, limits } = self.levels(map);
+        let Levels { priority, timeouts, retries, limits } = self.near_levels(map);
         let site = Site {
             name: item.key.clone(),
             span: item.span.clone(),

@@ -23,6 +23,10 @@ impl Lower<'_, '_> {
             match piece {
                 Piece::Literal(text) | Piece::Injected(text) => push_text(&mut parts, text),
                 Piece::Live(name) => match selector(name) {
+                    Ok(selector) if selector.is_of_flows_alone() => {
+                        self.note(value, format!("`${{{name}}}` is of flows of TCP, requests have none, remove it"));
+                        return None;
+                    }
                     Ok(selector) => parts.push(Part::Selector(selector)),
                     Err(why) => {
                         self.note(value, why);
@@ -75,6 +79,22 @@ impl Lower<'_, '_> {
     /// A list of selectors without `${}`, as `by` takes it.
     pub(super) fn selectors(&mut self, value: &Value) -> Option<Vec<Selector>> {
         value.items().iter().map(|item| self.selector(item)).collect()
+    }
+
+    /// The same for requests alone.
+    pub(super) fn request_selectors(&mut self, value: &Value) -> Option<Vec<Selector>> {
+        value.items().iter().map(|item| self.request_selector(item)).collect()
+    }
+
+    /// One selector without `${}` that requests can have.
+    pub(super) fn request_selector(&mut self, value: &Value) -> Option<Selector> {
+        let selector = self.selector(value)?;
+        if selector.is_of_flows_alone() {
+            let name = value.fixed().unwrap_or_default();
+            self.note(value, format!("`{name}` is of flows of TCP, requests have none, remove it"));
+            return None;
+        }
+        Some(selector)
     }
 
     /// One selector without `${}`.
@@ -136,6 +156,9 @@ fn selector(name: &str) -> Result<Selector, String> {
         "tls.cipher" => return Ok(Selector::TlsCipher),
         "tls.alpn" => return Ok(Selector::Alpn),
         "tls.client_fingerprint" => return Ok(Selector::ClientFingerprint),
+        "postgres.user" => return Ok(Selector::PostgresUser),
+        "postgres.database" => return Ok(Selector::PostgresDatabase),
+        "mqtt.client_id" => return Ok(Selector::MqttClient),
         _ => {}
     }
     let planned = ["user", "group"].contains(&name) || name.starts_with("claim.");
@@ -160,6 +183,9 @@ fn selector(name: &str) -> Result<Selector, String> {
                 "tls.cipher",
                 "tls.alpn",
                 "tls.client_fingerprint",
+                "postgres.user",
+                "postgres.database",
+                "mqtt.client_id",
                 "header.NAME",
                 "cookie.NAME",
                 "query.NAME",

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use wire::starttls::Protocol;
+
 use super::Lower;
 use crate::shape::{Map, Value};
 use crate::spec::{
-    Algorithms, ClientCert, GROUPS, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, SUITES, Server, ServerAddress,
-    Suite,
+    Algorithms, ClientCert, GROUPS, Health, ListenerTls, MinVersion, NamedFile, Pool, PoolTls, Probe, SUITES, Server,
+    ServerAddress, Suite,
 };
 
 impl<'a> Lower<'a, '_> {
@@ -42,6 +44,7 @@ impl<'a> Lower<'a, '_> {
             client_cert,
             handshake_timeout,
             handshakes,
+            starttls: starttls(tls),
         }))
     }
 
@@ -68,6 +71,7 @@ impl<'a> Lower<'a, '_> {
             certificate: tls.get("certificate").and_then(|name| self.own_certificate(name)),
             min_version: min_version(tls)?,
             algorithms,
+            starttls: starttls(tls),
         })
     }
 
@@ -127,6 +131,22 @@ impl<'a> Lower<'a, '_> {
         }
     }
 
+    /// What TLS inside of a protocol leaves a pool.
+    pub(super) fn check_pool_starttls(&mut self, map: &Map, pool: &Pool) {
+        let Some(protocol) = pool.tls.as_ref().and_then(|tls| tls.starttls) else { return };
+        if pool.warm > 0 && protocol.greets() {
+            let why = format!("{}: servers that speak first cannot be `warm`, remove it or `tls.starttls`", map.label);
+            self.mistakes.note(&map.span, why);
+        }
+        if let Some(Health { probe: Probe::Tls { .. }, .. }) = &pool.health {
+            let why = format!(
+                "{}: a probe of `tls` begins at once, other than `tls.starttls`, use that of the protocol",
+                map.label
+            );
+            self.mistakes.note(&map.span, why);
+        }
+    }
+
     pub(super) fn file(&mut self, value: &Value) -> Option<NamedFile> {
         let path = self.sources.dir_of(&value.span.file).join(value.fixed()?);
         Some(NamedFile { path, span: value.span.clone() })
@@ -138,6 +158,16 @@ const NEWEST: [Suite; 3] = [SUITES[0], SUITES[1], SUITES[2]];
 
 /// The word in the place of a certificate that stands for no TLS at all.
 pub(super) const OFF: &str = "off";
+
+fn starttls(tls: &Map) -> Option<Protocol> {
+    Some(match tls.fixed("starttls")? {
+        "smtp" => Protocol::Smtp,
+        "imap" => Protocol::Imap,
+        "pop3" => Protocol::Pop3,
+        "mysql" => Protocol::Mysql,
+        _ => Protocol::Postgres,
+    })
+}
 
 fn min_version(tls: &Map) -> Option<MinVersion> {
     Some(if tls.fixed("min_version")? == "tls1.3" { MinVersion::Tls13 } else { MinVersion::Tls12 })

@@ -1,8 +1,8 @@
 //! What is not written: inherited from `defaults`, or the table's own default.
 
 use super::{Item, Map, Shape, Shaper, Value, inner_label};
-use crate::keys::{Default, Key, POOL, Section, Type};
-use crate::spec::{Algorithm, Role};
+use crate::keys::{Default, Key, Section, Type};
+use crate::spec::Role;
 use crate::tree::{Data, Node};
 
 /// Gives pools, listeners and outermost routes what `defaults` says, field by field.
@@ -60,25 +60,6 @@ fn merge(near: &mut Map, far: &Map) {
 }
 
 impl Shaper<'_, '_> {
-    /// Pools of packets are chosen from as the kernel chooses, where they do not say how.
-    pub(super) fn balance_packets(&mut self, top: &mut Map) {
-        let of_packets = |map: &&Map| map.fixed("role").and_then(Role::of) == Some(Role::Nat);
-        let listeners = top.named("listeners").iter().filter_map(|item| item.value.map()).filter(of_packets);
-        let reached: Vec<String> = listeners.filter_map(|map| map.fixed("to")).map(str::to_owned).collect();
-        let Some(pools) = top.items.iter_mut().find(|item| item.key == "pools") else { return };
-        let (Shape::Map(pools), Some(key)) = (&mut pools.value.data, POOL.key("balance")) else { return };
-        for pool in pools.items.iter_mut().filter(|pool| reached.contains(&pool.key)) {
-            let Shape::Map(map) = &mut pool.value.data else { continue };
-            let node = Node { span: map.span.clone(), data: Data::Scalar(Algorithm::Maglev.word().to_owned()) };
-            let value = self.value(&key.ty, &node, &inner_label(key, &map.label));
-            match map.items.iter_mut().find(|item| item.key == key.name).map(|item| &mut item.value.data) {
-                None => map.items.push(Item { key: key.name.to_owned(), span: map.span.clone(), value }),
-                Some(Shape::Map(near)) => value.map().into_iter().for_each(|far| merge(near, far)),
-                Some(_) => {}
-            }
-        }
-    }
-
     /// Fills in the table's defaults, all the way down, and puts keys in the table's order.
     pub(super) fn fill(&mut self, section: &'static Section, map: &mut Map) {
         let outer = self.role;

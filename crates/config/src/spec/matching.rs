@@ -60,6 +60,12 @@ pub enum Predicate {
     GrpcService(TextMatch),
     /// It is a call of gRPC, of a method that is so.
     GrpcMethod(TextMatch),
+    /// It is a client of PostgreSQL, by a user that is so.
+    PostgresUser(TextMatch),
+    /// It is a client of PostgreSQL, for a database that is so.
+    PostgresDatabase(TextMatch),
+    /// It is a client of MQTT, by an identifier that is so.
+    MqttClient(TextMatch),
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
 }

@@ -154,10 +154,23 @@ pub enum Selector {
     TlsCipher,
     /// SHA-256 of the certificate that the client has shown, in hexadecimal digits.
     ClientFingerprint,
+    /// The user that a client of PostgreSQL wants to be.
+    PostgresUser,
+    /// The database that it wants.
+    PostgresDatabase,
+    /// The identifier that a client of MQTT gives itself.
+    MqttClient,
     /// The first field of that name, in lower case.
     Header(String),
     /// The first cookie of that name.
     Cookie(String),
     /// The first parameter of that name, decoded.
     Query(String),
+}
+
+impl Selector {
+    /// Whether it is what a client says first in a flow: requests have nothing of it.
+    pub(crate) fn is_of_flows_alone(&self) -> bool {
+        matches!(self, Selector::PostgresUser | Selector::PostgresDatabase | Selector::MqttClient)
+    }
 }

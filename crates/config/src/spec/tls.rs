@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wire::starttls::Protocol;
+
 use super::{Algorithms, Secret};
 use crate::span::Span;
 
@@ -118,6 +120,8 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
     /// How many may be under way in the process.
     pub handshakes: u32,
+    /// The protocol inside of which it begins; at once if absent.
+    pub starttls: Option<Protocol>,
 }
 
 /// What is asked of clients.
@@ -144,4 +148,6 @@ pub struct PoolTls {
     pub min_version: MinVersion,
     /// The algorithms that are spoken.
     pub algorithms: Algorithms,
+    /// The protocol inside of which it begins; at once if absent.
+    pub starttls: Option<Protocol>,
 }

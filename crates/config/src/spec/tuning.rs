@@ -21,10 +21,10 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// How long a tunnel (WebSocket) may be silent.
     pub tunnel: Option<Duration>,
+    /// How long a flow of UDP may be silent, or a connection inside the kernel.
+    pub flow: Option<Duration>,
     /// From the choice of a server to the end of its response's head; absent everywhere is no limit.
     pub per_try: Option<Duration>,
-    /// How long a flow of packets may be silent; absent everywhere is what its transport says.
-    pub flow: Option<Duration>,
 }
 
 impl Timeouts {
@@ -37,8 +37,8 @@ impl Timeouts {
         stream: Some(Duration::from_secs(60)),
         total: None,
         tunnel: Some(Duration::from_secs(3600)),
-        per_try: None,
         flow: None,
+        per_try: None,
     };
 
     /// This level's fields, and the farther level's where this one is silent.

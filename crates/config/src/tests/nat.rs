@@ -38,8 +38,6 @@ fn a_listener_of_packets_says_what_is_above_ip() {
 fn a_pool_of_packets_is_balanced_as_the_kernel_does() {
     let text = document(LISTENER, "{ servers: ['10.0.0.1:80'], health: tcp }");
     assert_eq!(ok(&text).pools[0].balance.algorithm, Algorithm::Maglev);
-    let loaded = load(&text).expect("no mistake");
-    assert!(effective(&loaded).contains("algorithm: maglev"), "{}", effective(&loaded));
     let literal = ok(&text.replace("to: p", "to: '10.0.0.1:80'"));
     assert_eq!(literal.listeners[0].packets_to(), Some(PoolId(1)));
     assert!(
@@ -105,7 +103,7 @@ fn what_proxies_do_cannot_be_asked_for_packets() {
         ("retries: { extra: 2 }", "`retries`"),
         ("host: server", "`host`"),
         ("balance: { algorithm: maglev, balance_factor: 150 }", "`balance.balance_factor`"),
-        ("balance: { hash: client_ip }", "`balance.hash`"),
+        ("balance: { algorithm: maglev, hash: client_ip }", "`balance.hash`"),
     ] {
         let text = document(LISTENER, &format!("{{ servers: ['10.0.0.1:80'], {pool} }}"));
         assert!(
@@ -136,4 +134,21 @@ fn what_does_nothing_is_warned_of() {
         warnings.iter().any(|warning| warning.to_string().starts_with("`timeouts.flow` of pool `p`")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn packets_have_no_sites_and_no_routes() {
+    let site = "sites: { s: { hosts: default, listeners: vip, to: p } }\n";
+    let said = said(load(&(document(LISTENER, "['10.0.0.1:80']").replace(", to: p", "") + site)));
+    assert!(said.concat().contains("sites are of HTTP and its role is `nat`: give it `to`"), "{said:#?}");
+}
+
+#[test]
+fn the_example_is_effective_as_it_is_written() {
+    let text = std::fs::read_to_string(super::examples().join("nat.yaml")).expect("the example");
+    let first = load(&text).expect("no mistake");
+    let printed = effective(&first);
+    let again = load(&printed).unwrap_or_else(|mistakes| panic!("{mistakes}\n{printed}"));
+    assert_eq!(super::placeless(&first.spec), super::placeless(&again.spec), "{printed}");
+    assert!(!printed.contains("request_head") && printed.contains("engine: kernel"), "{printed}");
 }

@@ -1,7 +1,7 @@
 //! LANGUAGE, "Listeners": which key exists under which role is one table, and this walks all of it.
 
 use super::{load, said};
-use crate::keys::{ONLY, sections};
+use crate::keys::{OF_SOME, sections};
 use crate::spec::Role;
 
 /// A listener with one key at that place; what it says may be nonsense, its key may not.
@@ -18,9 +18,9 @@ fn document(role: Role, place: &str, key: &str) -> String {
 }
 
 #[test]
-fn what_a_role_does_not_have_is_refused_by_it_and_by_no_other() {
+fn what_a_role_does_not_have_is_refused_by_those_that_have_it_not_and_by_them_alone() {
     let sections = sections();
-    for (owners, noun, keys) in ONLY {
+    for (owners, noun, keys) in OF_SOME {
         // What stands in a site stands in a route, too.
         let places: Vec<_> = sections
             .iter()

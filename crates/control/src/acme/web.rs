@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::http::BodyReader;
 use http_types::{Request, Response, Uri};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use net::dial::{Security, dial};
+use net::dial::{Call, Security, dial};
 use net::dns::Resolver;
 use net::tls::Originator;
 use net::{Address, Stream};
@@ -92,7 +92,7 @@ async fn fetch(reach: &Reach, parts: &http_types::request::Parts, content: &[u8]
     let host =
         parts.uri.host().filter(|_| parts.uri.scheme_str() == Some("https")).ok_or_else(|| bad("no https URL"))?;
     let name = host.trim_matches(['[', ']']);
-    let security = Security { originator: reach.originator.clone(), name: name.into() };
+    let security = Security { originator: reach.originator.clone(), name: name.into(), starttls: None };
     let mut stream = connect(reach, name, parts.uri.port_u16().unwrap_or(443), &security).await?;
     write(&mut stream, &head(parts, host, content)).await?;
     write(&mut stream, content).await?;
@@ -109,8 +109,9 @@ async fn connect(reach: &Reach, name: &str, port: u16, security: &Security) -> i
     };
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match dial(&Address::Tcp((address, port).into()), &[], Some(security)).await {
-            Ok(stream) => return Ok(stream),
+        let call = Call { security: Some(security), ..Call::default() };
+        match dial(&Address::Tcp((address, port).into()), call).await {
+            Ok(dialled) => return Ok(dialled.stream),
             Err(error) => failed = error,
         }
     }

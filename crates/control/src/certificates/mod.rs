@@ -25,6 +25,7 @@ use net::tls::{
     Alpn, BadIdentity, ClientCert, Identity, Oldest, Originator, Proofs, Spoken, Terminator, Tickets, Trust,
 };
 use proxy::proof::Tokens;
+use wire::starttls;
 
 use crate::acme::{self, Acme, Storage};
 use internal::Internal;
@@ -82,6 +83,8 @@ pub struct Way {
     pub originator: Originator,
     /// The name of all servers; their own if absent.
     pub server_name: Option<String>,
+    /// The protocol inside of which it begins; at once if absent.
+    pub starttls: Option<starttls::Protocol>,
     /// A number for all of this, never 0: connections made in another way are not used again.
     pub transport: u64,
 }
@@ -273,8 +276,11 @@ impl Reading {
             None => ClientCert::Off,
             Some(asked) => ClientCert::By(self.content(&asked.ca)?, asked.required),
         };
-        match Terminator::new(&shown, &spoken(tls.min_version, &tls.algorithms), &asked, &offer(http), tickets, proofs)
-        {
+        let offered = match tls.starttls {
+            Some(starttls::Protocol::Postgres) => vec![Alpn::Postgres],
+            _ => offer(http),
+        };
+        match Terminator::new(&shown, &spoken(tls.min_version, &tls.algorithms), &asked, &offered, tickets, proofs) {
             Ok(terminator) => Some(terminator),
             Err(why) => {
                 let ca = tls.client_cert.as_ref().map(|asked| &asked.ca)?;
@@ -301,20 +307,23 @@ impl Reading {
             Some(id) => Some(self.named(id)?),
         };
         let mut number = DefaultHasher::new();
-        (pool.protocol, &tls.server_name, tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms)
-            .hash(&mut number);
+        let settled = (tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms, tls.starttls);
+        (pool.protocol, &tls.server_name, settled).hash(&mut number);
         if let Trust::Authorities(pem) = &trust {
             pem.hash(&mut number);
         }
         identity.as_ref().map(Identity::chain).hash(&mut number);
         let wanted = match pool.protocol {
-            Protocol::H1 => Alpn::H1,
-            Protocol::H2 => Alpn::H2,
-            Protocol::H3 => Alpn::H3,
+            Protocol::H1 if tls.starttls == Some(starttls::Protocol::Postgres) => &[Alpn::Postgres][..],
+            Protocol::H1 if tls.starttls.is_some() => &[],
+            Protocol::H1 => &[Alpn::H1],
+            Protocol::H2 => &[Alpn::H2],
+            Protocol::H3 => &[Alpn::H3],
         };
-        match Originator::new(&trust, identity.as_ref(), &spoken(tls.min_version, &tls.algorithms), &[wanted]) {
+        match Originator::new(&trust, identity.as_ref(), &spoken(tls.min_version, &tls.algorithms), wanted) {
             Ok(originator) => {
-                Some(Way { originator, server_name: tls.server_name.clone(), transport: number.finish() | 1 })
+                let (server_name, transport) = (tls.server_name.clone(), number.finish() | 1);
+                Some(Way { originator, server_name, starttls: tls.starttls, transport })
             }
             Err(why) => {
                 let (span, path) = match &tls.ca {

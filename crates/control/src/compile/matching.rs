@@ -39,6 +39,9 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Alpn(version) => Condition::Alpn(vec![alpn(*version)]),
         Predicate::ClientCert(present) => Condition::ClientCert(*present),
         Predicate::Fingerprint(wanted) => Condition::Fingerprint(vec![*wanted]),
+        Predicate::PostgresUser(test) => Condition::PostgresUser(vec![text(test)]),
+        Predicate::PostgresDatabase(test) => Condition::PostgresDatabase(vec![text(test)]),
+        Predicate::MqttClient(test) => Condition::MqttClient(vec![text(test)]),
         Predicate::Body(test) => Condition::Body(body(test)),
     }
 }
@@ -60,6 +63,9 @@ fn alike(any: &[Predicate]) -> Option<Condition> {
             (Some(Condition::Kind(all)), Condition::Kind(more)) => all.extend(more),
             (Some(Condition::GrpcService(all)), Condition::GrpcService(more)) => all.extend(more),
             (Some(Condition::GrpcMethod(all)), Condition::GrpcMethod(more)) => all.extend(more),
+            (Some(Condition::PostgresUser(all)), Condition::PostgresUser(more)) => all.extend(more),
+            (Some(Condition::PostgresDatabase(all)), Condition::PostgresDatabase(more)) => all.extend(more),
+            (Some(Condition::MqttClient(all)), Condition::MqttClient(more)) => all.extend(more),
             (Some(Condition::Port(all)), Condition::Port(more)) => all.extend(more),
             (Some(Condition::Sni(all)), Condition::Sni(more)) => all.extend(more),
             (Some(Condition::Alpn(all)), Condition::Alpn(more)) => all.extend(more),

@@ -33,6 +33,7 @@ pub(super) fn mirror(
         request_body: Duration::MAX,
         stream: Duration::MAX,
         total: Some(said.timeout),
+        flow: Duration::MAX,
         priority: Priority::Low,
         stats,
     };

@@ -8,7 +8,7 @@ use config::spec;
 use net::Address;
 use net::dial::Security;
 use proxy::balance::Key;
-use proxy::pool::{Bounds, Breaker, HostRule, Pool, Server, ServerId, Subset};
+use proxy::pool::{Bounds, Breaker, HostRule, Pool, Quic, Server, ServerId, Subset};
 use proxy::relay::Coalesce;
 use proxy::sticky::{Cookie, Known, Sticky};
 
@@ -32,8 +32,8 @@ pub(super) fn pool(
     for said in &pool.servers {
         for (address, authority) in addresses(&said.address, discovery) {
             // Connections of another kind must not be found by those who want this one.
-            let transport =
-                way.map_or(0, |way| way.transport).wrapping_mul(3) + pool.send_proxy.map_or(0, |form| 1 + form as u64);
+            let told = pool.send_proxy.map_or(0, |form| 1 + form as u64) + 3 * u64::from(pool.as_client);
+            let transport = way.map_or(0, |way| way.transport).wrapping_mul(6).wrapping_add(told);
             let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address, transport };
             named.insert(id.clone(), (said.weight, said.max_connections));
             let server = registry.server(&id, &authority, said.weight, || way.map(|way| security(way, &authority)));
@@ -50,8 +50,10 @@ pub(super) fn pool(
         roster: Arc::new(roster(pool, &placed, labels, zone, registry)),
     };
     let subsets = pool.subsets.iter().map(subset).collect();
+    let ids = placed.iter().map(|one| one.said.quic_id.clone()).collect();
     let servers: Vec<_> = placed.into_iter().map(|one| one.server).collect();
     let sticky = pool.sticky.as_ref().map(|said| sticky(said, &pool.name, &servers, registry));
+    let quic = pool.quic.map(|said| quic(said, &pool.name, ids, registry));
     let (key, gate) = registry.pool(&pool.name);
     Pool {
         name,
@@ -68,6 +70,8 @@ pub(super) fn pool(
         shared: shared(pool.protocol),
         send_proxy: pool.send_proxy,
         coalesce: pool.coalesce.map(coalesce),
+        quic,
+        as_client: pool.as_client,
         pooled: pool.pooled_timeout,
         warm: pool.warm,
         connect: pool.timeouts.or(spec::Timeouts::DEFAULT).connect.unwrap_or(Duration::MAX),
@@ -105,11 +109,22 @@ fn sticky(said: &spec::Sticky, pool: &str, servers: &[Arc<Server>], registry: &m
     }
 }
 
+/// How servers are found by the ids of QUIC, each of which may write its own into them.
+fn quic(said: spec::Quic, pool: &str, ids: Vec<Option<Vec<u8>>>, registry: &mut Registry) -> Quic {
+    match said {
+        spec::Quic::Learned { most } => Quic::Learned(registry.ids(pool, most)),
+        spec::Quic::Encoded { offset, length } => {
+            let named = ids.into_iter().zip(0..).filter_map(|(id, number)| Some((id?.into(), number)));
+            Quic::Encoded { offset, length, servers: named.collect() }
+        }
+    }
+}
+
 /// A server is who its own address says, unless the pool says who all of them are.
 fn security(way: &Way, authority: &str) -> Security {
     let host = || authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
     let name = way.server_name.as_deref().unwrap_or_else(host).into();
-    Security { originator: way.originator.clone(), name }
+    Security { originator: way.originator.clone(), name, starttls: way.starttls }
 }
 
 fn addresses(address: &spec::ServerAddress, discovery: &Discovery) -> Vec<(Address, String)> {

@@ -8,9 +8,9 @@ use proxy::canary::{Canary, Cohorts, CookieRule, Force};
 use proxy::destination::Own;
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
-use proxy::route::{Condition, HostPattern, Rule, Table};
+use proxy::route::{Condition, HostPattern, Rule, Table, Words};
 use proxy::snapshot::{
-    Advert, Arm, Backoff, Deny, Ending, Face, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
+    Advert, Arm, Backoff, Deny, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
     Timeouts, Tls, Versions,
 };
 use wire::forwarded::{Client, Format, Rules};
@@ -64,6 +64,7 @@ pub(super) fn listener(
         let terminator = keyring.listeners.get(&(listener.name.clone(), at));
         tls.zip(terminator).map(|(tls, terminator)| Tls {
             terminator: terminator.clone(),
+            starttls: tls.starttls,
             quic: keyring.quic.get(&(listener.name.clone(), at)).cloned(),
             early_data: listener.http3.early_data,
             patience: tls.handshake_timeout,
@@ -112,11 +113,21 @@ pub(super) fn listener(
     let role = match listener.role {
         spec::Role::Http => Role::Http,
         spec::Role::Forward => Role::Forward,
+        spec::Role::Udp => Role::Udp,
         // Nothing is accepted for packets, unless this process stands in for the kernel.
         spec::Role::Tcp | spec::Role::Nat => {
             let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
-            let by_name = |name| spec.pools.iter().any(|pool: &spec::Pool| pool.name == name && goes_by_name(pool));
-            Role::Tcp { peeks: rules.iter().any(Rule::asks_hello) || reached.into_iter().any(by_name) }
+            let pools = |name: &str| spec.pools.iter().find(|pool| pool.name == name);
+            let reached: Vec<&spec::Pool> = reached.filter_map(pools).collect();
+            let asks =
+                |words| rules.iter().any(|rule| rule.asks(words)) || reached.iter().any(|pool| goes_by(pool, words));
+            Role::Tcp {
+                hears: Hears {
+                    hello: asks(Words::Hello), // A client that would have TLS with us is told that it has none, before TLS begins with its server.
+                    postgres: asks(Words::Postgres),
+                    mqtt: asks(Words::Mqtt),
+                },
+            }
         }
     };
     Listener {
@@ -152,13 +163,18 @@ pub(super) fn listener(
     }
 }
 
-/// Whether a pool's servers are chosen by the name that a client of TLS asks for.
-fn goes_by_name(pool: &spec::Pool) -> bool {
+/// Whether a pool's servers are chosen by what clients say first in these words.
+fn goes_by(pool: &spec::Pool, words: Words) -> bool {
     let stuck = match &pool.sticky {
         Some(spec::Sticky::Table { by, .. }) => &by[..],
         _ => &[],
     };
-    pool.balance.hash.iter().chain(stuck).any(|selector| *selector == spec::Selector::Sni)
+    pool.balance.hash.iter().chain(stuck).any(|selector| match selector {
+        spec::Selector::Sni => words == Words::Hello,
+        spec::Selector::PostgresUser | spec::Selector::PostgresDatabase => words == Words::Postgres,
+        spec::Selector::MqttClient => words == Words::Mqtt,
+        _ => false,
+    })
 }
 
 fn versions(http: &[spec::HttpVersion]) -> Versions {
@@ -259,6 +275,7 @@ impl Flattener<'_> {
             request_body: timeouts.request_body.unwrap_or(Duration::MAX),
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
+            flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,
@@ -368,6 +385,7 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
             response: timeouts.response.unwrap_or(Duration::MAX),
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
+            flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
             per_try: timeouts.per_try,
         },
         retries: self::retries(&retries.clone().or(&spec::Retries::standard())),

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use base::units::print_duration;
-use net::dial::{Security, dial, is_shortage};
+use net::dial::{Call, Security, dial, is_shortage};
 use net::{Address, Stream};
 
 use super::shared;
@@ -46,15 +46,21 @@ async fn converse(
     if let Script::Http3(script) = script {
         return shared::ask(address, security, script).await;
     }
-    let mut stream = match dial(address, prologue, security).await {
-        Ok(stream) => stream,
+    let dialled = match dial(address, Call { prologue, security, ..Call::default() }).await {
+        Ok(dialled) => dialled,
         Err(error) if is_shortage(&error) => return Err(Failure::Ours(error)),
         Err(error) => return Err(Failure::Server(format!("connect {}", words(&error)))),
     };
     let Some(mut talk) = script.begin() else { return Ok(()) };
     let broken = |error: io::Error| Failure::Server(format!("connection {}", words(&error)));
-    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    let (mut heard, mut said, mut stream) = (dialled.greeting, Vec::new(), dialled.stream);
     talk.open(&mut said);
+    // A server that has greeted us before TLS does not do it again.
+    if !heard.is_empty()
+        && let Step::Done(outcome) = hear(&mut talk, &mut heard, &mut said)
+    {
+        return outcome.map_err(Failure::Server);
+    }
     loop {
         write(&mut stream, &mut said).await.map_err(broken)?;
         let mut block = [0; AT_ONCE];

@@ -1,6 +1,8 @@
 //! Packets that the kernel rewrites: listeners with `role: nat`.
 //!
 //! - `services`: from the configuration and what is known of its servers to what the kernel runs by (sans-IO)
+//! - `links`: the interfaces, as they are for now
+//! - `notes`: what an operator should know, though nothing is wrong
 //! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
 //! - here: one datapath for all of them, opened, kept up to date, and given up
 //!
@@ -8,17 +10,20 @@
 //! this process ends, and whoever comes next takes it over: only a configuration without such listeners, or the operator,
 //! takes it away.
 
+mod links;
+mod notes;
 mod services;
 mod stand_in;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::ExitCode;
 
-use config::Mistake;
 use config::spec::{Bind, Engine, Listener, Role, Spec};
+use config::{Mistake, Mistakes};
 use kernel::{Counters, Datapath, Refusal, Service};
 
-pub use services::{services, title};
+pub use services::services;
 pub use stand_in::in_force;
 
 /// Where the kernel keeps what it runs by.
@@ -34,15 +39,22 @@ pub struct Nat {
     refused: Option<Vec<Service>>,
     /// Listeners that this process serves itself, and why.
     stand_ins: BTreeMap<String, String>,
-    /// What went wrong with the last sweep, said once.
+    /// What went wrong with the last sweep, and when the program was put at interfaces that have come back, each said once.
     unswept: Option<Refusal>,
+    unput: Option<Refusal>,
+    /// What operators were told.
+    notes: BTreeSet<String>,
 }
 
 struct Open {
     datapath: Datapath,
     interfaces: Vec<Box<str>>,
+    /// The number that each of them had when the program was put there.
+    numbers: Vec<Option<u32>>,
     /// Whether an earlier process has begun it.
     is_adopted: bool,
+    /// Whether somebody has taken it away, which was said.
+    is_gone: bool,
 }
 
 /// What a configuration needs of the kernel, looked at and opened, but without a service yet.
@@ -78,10 +90,13 @@ impl Nat {
         let mut interfaces: Vec<Box<str>> = named.map(|name| name.as_str().into()).collect();
         interfaces.sort_unstable();
         interfaces.dedup();
-        if self.open.as_ref().is_none_or(|open| open.interfaces != interfaces) {
-            let is_adopted = are_left();
+        // Somebody may have taken away what this process had begun.
+        let is_gone = !kernel::is_left(Path::new(PINS));
+        if self.open.as_ref().is_none_or(|open| is_gone || open.interfaces != interfaces) {
+            let is_adopted = self.open.is_none() && kernel::is_left(Path::new(PINS));
+            let numbers = links::numbers(&interfaces);
             match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
-                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted }),
+                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, numbers, is_adopted, is_gone: false }),
                 Err(refusal) => return without_kernel(spec, &refusal),
             }
         }
@@ -95,7 +110,7 @@ impl Nat {
     /// Why the kernel does not run by them; it goes on as before then.
     pub fn commit(&mut self, mut plan: Plan, services: Vec<Service>) -> Result<(), Refusal> {
         if !plan.is_wanted {
-            self.give_up();
+            self.give_up(!plan.stand_ins.is_empty())?;
         } else if let Some(open) = plan.fresh.as_mut().or(self.open.as_mut()) {
             if let Err(refusal) = open.datapath.apply(&services) {
                 self.undo(plan);
@@ -134,7 +149,11 @@ impl Nat {
             },
             // What an earlier process has left is not for a start that has failed to take away.
             None if fresh.is_adopted => {}
-            None => release(fresh.datapath),
+            None => {
+                if let Err(refusal) = fresh.datapath.release() {
+                    observe::log::error(format_args!("what was begun inside the kernel stays: {refusal}"));
+                }
+            }
         }
     }
 
@@ -155,6 +174,54 @@ impl Nat {
                 self.refused = Some(services);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Says what an operator should know of a configuration that is in force from now on.
+    pub fn remark(&mut self, spec: &Spec) {
+        let notes = notes::notes(spec);
+        notes.difference(&self.notes).for_each(|note| observe::log::warn(format_args!("{note}")));
+        self.notes = notes;
+    }
+
+    /// Puts the program at interfaces that have been removed and have come back.
+    pub fn follow_links(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        if !kernel::is_left(Path::new(PINS)) {
+            if !std::mem::replace(&mut open.is_gone, true) {
+                observe::log::error(format_args!(
+                    "packets are no longer rewritten inside the kernel, because somebody has taken that away; a reload begins anew: {PINS}"
+                ));
+            }
+            return;
+        }
+        let numbers = links::numbers(&open.interfaces);
+        // As long as one is not there, packets are rewritten at the others.
+        if numbers == open.numbers || numbers.contains(&None) {
+            return;
+        }
+        match Datapath::open(Path::new(PINS), &open.interfaces, Datapath::ENTRIES) {
+            Ok(datapath) => {
+                let came_back = open.interfaces.iter().zip(numbers.iter().zip(&open.numbers));
+                let came_back: Vec<&str> =
+                    came_back.filter(|(_, (now, before))| now != before).map(|(name, _)| &**name).collect();
+                observe::log::info(format_args!(
+                    "interfaces have come back, and packets are rewritten there again: `{}`",
+                    came_back.join("`, `")
+                ));
+                open.datapath = datapath;
+                open.numbers = numbers;
+                self.unput = None;
+                self.reapply();
+            }
+            Err(refusal) => {
+                if self.unput.as_ref() != Some(&refusal) {
+                    observe::log::error(format_args!(
+                        "interfaces have come back, and packets are not rewritten there: {refusal}"
+                    ));
+                }
+                self.unput = Some(refusal);
+            }
         }
     }
 
@@ -206,7 +273,7 @@ impl Nat {
 
     /// Says what an earlier process has left, where nobody asks for it any more.
     pub fn look_around(&self) {
-        if self.open.is_none() && are_left() {
+        if self.open.is_none() && kernel::is_left(Path::new(PINS)) {
             observe::log::warn(format_args!(
                 "an earlier process has left packets to be rewritten inside the kernel, and no listener asks for it: `tidegate nat \
                  release` ends it: {PINS}"
@@ -214,17 +281,35 @@ impl Nat {
         }
     }
 
-    fn give_up(&mut self) {
-        if let Some(open) = self.open.take() {
-            release(open.datapath);
-        }
+    /// Nothing is asked of the kernel any more. Proxies get no packets as long as it goes on with what another process has left;
+    /// where there is none, that is not ours to take away.
+    fn give_up(&mut self, for_proxies: bool) -> Result<(), Refusal> {
+        let is_left = kernel::is_left(Path::new(PINS));
+        let done = match self.open.take().filter(|_| is_left) {
+            Some(open) => open.datapath.release().map(|()| true),
+            None if for_proxies => kernel::release(Path::new(PINS)),
+            None => Ok(false),
+        };
         self.applied.clear();
         self.refused = None;
+        match done {
+            Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
+            Ok(false) => {}
+            Err(refusal) if for_proxies => return Err(refusal),
+            Err(refusal) => {
+                observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
+            }
+        }
+        Ok(())
     }
 
     fn reapply(&mut self) {
         let Some(open) = &mut self.open else { return };
-        if let Err(refusal) = open.datapath.apply(&self.applied) {
+        let applied = open.datapath.apply(&self.applied);
+        // Whether packets are forwarded is looked at before anything is changed: all is as it was.
+        if let Err(refusal) = applied
+            && !matches!(refusal, Refusal::NotForwarding(_))
+        {
             observe::log::error(format_args!("the kernel does not go on as before: {refusal}"));
         }
     }
@@ -245,16 +330,29 @@ pub fn without_kernel(spec: &Spec, refusal: &Refusal) -> Result<Plan, Vec<Mistak
     if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
 }
 
-fn release(datapath: Datapath) {
-    match datapath.release() {
-        Ok(()) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
-        Err(refusal) => observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}")),
-    }
+/// What keeps proxies from getting packets, at each listener that one should serve.
+pub fn kept_back(spec: &Spec, refusal: &Refusal) -> Mistakes {
+    let of = |listener: &Listener| {
+        let message = format!(
+            "listener `{}` would get no packets: they are still rewritten inside the kernel, as another process has left it: {refusal}",
+            listener.name
+        );
+        Mistake::new(listener.span.clone(), message)
+    };
+    Mistakes(spec.listeners.iter().filter(|one| one.role == Role::Nat).map(of).collect())
 }
 
-/// Whether there is something that a process has left, an earlier one or this.
-fn are_left() -> bool {
-    std::fs::read_dir(PINS).is_ok_and(|mut left| left.next().is_some())
+/// Takes away what a process has left in the kernel, for the operator.
+pub fn release() -> ExitCode {
+    match kernel::release(Path::new(PINS)) {
+        Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
+        Ok(false) => observe::log::info(format_args!("no process has left anything: {PINS}")),
+        Err(refusal) => {
+            observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Whether a listener may be served by this process where the kernel cannot.

@@ -39,7 +39,7 @@ pub fn services(spec: &Spec, pools: &[Arc<Pool>]) -> Vec<Service> {
 }
 
 /// What counters of an address of a listener are told under.
-pub fn title(listener: &str, bind: &Bind) -> String {
+fn title(listener: &str, bind: &Bind) -> String {
     format!("{listener} {}/{}", bind.address, bind.transport.word())
 }
 

@@ -1,7 +1,5 @@
-//! Listeners that this process serves as a proxy, because the kernel cannot rewrite their packets (`engine: auto`).
-//!
-//! Addresses of TCP become a listener with `role: tcp`. Datagrams have no proxy here yet: [`judge`] is the one place that
-//! says so, and [`stand_in`] the one that would make a listener for them.
+//! Listeners that this process serves as a proxy, because the kernel cannot rewrite their packets (`engine: auto`): their
+//! addresses of TCP as a listener with `role: tcp`, those of UDP as one with `role: udp`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,12 +21,6 @@ pub(super) fn judge(listener: &Listener, refusal: &Refusal) -> Result<String, Mi
         return Err(Mistake::new(listener.span.clone(), message));
     }
     for bind in &listener.binds {
-        if bind.transport == Transport::Udp {
-            let message = format!(
-                "packets of listener `{name}` cannot be rewritten inside the kernel, and datagrams have no proxy to stand in for it: {refusal}"
-            );
-            return Err(Mistake::new(bind.span.clone(), message));
-        }
         if let Some(missing) = undelivered(listener, bind) {
             let message = format!(
                 "packets of listener `{name}` cannot be rewritten inside the kernel ({refusal}), and a proxy would get none of them: {missing}"
@@ -44,26 +36,42 @@ pub fn in_force<'s>(spec: &'s Spec, stand_ins: &BTreeMap<String, String>) -> Cow
     if stand_ins.is_empty() {
         return Cow::Borrowed(spec);
     }
-    let mut spec = spec.clone();
-    for number in 0..spec.listeners.len() {
-        if stand_ins.contains_key(&spec.listeners[number].name) {
-            spec.listeners[number] = stand_in(&spec, &spec.listeners[number]);
+    let mut listeners = Vec::new();
+    for listener in &spec.listeners {
+        if stand_ins.contains_key(&listener.name) {
+            listeners.extend([Transport::Tcp, Transport::Udp].into_iter().filter_map(|of| proxy(spec, listener, of)));
+        } else {
+            listeners.push(listener.clone());
         }
     }
-    Cow::Owned(spec)
+    Cow::Owned(Spec { listeners, ..spec.clone() })
 }
 
-/// A listener as the proxy that stands in for the kernel: the same addresses, the same pool, as silent as flows may be.
-fn stand_in(spec: &Spec, listener: &Listener) -> Listener {
+/// The proxy that stands in for the kernel at the addresses of one transport, if there are any: to the same pool, and as silent as
+/// flows may be.
+fn proxy(spec: &Spec, listener: &Listener, transport: Transport) -> Option<Listener> {
+    let binds: Vec<Bind> = listener.binds.iter().filter(|bind| bind.transport == transport).cloned().collect();
+    if binds.is_empty() {
+        return None;
+    }
     let of_pool = listener.packets_to().and_then(|pool| spec.pool(pool).timeouts.flow);
-    let silent = of_pool.or(listener.timeouts.flow).unwrap_or(Transport::Tcp.idle());
-    let mut proxy = Listener { role: Role::Tcp, ..listener.clone() };
+    let silent = of_pool.or(listener.timeouts.flow).unwrap_or(transport.idle());
+    let (role, timeouts) = match transport {
+        Transport::Tcp => (Role::Tcp, Timeouts { tunnel: Some(silent), ..Timeouts::default() }),
+        Transport::Udp => (Role::Udp, Timeouts { flow: Some(silent), ..Timeouts::default() }),
+    };
+    let is_half = binds.len() < listener.binds.len();
+    let mut proxy = Listener { role, binds, ..listener.clone() };
+    if is_half && transport == Transport::Udp {
+        // No listener of the configuration has such a name.
+        proxy.name = format!("{}/udp", listener.name);
+    }
     if let Serves::Routes(routes) = &mut proxy.serves {
         for route in routes {
-            route.timeouts = Timeouts { tunnel: Some(silent), ..Timeouts::default() };
+            route.timeouts = timeouts;
         }
     }
-    proxy
+    Some(proxy)
 }
 
 /// What an address lacks for its packets to reach this process: the command that gives it.

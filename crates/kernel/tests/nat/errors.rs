@@ -1,10 +1,14 @@
 //! Errors about packets that were rewritten reach whoever sent them, about the packet that he sent.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::catch_unwind;
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use testkit::{Netns, netns};
-use tidegate_kernel::{Mode, Transport};
+use tidegate_kernel::{Mode, Transport, Verdict};
 
 use crate::craft::{ACK, Packet, TCP, UDP, datagram, error, read};
 use crate::packets::{Bench, Side, asked, host, ip, vip};
@@ -117,6 +121,54 @@ fn errors_that_are_not_about_packets_of_ours_pass() {
         let mut last_hop = bytes.clone();
         last_hop[if is_v4 { 8 } else { 7 }] = 1;
         bench.dropped(Side::Servers, &last_hop, "ttl");
+    }
+}
+
+/// Whatever is done to an error's headers and to what it quotes, it passes as it is, or is dropped, or leaves with its length and with sums that are
+/// right if they were right before, and wrong if they were wrong.
+#[test]
+fn no_error_makes_the_program_harm_a_packet() {
+    if !netns::possible() {
+        return;
+    }
+    let bench = RefCell::new(Bench::new(Mode::Full));
+    let sent: Vec<(Packet, SocketAddr, SocketAddr)> = (0..)
+        .zip(KINDS)
+        .map(|(number, (is_v4, protocol))| {
+            let packet = asked(is_v4, protocol, number);
+            let (server, source) = bench.borrow().choice(&packet);
+            bench.borrow_mut().sent(Side::Clients, &packet.bytes(), (1, host(server)));
+            (packet, server, source)
+        })
+        .collect();
+    let strategy = (0..4_usize, 0..70_usize, prop::collection::vec((14..120_usize, any::<u8>()), 0..3));
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) };
+    let ran = TestRunner::new(config).run(&strategy, |(kind, cut, changes)| {
+        let (packet, server, source) = &sent[kind];
+        let quoted = Packet { from: *source, to: *server, ..packet.clone() }.bytes();
+        let router = ip(packet.from.is_ipv4(), 1, 5);
+        let bytes = too_large(router, source.ip(), &quoted[..quoted.len().min(cut)]);
+        let mut bench = bench.borrow_mut();
+        let mut frame = bench.frame(Side::Servers, &bytes);
+        for (at, byte) in changes {
+            if let Some(place) = frame.get_mut(at) {
+                *place = byte;
+            }
+        }
+        let (verdict, out) = bench.raw(Side::Servers, &frame);
+        match verdict {
+            Verdict::Passed => prop_assert_eq!(out, frame),
+            Verdict::Dropped => {}
+            Verdict::Sent => {
+                prop_assert_eq!(out.len(), frame.len());
+                let is_sound = |frame: &[u8]| catch_unwind(|| drop(read(&frame[14..]).error().to_vec())).is_ok();
+                prop_assert_eq!(is_sound(&out), is_sound(&frame));
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = ran {
+        panic!("{error}");
     }
 }
 

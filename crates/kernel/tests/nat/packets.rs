@@ -327,6 +327,10 @@ fn what_is_not_ours_passes_untouched() {
         frame[..6].copy_from_slice(&[2, 9, 9, 9, 9, 9]);
         assert_eq!(bench.raw(Side::Clients, &frame), (Verdict::Passed, frame));
     }
+    // A tag says that it is for another interface.
+    let mut tagged = bench.frame(Side::Clients, &asked(true, TCP, 1).bytes());
+    tagged.splice(12..12, [0x81, 0, 0, 5]);
+    assert_eq!(bench.raw(Side::Clients, &tagged), (Verdict::Passed, tagged));
     let arp = [&[0xff; 6][..], &neighbour(0, 2), &[8, 6], &[0; 28]].concat();
     assert_eq!(bench.raw(Side::Clients, &arp), (Verdict::Passed, arp));
     assert_eq!(crate::world::total(&bench.datapath.counters().expect("counters")).opened, 0);

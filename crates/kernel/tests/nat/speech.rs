@@ -31,6 +31,7 @@ pub(crate) fn serve(netns: &Netns, address: SocketAddr, name: &str) {
 }
 
 fn answer(stream: TcpStream, name: &str) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
     let peer = stream.peer_addr().ok()?;
     let mut out = stream.try_clone().ok()?;
     let mut lines = BufReader::new(stream);
@@ -45,10 +46,10 @@ fn answer(stream: TcpStream, name: &str) -> Option<()> {
             "put" => {
                 let mut bytes = vec![0; count];
                 lines.read_exact(&mut bytes).ok()?;
-                writeln!(out, "{}", sum_of(&bytes)).ok()?;
+                out.write_all(format!("{}\n", sum_of(&bytes)).as_bytes()).ok()?;
             }
             "get" => out.write_all(&bulk(count)).ok()?,
-            _ => writeln!(out, "{name} {peer} {}", line.trim()).ok()?,
+            _ => out.write_all(format!("{name} {peer} {}\n", line.trim()).as_bytes()).ok()?,
         }
     }
 }
@@ -67,6 +68,7 @@ impl Talk {
 
     pub(crate) fn try_to(netns: &Netns, address: SocketAddr, patience: Duration) -> std::io::Result<Talk> {
         let out = netns.enter(|| TcpStream::connect_timeout(&address, patience))?;
+        out.set_nodelay(true)?;
         out.set_read_timeout(Some(PATIENCE))?;
         Ok(Talk { lines: BufReader::new(out.try_clone()?), out })
     }
@@ -77,7 +79,8 @@ impl Talk {
     }
 
     pub(crate) fn try_ask(&mut self, line: &str) -> std::io::Result<Said> {
-        writeln!(self.out, "{line}")?;
+        // In one piece: two would wait for each other (Nagle).
+        self.out.write_all(format!("{line}\n").as_bytes())?;
         let mut answer = String::new();
         self.lines.read_line(&mut answer)?;
         Said::read(&answer).ok_or_else(|| std::io::Error::other(format!("an odd answer: {answer:?}")))
@@ -85,12 +88,12 @@ impl Talk {
 
     /// Sends and receives so much, and every byte arrives.
     pub(crate) fn bulk(&mut self, count: usize) {
-        writeln!(self.out, "put {count}").expect("it is sent");
+        self.out.write_all(format!("put {count}\n").as_bytes()).expect("it is sent");
         self.out.write_all(&bulk(count)).expect("it is sent");
         let mut answer = String::new();
         self.lines.read_line(&mut answer).expect("an answer");
         assert_eq!(answer.trim(), sum_of(&bulk(count)).to_string(), "upwards");
-        writeln!(self.out, "get {count}").expect("it is sent");
+        self.out.write_all(format!("get {count}\n").as_bytes()).expect("it is sent");
         let mut bytes = vec![0; count];
         self.lines.read_exact(&mut bytes).expect("all of it");
         assert_eq!(sum_of(&bytes), sum_of(&bulk(count)), "downwards");

@@ -2,10 +2,10 @@
 //! pass here: entries are made older.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData};
-use testkit::netns;
+use testkit::{PATIENCE, netns};
 use tidegate_kernel::{Mode, Server, Service, Transport};
 
 use crate::craft::{ACK, FIN, Packet, RST, SYN, TCP, UDP, read};
@@ -103,13 +103,16 @@ fn a_connection_lasts_as_long_as_its_state_says() {
         (&[(true, SYN), (false, SYN | ACK), (true, ACK)], 3600),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (true, FIN | ACK)], 120),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, ACK)], 120),
-        (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, FIN | ACK), (false, ACK)], 30),
+        (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, FIN | ACK), (false, ACK)], 60),
         (&[(true, SYN), (false, RST | ACK)], 10),
     ];
     for (number, (story, seconds)) in (0..).zip(stories) {
         let connection = Connection::new(&bench, number % 2 == 0, TCP, number);
         for (is_client, flags) in story {
-            if *is_client { connection.client(&mut bench, *flags) } else { connection.server(&mut bench, *flags) }
+            match is_client {
+                true => connection.client(&mut bench, *flags),
+                false => connection.server(&mut bench, *flags),
+            }
         }
         assert_eq!(open(&mut bench), 1, "{story:?}");
         let mut table = Table::of(&bench);
@@ -142,6 +145,61 @@ fn datagrams_last_as_long_as_their_service_says() {
     assert_eq!(bench.datapath.sweep(), Ok(2));
 }
 
+/// Nothing would end a flow of datagrams whose client goes on and whose server is gone: it is moved when it was not answered for long.
+#[test]
+fn datagrams_leave_a_server_that_is_gone_and_silent() {
+    if !netns::possible() {
+        return;
+    }
+    for is_removed in [false, true] {
+        let mut bench = Bench::with(&lasting(services(Mode::Full), 3600), 4096);
+        let connection = Connection::new(&bench, true, UDP, 1);
+        connection.client(&mut bench, ACK);
+        let mut fewer = services(Mode::Full);
+        for service in &mut fewer {
+            service
+                .servers
+                .iter_mut()
+                .filter(|server| server.address.ip() == connection.server.ip())
+                .for_each(|server| server.weight = 0);
+            service.servers.retain(|server| !is_removed || server.weight > 0);
+        }
+        bench.apply(&fewer);
+        let mut table = Table::of(&bench);
+        for _ in 0..5 {
+            table.age(Duration::from_secs(9));
+            // It still answers, and keeps its client.
+            connection.server(&mut bench, ACK);
+            connection.client(&mut bench, ACK);
+        }
+        table.age(Duration::from_secs(9));
+        connection.client(&mut bench, ACK);
+        table.age(Duration::from_secs(2));
+        let moved = Connection::new(&bench, true, UDP, 1);
+        assert_ne!(moved.server, connection.server);
+        moved.client(&mut bench, ACK);
+        moved.server(&mut bench, ACK);
+    }
+}
+
+/// One that says nothing, and never did, is no reason to move as long as it is named.
+#[test]
+fn datagrams_stay_with_a_server_that_is_there_and_silent() {
+    if !netns::possible() {
+        return;
+    }
+    let mut bench = Bench::with(&lasting(services(Mode::Full), 3600), 4096);
+    let connection = Connection::new(&bench, true, UDP, 1);
+    connection.client(&mut bench, ACK);
+    let mut more = services(Mode::Full);
+    more.iter_mut().for_each(|service| service.servers[0].weight = 7);
+    bench.apply(&more);
+    for _ in 0..5 {
+        Table::of(&bench).age(Duration::from_secs(20));
+        connection.client(&mut bench, ACK);
+    }
+}
+
 #[test]
 fn a_reset_that_nobody_believes_is_forgotten() {
     if !netns::possible() {
@@ -172,10 +230,9 @@ fn a_half_that_was_forgotten_comes_back() {
                 table.lose(replies);
                 // The other half is looked after once a second.
                 table.age(Duration::from_secs(1));
-                if replies {
-                    connection.client(&mut bench, ACK)
-                } else {
-                    connection.server(&mut bench, ACK)
+                match replies {
+                    true => connection.client(&mut bench, ACK),
+                    false => connection.server(&mut bench, ACK),
                 }
                 assert_eq!(table.all().len(), 2, "{mode:?} {replies}");
                 connection.client(&mut bench, ACK);
@@ -336,6 +393,37 @@ fn ports_run_out_late_and_are_given_back() {
     let packet = asked(true, TCP, 9);
     let frame = bench.frame(Side::Clients, &packet.bytes());
     assert_eq!(bench.raw(Side::Clients, &frame).0, tidegate_kernel::Verdict::Sent);
+}
+
+/// A look at a table that is full takes long, but not of the caller's time.
+#[test]
+fn a_look_that_takes_long_happens_beside() {
+    if !netns::possible() {
+        return;
+    }
+    let mut bench = Bench::with(&services(Mode::Full), 262_144);
+    let connection = Connection::new(&bench, true, UDP, 1);
+    connection.client(&mut bench, ACK);
+    let mut table = Table::of(&bench);
+    let (mut key, mut value) = table.all()[0];
+    table.age(Duration::from_secs(61));
+    // As old as the clock itself, with an address that no packet has.
+    value[..8].fill(0);
+    for number in 0..200_000_u32 {
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        key[4..8].fill(0xee);
+        table.0.insert(key, value, 0).expect("an entry");
+    }
+    assert_eq!(bench.datapath.sweep(), Ok(0));
+    let deadline = Instant::now() + PATIENCE;
+    let mut taken = 0;
+    while taken == 0 {
+        assert!(Instant::now() < deadline, "nothing was taken");
+        taken = bench.datapath.sweep().expect("a look");
+    }
+    // Each CPU keeps some places for itself, so that a few entries may have been forgotten before.
+    assert!((190_000..=200_002).contains(&taken), "{taken}");
+    assert_eq!(bench.datapath.counters().expect("counters").entries, (0, 262_144));
 }
 
 #[test]

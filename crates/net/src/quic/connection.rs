@@ -356,6 +356,7 @@ impl Connection {
             name: name.map(|name| name.to_ascii_lowercase()),
             fingerprint: shown.and_then(|shown| shown.first().map(|first| Sha256::digest(first).into())),
             resumed: false,
+            inside: None,
         }
     }
 }

@@ -22,4 +22,4 @@ pub use client::{Client, MOST_STREAMS};
 pub use connection::{Broken, Connection, Lost, Stream, Way};
 pub use endpoint::{Caller, Driver, Endpoint, Host, Verdict};
 pub use server::{Server, Terms};
-pub use socket::{Bound, LEAST_ROOM, bind, probe};
+pub use socket::{Bound, LEAST_ROOM, bind};

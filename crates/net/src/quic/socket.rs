@@ -5,24 +5,24 @@
 //! worker in the middle of its connection, and is handed over. So is whatever else comes to the wrong worker.
 
 use std::future::Future;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use quinn_proto::EcnCodepoint;
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{RecvMeta, Transmit};
 use rustix::rand::{GetRandomFlags, getrandom};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::ids::Seal;
 use super::steering;
+use crate::datagram::{self, Socket, receive};
 
 /// One worker's socket of an address, which belongs to no runtime yet.
 #[derive(Debug)]
@@ -53,10 +53,7 @@ pub(super) struct Datagram {
 
 /// A socket of the runtime.
 #[derive(Debug)]
-pub(super) struct Attached {
-    socket: Rc<UdpSocket>,
-    state: UdpSocketState,
-}
+pub(super) struct Attached(Socket);
 
 /// Watches for what the kernel is told of the way to a server. Whoever waits for datagrams is not woken by that.
 pub(super) struct Watch {
@@ -75,8 +72,6 @@ const JOINED: usize = 64 * 1024;
 pub(super) const ROOM: usize = AT_ONCE * JOINED;
 /// The least room for what a system call brings.
 pub const LEAST_ROOM: usize = JOINED;
-/// What we ask the kernel to hold for us: a burst of all clients between two turns of a worker.
-const BUFFERED: usize = 4 * 1024 * 1024;
 
 /// Binds a socket for each of `count` workers to one address, and has the kernel choose by connection ids if it can. Where others of this
 /// process are bound there still (`shared`), it chooses by addresses again, as for anybody: whose ids are whose is known to us alone.
@@ -108,50 +103,22 @@ pub(super) fn bind_unsteered(address: SocketAddr, count: usize) -> io::Result<Ve
     let shared = Arc::new(Shared { seal: Arc::new(seal), secret, peers });
     let mut bound = Vec::with_capacity(count);
     for (worker, handed) in (0..).zip(inboxes) {
-        bound.push(Bound { socket: udp(address)?, worker, shared: Arc::clone(&shared), handed });
+        bound.push(Bound {
+            socket: datagram::shared(address, crate::listen::Terms::default())?,
+            worker,
+            shared: Arc::clone(&shared),
+            handed,
+        });
     }
     Ok(bound)
 }
 
-/// Whether nobody receives at an address yet; see [`listen::probe`](crate::listen::probe).
-///
-/// # Errors
-/// Somebody does, or the address is not ours to bind.
-pub fn probe(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
-    socket.bind(&address.into())
-}
-
-/// A socket that speaks with one server alone: the kernel gives it nothing of anybody else's, and tells it what it learns of the way
-/// there.
+/// A socket that speaks with one server alone.
 pub(super) fn towards(server: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(server), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    let _ = socket.set_recv_buffer_size(BUFFERED);
-    let _ = socket.set_send_buffer_size(BUFFERED);
-    socket.connect(&server.into()).map_err(|error| match error.kind() {
-        // So says the kernel when there is no port left.
-        io::ErrorKind::WouldBlock => rustix::io::Errno::ADDRNOTAVAIL.into(),
-        _ => error,
-    })?;
-    Ok(socket.into())
-}
-
-fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_port(true)?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
-    socket.set_nonblocking(true)?;
-    // The kernel gives as much of it as its own limits (`net.core.rmem_max`) let it.
-    let _ = socket.set_recv_buffer_size(BUFFERED);
-    let _ = socket.set_send_buffer_size(BUFFERED);
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    datagram::connected(server, |socket| {
+        datagram::buffer(socket);
+        Ok(())
+    })
 }
 
 impl Bound {
@@ -187,7 +154,7 @@ impl Watch {
     /// Waits for an error, and takes it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            if std::task::ready!(self.waiting.as_mut().poll(cx)).is_err() {
+            if ready!(self.waiting.as_mut().poll(cx)).is_err() {
                 // The runtime is no more.
                 return Poll::Pending;
             }
@@ -205,9 +172,7 @@ impl Watch {
 impl Attached {
     /// Registers a socket with the runtime of the thread that calls.
     pub(super) fn of(socket: std::net::UdpSocket) -> io::Result<Attached> {
-        let socket = UdpSocket::from_std(socket)?;
-        let state = UdpSocketState::new((&socket).into())?;
-        Ok(Attached { socket: Rc::new(socket), state })
+        Socket::of(socket).map(Attached)
     }
 
     /// Receives what is there, one system call's worth, into room for at least [`LEAST_ROOM`].
@@ -218,33 +183,24 @@ impl Attached {
         mut each: impl FnMut(Datagram),
     ) -> Poll<io::Result<()>> {
         debug_assert!(into.len() >= LEAST_ROOM);
-        let joined = if self.state.gro_segments() > 1 { JOINED } else { LARGEST };
+        let state = &self.0.state;
+        let joined = if state.gro_segments() > 1 { JOINED } else { LARGEST };
         let at_once = (into.len() / joined).min(AT_ONCE);
         let mut metas = [RecvMeta::default(); AT_ONCE];
-        loop {
-            std::task::ready!(self.socket.poll_recv_ready(cx))?;
-            let mut rooms = into.chunks_mut(joined);
-            let mut slices: [IoSliceMut<'_>; AT_ONCE] =
-                std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
-            let read = self.socket.try_io(Interest::READABLE, || {
-                self.state.recv((&*self.socket).into(), &mut slices[..at_once], &mut metas[..at_once])
-            });
-            match read {
-                Ok(count) => {
-                    for (meta, room) in metas.iter().zip(into.chunks(joined)).take(count) {
-                        let mut bytes = BytesMut::from(&room[..meta.len]);
-                        while !bytes.is_empty() {
-                            let one = bytes.split_to(meta.stride.clamp(1, bytes.len()));
-                            let ecn = meta.ecn.and_then(|bits| EcnCodepoint::from_bits(bits as u8));
-                            each(Datagram { remote: meta.addr, local_ip: meta.dst_ip, ecn, bytes: one });
-                        }
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+        let metas = &mut metas[..at_once];
+        let count = ready!(self.0.poll_read(cx, |socket| {
+            let count = receive(socket.into(), state, (&mut *into, joined), metas)?;
+            Ok((count, count < at_once))
+        }))?;
+        for (meta, room) in metas.iter().zip(into.chunks(joined)).take(count) {
+            let mut bytes = BytesMut::from(&room[..meta.len]);
+            while !bytes.is_empty() {
+                let one = bytes.split_to(meta.stride.clamp(1, bytes.len()));
+                let ecn = meta.ecn.and_then(|bits| EcnCodepoint::from_bits(bits as u8));
+                each(Datagram { remote: meta.addr, local_ip: meta.dst_ip, ecn, bytes: one });
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Sends; pending if the socket takes nothing now. What cannot be sent at all is lost, as datagrams may be.
@@ -257,38 +213,31 @@ impl Attached {
         how: &quinn_proto::Transmit,
         contents: &[u8],
     ) -> Poll<io::Result<()>> {
-        let transmit = Transmit {
-            destination: how.destination,
-            ecn: how.ecn.and_then(|bits| quinn_udp::EcnCodepoint::from_bits(bits as u8)),
-            contents,
-            segment_size: how.segment_size,
-            src_ip: how.src_ip,
-        };
-        loop {
-            let sent =
-                self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&*self.socket).into(), &transmit));
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    std::task::ready!(self.socket.poll_send_ready(cx))?;
-                }
-                sent => return Poll::Ready(sent),
-            }
-        }
+        self.0.poll_send(
+            cx,
+            &Transmit {
+                destination: how.destination,
+                ecn: how.ecn.and_then(|bits| quinn_udp::EcnCodepoint::from_bits(bits as u8)),
+                contents,
+                segment_size: how.segment_size,
+                src_ip: how.src_ip,
+            },
+        )
     }
 
     /// What watches for errors of this socket.
     pub(super) fn watch(&self) -> Watch {
-        Watch::of(Rc::clone(&self.socket))
+        Watch::of(Rc::clone(&self.0.socket))
     }
 
     /// How many datagrams one send may carry.
     pub(super) fn most_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.0.state.max_gso_segments()
     }
 
     /// Whether larger datagrams may be tried on the path.
     pub(super) fn may_probe(&self) -> bool {
-        !self.state.may_fragment()
+        !self.0.state.may_fragment()
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Alpn {
     H2,
     /// HTTP/3, which is never offered over TCP.
     H3,
+    /// PostgreSQL.
+    Postgres,
     /// A proof that a domain is ours (RFC 8737). Nothing is spoken then.
     AcmeTls,
 }
@@ -20,13 +22,16 @@ impl Alpn {
             Alpn::H1 => "http/1.1",
             Alpn::H2 => "h2",
             Alpn::H3 => "h3",
+            Alpn::Postgres => "postgresql",
             Alpn::AcmeTls => "acme-tls/1",
         }
     }
 
     /// The one of that name, if it is known.
     pub fn of(name: &[u8]) -> Option<Alpn> {
-        [Alpn::H1, Alpn::H2, Alpn::H3, Alpn::AcmeTls].into_iter().find(|known| known.name().as_bytes() == name)
+        [Alpn::H1, Alpn::H2, Alpn::H3, Alpn::Postgres, Alpn::AcmeTls]
+            .into_iter()
+            .find(|known| known.name().as_bytes() == name)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::stream::Stream;
 #[derive(Clone, Debug)]
 pub struct Originator {
     config: Arc<ClientConfig>,
-    /// Whether a server that agrees on nothing is what we want: all that do not know of protocols speak HTTP/1.
+    /// Whether a server that agrees on nothing is what we want: all that do not know of protocols speak HTTP/1, or what came before TLS.
     settles_for_none: bool,
     /// The same over QUIC, where that is what is spoken.
     quic: Option<quic::Client>,
@@ -62,7 +62,8 @@ impl Originator {
         config.alpn_protocols = alpn::offer(protocols);
         // Records are our own business once hands are shaken.
         config.enable_secret_extraction = true;
-        let settles_for_none = protocols.is_empty() || protocols.contains(&Alpn::H1);
+        // PostgreSQL before 17 knows nothing of agreeing.
+        let settles_for_none = !protocols.iter().any(|protocol| matches!(protocol, Alpn::H2 | Alpn::H3));
         let config = Arc::new(config);
         let quic = protocols.contains(&Alpn::H3).then(|| quic::Client::new(&config)).transpose()?;
         Ok(Originator { config, settles_for_none, quic })

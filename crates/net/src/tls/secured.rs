@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker, ready};
 use rustix::io::retry_on_intr;
 use sha2::{Digest as _, Sha256};
 use tokio::io::Interest;
+use wire::starttls::Protocol;
 
 use super::Alpn;
 use super::engine::{Engine, Library, Side, Sink, whole};
@@ -54,6 +55,8 @@ pub struct Agreed {
     pub fingerprint: Option<[u8; 32]>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// The protocol inside of which it began.
+    pub inside: Option<Protocol>,
 }
 
 struct Session {
@@ -511,6 +514,7 @@ fn agreed_by(library: &Library) -> Agreed {
         name: library.name.clone(),
         fingerprint: common.peer_certificates().and_then(<[_]>::first).map(|first| Sha256::digest(first).into()),
         resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        inside: None,
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     upstream(record, out);
     number(b",\"bytes_in\":", record.bytes_in, out);
     number(b",\"bytes_out\":", record.bytes_out, out);
+    maybe_number(b",\"datagrams_in\":", record.datagrams.map(|(come, _)| come), out);
+    maybe_number(b",\"datagrams_out\":", record.datagrams.map(|(_, gone)| gone), out);
     maybe_number(b",\"head_us\":", record.phases.head_us, out);
     maybe_number(b",\"queue_us\":", record.phases.queue_us, out);
     maybe_number(b",\"connect_us\":", record.phases.connect_us, out);

@@ -355,6 +355,7 @@ fn plain(sequence: u64) -> Record<'static> {
         reused: false,
         bytes_in: 0,
         bytes_out: 1_024,
+        datagrams: None,
         phases: Phases { total_us: 900, ..Phases::default() },
         limit: None,
         cut: false,

@@ -24,6 +24,9 @@ pub struct ConnectionShard {
     handed_over: Counter,
     handed_over_lost: Counter,
     moves: Counter,
+    datagrams_in: Counter,
+    datagrams_out: Counter,
+    datagrams_lost: Counter,
 }
 
 /// A reading of one worker's connections.
@@ -45,6 +48,12 @@ pub struct Connections {
     pub handed_over_lost: u64,
     /// Connections of QUIC whose client came to be at another address.
     pub moves: u64,
+    /// Datagrams that clients of flows of UDP have sent.
+    pub datagrams_in: u64,
+    /// Datagrams that servers have sent to them.
+    pub datagrams_out: u64,
+    /// Those of either that went no farther.
+    pub datagrams_lost: u64,
     /// Served by this worker now. One that was handed over counts where it is served, not where it was accepted.
     pub active: u64,
 }
@@ -100,6 +109,21 @@ impl ConnectionShard {
         self.moves.add(1);
     }
 
+    /// So many datagrams have come from a client of a flow of UDP.
+    pub fn datagrams_in(&self, count: usize) {
+        self.datagrams_in.add(count as u64);
+    }
+
+    /// So many have come from its server.
+    pub fn datagrams_out(&self, count: usize) {
+        self.datagrams_out.add(count as u64);
+    }
+
+    /// So many of either went no farther.
+    pub fn datagrams_lost(&self, count: usize) {
+        self.datagrams_lost.add(count as u64);
+    }
+
     /// It was closed at once, because a limit was reached.
     pub fn refused(&self) {
         self.refused.add(1);
@@ -125,6 +149,9 @@ impl ConnectionShard {
             handed_over: self.handed_over.read(),
             handed_over_lost: self.handed_over_lost.read(),
             moves: self.moves.read(),
+            datagrams_in: self.datagrams_in.read(),
+            datagrams_out: self.datagrams_out.read(),
+            datagrams_lost: self.datagrams_lost.read(),
             // The two are not read at one instant: one that comes and goes in between must not count as minus one.
             active: self.begun.read().saturating_sub(self.ended.read()),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
-use net::dial::{dial, is_shortage};
+use net::dial::{Call, dial, is_shortage};
 use wire::proxy_protocol::{self, Said, Secured};
 
 use super::choose::{Choice, choose};
@@ -149,13 +149,19 @@ pub(super) async fn connect(
     let busy = Busy::begin(lease);
     let prologue = introduction(session, x, arm).unwrap_or_default();
     let dialled = {
-        let mut dialling = pin!(dial(&server.id.address, &prologue, server.security()));
+        let security = server.security();
+        // Who was greeted before TLS is not greeted again.
+        let greeted = session.tls.as_ref().and_then(|tls| tls.inside).filter(|protocol| protocol.greets());
+        let call = Call { prologue: &prologue, security, source: source(x, arm), greeted };
+        let mut dialling = pin!(dial(&server.id.address, call));
         patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await
     };
     match dialled {
-        Ok(Ok(stream)) => {
+        Ok(Ok(dialled)) => {
             server.connect_succeeded();
-            Ok(Some(Upstream::new(Conn::new(stream), busy, false)))
+            let mut conn = Conn::new(dialled.stream);
+            conn.keep(&dialled.greeting);
+            Ok(Some(Upstream::new(conn, busy, false)))
         }
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
         Ok(Err(error)) => {
@@ -195,6 +201,11 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
     let mut out = Vec::new();
     proxy_protocol::write(form, said, Some(&secured), &mut out);
     Some(out)
+}
+
+/// Whose address a server shall see, if not ours. Who came by a Unix socket has none.
+pub(super) fn source(x: &Exchange, arm: &Arm) -> Option<IpAddr> {
+    Some(x.facts.client).filter(|client| arm.pool.as_client && !client.is_unspecified())
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.

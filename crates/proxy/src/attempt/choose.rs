@@ -45,18 +45,39 @@ enum Demand {
 
 /// Chooses for a request that has tried these servers before; `own` is the one that its client stays with.
 pub(super) fn choose(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
-    let (pool, roster) = (&arm.pool, arm.roster());
-    if let Some(number) = still(pool, own) {
-        return take(worker, pool, number).unwrap_or(Choice::Saturated);
-    }
+    let pool = &arm.pool;
     let has_room = |server: &Server| {
         !pool.limited || has_free(worker, pool, server) || (server.has_room() && pool.gate.has_room())
     };
+    choose_by(worker, arm, wish, own, tried, has_room, |number| take(worker, pool, number))
+}
+
+/// The same for what never finds a connection that is there: the right to open one.
+pub(super) fn choose_new(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
+    let pool = &arm.pool;
+    let has_room = |server: &Server| !pool.limited || (server.has_room() && pool.gate.has_room());
+    let take = |number: usize| pool.servers[number].lease(&pool.gate).map(|lease| Choice::Lease(number, lease));
+    choose_by(worker, arm, wish, own, tried, has_room, take)
+}
+
+fn choose_by(
+    worker: &Worker,
+    arm: &Arm,
+    wish: Wish,
+    own: Option<usize>,
+    tried: &[usize],
+    has_room: impl Fn(&Server) -> bool + Copy,
+    take: impl Fn(usize) -> Option<Choice>,
+) -> Choice {
+    if let Some(number) = still(&arm.pool, own) {
+        return take(number).unwrap_or(Choice::Saturated);
+    }
+    let roster = arm.roster();
     for turn in turns(roster, tried) {
         // With a limit, a race with another worker can take what was free a moment ago: then the choice is made again.
         for _ in 0..turn.level.all.servers.len() {
             let Some(number) = pick(worker, &turn, wish, has_room) else { break };
-            if let Some(choice) = take(worker, pool, number) {
+            if let Some(choice) = take(number) {
                 return choice;
             }
         }

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
-use net::dial::{dial, is_shortage};
+use net::dial::{Call, dial, is_shortage};
 use net::stream::Stream;
 use wire::h1::Asked;
 use wire::{Framing, Head};
 
-use super::checkout::{introduction, unconnected};
+use super::checkout::{introduction, source, unconnected};
 use super::choose::{Choice, choose};
 use super::overtaken::overtaken;
 use super::retry::{afford, meet};
@@ -210,7 +210,7 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
                 session.worker.idle.park(parked.conn, parked.lease, now, pool.pooled);
                 return unsent(arm, now);
             }
-            if pool.send_proxy.is_some() {
+            if pool.is_personal() {
                 // Of one that was opened ahead the right alone is of use: what is said first takes a wait.
                 (number, server, connecting(session, x, arm, parked.lease))
             } else {
@@ -254,7 +254,11 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
 fn connecting(session: &Session, x: &Exchange, arm: &Arm, lease: Lease) -> Stage {
     let to = Arc::clone(lease.server());
     let said = introduction(session, x, arm).unwrap_or_default();
-    let dialling = Box::pin(async move { dial(&to.id.address, &said, to.security()).await });
+    let source = source(x, arm);
+    let dialling = Box::pin(async move {
+        let call = Call { prologue: &said, security: to.security(), source, greeted: None };
+        dial(&to.id.address, call).await.map(|dialled| dialled.stream)
+    });
     Stage::Connecting(dialling, Busy::begin(lease))
 }
 

@@ -8,7 +8,7 @@ use base::ids::RequestId;
 use net::tls::Agreed;
 use wire::Head;
 
-use crate::route::Captures;
+use crate::route::{Captures, Said};
 
 /// Text with places to fill in.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,12 @@ pub enum Selector {
     TlsCipher,
     /// SHA-256 of the certificate that the client has shown, in hexadecimal digits.
     ClientFingerprint,
+    /// The user that a client of PostgreSQL wants to be.
+    PostgresUser,
+    /// The database that it wants.
+    PostgresDatabase,
+    /// The identifier that a client of MQTT gives itself.
+    MqttClient,
     /// The first field of that name.
     Header(Box<str>),
     /// The first cookie of that name.
@@ -88,6 +94,8 @@ pub struct View<'a> {
     pub tls: Option<&'a Agreed>,
     /// The name that the client asked for in its handshake, whoever ends it.
     pub sni: Option<&'a str>,
+    /// What a flow's client has said first.
+    pub said: Option<&'a Said>,
 }
 
 impl Template {
@@ -128,6 +136,9 @@ impl Selector {
             Selector::ClientFingerprint => {
                 Cow::Owned(view.tls?.fingerprint.as_ref()?.iter().flat_map(|byte| hex::pair(*byte)).collect())
             }
+            Selector::PostgresUser => Cow::Borrowed(&view.said?.postgres()?.user),
+            Selector::PostgresDatabase => Cow::Borrowed(&view.said?.postgres()?.database),
+            Selector::MqttClient => Cow::Borrowed(view.said?.mqtt()?.as_bytes()),
             Selector::Header(name) => Cow::Borrowed(view.head.value(name.as_bytes())?),
             Selector::Cookie(name) => Cow::Borrowed(crate::route::cookie(view.head, name.as_bytes())?),
             Selector::Query(name) => crate::route::query(view.head, name.as_bytes())?,

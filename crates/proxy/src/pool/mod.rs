@@ -8,6 +8,7 @@ mod gate;
 mod idle;
 mod limit;
 mod place;
+mod quic;
 mod server;
 mod standing;
 mod tally;
@@ -24,6 +25,7 @@ pub use gate::{Gate, Grant, Waiting};
 pub(crate) use idle::{Idle, Parked};
 pub use limit::{Hedges, Limit, Met};
 pub use place::{Place, Priority};
+pub use quic::{Ids, Quic};
 pub(crate) use server::Counted;
 pub use server::{Lease, Server, ServerId, Slots, WHOLE};
 pub use tally::Entry;
@@ -31,6 +33,7 @@ pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
 
 use wire::proxy_protocol::Form;
+use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::relay::Coalesce;
@@ -59,6 +62,10 @@ pub struct Pool {
     pub send_proxy: Option<Form>,
     /// Which small pieces of flows wait for others on the way to its servers.
     pub coalesce: Option<Coalesce>,
+    /// How its servers are found by the ids of QUIC, where a client's address leads to none.
+    pub quic: Option<Quic>,
+    /// Whether servers see the client's address as that of the connection.
+    pub as_client: bool,
     /// How long an idle connection is kept.
     pub pooled: Duration,
     /// Idle connections that the process keeps ready to each server.
@@ -88,7 +95,9 @@ impl Pool {
             host: self.host.clone(),
             shared: self.shared,
             send_proxy: self.send_proxy,
+            as_client: self.as_client,
             coalesce: self.coalesce,
+            quic: None,
             pooled: self.pooled,
             warm: 0,
             connect: self.connect,
@@ -102,6 +111,17 @@ impl Pool {
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()
+    }
+
+    /// Whether TLS with its servers begins inside of this protocol.
+    pub(crate) fn begins_in(&self, protocol: Protocol) -> bool {
+        let mut security = self.servers.iter().filter_map(|server| server.security());
+        security.any(|security| security.starttls == Some(protocol))
+    }
+
+    /// Whether each connection is for one client.
+    pub(crate) fn is_personal(&self) -> bool {
+        self.send_proxy.is_some() || self.as_client
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Conn;
-use net::dial::{dial, is_shortage};
+use net::dial::{Call, dial, is_shortage};
 
 use super::{Lease, Pool, Server, trunks};
 use crate::worker::Worker;
@@ -84,16 +84,17 @@ pub(crate) fn keep(worker: &Rc<Worker>, pool: &Arc<Pool>, server: &Arc<Server>) 
 
 async fn open(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
     let server = Arc::clone(lease.server());
-    let dialled = tokio::time::timeout(pool.connect, dial(&server.id.address, &[], server.security())).await;
+    let call = Call { security: server.security(), ..Call::default() };
+    let dialled = tokio::time::timeout(pool.connect, dial(&server.id.address, call)).await;
     let now = Instant::now();
     let is_first = match dialled {
-        Ok(Ok(stream)) => {
+        Ok(Ok(dialled)) => {
             server.connect_succeeded();
             let is_first = worker.warm.ended(server.slot, Course::Steady);
             if server.is_wanted() && !worker.is_draining() {
                 // Those that were opened together do not all age out together.
                 let sooner = worker.random.borrow_mut().f64() / 8.0;
-                worker.idle.park(Conn::new(stream), lease, now, pool.pooled.mul_f64(1.0 - sooner));
+                worker.idle.park(Conn::new(dialled.stream), lease, now, pool.pooled.mul_f64(1.0 - sooner));
                 worker.relinquish(&server, &pool.gate);
             }
             is_first

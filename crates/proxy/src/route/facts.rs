@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use net::tls::Alpn;
 use wire::Head;
+use wire::postgres::Startup;
 
 /// What a request shows to the table.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +27,48 @@ pub struct Facts<'a> {
     pub alpn: &'a [Alpn],
     /// SHA-256 of the certificate that the client has shown.
     pub fingerprint: Option<&'a [u8; 32]>,
+    /// What its client has said first, if it is a flow of which that is known.
+    pub said: Option<&'a Said>,
     /// What is known of its body.
     pub body: Body<'a>,
+}
+
+/// Protocols whose clients' first words tell who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// TLS, that ends elsewhere.
+    Hello,
+    /// PostgreSQL.
+    Postgres,
+    /// MQTT.
+    Mqtt,
+}
+
+/// What a client has said first of who it is, in one of these protocols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// PostgreSQL.
+    Postgres(Startup),
+    /// MQTT: its identifier.
+    Mqtt(Box<str>),
+}
+
+impl Said {
+    /// Whom a client of PostgreSQL wants to be.
+    pub fn postgres(&self) -> Option<&Startup> {
+        match self {
+            Said::Postgres(startup) => Some(startup),
+            Said::Mqtt(_) => None,
+        }
+    }
+
+    /// How a client of MQTT calls itself.
+    pub fn mqtt(&self) -> Option<&str> {
+        match self {
+            Said::Mqtt(id) => Some(id),
+            Said::Postgres(_) => None,
+        }
+    }
 }
 
 /// What kind of exchange a request asks for.

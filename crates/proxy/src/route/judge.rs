@@ -1,9 +1,10 @@
 //! Whether a condition holds for a request.
 
 use wire::grpc;
+use wire::postgres::Startup;
 
 use super::cookie;
-use super::facts::{Facts, Kind};
+use super::facts::{Facts, Kind, Said, Words};
 use super::rule::Condition;
 use super::text::{any_holds, one_holds};
 use super::urlencoded;
@@ -62,6 +63,15 @@ fn call<'a>(facts: &Facts<'a>) -> Option<(&'a [u8], &'a [u8])> {
     if facts.kind == Kind::Grpc { grpc::service_and_method(facts.path) } else { None }
 }
 
+fn postgres<'a>(facts: &Facts<'a>) -> Option<&'a Startup> {
+    facts.said.and_then(Said::postgres)
+}
+
+/// What is not known is neither so nor otherwise.
+fn known(holds: Option<bool>) -> Truth {
+    holds.map_or(Truth::Unknown, Truth::from)
+}
+
 impl Condition {
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Truth {
         if facts.kind == Kind::Tunnel && self.is_of_requests() {
@@ -86,6 +96,14 @@ impl Condition {
             Condition::Alpn(wanted) => facts.alpn.iter().any(|protocol| wanted.contains(protocol)),
             Condition::ClientCert(wanted) => facts.fingerprint.is_some() == *wanted,
             Condition::Fingerprint(wanted) => facts.fingerprint.is_some_and(|shown| wanted.contains(shown)),
+            Condition::PostgresUser(values) => return known(postgres(facts).map(|said| one_holds(values, &said.user))),
+            Condition::PostgresDatabase(values) => {
+                return known(postgres(facts).map(|said| one_holds(values, &said.database)));
+            }
+            Condition::MqttClient(values) => {
+                let id = facts.said.and_then(Said::mqtt);
+                return known(id.map(|id| one_holds(values, id.as_bytes())));
+            }
             Condition::Body(body) => return body.judge(facts),
             Condition::Any(lists) => return one(lists, facts),
             Condition::Not(list) => return all(list, facts).not(),
@@ -108,12 +126,14 @@ impl Condition {
         )
     }
 
-    /// Whether what a client says first in TLS may be needed to answer.
-    pub(super) fn asks_hello(&self) -> bool {
+    /// Whether a client's first words may be needed to answer.
+    pub(super) fn asks(&self, words: Words) -> bool {
         match self {
-            Condition::Sni(_) | Condition::NoSni(_) | Condition::Alpn(_) => true,
-            Condition::Any(lists) => lists.iter().flatten().any(Condition::asks_hello),
-            Condition::Not(list) => list.iter().any(Condition::asks_hello),
+            Condition::Sni(_) | Condition::NoSni(_) | Condition::Alpn(_) => words == Words::Hello,
+            Condition::PostgresUser(_) | Condition::PostgresDatabase(_) => words == Words::Postgres,
+            Condition::MqttClient(_) => words == Words::Mqtt,
+            Condition::Any(lists) => lists.iter().flatten().any(|condition| condition.asks(words)),
+            Condition::Not(list) => list.iter().any(|condition| condition.asks(words)),
             _ => false,
         }
     }

@@ -35,7 +35,7 @@ pub use body::BodyCondition;
 pub use captures::Captures;
 pub use cookie::cookie;
 pub(crate) use cookie::{remove as remove_cookie, values as cookies};
-pub use facts::{Body, Facts, Kind};
+pub use facts::{Body, Facts, Kind, Said, Words};
 pub use json_path::{BadJsonPath, JsonPath, JsonStep};
 pub use rule::{Condition, HostPattern, PathPattern, Rule};
 pub use table::{Finding, Found, Table};

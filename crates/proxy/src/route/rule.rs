@@ -5,7 +5,7 @@ use regex::bytes::Regex;
 use wire::forwarded::Net;
 
 use super::body::BodyCondition;
-use super::facts::Kind;
+use super::facts::{Kind, Words};
 use super::text::Text;
 
 /// One leaf rule. Rules are tried in the order in which the table received them.
@@ -17,9 +17,9 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether what a client says first in TLS may be needed to answer.
-    pub fn asks_hello(&self) -> bool {
-        self.conditions.iter().any(Condition::asks_hello)
+    /// Which of a client's first words may be needed to answer.
+    pub fn asks(&self, words: Words) -> bool {
+        self.conditions.iter().any(|condition| condition.asks(words))
     }
 }
 
@@ -73,6 +73,12 @@ pub enum Condition {
     ClientCert(bool),
     /// SHA-256 of the certificate that the client has shown.
     Fingerprint(Vec<[u8; 32]>),
+    /// It is a client of PostgreSQL, by a user that is so. Of others it cannot be known.
+    PostgresUser(Vec<Text>),
+    /// It is a client of PostgreSQL, for a database that is so. Of others it cannot be known.
+    PostgresDatabase(Vec<Text>),
+    /// It is a client of MQTT, by an identifier that is so. Of others it cannot be known.
+    MqttClient(Vec<Text>),
     /// The body. Looked at only when nothing cheaper has decided the rule.
     Body(BodyCondition),
     /// One of these lists holds as a whole.

@@ -1,13 +1,18 @@
 //! The life of one connection from a client.
 
 mod closing;
+pub(crate) mod datagram;
 mod h2;
 mod h3;
+mod heard;
 mod http;
 mod introduced;
+mod mysql;
 mod record;
 mod stream;
 mod tunnel;
+mod unbound;
+mod upgrade;
 
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
@@ -22,9 +27,11 @@ use net::timer::Timer;
 use net::tls::{Agreed, Alpn};
 use net::{Stream, quic};
 use observe::stats::ConnectionStats;
+use wire::starttls::Protocol;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
+use upgrade::Begun;
 
 /// Where a connection came from.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +93,10 @@ fn serve(arrived: Arrived, stream: Stream) {
     let Common { listener, origin, .. } = &arrived.common;
     match listener.tls_at(origin.bind).cloned() {
         None => speak(arrived, stream),
+        // Its server speaks first.
+        Some(tls) if tls.starttls == Some(Protocol::Mysql) => {
+            drop(tokio::task::spawn_local(mysql::serve(arrived.session(Conn::new(stream)), tls)));
+        }
         Some(tls) => drop(tokio::task::spawn_local(secure(arrived, tls, stream))),
     }
 }
@@ -96,6 +107,8 @@ fn speak(arrived: Arrived, stream: Stream) {
     let Common { listener, origin, .. } = &arrived.common;
     let sniffs = listener.versions_at(origin.bind).h2;
     drop(match (listener.role, stream.alpn()) {
+        // Nobody connects to a listener of UDP: it was one of TCP when this one did.
+        (Role::Udp, _) => return,
         (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),
         (_, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
         // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
@@ -135,8 +148,8 @@ struct Common {
     opened_to: Option<Rc<SocketAddr>>,
 }
 
-/// Goes through the handshake of TLS, and serves what speaks inside. A client that does not come through it is told by its
-/// alert, and counted; nothing of a request is known that could be recorded.
+/// Comes to where TLS begins, goes through its handshake, and serves what speaks inside. A client that does not come through it is told
+/// by its alert, and counted; nothing of a request is known that could be recorded.
 async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     let connections = Arc::clone(&arrived.counted.connections);
     let counters = connections.shard(arrived.common.worker.id);
@@ -144,27 +157,40 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
         None => None,
         Some(_place) => {
             arrived.timer.arm(Instant::now(), tls.patience);
-            let mut handshake = pin!(tls.terminator.accept(stream));
-            poll_fn(|cx| {
-                if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
-                    return Poll::Ready(done.ok());
-                }
-                if arrived.common.worker.is_cut() {
-                    return Poll::Ready(None);
-                }
-                arrived.timer.poll_expired(cx).map(|()| None)
-            })
-            .await
+            let begun = match tls.starttls {
+                None => Some(Begun { stream, alpn: None }),
+                Some(protocol) => upgrade::until_tls(&arrived, protocol, stream).await,
+            };
+            match begun {
+                None => None,
+                Some(begun) => shake_hands(&arrived, &tls, begun).await,
+            }
         }
     };
     let Some(stream) = outcome else { return counters.handshake_failed() };
     counters.handshake_done();
-    arrived.common.tls = stream.agreed().map(Rc::new);
+    arrived.common.tls = stream.agreed().map(|agreed| Rc::new(Agreed { inside: tls.starttls, ..agreed }));
     match stream.alpn() {
         // The authority has seen the proof, which is all that it wanted.
         Some(Alpn::AcmeTls) => stream.shutdown_write(),
         _ => speak(arrived, stream),
     }
+}
+
+/// Until the timer is over that was armed.
+async fn shake_hands(arrived: &Arrived, tls: &Tls, begun: Begun) -> Option<Stream> {
+    let mut handshake = pin!(tls.terminator.accept(begun.stream));
+    let shaken = poll_fn(|cx| {
+        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(done.ok());
+        }
+        if arrived.common.worker.is_cut() {
+            return Poll::Ready(None);
+        }
+        arrived.timer.poll_expired(cx).map(|()| None)
+    })
+    .await;
+    shaken.filter(|stream| begun.alpn.is_none() || begun.alpn == stream.alpn())
 }
 
 impl Arrived {

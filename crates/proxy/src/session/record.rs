@@ -16,7 +16,7 @@ pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
     x.began(None);
     x.came(worker, origin, tls.as_ref());
     x.client.version = version;
-    x.client.is_flow = matches!(listener.role, Role::Tcp { .. });
+    x.client.is_flow = !listener.role.has_requests();
     (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
     let account = Account::of(listener, &listener.default, &x.notes);
     finish::record(worker, &mut x, &account);

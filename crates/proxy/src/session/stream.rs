@@ -1,35 +1,39 @@
-//! A flow of TCP: found, connected, relayed, recorded. It is the exchange's little sister, and knows of what is said no more than the
-//! first message of a client of TLS, if a route asks for it.
+//! A flow of TCP: found, connected, relayed, recorded. It is the exchange's little sister, and knows of what is said no more than its
+//! client's first words, if a route asks for them.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, ready};
-use std::time::Instant;
 
 use base::{Fault, Kind};
 use net::tls::Alpn;
-use wire::client_hello::{self, ClientHello, Seen};
+use wire::client_hello::ClientHello;
+use wire::starttls::Protocol;
 
-use super::{Session, tunnel};
+use super::{Session, heard, tunnel, unbound};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
 use crate::route::{self, Body, Finding};
-use crate::snapshot::{Ending, Listener, Role, Route};
+use crate::snapshot::{Ending, Hears, Listener, Role, Route};
 
 /// Serves a flow until it ends.
 pub(super) async fn serve(mut session: Session) {
-    let mut x = session.worker.exchange();
-    x.began(None);
-    x.client.is_flow = true;
+    let mut x = begun(&session);
     match connected(&mut session, &mut x).await {
         Some(established) => tunnel::spawn(session, x, established),
         None => session.worker.recycle(x),
     }
 }
 
+/// What a flow needs.
+pub(super) fn begun(session: &Session) -> Box<Exchange> {
+    let mut x = session.worker.exchange();
+    x.began(None);
+    x.client.is_flow = true;
+    x
+}
+
 /// Until both sides may speak; nothing if it came to nothing, which is recorded then.
-async fn connected(session: &mut Session, x: &mut Exchange) -> Option<Tunnel> {
+pub(super) async fn connected(session: &mut Session, x: &mut Exchange) -> Option<Tunnel> {
     let pinned = exchange::pin(session);
     let mut route = &pinned.default;
     let ended = story(session, x, &pinned, &mut route).await;
@@ -56,53 +60,32 @@ async fn story<'a>(
     route: &mut &'a Arc<Route>,
 ) -> Result<Tunnel, Fault> {
     x.came(&session.worker, &session.origin, session.tls.as_ref());
-    let hello = match listener.role {
-        Role::Tcp { peeks: true } if session.tls.is_none() => hear(session, listener).await?,
-        _ => None,
+    let hears = match listener.role {
+        Role::Tcp { hears } => hears,
+        Role::Http | Role::Forward | Role::Udp => Hears::default(),
     };
-    *route = find(session, x, listener, hello.as_ref());
+    let heard = heard::hear(session, listener, hears).await?;
+    x.facts.said = heard.said.map(Box::new);
+    *route = find(session, x, listener, heard.hello.as_ref());
     let arm = match &route.ending {
-        Ending::Pools(arms) => exchange::choose(session, x, arms),
+        Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
         Ending::Close { .. } => return Err(Fault::client(Kind::Denied)),
         // Others end requests.
         _ => return Err(Fault::client(Kind::NoRoute)),
     };
-    let upstream = attempt::connect(session, x, route, arm).await?;
+    let is_bare = session.tls.is_none() && arm.pool.begins_in(Protocol::Postgres);
+    if is_bare && !hears.postgres {
+        // It may ask for TLS, and has to hear that there is none with us before it begins with its server.
+        heard::hear(session, listener, Hears { postgres: true, ..Hears::default() }).await?;
+    }
+    let mut upstream = attempt::connect(session, x, route, arm).await?;
+    if is_bare {
+        // Boxed: hardly any flow needs it.
+        Box::pin(unbound::open(session, x, &mut upstream, arm.timeouts.tunnel)).await?;
+    }
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).owned();
     Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, coalesce: arm.pool.coalesce, account })
-}
-
-/// Waits for what the client says first, as long as a request's head may take, and leaves it where it is; nothing if it speaks no TLS.
-async fn hear(session: &mut Session, listener: &Listener) -> Result<Option<ClientHello>, Fault> {
-    let Session { worker, client, timer, .. } = session;
-    timer.arm(Instant::now(), listener.request_head);
-    poll_fn(|cx| {
-        loop {
-            if worker.is_cut() {
-                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
-            }
-            let kept = client.carry().len();
-            let mut block = worker.block(client_hello::MOST + kept);
-            let room = kept + client_hello::MOST;
-            let Poll::Ready(read) = client.poll_bytes(cx, &mut block[..room]) else {
-                ready!(timer.poll_expired(cx));
-                return Poll::Ready(Err(Fault::client(Kind::HeadTimeout)));
-            };
-            let length = read.map_err(|_| Fault::client(Kind::ClientGone))?;
-            if length == 0 {
-                return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
-            }
-            client.keep(&block[..length]);
-            match client_hello::read(&block[..length]) {
-                Seen::Hello(hello) => return Poll::Ready(Ok(Some(hello))),
-                Seen::Partial if length > kept => {}
-                // It will say no more.
-                Seen::Partial | Seen::Other => return Poll::Ready(Ok(None)),
-            }
-        }
-    })
-    .await
 }
 
 fn find<'a>(
@@ -128,6 +111,7 @@ fn find<'a>(
         sni: name.as_bytes(),
         alpn: &offered,
         fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
+        said: x.facts.said.as_deref(),
         body: Body::Unread,
     };
     match listener.table.find(&facts, 0) {
@@ -136,6 +120,7 @@ fn find<'a>(
         Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

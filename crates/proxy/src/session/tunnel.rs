@@ -29,7 +29,9 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
             close(&client, &timer, &worker).await;
             close(&upstream.conn, &timer, &worker).await;
         }
-        exchange.notes.bytes_in = ended.bytes_in;
+        // Something may have gone to the server before it was a tunnel.
+        let before = if raw { exchange.notes.bytes_in } else { 0 };
+        exchange.notes.bytes_in = before + ended.bytes_in;
         exchange.notes.bytes_out = ended.bytes_out;
         exchange.notes.fault = ended.fault;
         exchange.notes.cut = ended.fault.is_some();

@@ -53,14 +53,14 @@ impl Table {
     }
 
     /// The slot of the server that this key was sent to last, if that was not too long ago.
-    pub(super) fn find(&self, key: u64, now: Instant) -> Option<usize> {
+    pub(crate) fn find(&self, key: u64, now: Instant) -> Option<usize> {
         let now = self.millis(now);
         let shard = self.shard(key);
         row(&shard, key).iter().find(|entry| entry.key == key && entry.until > now).map(|entry| entry.slot)
     }
 
     /// Notes the server's slot for this long.
-    pub(super) fn put(&self, key: u64, slot: usize, now: Instant, lasts: Duration) {
+    pub(crate) fn put(&self, key: u64, slot: usize, now: Instant, lasts: Duration) {
         let until = self.millis(now + lasts).max(1);
         let mut shard = self.shard(key);
         let range = row_of(shard.len(), key);

@@ -107,7 +107,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "rate_limit",
         "socks5",
         "stores",
-        "udp",
         "url",
         "user",
         "when",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use testkit::datagram::{Answering, Asking};
 use testkit::h2_server::Backend;
 use testkit::tls::Wishes;
 use testkit::{
@@ -169,10 +170,37 @@ fn the_example_of_tls_works_as_it_stands() {
 }
 
 #[test]
+fn names_are_balanced_as_the_example_of_layer_4_says() {
+    let servers = [Answering::named("one"), Answering::named("two")];
+    let mut text = String::from("admin: 127.0.0.1:0\n");
+    for line in example("l4.yaml").lines() {
+        // What a line says of other listeners and pools is not looked at here.
+        if !line.contains("coalesce:") {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    for port in ["15432", "18443", "17000", "10053"] {
+        text = text.replace(&format!("bind: 127.0.0.1:{port}"), "bind: 127.0.0.1:0");
+    }
+    for (port, server) in ["127.0.0.1:9401", "127.0.0.1:9402"].into_iter().zip(&servers) {
+        assert!(text.contains(port), "the example has changed: {port} is gone");
+        text = text.replace(port, server.address());
+    }
+    let tidegate = Start::of(BINARY).text(&text);
+    let names = tidegate.address("dns");
+    let of = |octet: u8| Asking::from([127, 0, 0, octet].into(), &names).ask("x");
+    let heard: Vec<String> = (1..20).map(of).collect();
+    assert_eq!(heard, (1..20).map(of).collect::<Vec<_>>(), "by the client's address, whichever port it comes from");
+    assert!(heard.contains(&"one x".to_owned()) && heard.contains(&"two x".to_owned()), "{heard:?}");
+}
+
+#[test]
 fn the_examples_of_what_is_to_come_are_refused_by_name() {
     for name in fs::read_dir(example_path("")).expect("examples").map(|entry| entry.expect("an entry").file_name()) {
         let name = name.to_string_lossy().into_owned();
+        // Those of flows and packets are shown in `udp`, `tcp` and `nat`.
         if !name.ends_with(".yaml")
+            || ["l4.yaml", "nat.yaml"].contains(&name.as_str())
             || ["basic.yaml", "canary.yaml", "reverse.yaml", "sites.yaml", "tls.yaml"].contains(&name.as_str())
         {
             continue;

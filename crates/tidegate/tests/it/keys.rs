@@ -7,14 +7,17 @@
 mod canary;
 mod compress;
 mod endings;
+mod forward;
 mod health;
 mod levels;
 mod listeners;
 mod matching;
 mod mirror;
+mod nat;
 mod policies;
 mod pools;
 mod process;
+mod tcp;
 mod tls;
 
 use std::panic::catch_unwind;
@@ -29,7 +32,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 12] = [
+const AREAS: [&[Case]; 15] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -42,6 +45,9 @@ const AREAS: [&[Case]; 12] = [
     compress::CASES,
     pools::CASES,
     tls::CASES,
+    nat::CASES,
+    tcp::CASES,
+    forward::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.
@@ -116,6 +122,11 @@ fn pools() {
 #[test]
 fn tls() {
     show(tls::CASES);
+}
+
+#[test]
+fn nat() {
+    show(nat::CASES);
 }
 
 fn show(cases: &'static [Case]) {

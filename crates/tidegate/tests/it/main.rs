@@ -2,6 +2,7 @@
 
 mod support;
 mod tcp;
+mod udp;
 
 mod admin;
 mod attacks;
@@ -17,7 +18,7 @@ mod drain;
 mod examples;
 mod failures;
 mod fields;
-mod forward;
+pub(crate) mod forward;
 mod grpc;
 mod h2;
 mod h2_servers;

@@ -1,9 +1,10 @@
 //! Packets that the kernel rewrites, between machines of the test's own: they need root, and are skipped elsewhere.
 
-mod lab;
+pub(crate) mod lab;
 mod starts;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -89,6 +90,67 @@ fn connections_stay_where_they_are_whatever_happens_to_the_process() {
         kept.are_all_where_they_were();
         assert!(both(&lab.spread(WEB, 40)));
     }
+    kept.are_all_where_they_were();
+}
+
+#[test]
+fn nothing_is_lost_while_processes_come_and_go() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let mut tidegate = lab.run(TWO);
+    let mut kept = lab.keep(WEB, 20);
+    let (is_over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        // Those that are open, and a new one, without a pause.
+        let busy = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                kept.are_all_where_they_were();
+                lab.keep(WEB, 1);
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let some_rounds = || {
+            let before = rounds.load(Ordering::Relaxed);
+            while rounds.load(Ordering::Relaxed) < before + 5 && !busy.is_finished() {
+                std::thread::yield_now();
+            }
+        };
+        for number in 0..3 {
+            for config in [one(), TWO.to_owned()] {
+                assert_eq!(tidegate.reload(&lab.whole(&config)), Reloaded::Yes);
+                some_rounds();
+            }
+            if number % 2 == 0 {
+                tidegate.kill();
+            } else {
+                tidegate.terminate();
+                tidegate.wait();
+            }
+            some_rounds();
+            tidegate = lab.run(TWO);
+            some_rounds();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        busy.join().expect("every request is answered, by the server that its connection has");
+    });
+}
+
+#[test]
+fn servers_come_from_lists_as_they_do_everywhere() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let folder = testkit::Folder::new();
+    let list = folder.write("list.yaml", "- 10.78.0.11:8080\n- '[2001:2:0:78::11]:8080'\n");
+    let listed = format!("['file:{}']", list.display());
+    let tidegate = lab.run(&TWO.replace("{ a: 10.78.0.11:8080, b: 10.78.0.12:8080 }", &listed));
+    assert_eq!(lab.spread(WEB, 20), BTreeMap::from([("a".to_owned(), 20)]));
+    let mut kept = lab.keep(WEB, 10);
+    folder.replace("list.yaml", "- 10.78.0.12:8080\n");
+    shown(&tidegate, |nat| {
+        let servers = &nat["listeners"][0]["addresses"][0]["servers"];
+        servers[0]["address"] == "10.78.0.12:8080" && servers[1]["weight"].is_null()
+    });
+    assert_eq!(lab.spread(WEB, 20), BTreeMap::from([("b".to_owned(), 20)]));
     kept.are_all_where_they_were();
 }
 
@@ -241,6 +303,28 @@ fn a_reload_without_packets_ends_it_and_a_stop_does_not() {
     assert!(!lab.answers(WEB));
     assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
     assert!(both(&lab.spread(WEB, 40)));
+    // The operator ends it without a process.
+    drop(tidegate);
+    assert!(lab.answers(WEB));
+    let released = || lab.start().refused(&["nat", "release"]);
+    let (code, said) = released();
+    assert!(code == Some(0) && said.contains("packets are no longer rewritten inside the kernel"), "{said}");
+    assert!(!lab.answers(WEB));
+    let (code, said) = released();
+    assert!(code == Some(0) && said.contains("no process has left anything"), "{said}");
+}
+
+#[test]
+fn what_somebody_has_taken_away_is_said_and_begun_anew() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.run(TWO);
+    assert!(lab.answers(WEB));
+    assert_eq!(lab.start().refused(&["nat", "release"]).0, Some(0));
+    tidegate.message("somebody has taken that away; a reload begins anew");
+    assert!(!lab.answers(WEB));
+    assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
+    assert!(both(&lab.spread(WEB, 40)));
 }
 
 #[test]
@@ -248,10 +332,8 @@ fn a_configuration_of_packets_is_checked_without_any_right() {
     let Some(mut setpriv) = testkit::tool("setpriv") else { return };
     let file = example().display().to_string();
     let said = if testkit::netns::possible() {
-        setpriv
-            .args(["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file])
-            .output()
-            .expect("a process")
+        let words = ["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file];
+        setpriv.args(words).output().expect("a process")
     } else {
         output_of(BINARY, &["check", &file])
     };

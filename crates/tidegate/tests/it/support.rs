@@ -116,6 +116,12 @@ impl Place for testkit::h3_server::Raw {
     }
 }
 
+impl Place for testkit::datagram::Answering {
+    fn place(&self) -> &str {
+        self.address()
+    }
+}
+
 impl Place for testkit::Unheard {
     fn place(&self) -> &str {
         self.address()

@@ -1,7 +1,13 @@
 //! Flows of TCP: bytes both ways, ends and resets, routes by what a client of TLS says first, limits, what is recorded.
 
 mod coalesce;
+pub(crate) mod mail;
+pub(crate) mod mqtt;
+mod mysql;
+pub(crate) mod postgres;
+mod real;
 mod routes;
+pub(crate) mod transparent;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -365,4 +371,23 @@ fn a_listener_may_become_one_of_another_kind() {
         assert_eq!((response.text().as_str(), response.fields.value("connection")), ("web", Some("close")));
     }
     assert_eq!(ask(&tidegate, "y").as_deref(), Ok("flow heard y"));
+}
+
+/// The program and its check say alike that flows go around what guards a server from requests.
+#[test]
+fn a_way_around_a_guard_is_warned_of() {
+    let server = named("a");
+    let text = "
+listeners:
+  web: { bind: 127.0.0.1:0, routes: [{ match: { path: /admin }, deny: 403 }, { to: app }] }
+  flows: { bind: 127.0.0.1:0, role: tcp, to: @APP }
+pools: { app: [@APP] }
+";
+    let text = crate::support::config(text, &[("APP", &server)]);
+    let folder = testkit::Folder::new();
+    let file = folder.write("tidegate.yaml", &text).display().to_string();
+    let said = output_of(BINARY, &["check", &file]);
+    let warning = "guards by a `deny` before it: whoever comes here goes around it";
+    assert!(said.status.success() && String::from_utf8_lossy(&said.stderr).contains(warning), "{said:?}");
+    start(&text, &[]).message(warning);
 }

@@ -1,7 +1,11 @@
-//! What holds for the first bytes of any connection: headers of the PROXY protocol and first messages of TLS.
+//! What holds for the first bytes of any connection: headers of the PROXY protocol, first messages of TLS, PostgreSQL and MQTT, headers of
+//! QUIC, and what is said before TLS begins inside of a protocol.
 
 use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
+use tidegate_wire::quic::{self, Header};
+use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
+use tidegate_wire::{mqtt, mysql, postgres};
 
 /// What is read does not depend on what follows it, was not said before its last byte, and is read again as it is written.
 pub(crate) fn header(bytes: &[u8]) {
@@ -51,4 +55,134 @@ pub(crate) fn hello(bytes: &[u8]) {
         let shortest = (0..bytes.len()).find(|length| client_hello::read(&bytes[..*length]) != Seen::Partial);
         assert!(shortest.is_none_or(|length| client_hello::read(&bytes[..length]) == seen), "seen before it was there");
     }
+}
+
+/// What is read of a datagram lies in it, where the sizes before it say, and does not depend on what follows.
+pub(crate) fn quic_header(bytes: &[u8]) {
+    let Some(header) = quic::read(bytes) else {
+        assert!(bytes.first().is_none_or(|first| first & 0x80 != 0), "a short header needs one byte");
+        return;
+    };
+    let longer = [bytes, b"more"].concat();
+    match (header, quic::read(&longer)) {
+        (Header::Short { rest }, Some(Header::Short { rest: more })) => {
+            assert!(bytes[0] & 0x80 == 0 && rest == &bytes[1..] && more == &longer[1..]);
+            assert_eq!(header.chosen(), None);
+        }
+        (Header::Long { version, destination, source }, again) => {
+            assert_eq!(again, Some(header));
+            let written =
+                [&version.to_be_bytes()[..], &[destination.len() as u8], destination, &[source.len() as u8], source];
+            assert!(bytes[0] & 0x80 != 0 && bytes[1..].starts_with(&written.concat()));
+            assert_eq!(header.chosen().is_some(), version != 0 && !source.is_empty());
+            assert_eq!(header.part(0, destination.len()), Some(destination));
+            assert_eq!(header.part(1, destination.len()), None);
+        }
+        (_, other) => panic!("{header:?} became {other:?}"),
+    }
+}
+/// The same for a client of PostgreSQL; and a server's first words lose nothing but ways to log in.
+pub(crate) fn startup(bytes: &[u8]) {
+    let seen = postgres::read(bytes);
+    if seen != postgres::Seen::Partial {
+        assert_eq!(postgres::read(&[bytes, b"more"].concat()), seen);
+    }
+    if let postgres::Seen::Startup(said) = &seen {
+        assert!(!said.user.is_empty() && !said.database.is_empty());
+        assert!(![&said.user, &said.database].iter().any(|name| name.len() > 63 || name.contains(&0)));
+        let shortest = (0..bytes.len()).find(|length| postgres::read(&bytes[..*length]) != postgres::Seen::Partial);
+        assert!(shortest.is_none_or(|length| postgres::read(&bytes[..length]) == seen), "seen before it was there");
+    }
+    if let Some(told) = postgres::without_binding(bytes) {
+        assert!(told.len() <= bytes.len());
+        assert_eq!(
+            postgres::without_binding(&told).as_deref(),
+            Some(&told[..]),
+            "what is left out is left out at once"
+        );
+    }
+}
+
+/// The same for a client of MQTT.
+pub(crate) fn connect(bytes: &[u8]) {
+    let seen = mqtt::read(bytes);
+    if seen != mqtt::Seen::Partial {
+        assert_eq!(mqtt::read(&[bytes, b"\x10\0"].concat()), seen);
+    }
+    if let mqtt::Seen::Connect(id) = &seen {
+        assert!(!id.contains('\0'));
+        let shortest = (0..bytes.len()).find(|length| mqtt::read(&bytes[..*length]) != mqtt::Seen::Partial);
+        assert!(shortest.is_none_or(|length| mqtt::read(&bytes[..length]) == seen), "seen before it was there");
+    }
+}
+
+/// A conversation before TLS, of the protocol and the side that the first byte chooses, comes to the same in whatever portions, and never
+/// to TLS with anything said behind the question for it.
+pub(crate) fn starttls(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let protocol = [Protocol::Postgres, Protocol::Smtp, Protocol::Imap, Protocol::Pop3][usize::from(choice & 3)];
+    if choice & 0x40 != 0 {
+        return mysql(bytes);
+    }
+    if choice & 0x80 == 0 { towards_client(protocol, bytes) } else { towards_server(protocol, bytes) }
+}
+
+/// What was seen stays so whatever follows, and nothing stands in plain behind a question for TLS.
+fn mysql(bytes: &[u8]) {
+    let greeting = mysql::greeting(bytes);
+    if greeting != mysql::Greeting::Partial {
+        assert_eq!(mysql::greeting(&[bytes, b"more"].concat()), greeting);
+    }
+    if let mysql::Greeting::Secure(length) | mysql::Greeting::Refusal(length) = greeting {
+        assert!(length <= bytes.len().min(mysql::MOST));
+        assert_eq!(mysql::greeting(&bytes[..length - 1]), mysql::Greeting::Partial);
+    }
+    match mysql::answer(bytes) {
+        mysql::Answer::Tls => assert!(bytes.get(mysql::SSL_REQUEST).is_none_or(|next| *next == 22)),
+        mysql::Answer::Partial => assert!(bytes.len() < mysql::SSL_REQUEST),
+        mysql::Answer::Other => assert_eq!(mysql::answer(&[bytes, b"more"].concat()), mysql::Answer::Other),
+    }
+}
+
+fn towards_client(protocol: Protocol, bytes: &[u8]) {
+    let (mut at_once, mut told) = (Host::new(protocol, "a".to_owned()), Vec::new());
+    let (mut piecemeal, mut said) = (Host::new(protocol, "a".to_owned()), Vec::new());
+    at_once.greet(&mut told);
+    piecemeal.greet(&mut said);
+    let mut from = 0;
+    loop {
+        let step = at_once.hear(&bytes[from..bytes.len().min(from + host::LOOK)], &mut told);
+        if let Step::Begin(length) = step {
+            assert_eq!(from + length, bytes.len().min(from + host::LOOK), "something stands behind the question");
+        }
+        let mut portions = (from..bytes.len()).map(|end| piecemeal.hear(&bytes[from..=end], &mut said));
+        let slowly = portions.find(|step| *step != Step::More).unwrap_or(Step::More);
+        match (step, slowly) {
+            // Byte by byte it is not seen that more follows: it waits where only a handshake is looked for.
+            (Step::Over(Some(_)), Step::Begin(_)) => return,
+            _ => assert_eq!((step, &told), (slowly, &said)),
+        }
+        match step {
+            Step::Done(length) => from += length,
+            _ => return,
+        }
+    }
+}
+
+fn towards_server(protocol: Protocol, bytes: &[u8]) {
+    let (mut guest, mut said) = (Guest::new(protocol), Vec::new());
+    guest.open(&mut said);
+    let mut heard = Vec::new();
+    for byte in bytes {
+        heard.push(*byte);
+        match guest.hear(&mut heard, &mut said) {
+            Ok(false) => assert!(heard.len() <= guest::MOST),
+            Ok(true) => {
+                assert!(protocol == Protocol::Postgres || heard.is_empty());
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    assert!(guest.greeting().len() <= bytes.len());
 }

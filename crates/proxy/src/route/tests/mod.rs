@@ -11,7 +11,7 @@ use net::tls::Alpn;
 use regex::bytes::Regex;
 use wire::{Framing, Head};
 
-use super::{Body, Condition, Facts, Finding, HostPattern, Kind, PathPattern, Rule, Table, Text};
+use super::{Body, Condition, Facts, Finding, HostPattern, Kind, PathPattern, Rule, Said, Table, Text};
 
 /// A request, as a test tells it.
 #[derive(Clone, Debug)]
@@ -25,6 +25,7 @@ struct Request {
     sni: String,
     alpn: Option<Alpn>,
     fingerprint: Option<[u8; 32]>,
+    said: Option<Said>,
     body: Option<(Vec<u8>, bool)>,
 }
 
@@ -46,6 +47,7 @@ impl Request {
             sni: String::new(),
             alpn: None,
             fingerprint: None,
+            said: None,
             body: None,
         }
     }
@@ -87,6 +89,7 @@ impl Request {
             sni: self.sni.as_bytes(),
             alpn: self.alpn.as_slice(),
             fingerprint: self.fingerprint.as_ref(),
+            said: self.said.as_ref(),
             body: match &self.body {
                 None => Body::Unread,
                 Some((bytes, complete)) => Body::Prefix { bytes, complete: *complete },

@@ -4,6 +4,7 @@ use net::tls::Alpn;
 use proptest::prelude::*;
 use proptest::sample::select;
 use wire::forwarded::Net;
+use wire::postgres::Startup;
 
 use super::super::judge::Truth;
 use super::super::{BodyCondition, Captures, Found};
@@ -62,6 +63,9 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => select(vec![Alpn::H1, Alpn::H2]).prop_map(|alpn| Condition::Alpn(vec![alpn])),
         1 => any::<bool>().prop_map(Condition::ClientCert),
         1 => (0..2_u8).prop_map(|byte| Condition::Fingerprint(vec![[byte; 32]])),
+        1 => text().prop_map(|text| Condition::PostgresUser(vec![text])),
+        1 => text().prop_map(|text| Condition::PostgresDatabase(vec![text])),
+        1 => text().prop_map(|text| Condition::MqttClient(vec![text])),
         1 => body(),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
@@ -132,6 +136,17 @@ fn body() -> impl Strategy<Value = Condition> {
     })
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    let startup = |(user, database): (String, String)| Startup {
+        user: user.into_bytes().into(),
+        database: database.into_bytes().into(),
+    };
+    prop_oneof![
+        ("[ab/]{1,2}", "[ab/]{1,2}").prop_map(startup).prop_map(Said::Postgres),
+        "[ab/]{0,2}".prop_map(|id| Said::Mqtt(id.into())),
+    ]
+}
+
 prop_compose! {
     fn request()(
         host in host_name(),
@@ -144,12 +159,14 @@ prop_compose! {
         sni in host_name(),
         alpn in prop::option::of(select(vec![Alpn::H1, Alpn::H2])),
         fingerprint in prop::option::of(0..2_u8),
+        said in prop::option::of(said()),
         framing in select(vec![Framing::None, Framing::Unknown, Framing::Length(3)]),
         body in prop::option::of(("(x=)?[ab]{0,4}", any::<bool>())),
     ) -> Request {
         let mut request = Request::of(&format!("{method} /?x=a"));
         (request.host, request.path, request.port, request.kind) = (host, path, port, kind);
         (request.sni, request.alpn, request.fingerprint) = (sni, alpn, fingerprint.map(|byte| [byte; 32]));
+        request.said = said;
         for (name, value) in &fields {
             request = request.with(name, value);
         }

@@ -74,7 +74,20 @@ fn an_address_that_becomes_ours_by_a_reload_is_refused_from_then_on() {
 }
 
 #[test]
-fn what_is_allowed_is_led_to() {
+pub(crate) fn what_is_allowed_is_led_to() {
     let server = Server::named("one");
     assert_eq!(ask(&proxy(""), &format!("http://127.0.0.1:{}/", port(&server))).text(), "one");
+}
+
+#[test]
+pub(crate) fn tunnels_go_to_some_ports() {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let range = format!("{}-{}", port(&one), port(&one));
+    let tidegate = start(&OPEN.replace("1024-65535", &range).replace("@MORE", "to: origin"), &[]);
+    let open = |server: &Server| {
+        let mut client = tidegate.client();
+        client.send(format!("CONNECT a.test:{0} HTTP/1.1\r\nHost: a.test:{0}\r\n\r\n", port(server)));
+        client.head().status
+    };
+    assert_eq!((open(&one), open(&two)), (200, 403));
 }

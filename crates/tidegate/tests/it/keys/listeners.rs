@@ -4,11 +4,13 @@ use std::io::Read as _;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
+use testkit::datagram::{Answering, Asking};
 use testkit::{Client, Ending, Request, Server, Tidegate, h2};
 
 use super::{Case, assert_refused, fault};
 use crate::h3::early;
 use crate::support::{before, before_with, get, seen, start};
+use crate::udp;
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners"], listeners),
@@ -22,6 +24,10 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.forwarding.format"], format),
     (&["listeners.*.timeouts", "listeners.*.timeouts.request_head"], request_head),
     (&["listeners.*.timeouts.keep_alive"], keep_alive),
+    (
+        &["listeners.*.timeouts.flow", "pools.*.timeouts.flow", "sites.*.timeouts.flow"],
+        udp::limits::the_nearest_level_says_how_long_silence_may_last,
+    ),
     (&["listeners.*.limits", "listeners.*.limits.request_head"], head_bytes),
     (&["listeners.*.limits.request_line"], line_bytes),
     (&["listeners.*.limits.fields"], fields),
@@ -53,10 +59,13 @@ fn role() {
     let mut flow = TcpStream::connect(tidegate.address("web")).expect("a connection");
     flow.read_to_string(&mut heard).expect("all of it");
     assert_eq!(heard, "not a word of HTTP");
-    assert_refused(
-        "listeners: { web: { bind: 127.0.0.1:0, role: udp, respond: 200 } }",
-        "role `udp` of listener `web` is planned",
-    );
+    let server = Answering::echo();
+    let tidegate = start("listeners: { web: { bind: 127.0.0.1:0, role: udp, to: @APP } }\n", &[("APP", &server)]);
+    assert_eq!(Asking::to(&tidegate.address("web")).ask("no word at all"), "no word at all");
+    let server = Server::named("asked for");
+    let text = "listeners: { web: { bind: 127.0.0.1:0, role: forward, egress: { allow: 127.0.0.1 }, to: origin } }\n";
+    let answer = start(text, &[]).client().ask(format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", server.address()));
+    assert_eq!(answer.text(), "asked for");
 }
 
 fn accept_proxy() {

@@ -12,30 +12,24 @@ use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, n
 
 use crate::support::BINARY;
 
-pub(super) struct Lab {
-    pub(super) client: Netns,
-    pub(super) balancer: Netns,
-    pub(super) servers: Netns,
-    pub(super) pins: Bpffs,
+pub(crate) struct Lab {
+    pub(crate) client: Netns,
+    pub(crate) balancer: Netns,
+    pub(crate) servers: Netns,
+    pub(crate) pins: Bpffs,
     /// For the operator's address, which is reached from any machine.
     folder: Folder,
 }
 
 impl Lab {
     /// None, with the reason printed, where machines cannot be made.
-    pub(super) fn new() -> Option<Lab> {
-        if !netns::possible() {
+    pub(crate) fn new() -> Option<Lab> {
+        let tools = ["unshare", "setpriv", "timeout"];
+        if !netns::possible() || tools.iter().any(|program| testkit::tool(program).is_none()) {
             return None;
         }
         let (client, balancer, servers) = (Netns::new("client"), Netns::new("balancer"), Netns::new("servers"));
-        balancer.wire("lb0", &client, "eth0");
         balancer.wire("lb1", &servers, "eth0");
-        for address in ["10.77.0.1/24", "2001:2:0:77::1/64"] {
-            balancer.address("lb0", address);
-        }
-        for address in ["10.77.0.9/24", "2001:2:0:77::9/64"] {
-            client.address("eth0", address);
-        }
         for address in ["10.78.0.2/24", "2001:2:0:78::2/64"] {
             balancer.address("lb1", address);
         }
@@ -46,48 +40,61 @@ impl Lab {
         servers.run("ip route add 10.77.0.0/24 via 10.78.0.2");
         balancer.sysctl("net.ipv4.ip_forward", "1");
         balancer.sysctl("net.ipv6.conf.all.forwarding", "1");
-        Some(Lab { client, balancer, servers, pins: Bpffs::new(), folder: Folder::new() })
+        let lab = Lab { client, balancer, servers, pins: Bpffs::new(), folder: Folder::new() };
+        lab.connect_client();
+        Some(lab)
     }
 
-    pub(super) fn start(&self) -> Start<'static> {
+    /// The wire between the balancer and its client, which may have been cut.
+    pub(crate) fn connect_client(&self) {
+        self.balancer.wire("lb0", &self.client, "eth0");
+        for address in ["10.77.0.1/24", "2001:2:0:77::1/64"] {
+            self.balancer.address("lb0", address);
+        }
+        for address in ["10.77.0.9/24", "2001:2:0:77::9/64"] {
+            self.client.address("eth0", address);
+        }
+    }
+
+    pub(crate) fn start(&self) -> Start<'static> {
         Start::of(BINARY).on(&self.balancer, &self.pins)
     }
 
     /// The program with a configuration, and an operator's address in its folder.
-    pub(super) fn run(&self, config: &str) -> Tidegate {
+    pub(crate) fn run(&self, config: &str) -> Tidegate {
         self.start().text(&self.whole(config))
     }
 
     /// A configuration with what every test needs around it.
-    pub(super) fn whole(&self, config: &str) -> String {
+    pub(crate) fn whole(&self, config: &str) -> String {
         let admin = self.folder.path().join("admin.sock");
         format!("admin: unix:{}\nworkers: 1\naccess_log: stdout\n{config}", admin.display())
     }
 
     /// A server of HTTP that answers with its name.
-    pub(super) fn serve(&self, address: &str, name: &'static str) -> Server {
+    pub(crate) fn serve(&self, address: &str, name: &'static str) -> Server {
         self.servers.enter(|| {
             Server::at(address, move |peer| {
                 while peer.request().is_some() {
-                    peer.send(testkit::ok(name))
+                    peer.send(testkit::ok(name));
                 }
             })
         })
     }
 
     /// A client's connection.
-    pub(super) fn connect(&self, address: &str) -> Client {
+    pub(crate) fn connect(&self, address: &str) -> Client {
         self.client.enter(|| Client::connect(address))
     }
 
     /// Whether anybody answers a client soon.
-    pub(super) fn answers(&self, address: &str) -> bool {
+    pub(crate) fn answers(&self, address: &str) -> bool {
         let address = address.parse().expect("an address");
         self.client.enter(|| TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok())
     }
 
     /// Connections of clients that stay open, each with the name of its server.
-    pub(super) fn keep(&self, address: &str, count: usize) -> Kept {
+    pub(crate) fn keep(&self, address: &str, count: usize) -> Kept {
         let connection = |_| {
             let mut client = self.connect(address);
             let name = client.get("/").text();
@@ -97,23 +104,23 @@ impl Lab {
     }
 
     /// How many of so many new connections each server gets.
-    pub(super) fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
+    pub(crate) fn spread(&self, address: &str, count: usize) -> BTreeMap<String, usize> {
         self.keep(address, count).by_server()
     }
 }
 
 /// Connections that stay open.
-pub(super) struct Kept(Vec<(Client, String)>);
+pub(crate) struct Kept(Vec<(Client, String)>);
 
 impl Kept {
     /// Each is asked again, and its server must be the one that it had.
-    pub(super) fn are_all_where_they_were(&mut self) {
+    pub(crate) fn are_all_where_they_were(&mut self) {
         for (number, (client, name)) in self.0.iter_mut().enumerate() {
             assert_eq!(client.get("/").text(), *name, "connection {number}");
         }
     }
 
-    pub(super) fn by_server(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn by_server(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         self.0.iter().for_each(|(_, name)| *counts.entry(name.clone()).or_default() += 1);
         counts
@@ -121,13 +128,13 @@ impl Kept {
 }
 
 /// A server of datagrams that answers with its name and with whom it sees.
-pub(super) struct Datagrams {
+pub(crate) struct Datagrams {
     is_over: Arc<AtomicBool>,
     serves: Option<JoinHandle<()>>,
 }
 
 impl Datagrams {
-    pub(super) fn serve(lab: &Lab, address: &'static str, name: &'static str) -> Datagrams {
+    pub(crate) fn serve(lab: &Lab, address: &'static str, name: &'static str) -> Datagrams {
         let is_over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&is_over);
         let socket = lab.servers.enter(|| UdpSocket::bind(address).expect("an address"));
@@ -145,7 +152,7 @@ impl Datagrams {
     }
 
     /// What comes back for a datagram of a client that nobody has seen before.
-    pub(super) fn ask(lab: &Lab, address: &str, said: &str) -> String {
+    pub(crate) fn ask(lab: &Lab, address: &str, said: &str) -> String {
         lab.client.enter(|| {
             let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
             let socket = UdpSocket::bind(any).expect("a socket");
@@ -167,6 +174,6 @@ impl Drop for Datagrams {
     }
 }
 
-pub(super) fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/nat.yaml")
 }

@@ -2,7 +2,7 @@
 
 use testkit::Reloaded;
 
-use super::lab::Lab;
+use super::lab::{Datagrams, Lab};
 use super::{TWO, WEB, both, shown};
 
 const CAPABILITIES: &str = "bpf,perfmon,net_admin,sys_admin";
@@ -32,6 +32,21 @@ fn a_start_says_exactly_what_is_missing() {
     // A start that has failed leaves nothing behind.
     let left = std::fs::read_dir(lab.pins.path().join("tidegate")).map_or(0, Iterator::count);
     assert_eq!(left, 0);
+}
+
+#[test]
+fn three_capabilities_are_enough() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.start().with_only("bpf,net_admin,perfmon").text(&lab.whole(TWO));
+    let mut kept = lab.keep(WEB, 40);
+    assert!(both(&kept.by_server()));
+    let one = TWO.replace(", b: 10.78.0.12:8080", "");
+    assert_eq!(tidegate.reload(&lab.whole(&one)), Reloaded::Yes);
+    kept.are_all_where_they_were();
+    drop(tidegate);
+    let _tidegate = lab.start().with_only("bpf,net_admin,perfmon").text(&lab.whole(TWO));
+    kept.are_all_where_they_were();
 }
 
 #[test]
@@ -82,7 +97,8 @@ fn a_proxy_stands_in_where_it_may() {
     let tidegate = lab.run(&auto);
     assert!(both(&lab.spread(WEB, 40)));
     assert_eq!(shown(&tidegate, |_| true)["listeners"][0]["engine"], "kernel");
-    // Without a way for packets the kernel refuses later, when it is told the services.
+    // Without a way for packets the kernel refuses later, when it is told the services: what the last process has left there must
+    // not keep packets from the proxy.
     drop(tidegate);
     lab.balancer.sysctl("net.ipv4.ip_forward", "0");
     let tidegate = lab.run(&auto);
@@ -106,12 +122,56 @@ fn a_proxy_needs_packets_that_end_here() {
 }
 
 #[test]
-fn datagrams_have_no_proxy_yet() {
+fn a_proxy_stands_in_for_datagrams_too() {
     let Some(lab) = Lab::new() else { return };
-    let datagrams = TWO.replace("80/tcp", "80/udp").replace("source:", "engine: auto, source:");
-    let said = refusal(&lab, lab.start().without(CAPABILITIES), &datagrams);
-    assert!(
-        said.contains("datagrams have no proxy to stand in for it: NAT in the kernel needs capabilities"),
-        "{said}"
+    let _web = lab.serve("10.78.0.11:8080", "a");
+    let _dns = Datagrams::serve(&lab, "10.78.0.11:8080", "a");
+    let both = TWO
+        .replace("10.77.0.1:80/tcp", "[10.77.0.1:80/tcp, 10.77.0.1:80/udp]")
+        .replace("source:", "engine: auto, timeouts: { flow: 1s }, source:")
+        .replace(", b: 10.78.0.12:8080", "");
+    let tidegate = lab.start().without(CAPABILITIES).text(&lab.whole(&both));
+    assert_eq!(lab.spread(WEB, 3).len(), 1);
+    let answer = Datagrams::ask(&lab, WEB, "hello");
+    assert_eq!(answer, "a heard hello of 10.78.0.2", "the kernel chooses the source, and has one there");
+    // A flow that is silent for as long as the listener says is over.
+    let line = tidegate.log_line("the flow of datagrams", |line| line["listener"] == "vip/udp");
+    assert_eq!(line["pool"], "web");
+    let only = both.replace("10.77.0.1:80/tcp, ", "");
+    assert_eq!(tidegate.reload(&lab.whole(&only)), Reloaded::Yes);
+    let deadline = std::time::Instant::now() + testkit::PATIENCE;
+    while lab.answers(WEB) {
+        assert!(std::time::Instant::now() < deadline, "nobody is asked by TCP any more");
+    }
+    assert_eq!(Datagrams::ask(&lab, WEB, "again"), "a heard again of 10.78.0.2");
+}
+
+#[test]
+fn interfaces_may_go_and_come_back() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let tidegate = lab.run(TWO);
+    let mut kept = lab.keep(WEB, 10);
+    lab.balancer.run("ip link delete lb0");
+    lab.connect_client();
+    tidegate.message("interfaces have come back, and packets are rewritten there again: `lb0`");
+    assert!(both(&lab.spread(WEB, 40)));
+    kept.are_all_where_they_were();
+}
+
+#[test]
+fn what_an_operator_should_know_is_said_once() {
+    let Some(lab) = Lab::new() else { return };
+    let folder = testkit::Folder::new();
+    let list = folder.write("list.yaml", "- { address: '10.78.0.11:8080', max_connections: 7 }\n");
+    let config = TWO
+        .replace("10.78.0.2", "10.78.0.9")
+        .replace("{ a: 10.78.0.11:8080, b: 10.78.0.12:8080 }", &format!("['file:{}']", list.display()));
+    let tidegate = lab.run(&config);
+    tidegate.message("`source` of listener `vip` is no address of this host");
+    tidegate.message(
+        "`max_connections` of server `10.78.0.11:8080` in pool `web` does nothing for the packets of listener `vip`",
     );
+    assert_eq!(tidegate.reload(&lab.whole(&config)), Reloaded::Yes);
+    assert_eq!(tidegate.messages().matches("no address of this host").count(), 1, "{}", tidegate.messages());
 }

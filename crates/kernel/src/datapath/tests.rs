@@ -1,0 +1,76 @@
+use std::net::UdpSocket;
+use std::thread;
+use std::time::Duration;
+
+use testkit::{Bpffs, Netns, PATIENCE, netns, tool};
+
+use super::*;
+use crate::Transport;
+
+/// Kernels before 6.6 have no TCX. Filters of `clsact` do the same there, and here they can be tried.
+#[test]
+fn filters_do_what_links_do() {
+    if !netns::possible() || tool("tc").is_none() {
+        return;
+    }
+    let [client, balancer, server] = ["client", "balancer", "server"].map(Netns::new);
+    client.wire("c0", &balancer, "lb0");
+    server.wire("s0", &balancer, "lb1");
+    for (netns, card, address) in [
+        (&client, "c0", "198.18.0.2/24"),
+        (&balancer, "lb0", "198.18.0.1/24"),
+        (&balancer, "lb1", "198.18.1.1/24"),
+        (&server, "s0", "198.18.1.11/24"),
+    ] {
+        netns.address(card, address);
+    }
+    client.run("ip route add default via 198.18.0.1");
+    balancer.sysctl("net.ipv4.ip_forward", "1");
+    let echo = server.enter(|| UdpSocket::bind("198.18.1.11:53")).expect("a socket");
+    thread::spawn(move || {
+        let mut buffer = [0; 100];
+        while let Ok((length, peer)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..length], peer);
+        }
+    });
+    let (bpffs, interfaces) = (Bpffs::new(), ["lb0".into(), "lb1".into()]);
+    let pins = bpffs.path().join("tidegate");
+    let service = Service {
+        name: "dns".into(),
+        address: "198.18.9.1:53".parse().expect("an address"),
+        transport: Transport::Udp,
+        mode: crate::Mode::Full,
+        sources: vec!["198.18.1.1".parse().expect("an address")],
+        servers: vec![Server { name: "s".into(), address: "198.18.1.11:53".parse().expect("an address"), weight: 1 }],
+        idle: Duration::from_secs(60),
+    };
+    let socket = client.enter(|| UdpSocket::bind("198.18.0.2:0")).expect("a socket");
+    socket.connect("198.18.9.1:53").expect("an address");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let ask = || {
+        socket.send(b"hello").expect("it is sent");
+        assert_eq!(socket.recv(&mut [0; 100]).expect("an answer"), 5);
+    };
+    let filters = || balancer.run("tc filter show dev lb0 ingress").matches("direct-action").count();
+    let open = || {
+        balancer.enter(|| {
+            let mut datapath = Datapath::open_at(Hook::Clsact, &pins, &interfaces, 1024)?;
+            datapath.apply(std::slice::from_ref(&service))?;
+            Ok::<_, Refusal>(datapath)
+        })
+    };
+    drop(open().expect("a datapath"));
+    ask();
+    assert_eq!(filters(), 1);
+    let second = open().expect("another in its place");
+    ask();
+    assert_eq!(filters(), 1);
+    assert_eq!(second.counters().expect("counters").services[0].servers[0].traffic.packets_in, 2);
+    // An interface that is no longer named has none.
+    let other = balancer.enter(|| Datapath::open_at(Hook::Clsact, &pins, &["lb1".into()], 1024));
+    assert_eq!((filters(), other.is_ok()), (0, true));
+    drop(open().expect("both again"));
+    assert_eq!(filters(), 1);
+    balancer.enter(|| second.release()).expect("it is released");
+    assert_eq!(filters(), 0);
+}

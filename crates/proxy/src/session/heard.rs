@@ -1,0 +1,138 @@
+//! What a client says first, heard before its route is known, and passed on as it came.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use base::{Fault, Kind};
+use http::Conn;
+use wire::client_hello::{self, ClientHello, Seen as Hello};
+use wire::mqtt::{self, Seen as Connect};
+use wire::postgres::{self, Seen as Startup};
+
+use super::Session;
+use crate::route::Said;
+use crate::snapshot::{Hears, Listener};
+
+/// What was heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// A client of TLS that ends elsewhere.
+    pub(super) hello: Option<ClientHello>,
+    /// One that has said who it is.
+    pub(super) said: Option<Said>,
+}
+
+/// Waits for what is to be heard, as long as a request's head may take, and leaves it where it is.
+pub(super) async fn hear(session: &mut Session, listener: &Listener, hears: Hears) -> Result<Heard, Fault> {
+    let Session { worker, client, timer, tls, .. } = session;
+    let is_plain = tls.is_none();
+    // What a client says inside of TLS that ends here is no handshake of another.
+    let hears = Hears { hello: hears.hello && is_plain, ..hears };
+    if hears == Hears::default() {
+        return Ok(Heard::default());
+    }
+    let mut ear = Ear { hears, may_refuse: is_plain, ..Ear::default() };
+    // What was heard of it for another's sake.
+    if client.has_carry() {
+        let kept = client.carry().to_vec();
+        ear.listen(&kept);
+        if ear.owes {
+            client.unkeep(&mut vec![0; kept.len()]);
+        } else if ear.hears == Hears::default() {
+            return Ok(ear.heard);
+        }
+    }
+    timer.arm(Instant::now(), listener.request_head);
+    poll_fn(|cx| {
+        if worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
+        let mut block = worker.block(MOST + client.carry().len());
+        match ear.poll(client, cx, &mut block) {
+            Poll::Pending => timer.poll_expired(cx).map(|()| Err(Fault::client(Kind::HeadTimeout))),
+            ready => ready,
+        }
+    })
+    .await
+    .map(|()| ear.heard)
+}
+
+/// More than this is listened to by nobody.
+const MOST: usize = 16 * 1024;
+const _: () = assert!(MOST >= client_hello::MOST && MOST >= mqtt::MOST && MOST >= postgres::MOST);
+
+const GONE: Fault = Fault::client(Kind::ClientGone);
+
+#[derive(Default)]
+struct Ear {
+    /// What is still to be heard.
+    hears: Hears,
+    heard: Heard,
+    /// Whether a client of PostgreSQL that asks for TLS is told that there is none.
+    may_refuse: bool,
+    /// How often it was told something of the kind.
+    refused: u8,
+    /// It waits to be told.
+    owes: bool,
+}
+
+impl Ear {
+    fn poll(&mut self, client: &mut Conn, cx: &mut Context<'_>, block: &mut [u8]) -> Poll<Result<(), Fault>> {
+        loop {
+            if self.owes {
+                ready!(client.poll_write(cx, &[postgres::UNWILLING])).map_err(|_| GONE)?;
+                self.owes = false;
+            }
+            let kept = client.carry().len();
+            let room = block.len().min(kept + MOST);
+            let length = ready!(client.poll_bytes(cx, &mut block[..room])).map_err(|_| GONE)?;
+            if length == 0 {
+                return Poll::Ready(Err(GONE));
+            }
+            self.listen(&block[..length]);
+            if self.owes {
+                continue;
+            }
+            client.keep(&block[..length]);
+            // That is all, or it will say no more.
+            if self.hears == Hears::default() || length == kept {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// What is neither whole nor the beginning of anything is not listened to any more.
+    fn listen(&mut self, bytes: &[u8]) {
+        if self.hears.hello {
+            match client_hello::read(bytes) {
+                Hello::Partial => {}
+                Hello::Hello(hello) => (self.heard.hello, self.hears.hello) = (Some(hello), false),
+                Hello::Other => self.hears.hello = false,
+            }
+        }
+        if self.hears.postgres {
+            match postgres::read(bytes) {
+                Startup::Partial => {}
+                // One that goes on without waiting for the answer is none. There are two questions, and each is asked once.
+                Startup::Asks(_)
+                    if self.may_refuse && bytes.len() == postgres::SSL_REQUEST.len() && self.refused < 2 =>
+                {
+                    self.refused += 1;
+                    self.owes = true;
+                }
+                Startup::Startup(startup) => {
+                    (self.heard.said, self.hears.postgres) = (Some(Said::Postgres(startup)), false);
+                }
+                Startup::Asks(_) | Startup::Other => self.hears.postgres = false,
+            }
+        }
+        if self.hears.mqtt {
+            match mqtt::read(bytes) {
+                Connect::Partial => {}
+                Connect::Connect(id) => (self.heard.said, self.hears.mqtt) = (Some(Said::Mqtt(id)), false),
+                Connect::Other => self.hears.mqtt = false,
+            }
+        }
+    }
+}

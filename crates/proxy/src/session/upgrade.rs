@@ -1,0 +1,135 @@
+//! A connection on which TLS begins inside of a protocol: what is said before it.
+//!
+//! Whatever a client says in plain is looked at where it is, and read as far as it is done with: what is not stays in the socket, where
+//! only a handshake is looked for. Nothing of it comes to a server.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use http::Conn;
+use net::Stream;
+use net::tls::Alpn;
+use wire::Version;
+use wire::starttls::host::LOOK;
+use wire::starttls::{Host, Protocol, Step};
+
+use super::closing::linger;
+use super::record::broken;
+use super::{Arrived, Common};
+
+/// A stream on which TLS begins.
+pub(super) struct Begun {
+    pub(super) stream: Stream,
+    /// What has to be agreed on in the handshake, if anything has.
+    pub(super) alpn: Option<Alpn>,
+}
+
+/// How the conversation ends.
+enum End {
+    /// In TLS.
+    Tls,
+    /// The same, without a question.
+    TlsAtOnce,
+    /// In nothing; why, if the client has not wanted that.
+    Nothing(Option<&'static str>),
+}
+
+/// Talks with a client until it begins TLS, or the timer is over that was armed. What comes to nothing is said, recorded and closed here.
+pub(super) async fn until_tls(arrived: &Arrived, protocol: Protocol, mut stream: Stream) -> Option<Begun> {
+    let Arrived { common, timer, .. } = arrived;
+    let mut talk = Talk::begin(protocol, here(common, &stream));
+    let end = poll_fn(|cx| {
+        if common.worker.is_cut() {
+            return Poll::Ready(End::Nothing(None));
+        }
+        let mut block = common.worker.block(LOOK);
+        match talk.poll(&mut stream, cx, &mut block[..LOOK]) {
+            Poll::Pending => timer.poll_expired(cx).map(|()| End::Nothing(Some("no question for TLS in time"))),
+            ready => ready,
+        }
+    })
+    .await;
+    match end {
+        End::Tls => Some(Begun { stream, alpn: None }),
+        // Else a handshake that was meant for another service could be led here (ALPACA): servers of PostgreSQL demand it, too.
+        End::TlsAtOnce => Some(Begun { stream, alpn: Some(Alpn::Postgres) }),
+        End::Nothing(reason) => {
+            if let Some(reason) = reason {
+                broken(common, Version::H11, reason);
+            }
+            linger(&mut Conn::new(stream), timer, &common.worker).await;
+            None
+        }
+    }
+}
+
+/// Who we are to a client that has to be told: the address that it came to, as SMTP writes one (RFC 5321 section 4.1.3).
+fn here(common: &Common, stream: &Stream) -> String {
+    match common.opened_to.as_deref().copied().or_else(|| stream.local()).map(|address| address.ip().to_canonical()) {
+        Some(std::net::IpAddr::V4(ip)) => format!("[{ip}]"),
+        Some(std::net::IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
+        None => "localhost".to_owned(),
+    }
+}
+
+struct Talk {
+    host: Host,
+    /// What the client has not been told yet.
+    said: Vec<u8>,
+    /// How many bytes were looked at that are not done with.
+    seen: usize,
+    /// What comes once everything is said.
+    end: Option<End>,
+}
+
+impl Talk {
+    fn begin(protocol: Protocol, here: String) -> Talk {
+        let (host, mut said) = (Host::new(protocol, here), Vec::new());
+        host.greet(&mut said);
+        Talk { host, said, seen: 0, end: None }
+    }
+
+    fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>, block: &mut [u8]) -> Poll<End> {
+        loop {
+            while !self.said.is_empty() {
+                match ready!(stream.poll_write(cx, &self.said)) {
+                    Ok(written) => drop(self.said.drain(..written)),
+                    Err(_) => return Poll::Ready(End::Nothing(None)),
+                }
+            }
+            if let Some(end) = self.end.take() {
+                return Poll::Ready(end);
+            }
+            let seen = match ready!(stream.poll_look(cx, block, self.seen)) {
+                Ok(seen) if seen > self.seen => seen,
+                // No more will come.
+                _ => return Poll::Ready(End::Nothing(None)),
+            };
+            let (done, end) = match self.host.hear(&block[..seen], &mut self.said) {
+                Step::More => {
+                    self.seen = seen;
+                    continue;
+                }
+                Step::Done(length) => (length, None),
+                Step::Begin(length) => (length, Some(End::Tls)),
+                Step::Begun => (0, Some(End::TlsAtOnce)),
+                Step::Over(reason) => (0, Some(End::Nothing(reason))),
+            };
+            if !take(stream, cx, &mut block[..done]) {
+                return Poll::Ready(End::Nothing(None));
+            }
+            (self.seen, self.end) = (0, end);
+        }
+    }
+}
+
+/// Reads what was looked at; answers whether it was there, as it should be.
+fn take(stream: &mut Stream, cx: &mut Context<'_>, mut left: &mut [u8]) -> bool {
+    while !left.is_empty() {
+        match stream.poll_read(cx, left) {
+            Poll::Ready(Ok(count @ 1..)) => left = &mut left[count..],
+            _ => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,105 @@
+//! Listeners whose packets the kernel rewrites: between machines of the test's own, which need root.
+
+use std::time::Instant;
+
+use testkit::{Folder, PATIENCE, Tidegate};
+
+use super::Case;
+use crate::nat::lab::{Datagrams, Lab};
+
+pub(super) const CASES: &[Case] = &[
+    (&["listeners.*.nat"], what_is_rewritten),
+    (&["listeners.*.interfaces"], interfaces),
+    (&["listeners.*.source"], source),
+    (&["listeners.*.engine"], engine),
+    (&["listeners.*.timeouts.flow"], silence_of_a_listener),
+    (&["pools.*.timeouts.flow"], silence_of_a_pool),
+];
+
+const AT: &str = "10.77.0.1:53";
+
+/// A listener of datagrams in front of one server.
+fn config(listener: &str, pool: &str) -> String {
+    format!(
+        "
+listeners:
+  dns: {{ role: nat, bind: {AT}/udp, to: dns, {listener} }}
+pools: {{ dns: {{ servers: ['10.78.0.11:53'], {pool} }} }}
+"
+    )
+}
+
+fn what_is_rewritten() {
+    let Some(lab) = Lab::new() else { return };
+    let _server = Datagrams::serve(&lab, "10.78.0.11:53", "a");
+    let tidegate = lab.run(&config("nat: full, source: 10.78.0.2, interfaces: [lb0, lb1]", ""));
+    assert_eq!(Datagrams::ask(&lab, AT, "x"), "a heard x of 10.78.0.2");
+    drop(tidegate);
+    let _tidegate = lab.run(&config("nat: dnat, interfaces: [lb0, lb1]", ""));
+    assert_eq!(Datagrams::ask(&lab, AT, "x"), "a heard x of 10.77.0.9");
+}
+
+fn interfaces() {
+    let Some(lab) = Lab::new() else { return };
+    let _server = lab.serve("10.78.0.11:80", "a");
+    let config = |interfaces: &str| {
+        format!(
+            "listeners: {{ web: {{ role: nat, bind: 10.77.0.1:80/tcp, source: 10.78.0.2, interfaces: {interfaces}, to: '10.78.0.11:80' }} }}\n"
+        )
+    };
+    let tidegate = lab.run(&config("lb1"));
+    assert!(!lab.answers("10.77.0.1:80"), "packets that come in elsewhere are nobody's");
+    drop(tidegate);
+    let _tidegate = lab.run(&config("[lb0, lb1]"));
+    assert!(lab.answers("10.77.0.1:80"));
+}
+
+fn source() {
+    let Some(lab) = Lab::new() else { return };
+    lab.balancer.address("lb1", "10.78.0.3/24");
+    let _server = Datagrams::serve(&lab, "10.78.0.11:53", "a");
+    let _tidegate = lab.run(&config("source: 10.78.0.3, interfaces: [lb0, lb1]", ""));
+    assert_eq!(Datagrams::ask(&lab, AT, "x"), "a heard x of 10.78.0.3");
+}
+
+fn engine() {
+    let Some(lab) = Lab::new() else { return };
+    let _server = lab.serve("10.78.0.11:80", "a");
+    let config = |engine: &str| {
+        lab.whole(&format!(
+            "listeners: {{ web: {{ role: nat, bind: 10.77.0.1:80/tcp, nat: dnat, interfaces: [lb0, lb1], engine: {engine}, to: '10.78.0.11:80' }} }}\n"
+        ))
+    };
+    let limited = || lab.start().without("bpf,perfmon,net_admin,sys_admin");
+    let folder = Folder::new();
+    let file = folder.write("tidegate.yaml", &config("kernel"));
+    let (code, said) = limited().refused(&["run", &file.display().to_string()]);
+    assert!(code == Some(2) && said.contains("CAP_BPF"), "{said}");
+    let _tidegate = limited().text(&config("auto"));
+    assert!(lab.answers("10.77.0.1:80"));
+}
+
+fn silence_of_a_listener() {
+    silence("timeouts: { flow: 1s },", "");
+}
+
+fn silence_of_a_pool() {
+    // The nearest level wins.
+    silence("timeouts: { flow: 1h },", "timeouts: { flow: 1s }");
+}
+
+fn silence(listener: &str, pool: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let _server = Datagrams::serve(&lab, "10.78.0.11:53", "a");
+    let tidegate = lab.run(&config(&format!("{listener} source: 10.78.0.2, interfaces: [lb0, lb1]"), pool));
+    assert_eq!(Datagrams::ask(&lab, AT, "x"), "a heard x of 10.78.0.2");
+    until_none_is_left(&tidegate);
+}
+
+fn until_none_is_left(tidegate: &Tidegate) {
+    let deadline = Instant::now() + PATIENCE;
+    let one = |name: &str| tidegate.metric(name, &["listener=\"dns\""]);
+    while one("tidegate_nat_connections") != [0.0] || one("tidegate_nat_connections_total") != [1.0] {
+        assert!(Instant::now() < deadline, "{}", tidegate.admin("/metrics").text());
+    }
+}

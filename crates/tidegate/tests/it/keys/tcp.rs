@@ -1,0 +1,22 @@
+//! The keys of flows. Each case is also a test of its own, with its friends.
+
+use super::Case;
+use crate::tcp::{mail, mqtt, postgres, transparent};
+
+pub(super) const CASES: &[Case] = &[
+    (&["listeners.*.tls.starttls"], postgres::tls_ends_here_after_the_question_for_it),
+    (&["pools.*.tls.starttls"], mail::tls_begins_here_and_the_client_is_greeted_by_the_server),
+    (
+        &[
+            "listeners.*.routes.*.match.postgres",
+            "listeners.*.routes.*.match.postgres.user",
+            "listeners.*.routes.*.match.postgres.database",
+        ],
+        postgres::users_and_databases_choose_the_way,
+    ),
+    (
+        &["listeners.*.routes.*.match.mqtt", "listeners.*.routes.*.match.mqtt.client_id"],
+        mqtt::identifiers_choose_the_way,
+    ),
+    (&["pools.*.source"], transparent::a_process_that_may_not_is_told_what_it_needs),
+];

@@ -1,0 +1,178 @@
+//! Reloads and ends: what is under way goes on, and nothing is lost.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use testkit::datagram::{Answering, Asking};
+use testkit::{Reloaded, Server};
+
+use super::{PLAIN, client, from, sum, until_metric};
+use crate::support::{config, start};
+use crate::tls::until;
+
+#[test]
+fn a_reload_under_load_loses_nothing_and_moves_nobody() {
+    let servers = [Answering::named("a"), Answering::named("b")];
+    let places: [(&str, &dyn crate::support::Place); 2] = [("A1", &servers[0]), ("B1", &servers[1])];
+    let text = |more: &str| format!("workers: 4\n{}", PLAIN.replace("[@APP]", &format!("[@A1, @B1{more}]")));
+    let tidegate = start(&text(""), &places);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for octet in 1..7 {
+            let (tidegate, over) = (&tidegate, &over);
+            scope.spawn(move || {
+                let client = from(octet, tidegate);
+                let first = client.ask("x");
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(client.ask("x"), first);
+                }
+            });
+        }
+        for number in 0..12 {
+            // Each brings another server, or takes it away; by its hash alone, one in three clients would go there.
+            let more = if number % 2 == 0 { ", '127.0.0.1:9'" } else { "" };
+            assert_eq!(tidegate.reload(&config(&text(more), &places)), Reloaded::Yes);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(sum(&tidegate, "tidegate_datagrams_lost_total"), 0.0);
+    assert_eq!(sum(&tidegate, "tidegate_connections_total"), 6.0, "no flow has begun anew");
+    let froms: std::collections::BTreeSet<_> = servers.iter().flat_map(Answering::seen).map(|seen| seen.from).collect();
+    assert_eq!(froms.len(), 6, "each has kept its socket");
+}
+
+#[test]
+fn a_flow_keeps_its_server_and_the_next_one_has_the_new_one() {
+    let (old, new) = (Answering::named("old"), Answering::named("new"));
+    let tidegate = start(PLAIN, &[("APP", &old)]);
+    let (first, second) = (client(&tidegate), client(&tidegate));
+    assert_eq!(first.ask("x"), "old x");
+    tidegate.reload(&config(PLAIN, &[("APP", &new)]));
+    assert_eq!([first.ask("y"), second.ask("y")], ["old y", "new y"]);
+}
+
+#[test]
+fn whom_a_reload_admits_need_not_come_anew() {
+    let server = Answering::named("a");
+    let denied = PLAIN.replace("to: app", "routes: [{ match: { client: 127.0.0.2 }, deny: drop }, { to: app }]");
+    let tidegate = start(&denied, &[("APP", &server)]);
+    let client = from(2, &tidegate);
+    client.say("x");
+    until_metric(&tidegate, "tidegate_datagrams_lost_total", &[], 1.0);
+    tidegate.reload(&config(PLAIN, &[("APP", &server)]));
+    assert_eq!(client.ask("y"), "a y");
+    let port = tidegate.address("web").rsplit_once(':').expect("a port").1.to_owned();
+    let by_port = PLAIN.replace("to: app", &format!("routes: [{{ match: {{ port: {port} }}, to: app }}]"));
+    tidegate.reload(&config(&by_port, &[("APP", &server)]));
+    assert_eq!(from(3, &tidegate).ask("z"), "a z");
+}
+
+#[test]
+fn a_listener_may_have_another_name_and_keep_its_flows() {
+    let server = Answering::named("a");
+    let tidegate = start(PLAIN, &[("APP", &server)]);
+    let port = tidegate.address("web");
+    // Port 0 would be another one for another name.
+    let fixed = PLAIN.replace("127.0.0.1:0", &port);
+    tidegate.reload(&config(&fixed, &[("APP", &server)]));
+    let client = Asking::to(&port);
+    assert_eq!(client.ask("x"), "a x");
+    tidegate.reload(&config(&fixed.replace("web:", "names:"), &[("APP", &server)]));
+    assert_eq!(client.ask("y"), "a y");
+    let seen = server.seen();
+    assert_eq!(seen[0].from, seen[1].from, "its flow is the same");
+    assert_eq!(Asking::to(&port).ask("z"), "a z");
+    let of = |name: &str| tidegate.metric("tidegate_connections", &[&format!("listener=\"{name}\"")]);
+    assert_eq!(of("names").iter().sum::<f64>(), 1.0);
+}
+
+#[test]
+fn a_listener_that_is_gone_takes_nobody_new_and_may_come_back() {
+    let server = Answering::named("a");
+    let tidegate = start(PLAIN, &[("APP", &server)]);
+    let at = tidegate.address("web");
+    let fixed = PLAIN.replace("127.0.0.1:0", &at);
+    tidegate.reload(&config(&fixed, &[("APP", &server)]));
+    let other = "listeners: { other: { bind: 127.0.0.1:0, role: udp, to: app } }\npools: { app: [@APP] }\n";
+    for round in 0..2 {
+        let client = Asking::to(&at);
+        assert_eq!(client.ask("x"), "a x", "round {round}");
+        tidegate.reload(&config(other, &[("APP", &server)]));
+        // Who is there is served to the end; who speaks goes on.
+        assert_eq!(client.ask("y"), "a y");
+        assert_eq!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::Yes);
+        // What comes to the sockets of before until they are closed is lost, as datagrams may be.
+        assert_eq!(client.insist("z"), "a z");
+    }
+}
+
+#[test]
+fn a_listener_may_become_one_of_another_kind() {
+    let (datagrams, flows) = (Answering::named("udp"), Server::script(|peer| peer.send("tcp")));
+    let tidegate = start(PLAIN, &[("APP", &datagrams)]);
+    let at = tidegate.address("web");
+    let udp = PLAIN.replace("127.0.0.1:0", &at);
+    let tcp = udp.replace("role: udp", "role: tcp");
+    for _ in 0..2 {
+        tidegate.reload(&config(&udp, &[("APP", &datagrams)]));
+        assert_eq!(Asking::to(&at).insist("x"), "udp x");
+        tidegate.reload(&config(&tcp, &[("APP", &flows)]));
+        // One of the sockets of before may still be on its way out, and take a connection with it.
+        until("a flow of TCP", || {
+            TcpStream::connect(&at).and_then(|mut stream| stream.read_exact(&mut [0; 3])).is_ok()
+        });
+    }
+    // One port of each kind is for both: names are asked for by either.
+    let both =
+        udp.replace("listeners: {", &format!("listeners: {{ also: {{ bind: '{at}', role: tcp, to: 'localhost:1' }},"));
+    assert_eq!(tidegate.reload(&config(&both, &[("APP", &datagrams)])), Reloaded::Yes);
+    assert_eq!(Asking::to(&at).insist("y"), "udp y");
+}
+
+#[test]
+fn an_address_that_another_has_is_not_shared() {
+    let other = Answering::named("other");
+    let text = config(&PLAIN.replace("127.0.0.1:0", other.address()), &[("APP", &other)]);
+    let (code, said) = testkit::failure_of(crate::support::BINARY, &text);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("cannot bind listener `web`"), "{said}");
+}
+
+#[test]
+fn a_drain_ends_silent_flows_and_cuts_those_that_speak() {
+    let server = Answering::echo();
+    let text = format!("shutdown: {{ drain: 30s }}\n{}", PLAIN);
+    let mut tidegate = start(&text, &[("APP", &server)]);
+    let client = self::client(&tidegate);
+    assert_eq!(client.ask("x"), "x");
+    tidegate.terminate();
+    // Long before the drain's time is over.
+    assert!(tidegate.wait().success());
+    assert!(tidegate.messages().contains("no connection was cut"), "{}", tidegate.messages());
+    assert!(tidegate.log()[0].get("fault").is_none());
+
+    let text = format!("shutdown: {{ drain: 500ms }}\n{}", PLAIN);
+    let mut tidegate = start(&text, &[("APP", &server)]);
+    let client = self::client(&tidegate);
+    assert_eq!(client.ask("x"), "x");
+    tidegate.terminate();
+    tidegate.message("draining");
+    let (over, asked) = (AtomicBool::new(false), server.seen().len());
+    client.socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // Once nobody is there, there is no answer either.
+                let _ = client.socket.send(b"still here").and_then(|_| client.socket.recv(&mut [0; 64]));
+            }
+        });
+        assert!(tidegate.wait().success());
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(server.seen().len() > asked + 5, "it was served while it was drained");
+    assert!(tidegate.messages().contains("1 connections were cut"), "{}", tidegate.messages());
+    let line = tidegate.log_line("a flow that was cut", |line| line["cut"] == true);
+    assert_eq!(line["fault"], "drained");
+}
