@@ -75,7 +75,7 @@ def doubts(scenario: Scenario, logs: bool, rows: dict[str, list[dict]]) -> list[
         lines = [result["log_lines_per_request"] for result in results if "log_lines_per_request" in result]
         if logs and lines and median(lines) < 0.9:
             said.append(f"{name}: only {median(lines):.2f} log lines per request")
-        if not logs and median(lines) > 0.01:
+        if not logs and lines and median(lines) > 0.01:
             said.append(f"{name}: writes although logs are off")
         fresh = median(result["backend_connections"] for result in results)
         if fresh > max(2 * scenario.connections * scenario.streams, 0.01 * median(result["requests"] for result in results)):

@@ -50,7 +50,7 @@ impl Driver {
         let limits = Limits { secure: security.is_some(), fields: FIELDS, ..Limits::default() };
         Ok(match protocol {
             Protocol::H2 => {
-                let dialled = dial(address, Call { security, ..Call::default() }).await?;
+                let dialled = dial(address, &Call { security, ..Call::default() }).await?;
                 Driver::H2(Box::new(h2::Driver::client(dialled.stream, &limits)))
             }
             Protocol::H3 => {

@@ -52,7 +52,7 @@ pub struct Dialled {
 /// # Errors
 /// What the kernel says; `InvalidData` if it is TLS that failed; `ConnectionRefused`, too, if the server does not welcome a client that
 /// has been greeted.
-pub async fn dial(address: &Address, call: Call<'_>) -> io::Result<Dialled> {
+pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
             let stream = match call.source {

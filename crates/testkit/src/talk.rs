@@ -104,10 +104,19 @@ impl Talk {
         self.socket.as_mut().expect("a socket")
     }
 
-    /// Reads once, at most so much; nothing if it has ended, or was reset.
+    /// Reads once, at most so much; nothing if it has ended, or was reset. A side that says nothing panics in the end.
     fn more(&mut self, most: usize) -> usize {
         let mut block = vec![0; most];
-        let count = self.socket().read(&mut block).unwrap_or(0);
+        let count = loop {
+            match self.socket().read(&mut block) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    panic!("nothing was said in time")
+                }
+                Err(_) => break 0,
+            }
+        };
         self.heard.extend_from_slice(&block[..count]);
         count
     }

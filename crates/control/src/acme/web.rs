@@ -110,7 +110,7 @@ async fn connect(reach: &Reach, name: &str, port: u16, security: &Security) -> i
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         let call = Call { security: Some(security), ..Call::default() };
-        match dial(&Address::Tcp((address, port).into()), call).await {
+        match dial(&Address::Tcp((address, port).into()), &call).await {
             Ok(dialled) => return Ok(dialled.stream),
             Err(error) => failed = error,
         }

@@ -46,7 +46,7 @@ async fn converse(
     if let Script::Http3(script) = script {
         return shared::ask(address, security, script).await;
     }
-    let dialled = match dial(address, Call { prologue, security, ..Call::default() }).await {
+    let dialled = match dial(address, &Call { prologue, security, ..Call::default() }).await {
         Ok(dialled) => dialled,
         Err(error) if is_shortage(&error) => return Err(Failure::Ours(error)),
         Err(error) => return Err(Failure::Server(format!("connect {}", words(&error)))),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Canary, Certificate, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
+use super::{Canary, Certificate, Listener, Mirror, Nat, NatServer, Pool, Process, Route, Scrape, Server, Version};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -63,6 +63,21 @@ fn every_family_is_on_the_page_and_reads_back() {
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },
         ],
+        nat: Nat {
+            listeners: vec![("vip", true)],
+            servers: vec![NatServer {
+                listener: "vip",
+                bind: "192.0.2.1:80/tcp",
+                server: "a1",
+                address: "127.0.0.1:9001",
+                packets: [12, 11],
+                bytes: [1200, 1100],
+                opened: 5,
+                open: 2,
+            }],
+            drops: vec![("stray", 6)],
+            entries: Some((4, 1024)),
+        },
         turns: turns.iter().collect(),
         spliced: 9,
         encoders: 3,
@@ -76,6 +91,7 @@ fn every_family_is_on_the_page_and_reads_back() {
     .page();
     let page = Parsed::read(&page);
     let server = r#"pool="api",server="a1",address="127.0.0.1:9001""#;
+    let vip = r#"listener="vip",bind="192.0.2.1:80/tcp",server="a1",address="127.0.0.1:9001""#;
     for (sample, value) in [
         (r#"tidegate_requests_total{listener="web",route="api",code_class="2xx"}"#, 1.0),
         (r#"tidegate_requests_total{listener="web",route="api",code_class="5xx"}"#, 1.0),
@@ -127,6 +143,14 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_pool_limits_met_total{pool="api",limit="retry_budget"}"#, 8.0),
         (r#"tidegate_worker_longest_turn_seconds{worker="1"}"#, 0.003),
         (r#"tidegate_worker_slow_turns_total{worker="1"}"#, 1.0),
+        (r#"tidegate_nat_in_kernel{listener="vip"}"#, 1.0),
+        (&format!(r#"tidegate_nat_packets_total{{{vip},direction="in"}}"#), 12.0),
+        (&format!(r#"tidegate_nat_bytes_total{{{vip},direction="out"}}"#), 1100.0),
+        (&format!("tidegate_nat_connections_total{{{vip}}}"), 5.0),
+        (&format!("tidegate_nat_connections{{{vip}}}"), 2.0),
+        (r#"tidegate_nat_drops_total{reason="stray"}"#, 6.0),
+        ("tidegate_nat_entries", 4.0),
+        ("tidegate_nat_entries_limit", 1024.0),
         ("tidegate_spliced_bytes_total", 9.0),
         ("tidegate_encoders", 3.0),
         ("tidegate_encoders_refused_total", 4.0),

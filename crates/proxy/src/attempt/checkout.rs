@@ -153,7 +153,7 @@ pub(super) async fn connect(
         // Who was greeted before TLS is not greeted again.
         let greeted = session.tls.as_ref().and_then(|tls| tls.inside).filter(|protocol| protocol.greets());
         let call = Call { prologue: &prologue, security, source: source(x, arm), greeted };
-        let mut dialling = pin!(dial(&server.id.address, call));
+        let mut dialling = pin!(dial(&server.id.address, &call));
         patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await
     };
     match dialled {

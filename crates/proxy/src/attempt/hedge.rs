@@ -257,7 +257,7 @@ fn connecting(session: &Session, x: &Exchange, arm: &Arm, lease: Lease) -> Stage
     let source = source(x, arm);
     let dialling = Box::pin(async move {
         let call = Call { prologue: &said, security: to.security(), source, greeted: None };
-        dial(&to.id.address, call).await.map(|dialled| dialled.stream)
+        dial(&to.id.address, &call).await.map(|dialled| dialled.stream)
     });
     Stage::Connecting(dialling, Busy::begin(lease))
 }

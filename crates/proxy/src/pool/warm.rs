@@ -85,7 +85,7 @@ pub(crate) fn keep(worker: &Rc<Worker>, pool: &Arc<Pool>, server: &Arc<Server>) 
 async fn open(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
     let server = Arc::clone(lease.server());
     let call = Call { security: server.security(), ..Call::default() };
-    let dialled = tokio::time::timeout(pool.connect, dial(&server.id.address, call)).await;
+    let dialled = tokio::time::timeout(pool.connect, dial(&server.id.address, &call)).await;
     let now = Instant::now();
     let is_first = match dialled {
         Ok(Ok(dialled)) => {

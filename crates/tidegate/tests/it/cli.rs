@@ -108,7 +108,7 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "socks5",
         "stores",
         "url",
-        "user",
+        "group",
         "when",
     ] {
         assert!(!said.contains(planned), "{planned}");
