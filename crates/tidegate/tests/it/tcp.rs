@@ -1,6 +1,6 @@
 //! Flows of TCP: bytes both ways, ends and resets, routes by what a client of TLS says first, limits, what is recorded.
 
-mod coalesce;
+pub(crate) mod coalesce;
 pub(crate) mod mail;
 pub(crate) mod mqtt;
 mod mysql;

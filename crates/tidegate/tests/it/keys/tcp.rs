@@ -1,7 +1,7 @@
 //! The keys of flows. Each case is also a test of its own, with its friends.
 
 use super::Case;
-use crate::tcp::{mail, mqtt, postgres, transparent};
+use crate::tcp::{coalesce, mail, mqtt, postgres, transparent};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.tls.starttls"], postgres::tls_ends_here_after_the_question_for_it),
@@ -18,5 +18,8 @@ pub(super) const CASES: &[Case] = &[
         &["listeners.*.routes.*.match.mqtt", "listeners.*.routes.*.match.mqtt.client_id"],
         mqtt::identifiers_choose_the_way,
     ),
+    (&["pools.*.coalesce", "listeners.*.coalesce.bytes"], coalesce::enough_bytes_wait_for_nothing),
+    (&["listeners.*.coalesce.delay"], coalesce::the_first_byte_waits_for_others_as_long_as_it_is_told_and_no_longer),
+    (&["listeners.*.coalesce"], coalesce::each_direction_is_on_its_own),
     (&["pools.*.source"], transparent::a_process_that_may_not_is_told_what_it_needs),
 ];

@@ -46,7 +46,7 @@ fn noting(count: usize) -> (Server, Noted) {
 }
 
 #[test]
-fn the_first_byte_waits_for_others_as_long_as_it_is_told_and_no_longer() {
+pub(crate) fn the_first_byte_waits_for_others_as_long_as_it_is_told_and_no_longer() {
     let (server, read) = noting(4);
     let tidegate = towards_servers("delay: 60ms", &server);
     let mut client = connect(&tidegate);
@@ -61,7 +61,7 @@ fn the_first_byte_waits_for_others_as_long_as_it_is_told_and_no_longer() {
 }
 
 #[test]
-fn enough_bytes_wait_for_nothing() {
+pub(crate) fn enough_bytes_wait_for_nothing() {
     let (server, read) = noting(100);
     let tidegate = towards_servers(&format!("bytes: 100B, {LONG}"), &server);
     let mut client = connect(&tidegate);
@@ -117,7 +117,7 @@ fn what_comes_the_other_way_lets_go() {
 }
 
 #[test]
-fn each_direction_is_on_its_own() {
+pub(crate) fn each_direction_is_on_its_own() {
     // Answers are not held where only what goes to servers is, and the other way round.
     let server = Server::script(|peer| {
         while let Ok(byte) = peer.reader.exactly(1) {
