@@ -14,7 +14,6 @@
 //! - [`server`]: a backend that follows a script
 //! - [`datagram`]: clients and servers of UDP, and a translator of addresses that forgets
 //! - [`absent`]: addresses where no server answers
-//! - [`network`]: namespaces with networks of their own
 //! - [`nginx`]: a real server
 //! - [`coding`]: content out of its coding
 //! - [`names`]: a name server with answers that can change
@@ -40,7 +39,6 @@ pub mod ledger;
 pub mod message;
 pub mod names;
 pub mod netns;
-pub mod network;
 pub mod nginx;
 pub mod program;
 pub mod server;

@@ -88,6 +88,22 @@ impl Netns {
         other.run(&format!("ip link set {at} up"));
     }
 
+    /// The same with another MTU, and an address at each end.
+    pub fn cable(&self, other: &Netns, mtu: u32, ours: (&str, &str), theirs: (&str, &str)) {
+        self.wire(ours.0, other, theirs.0);
+        for (at, (interface, address)) in [(self, ours), (other, theirs)] {
+            at.address(interface, address);
+            at.run(&format!("ip link set {interface} mtu {mtu}"));
+        }
+    }
+
+    /// How many packets an interface has received.
+    pub fn received(&self, interface: &str) -> u64 {
+        let shown = self.run(&format!("ip -s -j link show dev {interface}"));
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        shown[0]["stats64"]["rx"]["packets"].as_u64().expect("a number of packets")
+    }
+
     /// Gives an interface an address, `198.18.0.1/24` or `2001:2::1/64`, that may be used at once.
     pub fn address(&self, interface: &str, address: &str) {
         let nodad = if address.contains(':') { " nodad" } else { "" };

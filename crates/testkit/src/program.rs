@@ -15,7 +15,6 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::message::Response;
 use crate::netns::{Bpffs, Netns};
-use crate::network::Namespace;
 use crate::wait::Shared;
 
 /// A running Tidegate. It is killed, by its process id, when this is dropped.
@@ -120,9 +119,9 @@ impl<'a> Start<'a> {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    /// In the network of a namespace.
-    pub fn inside(mut self, namespace: &Namespace) -> Start<'a> {
-        self.by = format!("ip netns exec {} ", namespace.name());
+    /// On a machine of the test's own.
+    pub fn inside(mut self, machine: &Netns) -> Start<'a> {
+        self.shell = machine.command("/bin/sh");
         self
     }
 

@@ -300,16 +300,16 @@ fn a_reload_without_packets_ends_it_and_a_stop_does_not() {
     kept.are_all_where_they_were();
     assert_eq!(tidegate.reload(&lab.whole(none)), Reloaded::Yes);
     tidegate.message("packets are no longer rewritten inside the kernel");
-    assert!(!lab.answers(WEB));
+    lab.until_silent(WEB);
     assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
     assert!(both(&lab.spread(WEB, 40)));
     // The operator ends it without a process.
     drop(tidegate);
-    assert!(lab.answers(WEB));
+    lab.connect(WEB);
     let released = || lab.start().refused(&["nat", "release"]);
     let (code, said) = released();
     assert!(code == Some(0) && said.contains("packets are no longer rewritten inside the kernel"), "{said}");
-    assert!(!lab.answers(WEB));
+    lab.until_silent(WEB);
     let (code, said) = released();
     assert!(code == Some(0) && said.contains("no process has left anything"), "{said}");
 }
@@ -319,10 +319,10 @@ fn what_somebody_has_taken_away_is_said_and_begun_anew() {
     let Some(lab) = Lab::new() else { return };
     let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
     let tidegate = lab.run(TWO);
-    assert!(lab.answers(WEB));
+    lab.connect(WEB);
     assert_eq!(lab.start().refused(&["nat", "release"]).0, Some(0));
     tidegate.message("somebody has taken that away; a reload begins anew");
-    assert!(!lab.answers(WEB));
+    lab.until_silent(WEB);
     assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
     assert!(both(&lab.spread(WEB, 40)));
 }

@@ -51,7 +51,7 @@ fn interfaces() {
     assert!(!lab.answers("10.77.0.1:80"), "packets that come in elsewhere are nobody's");
     drop(tidegate);
     let _tidegate = lab.run(&config("[lb0, lb1]"));
-    assert!(lab.answers("10.77.0.1:80"));
+    lab.connect("10.77.0.1:80");
 }
 
 fn source() {
@@ -76,7 +76,7 @@ fn engine() {
     let (code, said) = limited().refused(&["run", &file.display().to_string()]);
     assert!(code == Some(2) && said.contains("CAP_BPF"), "{said}");
     let _tidegate = limited().text(&config("auto"));
-    assert!(lab.answers("10.77.0.1:80"));
+    lab.connect("10.77.0.1:80");
 }
 
 fn silence_of_a_listener() {

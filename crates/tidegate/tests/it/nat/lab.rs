@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, netns};
 
@@ -91,6 +91,14 @@ impl Lab {
     pub(crate) fn answers(&self, address: &str) -> bool {
         let address = address.parse().expect("an address");
         self.client.enter(|| TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok())
+    }
+
+    /// Waits until nobody answers a client any more: the kernel takes a program away a moment after it was told to.
+    pub(crate) fn until_silent(&self, address: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.answers(address) {
+            assert!(Instant::now() < deadline, "somebody still answers at {address}");
+        }
     }
 
     /// Connections of clients that stay open, each with the name of its server.

@@ -139,10 +139,7 @@ fn a_proxy_stands_in_for_datagrams_too() {
     assert_eq!(line["pool"], "web");
     let only = both.replace("10.77.0.1:80/tcp, ", "");
     assert_eq!(tidegate.reload(&lab.whole(&only)), Reloaded::Yes);
-    let deadline = std::time::Instant::now() + testkit::PATIENCE;
-    while lab.answers(WEB) {
-        assert!(std::time::Instant::now() < deadline, "nobody is asked by TCP any more");
-    }
+    lab.until_silent(WEB);
     assert_eq!(Datagrams::ask(&lab, WEB, "again"), "a heard again of 10.78.0.2");
 }
 

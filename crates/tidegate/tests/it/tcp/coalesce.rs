@@ -4,11 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testkit::netns::{Netns, possible};
 use testkit::socket::Socket;
-use testkit::{Server, Shared, Signal, Tidegate};
+use testkit::{Server, Shared, Signal, Start, Tidegate, tool};
 
 use super::{connect, rest};
-use crate::support::start;
+use crate::support::{BINARY, config, start};
 use crate::tls::Desk;
 
 /// Longer than any test waits: what arrives was let go by something else.
@@ -179,4 +180,45 @@ pools: { app: { servers: [@APP], coalesce: { bytes: 64KiB, delay: 200us } } }";
         secured.write_all(piece).and_then(|()| secured.read_exact(&mut heard)).expect("an answer");
         assert!(heard == *piece);
     }
+}
+
+#[test]
+fn a_server_behind_a_wider_link_gets_a_twentieth_of_the_packets_or_less() {
+    const WRITES: usize = 20_000;
+    const PIECE: usize = 64;
+    if !possible() || tool("ethtool").is_none() {
+        return;
+    }
+    let [clients, between, servers] = ["clients", "between", "servers"].map(Netns::new);
+    clients.cable(&between, 1500, ("narrow", "198.18.0.1/24"), ("front", "198.18.0.2/24"));
+    between.cable(&servers, 9000, ("back", "198.18.1.2/24"), ("wide", "198.18.1.1/24"));
+    // So that a packet is what would be on a wire.
+    for (at, interface) in [(&clients, "narrow"), (&between, "front"), (&between, "back"), (&servers, "wide")] {
+        at.run(&format!("ethtool -K {interface} tso off gso off gro off"));
+    }
+    let server = servers.enter(|| {
+        Server::at("198.18.1.1:7000", |peer| {
+            let heard = peer.rest().expect("an end");
+            peer.send(format!("{} {}", heard.len(), heard.iter().map(|byte| u64::from(*byte)).sum::<u64>()));
+        })
+    });
+    let text = "
+listeners: { web: { bind: '198.18.0.2:7000', role: tcp, to: app } }
+pools: { app: { servers: ['198.18.1.1:7000'], coalesce: { bytes: 8KiB, delay: 200us } } }";
+    let tidegate = Start::of(BINARY).inside(&between).text(&config(text, &[]));
+    let before = servers.received("wide");
+    let heard = clients.enter(|| {
+        let mut client = connect(&tidegate);
+        client.set_nodelay(true).expect("an option");
+        for write in 0..WRITES {
+            client.write_all(&[(write % 251) as u8; PIECE]).expect("sent");
+        }
+        client.shutdown(std::net::Shutdown::Write).expect("finished");
+        rest(&mut client).expect("an answer")
+    });
+    let sum: usize = (0..WRITES).map(|write| write % 251 * PIECE).sum();
+    assert_eq!(heard, format!("{} {sum}", WRITES * PIECE));
+    let packets = servers.received("wide") - before;
+    assert!(packets * 20 <= WRITES as u64, "{packets} packets for {WRITES} writes");
+    drop(server);
 }
