@@ -6,7 +6,6 @@ use wire::Version;
 use super::{Common, Session};
 use crate::exchange::Exchange;
 use crate::finish::{self, Account};
-use crate::snapshot::Role;
 
 /// Records what broke the protocol, and was told so by the protocol's own means.
 pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
