@@ -44,7 +44,6 @@ fn main() -> std::io::Result<()> {
             fault: None,
             bytes_in: 0,
             bytes_out: 1_024,
-            datagrams: None,
             total_us: Some(us),
         }));
     };
@@ -119,6 +118,7 @@ fn typical() -> Record<'static> {
         reused: true,
         bytes_in: 0,
         bytes_out: 1_024,
+        datagrams: None,
         phases: Phases {
             head_us: Some(12),
             queue_us: Some(0),

@@ -15,7 +15,7 @@ fn wrong(name: &str) -> Vec<String> {
 
 #[test]
 fn what_works_loads() {
-    for name in ["basic.yaml", "canary.yaml", "reverse.yaml", "sites.yaml", "nat.yaml"] {
+    for name in ["basic.yaml", "canary.yaml", "reverse.yaml", "sites.yaml", "l4.yaml", "nat.yaml"] {
         assert_eq!(wrong(name), Vec::<String>::new(), "{name}");
     }
 }

@@ -1,10 +1,11 @@
 //! Room for what a few system calls bring: one place for each read, each large enough for whatever may come.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::net::{RecvFlags, recv};
 
 /// Datagrams as they came, each read of the kernel's in a place of its own.
 #[derive(Debug, Default)]
@@ -86,6 +87,16 @@ impl Batch {
     /// Everything that is in it.
     pub fn arrivals(&self) -> impl Iterator<Item = Arrival<'_>> {
         (0..self.filled).map(|number| self.arrival(number))
+    }
+
+    /// Reads one datagram of the peer that a socket is connected to, behind what is there.
+    pub(super) fn receive_one(&mut self, socket: &UdpSocket, from: SocketAddr) -> io::Result<Range<usize>> {
+        let at = self.filled;
+        // Past the C library, whose calls can be cancelled, at a price.
+        let (length, _) = recv(socket, &mut self.room[at * APART..][..LONGEST], RecvFlags::empty())?;
+        self.metas[at] = RecvMeta { addr: from, len: length, stride: length, ..RecvMeta::default() };
+        self.filled += 1;
+        Ok(at..self.filled)
     }
 
     /// Reads at most so many times in one system call, behind what is there.

@@ -12,6 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::UdpSocketState;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use socket2::Socket as Raw;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -62,14 +63,14 @@ impl Lines {
     /// There are no more descriptors or ports, or there is no way to the server.
     pub fn open(&self, to: SocketAddr, id: LineId) -> io::Result<Line> {
         let socket = connected(to, |socket: &Raw| fragment(socket, to.is_ipv4()))?;
-        // An event is told once: whoever hears of it reads until nothing is left.
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(self.watched.get_ref(), &socket, epoll::EventData::new_u64(id.0), flags)?;
+        // It is told as long as there is something to hear: so one read after the other is enough, and none has to find nothing.
+        let data = epoll::EventData::new_u64(id.0);
+        epoll::add(self.watched.get_ref(), &socket, data, epoll::EventFlags::IN)?;
         Ok(Line { socket, to })
     }
 
-    /// Finds lines on which something has come, or that have heard of an error. It is called again until it is pending, and each line is
-    /// read until it has nothing more: it is told once.
+    /// Finds lines on which something has come, or that have heard of an error. It is called again until it is pending: a line is told
+    /// until it was read to its end.
     ///
     /// # Errors
     /// The runtime is no more.
@@ -82,14 +83,12 @@ impl Lines {
                 Err(Errno::INTR) => continue,
                 Err(error) => return Poll::Ready(Err(error.into())),
             };
-            if count < AT_ONCE {
-                // That were all.
-                guard.clear_ready();
-            }
             if count > 0 {
                 told.extend(self.events[..count].iter().map(|event| LineId(event.data.u64())));
                 return Poll::Ready(Ok(()));
             }
+            // The set itself is told once.
+            guard.clear_ready();
         }
     }
 }
@@ -113,7 +112,15 @@ impl Line {
         Ok(())
     }
 
-    /// Reads at most so many times in one system call; less than that says that nothing is left.
+    /// Reads one datagram, by the cheapest of system calls. Not for a line that [joins](Line::join).
+    ///
+    /// # Errors
+    /// Nothing is there; or what the kernel was told of something that was sent.
+    pub fn receive_one(&self, batch: &mut Batch) -> io::Result<Range<usize>> {
+        batch.receive_one(&self.socket, self.to)
+    }
+
+    /// Reads at most so many times in one system call.
     ///
     /// # Errors
     /// Nothing is there; or what the kernel was told of something that was sent.
@@ -129,7 +136,9 @@ impl Line {
         if is_special(&lines.state, arrival) {
             return send_special(&lines.state, &self.socket, self.to, None, arrival).1.map_or(Ok(()), Err);
         }
-        arrival.datagrams().try_for_each(|datagram| self.socket.send(datagram).map(|_| ()))
+        // Past the C library, whose calls can be cancelled, at a price.
+        let sent = |datagram| send(&self.socket, datagram, SendFlags::empty()).map(|_| ());
+        Ok(arrival.datagrams().try_for_each(sent)?)
     }
 }
 

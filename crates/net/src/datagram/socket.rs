@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{Transmit, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -25,7 +26,15 @@ impl Bound {
     /// The runtime does not take it, or the kernel does not know what is asked of it.
     pub fn attach(self) -> io::Result<Socket> {
         let socket = Socket::of(self.0)?;
-        fragment(&*socket.socket, socket.socket.local_addr()?.is_ipv4())?;
+        let is_ipv4 = socket.socket.local_addr()?.is_ipv4();
+        fragment(&*socket.socket, is_ipv4)?;
+        if !socket.is_wide()? {
+            // To which address something was sent need not be told where there is one alone.
+            match is_ipv4 {
+                true => setsockopt(&*socket.socket, sockopt::Ipv4PacketInfo, &false)?,
+                false => setsockopt(&*socket.socket, sockopt::Ipv6RecvPacketInfo, &false)?,
+            }
+        }
         Ok(socket)
     }
 }

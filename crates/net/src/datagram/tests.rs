@@ -62,6 +62,57 @@ async fn whatever_its_length_a_datagram_comes_and_goes_whole() {
 }
 
 #[tokio::test]
+async fn what_comes_joined_goes_on_joined_and_arrives_apart() {
+    let (socket, at) = open("127.0.0.1:0");
+    let lines = Lines::new(&socket).expect("a set");
+    let (mut batch, mut outgoing, client, server) = (Batch::new(4), Outgoing::new(), peer(), peer());
+    // It is of another socket: those of the client and the server are to hear what comes as it comes.
+    let state = quinn_udp::UdpSocketState::new((&peer()).into()).expect("a state");
+    if state.max_gso_segments() < 10 || state.gro_segments() < 10 {
+        println!("skipped: the kernel joins nothing");
+        return;
+    }
+    let sent: Vec<u8> = (0..950_usize).map(|at| (at / 100) as u8).collect();
+    let transmit = quinn_udp::Transmit {
+        destination: at,
+        ecn: Some(quinn_udp::EcnCodepoint::Ect0),
+        contents: &sent,
+        segment_size: Some(100),
+        src_ip: None,
+    };
+    state.try_send((&client).into(), &transmit).expect("sent");
+    poll_fn(|cx| socket.poll_receive(cx, &mut batch)).await.expect("read");
+    let arrival = batch.arrival(0);
+    assert_eq!((arrival.count(), arrival.each, arrival.ecn), (10, 100, Some(quinn_udp::EcnCodepoint::Ect0)));
+    let line = lines.open(server.local_addr().expect("an address"), LineId(1)).expect("a line");
+    line.send(&lines, &arrival).expect("sent");
+    outgoing.push(0, arrival.from, None);
+    assert_eq!(outgoing.flush(&socket, &batch), 0);
+    for part in sent.chunks(100) {
+        assert_eq!(heard(&server).0, part);
+        assert_eq!(heard(&client).0, part);
+    }
+    // A line that joins hears them as one again, with what the way has said of its load.
+    line.join().expect("joined");
+    state
+        .try_send(
+            (&server).into(),
+            &quinn_udp::Transmit { destination: heard_from(&line, &server, &lines, &arrival), ..transmit },
+        )
+        .expect("sent");
+    batch.clear();
+    let places = line.receive(&lines, &mut batch, 2).expect("read");
+    assert_eq!((places.len(), batch.arrival(0).count()), (1, 10));
+    assert_eq!(batch.arrival(0).ecn, Some(quinn_udp::EcnCodepoint::Ect0));
+}
+
+/// From where a line speaks.
+fn heard_from(line: &Line, server: &UdpSocket, lines: &Lines, arrival: &Arrival<'_>) -> SocketAddr {
+    line.send(lines, arrival).expect("sent");
+    (0..arrival.count()).map(|_| heard(server).1).last().expect("a datagram")
+}
+
+#[tokio::test]
 async fn one_client_that_cannot_be_sent_to_takes_nothing_from_others() {
     let (socket, at) = open("127.0.0.1:0");
     let (mut batch, mut outgoing, peer) = (Batch::new(1), Outgoing::new(), peer());

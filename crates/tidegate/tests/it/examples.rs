@@ -1,12 +1,14 @@
 //! The examples: each loads as it stands, or says what is still to come, and does what its comments say.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use testkit::datagram::{Answering, Asking};
 use testkit::h2_server::Backend;
+use testkit::socket::Socket;
 use testkit::tls::Wishes;
 use testkit::{
     Authority, Client, ClientTls, Folder, PATIENCE, Server, ServerTls, Start, Tidegate, failure_of, h3, ok,
@@ -15,6 +17,7 @@ use testkit::{
 
 use crate::routes::request;
 use crate::support::{BINARY, ask, get};
+use crate::tls::Desk;
 
 fn example_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name)
@@ -170,27 +173,73 @@ fn the_example_of_tls_works_as_it_stands() {
 }
 
 #[test]
-fn names_are_balanced_as_the_example_of_layer_4_says() {
-    let servers = [Answering::named("one"), Answering::named("two")];
-    let mut text = String::from("admin: 127.0.0.1:0\n");
-    for line in example("l4.yaml").lines() {
-        // What a line says of other listeners and pools is not looked at here.
-        if !line.contains("coalesce:") {
-            text.push_str(&format!("{line}\n"));
-        }
-    }
+fn the_example_of_layer_4_does_what_its_comments_say() {
+    let desk = Desk::new();
+    let mail = ["first", "second"].map(|name| {
+        Server::script(move |peer| {
+            // The PROXY protocol, version 2: a signature, what it is, and the length of what follows.
+            let Ok(head) = peer.reader.exactly(16) else { return };
+            assert!(head.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x21\x11"), "{head:?}");
+            peer.reader.exactly(usize::from(u16::from_be_bytes([head[14], head[15]]))).expect("addresses");
+            peer.send(name);
+            let _ = peer.rest();
+        })
+    });
+    let secured = |name: &'static str, host: &str| {
+        Server::secured(&ServerTls::new(&desk.issue(name, &[host])), move |peer| peer.send(name))
+    };
+    let tls = [secured("a", "a.example.com"), secured("b", "b.example.com"), secured("rest", "other.test")];
+    let wide = Server::script(|peer| {
+        let heard = peer.rest().expect("an end");
+        peer.send(heard);
+    });
+    let names = [Answering::named("one"), Answering::named("two")];
+    let mut text = format!("admin: 127.0.0.1:0\n{}", example("l4.yaml"));
+    let mut replace = |what: &str, by: &str| {
+        assert!(text.contains(what), "the example has changed: {what} is gone");
+        text = text.replace(what, by);
+    };
     for port in ["15432", "18443", "17000", "10053"] {
-        text = text.replace(&format!("bind: 127.0.0.1:{port}"), "bind: 127.0.0.1:0");
+        replace(&format!("bind: 127.0.0.1:{port}"), "bind: 127.0.0.1:0");
     }
-    for (port, server) in ["127.0.0.1:9401", "127.0.0.1:9402"].into_iter().zip(&servers) {
-        assert!(text.contains(port), "the example has changed: {port} is gone");
-        text = text.replace(port, server.address());
+    let servers =
+        mail.iter().chain(&tls).chain([&wide]).map(Server::address).chain(names.iter().map(Answering::address));
+    let ports = ["9101", "9102", "9201", "9202", "9203", "9301", "9401", "9402"];
+    for (port, server) in ports.into_iter().zip(servers.map(str::to_owned).collect::<Vec<_>>()) {
+        replace(&format!("127.0.0.1:{port}"), &server);
     }
     let tidegate = Start::of(BINARY).text(&text);
-    let names = tidegate.address("dns");
-    let of = |octet: u8| Asking::from([127, 0, 0, octet].into(), &names).ask("x");
+    // The same client stays on the same server.
+    let greeted = || {
+        let mut name = [0; 5];
+        let mut socket = Socket::connect(&tidegate.address("mail")).expect("a connection");
+        socket.read_exact(&mut name).expect("a name");
+        name
+    };
+    let first = greeted();
+    assert!((0..5).all(|_| greeted() == first), "{first:?}");
+    // The name decides, and nobody here decrypts.
+    for (host, server) in [("a.example.com", "a"), ("b.example.com", "b"), ("other.test", "rest")] {
+        let socket = Socket::connect(&tidegate.address("passthrough")).expect("a connection");
+        let mut socket = socket.secure(&desk.tls().named(host)).expect("a handshake with the server itself");
+        let mut name = vec![0; server.len()];
+        socket.read_exact(&mut name).expect("its name");
+        assert_eq!(name, server.as_bytes());
+    }
+    let mut nameless = Socket::connect(&tidegate.address("passthrough")).expect("a connection");
+    nameless.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    let mut heard = Vec::new();
+    assert!(nameless.read_to_end(&mut heard).is_ok_and(|length| length == 0), "closed without a word: {heard:?}");
+    let mut narrow = Socket::connect(&tidegate.address("narrow")).expect("a connection");
+    (0..300).for_each(|_| narrow.write_all(b"small").expect("sent"));
+    narrow.finish();
+    narrow.read_to_end(&mut heard).expect("an answer");
+    assert_eq!(heard, b"small".repeat(300));
+    // By the client's address, whichever port it comes from.
+    let dns = tidegate.address("dns");
+    let of = |octet: u8| Asking::from([127, 0, 0, octet].into(), &dns).ask("x");
     let heard: Vec<String> = (1..20).map(of).collect();
-    assert_eq!(heard, (1..20).map(of).collect::<Vec<_>>(), "by the client's address, whichever port it comes from");
+    assert_eq!(heard, (1..20).map(of).collect::<Vec<_>>());
     assert!(heard.contains(&"one x".to_owned()) && heard.contains(&"two x".to_owned()), "{heard:?}");
 }
 

@@ -81,13 +81,12 @@ struct Driver {
 
 /// Reads of one system call's worth, and as many looks at what servers say, in one turn: then somebody else has their turn.
 const ROUNDS: usize = 4;
-/// Reads of one server in one turn.
-const READS: usize = 8;
 /// Room for so many reads.
 const PLACES: usize = 32;
-/// How many reads are tried at once where little comes, and where much does. One more than comes shows that nothing is left.
-const FEW: usize = 2;
+/// How many reads of one server are tried at once where much comes.
 const MANY: usize = 8;
+/// By how many datagrams a server has said more than its client where much is taken to come from it.
+const TALKATIVE: u64 = 8;
 /// Silence that ends a flow whose listener is gone or whose process ends.
 const LEAVING: Duration = Duration::from_secs(1);
 /// How often the log hears that flows are too many, or that the socket fails.
@@ -286,71 +285,63 @@ impl Driver {
     fn answer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         self.batch.clear();
         for _ in 0..ROUNDS {
-            // Those that were left over come first.
-            if self.told.is_empty() {
-                match self.lines.poll_told(cx, &mut self.told) {
-                    Poll::Pending => return false,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => {
-                        self.complain(now, || format!("servers cannot be heard: {error}"));
-                        return false;
-                    }
+            let mut told = std::mem::take(&mut self.told);
+            let polled = self.lines.poll_told(cx, &mut told);
+            told.drain(..).for_each(|id| self.hear(Number::unpack(id.0), now));
+            self.told = told;
+            match polled {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    self.complain(now, || format!("servers cannot be heard: {error}"));
+                    return false;
                 }
             }
-            let mut told = std::mem::take(&mut self.told);
-            // Each is told once: who has more to say is asked again.
-            told.retain(|id| self.hear(Number::unpack(id.0), now));
-            self.told = told;
             self.flush();
         }
         true
     }
 
-    /// Reads what the server of a flow has said; says whether there may be more.
-    fn hear(&mut self, number: Number, now: Instant) -> bool {
-        for _ in 0..READS {
-            if self.batch.free() < MANY {
-                self.flush();
-            }
-            let Some(pair) = self.table.pair(number) else { return false };
-            let Some(flow) = self.table.get(number) else { return false };
-            let Some(served) = flow.served() else { return false };
-            let most = if served.is_busy { MANY } else { FEW };
-            let places = match served.by.line.receive(&self.lines, &mut self.batch, most) {
-                Ok(places) => places,
-                Err(error) if is_verdict(&error) => {
-                    self.refused(number);
-                    self.send_elsewhere(number, now);
-                    // It may have said something before it went.
-                    continue;
-                }
-                Err(_) => return false,
-            };
-            let is_all = places.len() < most;
-            if !is_all && !served.is_busy {
-                served.is_busy = true;
-                // Where the kernel joins nothing, all goes as it comes.
-                let _ = served.by.line.join();
-            }
-            let mut sum = (0, 0);
-            for place in places {
-                let arrival = self.batch.arrival(place);
-                served.learn(arrival.bytes, now);
-                sum = (sum.0 + arrival.bytes.len(), sum.1 + arrival.count());
-                self.outgoing.push(place, pair.client, pair.asked.filter(|_| self.is_wide));
-            }
-            flow.gone.add(sum.0, sum.1);
-            let is_first = flow.is_answered(now);
-            self.table.touch(number, now);
-            if is_first {
-                self.table.answered(number);
-            }
-            self.connections.shard(self.worker.id).datagrams_out(sum.1);
-            if is_all {
-                return false;
-            }
+    /// Reads what the server of a flow has said; if it has more to say, it is told again.
+    fn hear(&mut self, number: Number, now: Instant) {
+        if self.batch.free() < MANY {
+            self.flush();
         }
-        true
+        let Some(pair) = self.table.pair(number) else { return };
+        let Some(flow) = self.table.get(number) else { return };
+        let says_more = flow.gone.datagrams > flow.come.datagrams + TALKATIVE;
+        let Some(served) = flow.served() else { return };
+        if says_more && !served.is_busy {
+            served.is_busy = true;
+            // Where the kernel joins nothing, all goes as it comes.
+            let _ = served.by.line.join();
+        }
+        let read = match served.is_busy {
+            true => served.by.line.receive(&self.lines, &mut self.batch, MANY),
+            false => served.by.line.receive_one(&mut self.batch),
+        };
+        let places = match read {
+            Ok(places) => places,
+            Err(error) if is_verdict(&error) => {
+                self.refused(number);
+                return self.send_elsewhere(number, now);
+            }
+            Err(_) => return,
+        };
+        let mut sum = (0, 0);
+        for place in places {
+            let arrival = self.batch.arrival(place);
+            served.learn(arrival.bytes, now);
+            sum = (sum.0 + arrival.bytes.len(), sum.1 + arrival.count());
+            self.outgoing.push(place, pair.client, pair.asked.filter(|_| self.is_wide));
+        }
+        flow.gone.add(sum.0, sum.1);
+        let is_first = flow.is_answered(now);
+        self.table.touch(number, now);
+        if is_first {
+            self.table.answered(number);
+        }
+        self.connections.shard(self.worker.id).datagrams_out(sum.1);
     }
 
     /// Sends what has found its client.

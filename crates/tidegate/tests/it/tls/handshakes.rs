@@ -11,7 +11,7 @@ fn failed(tidegate: &Tidegate) -> f64 {
 #[test]
 pub(crate) fn a_handshake_that_takes_too_long_is_broken_off() {
     let desk = Desk::new();
-    let text = ALONE.replace("respond:", "timeouts: { tls_handshake: 100ms }, respond:");
+    let text = ALONE.replace("respond:", "timeouts: { tls_handshake: 500ms }, respond:");
     let tidegate = desk.start(&text, &[]);
     let mut silent = Client::connect(&tidegate.address("web"));
     assert_eq!(silent.ending(), Ending::Clean);
