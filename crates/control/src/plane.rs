@@ -82,7 +82,7 @@ impl Plane {
     /// A plane without a configuration.
     pub fn new(fleet: Arc<Fleet>, most_connections: usize) -> Plane {
         Plane {
-            registry: Registry::new(fleet.len(), Arc::clone(&fleet.slots)),
+            registry: Registry::new(fleet.len()),
             fleet,
             sockets: Sockets::default(),
             own: Arc::default(),

@@ -13,7 +13,7 @@ use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
 use proxy::mirror::Report;
 use proxy::policy::Policy;
-use proxy::pool::{Ejections, Gate, Ids, Server, ServerId, Slots};
+use proxy::pool::{Ejections, Gate, Ids, Server, ServerId};
 use proxy::seal::Seal;
 use proxy::snapshot::{BindId, ListenerId, Snapshot};
 use proxy::sticky::Table;
@@ -38,7 +38,7 @@ pub struct Registry {
     stuck: HashMap<String, Arc<Table>>,
     ids: HashMap<String, Arc<Ids>>,
     mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
-    slots: Arc<Slots>,
+    next_slot: usize,
     seal: Arc<Seal>,
     /// The secret that the configuration says, and what was drawn for the time that it says none.
     secret: Option<Secret>,
@@ -66,8 +66,8 @@ struct Known {
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl Registry {
-    /// An empty registry for this many workers, whose servers get these places in their tables.
-    pub fn new(workers: usize, slots: Arc<Slots>) -> Registry {
+    /// An empty registry for this many workers.
+    pub fn new(workers: usize) -> Registry {
         let drawn = Arc::new(random_seal());
         Registry {
             workers,
@@ -82,7 +82,7 @@ impl Registry {
             tables: Vec::new(),
             canaries: Canaries::default(),
             mirrors: BTreeMap::new(),
-            slots,
+            next_slot: 0,
             stuck: HashMap::new(),
             ids: HashMap::new(),
             seal: Arc::clone(&drawn),
@@ -248,12 +248,13 @@ impl Registry {
             .values()
             .find(sibling)
             .map_or((weight, false), |known| (known.server.weight(), known.server.is_drained()));
-        let (workers, slots) = (self.workers, &self.slots);
+        let (workers, next_slot) = (self.workers, &mut self.next_slot);
         let ejections = self.ejections.entry(Arc::clone(&id.pool)).or_default();
         let known = self.servers.entry(id.clone()).or_insert_with(|| {
-            let server = Server::new(id.clone(), authority, slots.next(), workers).among(ejections).secured(security());
+            let server = Server::new(id.clone(), authority, *next_slot, workers).among(ejections).secured(security());
             server.set_weight(by_hand);
             server.set_drained(drained);
+            *next_slot += 1;
             Known { server: Arc::new(server), weight, left: None }
         });
         Arc::clone(&known.server)
@@ -331,7 +332,7 @@ mod tests {
 
     #[test]
     fn state_is_kept_by_identity() {
-        let (mut registry, now) = (Registry::new(1, Arc::default()), Instant::now());
+        let (mut registry, now) = (Registry::new(1), Instant::now());
         let first = registry.server(&id("a"), "a:1", 1, || None);
         first.set_drained(true);
         registry.commit(&HashMap::from([(id("a"), (1, None))]), now);
@@ -341,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_mirror_keeps_its_report_and_its_counters() {
-        let mut registry = Registry::new(1, Arc::default());
+        let mut registry = Registry::new(1);
         let (first, again, other) = (registry.mirror("copy"), registry.mirror("copy"), registry.mirror("other"));
         assert!(Arc::ptr_eq(&first.0, &again.0) && Arc::ptr_eq(&first.1, &again.1));
         assert!(!Arc::ptr_eq(&first.0, &other.0) && !Arc::ptr_eq(&first.1, &other.1));
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_server_that_returns_is_as_it_was_for_a_while() {
-        let (mut registry, now) = (Registry::new(1, Arc::default()), Instant::now());
+        let (mut registry, now) = (Registry::new(1), Instant::now());
         let named = HashMap::from([(id("a"), (1, None))]);
         let first = registry.server(&id("a"), "a:1", 1, || None);
         registry.commit(&named, now);
@@ -367,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_weight_set_by_hand_lasts_until_the_configuration_changes_it() {
-        let mut registry = Registry::new(1, Arc::default());
+        let mut registry = Registry::new(1);
         let server = registry.server(&id("a"), "a:1", 2, || None);
         server.set_weight(9);
         registry.commit(&HashMap::from([(id("a"), (2, None))]), Instant::now());

@@ -199,6 +199,10 @@ async fn story<'a>(
         Ending::Canary(canary) => canary::choose(session, x, canary),
         Ending::Origin(asked) => origin.insert(destination::find(session, x, asked).await?),
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
+        // RFC 9110 section 9.3.6: to a CONNECT it would say that there is a tunnel.
+        Ending::Respond(respond) if x.request.method() == Method::Connect && respond.status < 300 => {
+            return Err(Fault::client(Kind::Denied));
+        }
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
@@ -244,6 +248,11 @@ fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(),
         return Err(Fault::client(Kind::TooEarly));
     }
     if listener.role == Role::Forward {
+        destination::settle_host(&mut x.facts.host);
+        if head.method() == Method::Connect && matches!(head.version(), Version::H10 | Version::H11) {
+            // What stands behind it is for whoever it was for, and is no request of this client's.
+            x.client.keep_alive = false;
+        }
         destination::admit(head).map_err(|(kind, reason)| {
             x.notes.reason = reason;
             Fault::client(kind)
@@ -389,11 +398,11 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
 /// No route: under TLS a host that none is for was meant for another connection (RFC 9110 section 15.5.20).
 fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     match &listener.hosts {
+        _ if listener.role == Role::Forward => Fault::client(Kind::Denied),
         Some(hosts) if x.facts.tls.is_some() && !hosts.has_host(&x.facts.host) => {
             x.notes.reason = "no site here has this host";
             Fault::client(Kind::Misdirected)
         }
-        _ if listener.role == Role::Forward => Fault::client(Kind::Denied),
         _ => Fault::client(Kind::NoRoute),
     }
 }

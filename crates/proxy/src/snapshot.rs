@@ -363,6 +363,8 @@ pub struct Timeouts {
 pub struct Retries {
     /// Tries beyond the first.
     pub extra: u32,
+    /// Further addresses of the same server, which are tried in turn where the first cannot be connected to. They are no retries.
+    pub addresses: u32,
     /// No connection could be made.
     pub connect: bool,
     /// The connection ended before the response's head.

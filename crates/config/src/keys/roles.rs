@@ -36,7 +36,7 @@ impl Role {
 }
 
 /// Keys of some roles alone.
-pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 32] = [
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
     (REQUESTS, "listener", &["http", "forwarding", "use", "redirect", "respond"]),
     (&[Role::Http], "listener", &["http3", "canary"]),
     (&[Role::Http, Role::Tcp, Role::Udp], "listener", &["split"]),
@@ -58,14 +58,16 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 32] = [
     (&[Role::Tcp], "listener tls", &["starttls"]),
     (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
     (REQUESTS, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
-    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "tunnel"]),
+    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "tunnel"]),
+    (&[Role::Http, Role::Tcp], "listener timeouts", &["queue"]),
     (PROXIES, "listener timeouts", &["total"]),
     (&[Role::Udp, Role::Nat], "listener timeouts", &["flow"]),
     (REQUESTS, "listener limits", &["request_head", "request_line", "fields", "request_body"]),
     (STREAMS, "listener limits", &["handshakes"]),
     // A route's and a site's.
     (REQUESTS, "timeouts", &["request_body", "response", "stream", "try"]),
-    (STREAMS, "timeouts", &["connect", "queue", "tunnel"]),
+    (STREAMS, "timeouts", &["connect", "tunnel"]),
+    (&[Role::Http, Role::Tcp], "timeouts", &["queue"]),
     (&[Role::Udp], "timeouts", &["flow"]),
     (REQUESTS, "limits", &["request_body"]),
     (&[Role::Http], "listener retries", &["hedge"]),

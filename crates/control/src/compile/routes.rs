@@ -397,6 +397,7 @@ fn retries(retries: &spec::Retries) -> Retries {
     let has = |wanted| conditions.contains(&wanted);
     Retries {
         extra: retries.extra.unwrap_or(0),
+        addresses: 0,
         connect: has(spec::RetryIf::Connect),
         reset: has(spec::RetryIf::Reset),
         timeout: has(spec::RetryIf::Timeout),

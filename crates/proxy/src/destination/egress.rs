@@ -1,6 +1,7 @@
 //! Where clients may be led to. What is private to us, or to nobody, is refused unless the operator allows it; and whatever the
 //! operator allows, no way leads back to this process itself.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,11 @@ impl Egress {
         self.connect_ports.iter().any(|ports| ports.contains(&port))
     }
 
+    /// Whether requests may be sent to a port. Below 1024 other services listen, which take a request's lines for their own.
+    pub fn lets_ask(&self, port: u16) -> bool {
+        matches!(port, 80 | 443 | 1024..) || self.lets_connect_to(port)
+    }
+
     /// The address to dial, in its canonical form.
     ///
     /// # Errors
@@ -97,9 +103,20 @@ impl Own {
     }
 }
 
-/// Whether an address is one of this machine's: only its own can be bound.
+/// Whether an address is one of this machine's: whoever speaks to one does it from the same. Where that cannot be found out it is taken
+/// for one.
 fn is_here(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+    let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback()
+        || match source() {
+            Ok(source) => source.ip() == ip,
+            Err(error) => !matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable),
+        }
 }
 
 /// Whether an address is one that everybody may connect to: none of IANA's special-purpose registries (RFC 6890), no group, and of

@@ -15,6 +15,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
+use net::stream::Peek;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
@@ -25,6 +26,17 @@ pub use origins::{Names, Origin};
 use crate::exchange::Exchange;
 use crate::session::Session;
 use crate::snapshot::Arm;
+
+/// The one way to write a host: an address has many, and rules know one.
+pub(crate) fn settle_host(host: &mut Vec<u8>) {
+    let text = std::str::from_utf8(host).unwrap_or_default();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => *host = ip.to_string().into_bytes(),
+        Ok(IpAddr::V6(ip)) => *host = format!("[{ip}]").into_bytes(),
+        Err(_) => {}
+    }
+}
 
 /// Whether a request names the server that it is for, in a way that we can follow.
 pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
@@ -47,13 +59,19 @@ pub(crate) struct Place {
     /// Its host in normal form; an address of IPv6 without brackets.
     host: Box<str>,
     port: u16,
+    /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
+    tunnel: bool,
 }
 
 /// Finds the addresses of the server that a request asks for, and what leads there.
 pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
     let place = asked_for(x)?;
-    if x.request.method() == Method::Connect && !origin.egress.lets_connect_to(place.port) {
-        x.notes.reason = "a port that tunnels may not go to";
+    let (allowed, reason) = match place.tunnel {
+        true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
+        false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
+    };
+    if !allowed {
+        x.notes.reason = reason;
         return Err(Fault::client(Kind::Denied));
     }
     let now = Instant::now();
@@ -89,7 +107,7 @@ fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
         return Err(Fault::client(Kind::Malformed));
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok(Place { host: host.into(), port })
+    Ok(Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect })
 }
 
 /// An address that stands for itself does not change.
@@ -110,15 +128,20 @@ async fn named(
         Err(_) => return Err(Fault::proxy(Kind::Unresolved)),
     };
     let began = Instant::now();
-    let Session { worker, timer, .. } = session;
+    let Session { worker, client, timer, .. } = session;
     timer.arm(began, origin.arm.timeouts.connect);
-    let mut asking = pin!(resolver.addresses(name));
+    // As it stands, whatever the system would put behind it: rules have seen no other name.
+    let name = format!("{name}.");
+    let mut asking = pin!(resolver.addresses(&name));
     let answered = poll_fn(|cx| {
         if let Poll::Ready(answer) = asking.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
         }
         if worker.is_cut() {
             return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
+        if client.poll_peek(cx) == Poll::Ready(Peek::Broken) {
+            return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
         }
         ready!(timer.poll_expired(cx));
         Poll::Ready(Err(Fault::server(Kind::Unresolved, Retry::Never)))

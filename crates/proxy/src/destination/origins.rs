@@ -14,8 +14,8 @@ use rustc_hash::FxHashMap;
 
 use super::{Egress, Place};
 use crate::balance::{Balance, Group, Level, Roster};
-use crate::pool::{Pool, Server, ServerId};
-use crate::snapshot::Arm;
+use crate::pool::{LOCAL, Pool, Server, ServerId};
+use crate::snapshot::{Arm, Retries};
 use crate::worker::Worker;
 
 /// What holds on the way to whatever server is asked for.
@@ -41,27 +41,33 @@ pub struct Names {
 /// The servers that were asked for lately.
 #[derive(Default)]
 pub(crate) struct Origins {
-    known: RefCell<FxHashMap<Place, Known>>,
-    /// Places in the worker's tables that are free again.
-    free: RefCell<Vec<usize>>,
+    known: RefCell<FxHashMap<Key, Known>>,
+    /// How many servers there were.
+    servers: Cell<usize>,
     resolver: RefCell<Option<(Arc<Names>, Resolver)>>,
 }
 
+/// A server as it is led to by one route; the route is known as long as what it leads to.
+type Key = (Place, usize);
+
 struct Known {
     arm: Arc<Arm>,
-    origin: Arc<Origin>,
+    /// Its address is part of the key, and must not become another's.
+    _origin: Arc<Origin>,
     until: Instant,
     used: Cell<Instant>,
 }
 
 /// So many servers a worker remembers; of more it forgets the one that was asked for least lately.
 const MOST: usize = 1024;
+/// So many addresses of a server are of use: whoever has more has better ones among them.
+const ADDRESSES: usize = 8;
 
 impl Origins {
     /// What leads to a server whose addresses are known.
     pub(super) fn known(&self, place: &Place, origin: &Arc<Origin>, now: Instant) -> Option<Arc<Arm>> {
         let known = self.known.borrow();
-        let found = known.get(place).filter(|found| found.until > now && Arc::ptr_eq(&found.origin, origin))?;
+        let found = known.get(&key(place, origin)).filter(|found| found.until > now)?;
         found.used.set(now);
         Some(Arc::clone(&found.arm))
     }
@@ -76,33 +82,35 @@ impl Origins {
         until: Instant,
     ) -> Arc<Arm> {
         let mut known = self.known.borrow_mut();
-        let before = known.remove(&place);
+        let key = key(&place, origin);
+        let before = known.remove(&key);
         if before.is_none() && known.len() >= MOST {
-            let oldest = known.iter().min_by_key(|(_, known)| known.used.get()).map(|(place, _)| place.clone());
+            let oldest = known.iter().min_by_key(|(_, known)| known.used.get()).map(|(key, _)| key.clone());
             let forgotten = oldest.and_then(|oldest| known.remove(&oldest));
             forgotten
                 .iter()
                 .flat_map(|forgotten| &forgotten.arm.pool.servers)
-                .for_each(|server| self.retire(worker, server));
+                .for_each(|server| retire(worker, server));
         }
         let (mut left, mut servers) =
             (before.map_or_else(Vec::new, |before| before.arm.pool.servers.clone()), Vec::new());
-        for address in addresses {
+        for address in addresses.into_iter().take(ADDRESSES) {
             let same = left.iter().position(|server| server.id.address == Address::Tcp(address));
             servers.push(match same {
                 Some(at) => left.swap_remove(at),
                 None => Arc::new(self.server(worker, &place, origin, address)),
             });
         }
-        left.iter().for_each(|server| self.retire(worker, server));
+        left.iter().for_each(|server| retire(worker, server));
         let arm = Arc::new(arm(origin, servers));
-        let entry = Known { arm: Arc::clone(&arm), origin: Arc::clone(origin), until, used: Cell::new(Instant::now()) };
-        known.insert(place, entry);
+        let entry =
+            Known { arm: Arc::clone(&arm), _origin: Arc::clone(origin), until, used: Cell::new(Instant::now()) };
+        known.insert(key, entry);
         arm
     }
 
     fn server(&self, worker: &Worker, place: &Place, origin: &Origin, address: SocketAddr) -> Server {
-        let Place { host, port } = place;
+        let Place { host, port, .. } = place;
         let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let id = ServerId {
             pool: Arc::clone(&origin.arm.pool.name),
@@ -110,15 +118,8 @@ impl Origins {
             address: Address::Tcp(address),
             transport: 0,
         };
-        let slot = self.free.borrow_mut().pop().unwrap_or_else(|| worker.fleet.slots.next());
-        Server::new(id, &name, slot, worker.fleet.len())
-    }
-
-    /// Closes what is idle to a server that nobody will be led to any more. What is under way keeps it to its end, and is not parked then.
-    fn retire(&self, worker: &Worker, server: &Arc<Server>) {
-        server.set_retired(true);
-        worker.idle.forget(server);
-        self.free.borrow_mut().push(server.slot);
+        let number = self.servers.replace(self.servers.get() + 1);
+        Server::new(id, &name, LOCAL + number, worker.fleet.len())
     }
 
     /// Who asks name servers for this worker.
@@ -135,6 +136,16 @@ impl Origins {
     }
 }
 
+fn key(place: &Place, origin: &Arc<Origin>) -> Key {
+    (place.clone(), Arc::as_ptr(origin).addr())
+}
+
+/// Closes what is idle to a server that nobody will be led to any more. What is under way keeps it to its end, and is not parked then.
+fn retire(worker: &Worker, server: &Server) {
+    server.set_retired(true);
+    worker.idle.forget(server);
+}
+
 /// What leads to these servers, the first one first; if it cannot be connected to, the next.
 fn arm(origin: &Origin, servers: Vec<Arc<Server>>) -> Arm {
     let said = &origin.arm;
@@ -143,10 +154,7 @@ fn arm(origin: &Origin, servers: Vec<Arc<Server>>) -> Arm {
     let group = Group { key: said.pool.key, numbers, servers: servers.clone(), balance: Balance::First };
     let levels = [Level { all: group, zones: None }].into();
     let roster = Roster { levels, panic: 0, members: vec![true; count].into() };
-    let mut retries = said.retries.clone();
-    if retries.connect {
-        retries.extra = retries.extra.max(count as u32 - 1);
-    }
+    let retries = Retries { addresses: count as u32 - 1, ..said.retries.clone() };
     Arm {
         pool: Arc::new(Pool { servers, roster: Arc::new(roster), subsets: Vec::new(), ..said.pool.bare() }),
         subset: None,

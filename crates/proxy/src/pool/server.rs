@@ -1,6 +1,6 @@
 //! One server: what it is, and what all workers know of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,8 @@ pub struct Server {
     pub id: ServerId,
     /// `host:port` as written, for pools that send it as Host.
     pub authority: Box<str>,
-    /// Its place in tables that workers keep; given once, never used again for another.
+    /// Its place in tables that workers keep; given once, never used again for another. From [`LOCAL`] on it is one that a worker has
+    /// given to a server that it has found by itself.
     pub slot: usize,
     /// Its requests.
     pub stats: RequestStats,
@@ -57,17 +58,6 @@ pub struct Server {
     crowd: OnceLock<Arc<AtomicU32>>,
 }
 
-/// Gives each server its place in tables that workers keep.
-#[derive(Debug, Default)]
-pub struct Slots(AtomicUsize);
-
-impl Slots {
-    /// One that nobody has.
-    pub fn next(&self) -> usize {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
 /// A right to hold one connection to a server. Dropping it lets the next waiter have one.
 #[derive(Debug)]
 pub struct Lease {
@@ -78,6 +68,9 @@ pub struct Lease {
     /// Nobody is told when it ends.
     quiet: bool,
 }
+
+/// Places from here on are a worker's own.
+pub(crate) const LOCAL: usize = 1 << (usize::BITS - 1);
 
 /// How much finer than a weight a share is: a weight of 1 is a share of this.
 pub const WHOLE: u32 = 1 << 10;

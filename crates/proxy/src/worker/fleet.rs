@@ -15,7 +15,7 @@ use observe::stats::TurnMeter;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::run;
-use crate::pool::{Pool, Slots};
+use crate::pool::Pool;
 use crate::relay::UnderWay;
 use crate::session::Origin;
 use crate::snapshot::{BindId, ListenerId, Snapshot};
@@ -25,8 +25,6 @@ use crate::snapshot::{BindId, ListenerId, Snapshot};
 pub struct Fleet {
     peers: Vec<Peer>,
     encoders: UnderWay,
-    /// Places of servers in the tables of workers.
-    pub slots: Arc<Slots>,
 }
 
 /// One worker, seen from outside.
@@ -87,7 +85,7 @@ impl Fleet {
                 turns: Arc::default(),
             });
         }
-        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default(), slots: Arc::default() });
+        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default() });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new()

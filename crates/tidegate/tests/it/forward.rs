@@ -131,3 +131,41 @@ fn a_loop_is_found_out() {
     let request = format!("GET http://a.test:1/ HTTP/1.1\r\nHost: a\r\nVia: {}\r\n\r\n", via.trim_end_matches(", "));
     assert_eq!(tidegate.client().ask(request).status, 508);
 }
+
+#[test]
+fn a_name_with_many_addresses_is_tried_a_few_times_and_a_request_sent_as_often_as_is_said() {
+    let dead = testkit::Refusing::new();
+    let many: Vec<String> = (1..=300).map(|number| format!("127.1.{}.{}", number / 250, number % 250 + 1)).collect();
+    let text = OPEN.replace("b.test: 127.0.0.1", &format!("b.test: [{}]", many.join(", ")));
+    let tidegate = start(&text.replace("@MORE", "to: origin"), &[]);
+    assert_eq!(ask(&tidegate, &format!("http://b.test:{}/many", port(&dead))).status, 502);
+    assert_eq!(tidegate.log_of("/many")["tries"], 8);
+    // What is no failed connect is a retry like any other.
+    let server = Server::script(|peer| {
+        while peer.request().is_some() {
+            peer.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let text = OPEN
+        .replace("two.test: [127.0.0.2, 127.0.0.1]", "two.test: [127.0.0.1, '::1', 127.0.0.2, 127.0.0.3, 127.0.0.4]");
+    let tidegate = start(
+        &text
+            .replace("@MORE", "retries: { extra: 1, if: [connect, 503] }, to: origin")
+            .replace(", to: origin", "\n    to: origin"),
+        &[],
+    );
+    assert!(ask(&tidegate, &format!("http://two.test:{}/", port(&server))).status >= 502);
+    assert_eq!(server.requests().len(), 1, "one more try was allowed, and led to where nobody is");
+}
+
+#[test]
+fn a_connection_that_is_somebodys_is_not_used_for_another() {
+    let server = Server::named("one");
+    let tidegate = start(&format!("workers: 1\n{}", OPEN.replace("@MORE", "to: origin")), &[]);
+    let target = format!("http://a.test:{}/", port(&server));
+    let ntlm = format!("GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: NTLM TlRMTVNTUAAB\r\n\r\n");
+    assert_eq!(tidegate.client().ask(ntlm).text(), "one");
+    assert_eq!(ask(&tidegate, &target).text(), "one");
+    assert_eq!(ask(&tidegate, &target).text(), "one");
+    assert_eq!(server.connections(), 2);
+}

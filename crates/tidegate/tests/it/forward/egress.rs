@@ -91,3 +91,13 @@ pub(crate) fn tunnels_go_to_some_ports() {
     };
     assert_eq!((open(&one), open(&two)), (200, 403));
 }
+
+#[test]
+fn requests_go_to_no_port_of_other_services() {
+    let text = OPEN.replace("1024-65535", "443").replace("@MORE", "to: origin");
+    let tidegate = start(&text, &[]);
+    for port in [22, 25, 110, 993] {
+        assert_eq!(ask(&tidegate, &format!("http://127.0.0.1:{port}/")).status, 403, "{port}");
+    }
+    assert_eq!(ask(&tidegate, "http://127.0.0.1:80/").status, 502, "nobody is there");
+}

@@ -66,3 +66,24 @@ fn policies_change_what_passes_and_endings_of_ours_answer() {
     assert!(!["cookie", "via", "x-forwarded-for", "forwarded"].into_iter().any(|name| request.fields.has(name)));
     assert_eq!(ask(&tidegate, "http://b.test/").status, 418);
 }
+
+#[test]
+fn an_address_has_one_spelling() {
+    let server = Server::named("one");
+    let tidegate = proxy("routes: [{ match: { host: ['127.0.0.1', '[::1]'] }, deny: 451 }, { to: origin }]");
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0::1]", "[::1]"] {
+        assert_eq!(ask(&tidegate, &format!("http://{host}:{}/", port(&server))).status, 451, "{host}");
+    }
+    assert_eq!(ask(&tidegate, &format!("http://a.test:{}/", port(&server))).text(), "one");
+}
+
+#[test]
+fn under_tls_what_matches_nothing_is_refused_as_without() {
+    let desk = crate::tls::Desk::new();
+    let text = "
+certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }
+listeners: { web: { bind: 127.0.0.1:0, role: forward, tls: main, routes: [{ match: { host: a.test }, to: origin }] } }
+";
+    let tidegate = desk.start(text, &[]);
+    assert_eq!(desk.client(&tidegate).ask(super::asked("http://b.test/")).status, 403);
+}

@@ -3,6 +3,7 @@
 use testkit::{Server, Tidegate};
 
 use super::{port, proxy};
+use crate::support::start;
 
 fn connect(to: &str) -> String {
     format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")
@@ -73,11 +74,40 @@ fn what_cannot_be_connected_to_is_said_as_http() {
     assert_eq!(status(&tidegate, &format!("a.test:{}", port(&dead))), 502);
     assert_eq!(status(&tidegate, "nobody.test:4433"), 502);
     assert_eq!(status(&tidegate, "a.test"), 400, "no port");
-    // The connection goes on: it has become no tunnel.
+}
+
+#[test]
+fn what_stands_behind_a_connect_that_is_refused_is_no_request() {
     let server = Server::named("one");
+    let to = format!("a.test:{}", port(&server));
+    let tidegate = proxy("routes: [{ match: { host: b.test }, respond: { status: 200, body: tea } }, { to: origin }]");
+    for refused in ["a.test:1", "b.test:4433", "nobody.test:4433"] {
+        let mut client = tidegate.client();
+        client.send(connect(refused) + &super::asked(&format!("http://{to}/hidden")));
+        let answer = client.response();
+        assert!(
+            answer.status >= 400 && answer.fields.value("connection") == Some("close"),
+            "{refused}: {}",
+            answer.status
+        );
+        assert!(matches!(client.ending(), testkit::Ending::Clean | testkit::Ending::Reset), "{refused}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_tunnel_has_a_connection_that_was_nobodys() {
+    let server = Server::named("one");
+    let tidegate = start(&format!("workers: 1\n{}", super::OPEN.replace("@MORE", "to: origin")), &[]);
+    let to = format!("a.test:{}", port(&server));
+    assert_eq!(super::ask(&tidegate, &format!("http://{to}/")).text(), "one");
     let mut client = tidegate.client();
-    assert_eq!(client.ask(connect("a.test:1")).status, 403);
-    assert_eq!(client.ask(super::asked(&format!("http://a.test:{}/", port(&server)))).text(), "one");
+    client.send(connect(&to));
+    assert_eq!(client.head().status, 200);
+    server.until_connections(2);
+    drop(client);
+    assert_eq!(super::ask(&tidegate, &format!("http://{to}/")).text(), "one");
+    assert_eq!(server.connections(), 2, "and is nobody's afterwards");
 }
 
 #[test]
