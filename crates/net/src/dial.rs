@@ -4,8 +4,10 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::sys::socket::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use wire::mysql::{self, Greeting};
 use wire::starttls::{self, Guest, greeting, guest};
 
 use crate::Address;
@@ -20,7 +22,8 @@ pub struct Security {
     pub originator: Originator,
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
-    /// The protocol inside of which it begins; at once if absent. That of MySQL is none of a dial's business.
+    /// The protocol inside of which it begins; at once if absent. With MySQL a dial comes as far as a server's offer of it: it begins
+    /// when the client asks for it.
     pub starttls: Option<starttls::Protocol>,
 }
 
@@ -42,7 +45,7 @@ pub struct Call<'a> {
 pub struct Dialled {
     /// The connection.
     pub stream: Stream,
-    /// What the server said before TLS that its client has still to hear.
+    /// What the server said before TLS that its client has still to hear. With MySQL TLS has not begun.
     pub greeting: Vec<u8>,
 }
 
@@ -51,27 +54,30 @@ pub struct Dialled {
 ///
 /// # Errors
 /// What the kernel says; `InvalidData` if it is TLS that failed; `ConnectionRefused`, too, if the server does not welcome a client that
-/// has been greeted.
+/// has been greeted, or any client of MySQL.
 pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
             let stream = match call.source {
                 None => TcpStream::connect(address).await?,
-                Some(source) => transparent(*address, source)?.connect(*address).await?,
+                Some(source) => Box::pin(connect_as(source, *address)).await?,
             };
             stream.set_nodelay(true)?;
             Stream::Tcp(stream)
         }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix)?,
     };
-    write(&mut stream, call.prologue).await?;
+    stream.write_all(call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
     let mut greeting = Vec::new();
-    // That of MySQL begins when the client asks for it.
-    let security = call.security.filter(|security| security.starttls != Some(starttls::Protocol::Mysql));
-    if let Some(security) = security {
-        if let Some(protocol) = security.starttls {
-            greeting = Box::pin(begin(&mut stream, protocol)).await?;
+    if let Some(security) = call.security {
+        match security.starttls {
+            None => {}
+            Some(starttls::Protocol::Mysql) => {
+                let greeting = Box::pin(offered(&mut stream)).await?;
+                return Ok(Dialled { stream, greeting });
+            }
+            Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
         }
         stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
     }
@@ -84,20 +90,36 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     Ok(Dialled { stream, greeting })
 }
 
-/// A socket that has the address of somebody else, and a port that is free with it.
-fn transparent(address: SocketAddr, source: IpAddr) -> io::Result<TcpSocket> {
+/// Connects with the address of somebody else. Where that cannot be had, or leads nowhere, the error is one of
+/// [ours](is_shortage): clients choose their addresses, and a server should not be taken for a broken one by their choice.
+async fn connect_as(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    const EINVAL: i32 = 22;
+    let unusable = || io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let socket = transparent(source, server)?.ok_or_else(unusable)?;
+    socket.connect(server).await.map_err(|error| match error.raw_os_error() {
+        // There is no way from this address to that one.
+        Some(EINVAL) => unusable(),
+        _ => error,
+    })
+}
+
+/// A socket that has the address of somebody else; nothing if that is an address that cannot be shown to this server.
+fn transparent(source: IpAddr, address: SocketAddr) -> io::Result<Option<TcpSocket>> {
     let (source, server) = (source.to_canonical(), address.ip().to_canonical());
-    if source.is_ipv4() != server.is_ipv4() {
-        return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
+    // What comes from a loopback address does not leave its machine, or is thrown away by the next one.
+    if source.is_ipv4() != server.is_ipv4() || (source.is_loopback() && !server.is_loopback()) {
+        return Ok(None);
     }
     let socket = foreign(Domain::for_address(address))?;
+    // The port is found when it is known for which server, since only both together have to be free. The flag serves both families.
+    nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
     // An IPv4 address stays one on the socket of an IPv6 one.
     let source = match (address, source) {
         (SocketAddr::V6(_), IpAddr::V4(v4)) => IpAddr::V6(v4.to_ipv6_mapped()),
         (_, source) => source,
     };
-    socket.bind(&SocketAddr::new(source, 0).into())?;
-    Ok(TcpSocket::from_std_stream(socket.into()))
+    let bound = socket.bind(&SocketAddr::new(source, 0).into());
+    Ok(bound.is_ok().then(|| TcpSocket::from_std_stream(socket.into())))
 }
 
 /// A socket that may have any address.
@@ -123,7 +145,7 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<
     let (mut heard, mut said) = (Vec::new(), Vec::new());
     guest.open(&mut said);
     loop {
-        write(stream, &said).await?;
+        stream.write_all(&said).await?;
         said.clear();
         if !read(stream, &mut heard).await? {
             return Err(bad("the server ended before TLS began".to_owned()));
@@ -133,6 +155,25 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<
         }
         if heard.len() > guest::MOST {
             return Err(bad("an answer without an end".to_owned()));
+        }
+    }
+}
+
+/// The greeting of a server of MySQL that has TLS.
+async fn offered(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let bad = |error: &str| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut heard = Vec::new();
+    loop {
+        if !read(stream, &mut heard).await? {
+            return Err(bad("the server ended before TLS began"));
+        }
+        match mysql::greeting(&heard) {
+            Greeting::Partial => {}
+            Greeting::Refusal(_) => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Greeting::Secure(length) if length == heard.len() => return Ok(heard),
+            // It is the client's turn: what follows would have been put there by somebody else.
+            Greeting::Secure(_) => return Err(bad("bytes in plain where TLS should begin")),
+            Greeting::Insecure => return Err(bad("the server has no TLS")),
         }
     }
 }
@@ -152,14 +193,6 @@ async fn welcomed(stream: &mut Stream, protocol: starttls::Protocol) -> io::Resu
             Err(_) => return Err(refused()),
         }
     }
-}
-
-async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < bytes.len() {
-        written += poll_fn(|cx| stream.poll_write(cx, &bytes[written..])).await?;
-    }
-    Ok(())
 }
 
 /// Reads once; answers whether there was anything.
@@ -190,12 +223,12 @@ pub async fn dial_quic(address: &Address, security: Option<&Security>) -> io::Re
     Ok((connection, driver))
 }
 
-const EAFNOSUPPORT: i32 = 97;
+const EADDRNOTAVAIL: i32 = 99;
 
 /// Whether a connect failed for want of descriptors or ports of ours, or because a client's address is of no use for it, which says nothing of the server.
 pub fn is_shortage(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    const EADDRNOTAVAIL: i32 = 99;
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | EAFNOSUPPORT))
+    const EADDRINUSE: i32 = 98;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRINUSE | EADDRNOTAVAIL))
 }

@@ -73,6 +73,18 @@ impl Stream {
         }
     }
 
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            written += poll_fn(|cx| self.poll_write(cx, &bytes[written..])).await?;
+        }
+        Ok(())
+    }
+
     /// Ready when something is to be read: bytes, the end, or an error. Costs no system call.
     ///
     /// # Errors

@@ -207,7 +207,7 @@ fn time_left(x: &Exchange, route: &Route) -> Option<Duration> {
 }
 
 /// A gap, unless the request's whole time ends earlier.
-fn bounded(x: &Exchange, route: &Route, gap: Duration) -> Duration {
+pub(crate) fn bounded(x: &Exchange, route: &Route, gap: Duration) -> Duration {
     time_left(x, route).map_or(gap, |left| gap.min(left))
 }
 
@@ -226,7 +226,7 @@ fn begin_try(x: &mut Exchange, arm: &Arm) {
 }
 
 /// What a wait that was [`bounded`] has ended with: this, unless it was the request's whole time that ended.
-fn expired(x: &Exchange, route: &Route, fault: Fault) -> Fault {
+pub(crate) fn expired(x: &Exchange, route: &Route, fault: Fault) -> Fault {
     if is_over(x, route) { Fault::proxy(Kind::TotalTimeout) } else { fault }
 }
 

@@ -112,7 +112,9 @@ pub fn without_binding(words: &[u8]) -> Option<Vec<u8>> {
     loop {
         let (head, rest) = words.get(at..)?.split_first_chunk::<5>()?;
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if !matches!(head[0], NEGOTIATE | AUTHENTICATION) || !(4..=MOST).contains(&length) {
+        // A server negotiates once: one that did it again and again would be listened to without end.
+        let is_expected = head[0] == AUTHENTICATION || (head[0] == NEGOTIATE && at == 0);
+        if !is_expected || !(4..=MOST).contains(&length) {
             return Some(words.to_vec());
         }
         let (content, after) = rest.split_at_checked(length - 4)?;
@@ -216,9 +218,16 @@ mod tests {
         let (new, more) = (message(b'v', &[0, 0, 0, 0, 0, 0, 0, 0]), message(b'S', b"a\0b\0"));
         let whole = [&new[..], &offered, &more].concat();
         assert_eq!(without_binding(&whole), Some([&new[..], &sasl(b"SCRAM-SHA-256\0"), &more].concat()));
-        for other in
-            [sasl(b"SCRAM-SHA-256\0"), message(b'R', &[0, 0, 0, 0]), message(b'E', b"SFATAL\0\0"), b"HTTP/1.1".to_vec()]
-        {
+        let again = new.repeat(2);
+        assert_eq!(without_binding(&new), None);
+        assert_eq!(without_binding(&again[..new.len() + 4]), None);
+        for other in [
+            again,
+            sasl(b"SCRAM-SHA-256\0"),
+            message(b'R', &[0, 0, 0, 0]),
+            message(b'E', b"SFATAL\0\0"),
+            b"HTTP/1.1".to_vec(),
+        ] {
             assert_eq!(without_binding(&other), Some(other));
         }
     }

@@ -94,8 +94,8 @@ async fn fetch(reach: &Reach, parts: &http_types::request::Parts, content: &[u8]
     let name = host.trim_matches(['[', ']']);
     let security = Security { originator: reach.originator.clone(), name: name.into(), starttls: None };
     let mut stream = connect(reach, name, parts.uri.port_u16().unwrap_or(443), &security).await?;
-    write(&mut stream, &head(parts, host, content)).await?;
-    write(&mut stream, content).await?;
+    stream.write_all(&head(parts, host, content)).await?;
+    stream.write_all(content).await?;
     let asked = if parts.method == http_types::Method::HEAD { Asked::Head } else { Asked::Other };
     read(&mut stream, asked).await
 }
@@ -142,14 +142,6 @@ fn head(parts: &http_types::request::Parts, host: &str, content: &[u8]) -> Vec<u
 
 fn authority(uri: &Uri, host: &str) -> String {
     uri.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    let mut at = 0;
-    while at < bytes.len() {
-        at += poll_fn(|cx| stream.poll_write(cx, &bytes[at..])).await?;
-    }
-    Ok(())
 }
 
 async fn read(stream: &mut Stream, asked: Asked) -> io::Result<Response<Content>> {

@@ -123,7 +123,8 @@ pub(super) fn listener(
                 |words| rules.iter().any(|rule| rule.asks(words)) || reached.iter().any(|pool| goes_by(pool, words));
             Role::Tcp {
                 hears: Hears {
-                    hello: asks(Words::Hello), // A client that would have TLS with us is told that it has none, before TLS begins with its server.
+                    hello: asks(Words::Hello),
+                    // A client that would have TLS with us is told that it has none, before TLS begins with its server.
                     postgres: asks(Words::Postgres),
                     mqtt: asks(Words::Mqtt),
                 },

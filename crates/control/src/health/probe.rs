@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use base::units::print_duration;
+use net::Address;
 use net::dial::{Call, Security, dial, is_shortage};
-use net::{Address, Stream};
 
 use super::shared;
 use super::talk::{Script, Step, Talk};
@@ -62,7 +62,8 @@ async fn converse(
         return outcome.map_err(Failure::Server);
     }
     loop {
-        write(&mut stream, &mut said).await.map_err(broken)?;
+        stream.write_all(&said).await.map_err(broken)?;
+        said.clear();
         let mut block = [0; AT_ONCE];
         let step = match poll_fn(|cx| stream.poll_read(cx, &mut block)).await {
             Ok(0) => Step::Done(talk.ended()),
@@ -74,7 +75,7 @@ async fn converse(
         };
         if let Step::Done(outcome) = step {
             // A last word is a courtesy that decides nothing.
-            let _ = write(&mut stream, &mut said).await;
+            let _ = stream.write_all(&said).await;
             return outcome.map_err(Failure::Server);
         }
     }
@@ -87,15 +88,6 @@ fn hear(talk: &mut Talk, heard: &mut Vec<u8>, said: &mut Vec<u8>) -> Step {
         return Step::Done(Err("an answer without end".to_owned()));
     }
     step
-}
-
-async fn write(stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let mut at = 0;
-    while at < bytes.len() {
-        at += poll_fn(|cx| stream.poll_write(cx, &bytes[at..])).await?;
-    }
-    bytes.clear();
-    Ok(())
 }
 
 /// An error of a socket in a word or two.

@@ -109,7 +109,8 @@ async fn what_comes_joined_goes_on_joined_and_arrives_apart() {
 /// From where a line speaks.
 fn heard_from(line: &Line, server: &UdpSocket, lines: &Lines, arrival: &Arrival<'_>) -> SocketAddr {
     line.send(lines, arrival).expect("sent");
-    (0..arrival.count()).map(|_| heard(server).1).last().expect("a datagram")
+    let places: Vec<SocketAddr> = (0..arrival.count()).map(|_| heard(server).1).collect();
+    *places.last().expect("a datagram")
 }
 
 #[tokio::test]

@@ -32,13 +32,14 @@ pub(crate) struct TunnelLimits {
 }
 
 /// Relays both ways. One side's end is passed on; the other may still speak.
-pub(crate) async fn tunnel(
-    worker: &Rc<Worker>,
-    client: &mut Conn,
-    server: &mut Conn,
-    timer: &Timer,
+pub(crate) fn tunnel<'a>(
+    worker: &'a Rc<Worker>,
+    client: &'a mut Conn,
+    server: &'a mut Conn,
+    timer: &'a Timer,
     limits: TunnelLimits,
-) -> Ended {
+) -> impl Future<Output = Ended> + 'a {
+    // Taken apart before it begins, for what is taken apart inside is kept for as long as it lives.
     let TunnelLimits { idle, until, splice, .. } = limits;
     let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
     let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
@@ -48,51 +49,53 @@ pub(crate) async fn tunnel(
     if let Some(said) = limits.down {
         down.gather(worker, said);
     }
-    let (mut up_open, mut down_open) = (true, true);
-    let arm = || {
-        let now = Instant::now();
-        timer.arm(now, until.map_or(idle, |until| idle.min(until.saturating_duration_since(now))));
-    };
-    arm();
-    let fault = poll_fn(|cx| {
-        if worker.is_cut() {
-            return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
-        }
-        let before = (up.content, down.content);
-        if up_open && let Poll::Ready(ended) = up.poll(cx, worker, client, server) {
-            match ended {
-                Ok(()) => server.shutdown_write(),
-                Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
-                Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
+    async move {
+        let (mut up_open, mut down_open) = (true, true);
+        let arm = || {
+            let now = Instant::now();
+            timer.arm(now, until.map_or(idle, |until| idle.min(until.saturating_duration_since(now))));
+        };
+        arm();
+        let fault = poll_fn(|cx| {
+            if worker.is_cut() {
+                return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
             }
-            up_open = false;
-        }
-        if down_open && let Poll::Ready(ended) = down.poll(cx, worker, server, client) {
-            match ended {
-                Ok(()) => client.shutdown_write(),
-                Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
-                Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
+            let before = (up.content, down.content);
+            if up_open && let Poll::Ready(ended) = up.poll(cx, worker, client, server) {
+                match ended {
+                    Ok(()) => server.shutdown_write(),
+                    Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
+                    Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
+                }
+                up_open = false;
             }
-            down_open = false;
-        }
-        // Whoever answers has been waiting, or is waited for.
-        if up_open && down.content > before.1 && up.hurry(cx, server).is_err() {
-            return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never)));
-        }
-        if down_open && up.content > before.0 && down.hurry(cx, client).is_err() {
-            return Poll::Ready(Some(Fault::client(Kind::ClientGone)));
-        }
-        if !up_open && !down_open {
-            return Poll::Ready(None);
-        }
-        if std::mem::take(&mut up.moved) | std::mem::take(&mut down.moved) {
-            arm();
-        }
-        timer.poll_expired(cx).map(|()| {
-            let is_over = until.is_some_and(|until| Instant::now() >= until);
-            Some(Fault::proxy(if is_over { Kind::TotalTimeout } else { Kind::TunnelTimeout }))
+            if down_open && let Poll::Ready(ended) = down.poll(cx, worker, server, client) {
+                match ended {
+                    Ok(()) => client.shutdown_write(),
+                    Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
+                    Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
+                }
+                down_open = false;
+            }
+            // Whoever answers has been waiting, or is waited for.
+            if up_open && down.content > before.1 && up.hurry(cx, server).is_err() {
+                return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never)));
+            }
+            if down_open && up.content > before.0 && down.hurry(cx, client).is_err() {
+                return Poll::Ready(Some(Fault::client(Kind::ClientGone)));
+            }
+            if !up_open && !down_open {
+                return Poll::Ready(None);
+            }
+            if std::mem::take(&mut up.moved) | std::mem::take(&mut down.moved) {
+                arm();
+            }
+            timer.poll_expired(cx).map(|()| {
+                let is_over = until.is_some_and(|until| Instant::now() >= until);
+                Some(Fault::proxy(if is_over { Kind::TotalTimeout } else { Kind::TunnelTimeout }))
+            })
         })
-    })
-    .await;
-    Ended { bytes_in: up.content, bytes_out: down.content, fault }
+        .await;
+        Ended { bytes_in: up.content, bytes_out: down.content, fault }
+    }
 }

@@ -13,6 +13,7 @@ mod stream;
 mod tunnel;
 mod unbound;
 mod upgrade;
+mod way;
 
 use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;

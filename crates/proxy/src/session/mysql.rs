@@ -1,22 +1,21 @@
 //! A flow of MySQL on which TLS begins on both sides at once: its server speaks first, its client asks for TLS, and the question goes on to
 //! the server, so that both count their packets alike and send passwords as under TLS.
 
-use std::cell::Cell;
-use std::future::{Future as _, poll_fn};
-use std::io;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use base::{Fault, Kind, Retry};
+use base::{Fault, Kind, Retry, Side};
+use http::Conn;
 use net::Stream;
 use net::tls::Agreed;
-use wire::mysql::{self, Answer, Greeting};
+use wire::mysql::{self, Answer};
 use wire::starttls::Protocol;
 
 use super::closing::linger;
-use super::{Session, stream, tunnel};
+use super::{Session, stream, tunnel, upgrade};
 use crate::attempt::{self, Tunnel, Upstream};
 use crate::exchange::Exchange;
 use crate::finish;
@@ -35,6 +34,10 @@ pub(super) async fn serve(mut session: Session, tls: Tls) {
         }
         Err(fault) => {
             counters.handshake_failed();
+            // Its end should not look as if a server had answered with nothing.
+            if fault.side != Side::Client {
+                session.client.reset_on_close();
+            }
             x.notes.fault = Some(fault);
             finish::attempt(&session.worker, &x, &flow.upstream, Some(fault));
             finish::record(&session.worker, &mut x, &flow.account.borrowed());
@@ -45,76 +48,60 @@ pub(super) async fn serve(mut session: Session, tls: Tls) {
 
 /// Until both sides speak inside of TLS.
 async fn secured(session: &mut Session, x: &mut Exchange, flow: &mut Tunnel, tls: &Tls) -> Result<(), Fault> {
+    const SILENT: Fault = Fault::client(Kind::HeadTimeout);
     let Some(_place) = tls.begin() else { return Err(Fault::proxy(Kind::Overload)) };
-    let streams = session.client.take_stream().and_then(|client| Ok((client, flow.upstream.conn.take_stream()?)));
-    let Ok((mut client, mut server)) = streams else { return Err(Fault::proxy(Kind::Overload)) };
     session.timer.arm(Instant::now(), tls.patience);
-    let waits_for = Cell::new(Fault::server(Kind::ConnectTimeout, Retry::Never));
-    let ended = {
-        let mut asked = pin!(until_asked(&mut client, &mut server, &waits_for));
-        poll_fn(|cx| match asked.as_mut().poll(cx) {
-            Poll::Pending if session.worker.is_cut() => Poll::Ready(Err(Broken::Fault(Fault::proxy(Kind::Drained)))),
-            Poll::Pending => session.timer.poll_expired(cx).map(|()| Err(Broken::Fault(waits_for.get()))),
-            ready => ready,
-        })
-        .await
-    };
-    if let Err(broken) = ended {
-        return Err(said(session, x, flow, client, broken).await);
+    // The server has greeted when it was connected to.
+    let server = &mut flow.upstream.conn;
+    let mut greeting = vec![0; server.carry().len()];
+    server.unkeep(&mut greeting);
+    let (mut client, mut server) = (taken(&mut session.client)?, taken(server)?);
+    let asked = timely(session, SILENT, until_asked(&mut client, &mut server, &greeting)).await;
+    session.client.put_stream(client);
+    if !asked? {
+        return Err(refuse(session, x).await);
     }
-    waits_for.set(Fault::server(Kind::ConnectTimeout, Retry::Never));
-    let (client, server) = {
-        let mut shaken = pin!(shake_hands(client, server, &flow.upstream, tls, &waits_for));
-        poll_fn(|cx| match shaken.as_mut().poll(cx) {
-            Poll::Pending if session.worker.is_cut() => Poll::Ready(Err(Fault::proxy(Kind::Drained))),
-            Poll::Pending => session.timer.poll_expired(cx).map(|()| Err(waits_for.get())),
-            ready => ready,
-        })
-        .await?
-    };
+    let late = Fault::server(Kind::ConnectTimeout, Retry::Never);
+    let begun = timely(session, late, begin(server, &flow.upstream)).await;
+    if begun.as_ref().is_err_and(|fault| fault.side == Side::Server)
+        && let Some(server) = flow.upstream.server()
+    {
+        server.connect_failed();
+    }
+    flow.upstream.conn.put_stream(begun?);
+    let client = taken(&mut session.client)?;
+    let accepted = async { tls.terminator.accept(client).await.map_err(|_| GONE) };
+    let client = timely(session, SILENT, accepted).await?;
     let agreed = client.agreed().map(|agreed| Rc::new(Agreed { inside: Some(Protocol::Mysql), ..agreed }));
     (session.tls, x.facts.tls) = (agreed.clone(), agreed);
     session.client.put_stream(client);
-    flow.upstream.conn.put_stream(server);
     Ok(())
 }
 
-/// Why both did not come to TLS.
-enum Broken {
-    /// For this, of which nobody is told.
-    Fault(Fault),
-    /// The server has no TLS.
-    Server,
-    /// The server has refused, in words that the client has been told.
-    Refused,
-    /// The client has not asked for TLS.
-    Client,
+fn taken(conn: &mut Conn) -> Result<Stream, Fault> {
+    conn.take_stream().map_err(|_| Fault::proxy(Kind::Overload))
 }
 
-/// Passes on the server's greeting and the client's question for TLS.
-async fn until_asked(client: &mut Stream, server: &mut Stream, waits_for: &Cell<Fault>) -> Result<(), Broken> {
-    const LOST: Broken = Broken::Fault(Fault::server(Kind::Reset, Retry::Never));
-    const GONE: Broken = Broken::Fault(Fault::client(Kind::ClientGone));
-    let mut words = Vec::new();
-    let is_welcome = loop {
-        let mut block = [0; 1024];
-        match poll_fn(|cx| server.poll_read(cx, &mut block)).await {
-            Ok(length @ 1..) => words.extend_from_slice(&block[..length]),
-            _ => return Err(LOST),
-        }
-        match mysql::greeting(&words) {
-            Greeting::Partial => {}
-            // It is the client's turn: what follows would have been put there by somebody else.
-            Greeting::Secure(length) if length == words.len() => break true,
-            Greeting::Refusal(length) if length == words.len() => break false,
-            _ => return Err(Broken::Server),
-        }
-    };
-    waits_for.set(Fault::client(Kind::HeadTimeout));
-    write(client, &words).await.map_err(|_| GONE)?;
-    if !is_welcome {
-        return Err(Broken::Refused);
-    }
+/// Waits for something until the timer is over that was armed.
+async fn timely<T>(
+    session: &Session,
+    late: Fault,
+    awaited: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let mut awaited = pin!(awaited);
+    poll_fn(|cx| match awaited.as_mut().poll(cx) {
+        Poll::Pending if session.worker.is_cut() => Poll::Ready(Err(Fault::proxy(Kind::Drained))),
+        Poll::Pending => session.timer.poll_expired(cx).map(|()| Err(late)),
+        ready => ready,
+    })
+    .await
+}
+
+const GONE: Fault = Fault::client(Kind::ClientGone);
+
+/// Passes on the server's greeting and the client's question for TLS. Answers whether it was one.
+async fn until_asked(client: &mut Stream, server: &mut Stream, greeting: &[u8]) -> Result<bool, Fault> {
+    client.write_all(greeting).await.map_err(|_| GONE)?;
     let mut question = [0; mysql::SSL_REQUEST + 1];
     let mut seen = 0;
     loop {
@@ -125,67 +112,35 @@ async fn until_asked(client: &mut Stream, server: &mut Stream, waits_for: &Cell<
         match mysql::answer(&question[..seen]) {
             Answer::Partial => {}
             Answer::Tls => break,
-            Answer::Other => return Err(Broken::Client),
+            Answer::Other => return Ok(false),
         }
     }
     let question = &mut question[..mysql::SSL_REQUEST];
-    let mut taken = 0;
-    while taken < question.len() {
-        match poll_fn(|cx| client.poll_read(cx, &mut question[taken..])).await {
-            Ok(length @ 1..) => taken += length,
-            _ => return Err(GONE),
-        }
+    if !poll_fn(|cx| Poll::Ready(upgrade::take(client, cx, question))).await {
+        return Err(GONE);
     }
-    write(server, question).await.map_err(|_| LOST)
+    server.write_all(question).await.map_err(|_| Fault::server(Kind::Reset, Retry::Never))?;
+    Ok(true)
 }
 
-async fn shake_hands(
-    client: Stream,
-    server: Stream,
-    upstream: &Upstream,
-    tls: &Tls,
-    waits_for: &Cell<Fault>,
-) -> Result<(Stream, Stream), Fault> {
+/// Begins TLS with the server. It is too late for another one: the client has heard the greeting of this one.
+async fn begin(stream: Stream, upstream: &Upstream) -> Result<Stream, Fault> {
     // The configuration has it on both sides, or on neither.
     let known = upstream.server().and_then(|server| Some((server, server.security()?)));
-    let Some((known, security)) = known else { return Err(Fault::server(Kind::ServerTls, Retry::Never)) };
-    let server = security.originator.connect(server, &security.name).await;
-    let server = server.map_err(|error| attempt::unconnected(known, &error))?;
-    waits_for.set(Fault::client(Kind::HeadTimeout));
-    let client = tls.terminator.accept(client).await.map_err(|_| Fault::client(Kind::ClientGone))?;
-    Ok((client, server))
+    let Some((server, security)) = known else { return Err(Fault::server(Kind::ServerTls, Retry::Never)) };
+    security.originator.connect(stream, &security.name).await.map_err(|error| attempt::unconnected(server, &error))
 }
 
-/// What it means, and what the client is told that has not been told yet.
-async fn said(session: &mut Session, x: &mut Exchange, flow: &Tunnel, mut client: Stream, broken: Broken) -> Fault {
-    let fault = match broken {
-        Broken::Fault(fault) => return fault,
-        Broken::Refused => Fault::server(Kind::Connect, Retry::Never),
-        Broken::Server => {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "the server has no TLS");
-            return match flow.upstream.server() {
-                Some(server) => attempt::unconnected(server, &error),
-                None => Fault::server(Kind::ServerTls, Retry::Never),
-            };
-        }
-        Broken::Client => {
-            let mut words = Vec::new();
-            mysql::refusal(&mut words);
-            // Whoever has gone needs not be told.
-            let _ = write(&mut client, &words).await;
-            x.notes.reason = "a client that does not begin TLS";
-            Fault::client(Kind::Malformed)
-        }
-    };
-    session.client.put_stream(client);
-    linger(&mut session.client, &session.timer, &session.worker).await;
-    fault
-}
-
-async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < bytes.len() {
-        written += poll_fn(|cx| stream.poll_write(cx, &bytes[written..])).await?;
+/// Tells a client that does not begin TLS that it has to.
+async fn refuse(session: &mut Session, x: &mut Exchange) -> Fault {
+    let mut words = Vec::new();
+    mysql::refusal(&mut words);
+    if let Ok(mut client) = taken(&mut session.client) {
+        // Whoever has gone needs not be told.
+        let _ = client.write_all(&words).await;
+        session.client.put_stream(client);
     }
-    Ok(())
+    linger(&mut session.client, &session.timer, &session.worker).await;
+    x.notes.reason = "a client that does not begin TLS";
+    Fault::client(Kind::Malformed)
 }

@@ -8,11 +8,10 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::starttls::Protocol;
 
-use super::{Session, heard, tunnel, unbound};
+use super::{Session, heard, tunnel, unbound, way};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
-use crate::route::{self, Body, Finding};
 use crate::snapshot::{Ending, Hears, Listener, Role, Route};
 
 /// Serves a flow until it ends.
@@ -66,7 +65,8 @@ async fn story<'a>(
     };
     let heard = heard::hear(session, listener, hears).await?;
     x.facts.said = heard.said.map(Box::new);
-    *route = find(session, x, listener, heard.hello.as_ref());
+    x.facts.sni = heard.hello.as_ref().and_then(|hello| hello.name.clone());
+    *route = way::find(listener, x, session.origin.port, &offered(x, heard.hello.as_ref()));
     let arm = match &route.ending {
         Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
         Ending::Close { .. } => return Err(Fault::client(Kind::Denied)),
@@ -81,43 +81,19 @@ async fn story<'a>(
     let mut upstream = attempt::connect(session, x, route, arm).await?;
     if is_bare {
         // Boxed: hardly any flow needs it.
-        Box::pin(unbound::open(session, x, &mut upstream, arm.timeouts.tunnel)).await?;
+        let opened = Box::pin(unbound::open(session, x, &mut upstream, route, arm.timeouts.tunnel)).await;
+        opened.inspect_err(|fault| finish::attempt(&session.worker, x, &upstream, Some(*fault)))?;
     }
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).owned();
     Ok(Tunnel { upstream, idle: arm.timeouts.tunnel, until, raw: true, coalesce: arm.pool.coalesce, account })
 }
 
-fn find<'a>(
-    session: &Session,
-    x: &mut Exchange,
-    listener: &'a Listener,
-    hello: Option<&ClientHello>,
-) -> &'a Arc<Route> {
-    x.facts.sni = hello.and_then(|hello| hello.name.clone());
-    let tls = x.facts.tls.as_deref();
-    let name = tls.and_then(|tls| tls.name.as_deref()).or(x.facts.sni.as_deref()).unwrap_or_default();
-    let offered: Vec<Alpn> = match hello {
+/// What a client of TLS offers, where TLS ends here or elsewhere.
+fn offered(x: &Exchange, hello: Option<&ClientHello>) -> Vec<Alpn> {
+    match hello {
         Some(hello) => hello.alpn.iter().filter_map(|name| Alpn::of(name)).collect(),
-        None => tls.and_then(|tls| tls.alpn).into_iter().collect(),
-    };
-    let facts = route::Facts {
-        head: &x.request,
-        host: b"",
-        path: b"",
-        client: x.facts.client,
-        port: session.origin.port,
-        kind: route::Kind::Http,
-        sni: name.as_bytes(),
-        alpn: &offered,
-        fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
-        said: x.facts.said.as_deref(),
-        body: Body::Unread,
-    };
-    match listener.table.find(&facts, 0) {
-        Finding::Rule(found) => &listener.routes[found.ordinal],
-        // Nothing here has a body.
-        Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
+        None => x.facts.tls.as_deref().and_then(|tls| tls.alpn).into_iter().collect(),
     }
 }
 

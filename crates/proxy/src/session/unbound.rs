@@ -12,20 +12,22 @@ use http::{Backlog, Conn};
 use wire::postgres;
 
 use super::Session;
-use crate::attempt::Upstream;
+use crate::attempt::{self, Upstream};
 use crate::exchange::Exchange;
+use crate::snapshot::Route;
 
 /// Passes on what the client says until the server has offered how to log in, and leaves that offer for the client.
 pub(super) async fn open(
     session: &mut Session,
     x: &mut Exchange,
     upstream: &mut Upstream,
-    patience: Duration,
+    route: &Route,
+    silence: Duration,
 ) -> Result<(), Fault> {
     let Session { worker, client, timer, .. } = session;
     let mut first = Backlog::default();
     let mut words = Vec::new();
-    timer.arm(Instant::now(), patience);
+    timer.arm(Instant::now(), attempt::bounded(x, route, silence));
     poll_fn(|cx| {
         if worker.is_cut() {
             return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
@@ -35,13 +37,14 @@ pub(super) async fn open(
             x.notes.bytes_in += passed? as u64;
         }
         match poll_down(&mut upstream.conn, &mut words, cx, &mut block[..ROOM]) {
-            Poll::Pending => timer.poll_expired(cx).map(|()| Err(Fault::proxy(Kind::TunnelTimeout))),
+            Poll::Pending => timer.poll_expired(cx).map(|()| Err(attempt::expired(x, route, SILENT))),
             ready => ready,
         }
     })
     .await
 }
 
+const SILENT: Fault = Fault::proxy(Kind::TunnelTimeout);
 /// How much is read at a time.
 const ROOM: usize = 4096;
 

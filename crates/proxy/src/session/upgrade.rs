@@ -124,7 +124,7 @@ impl Talk {
 }
 
 /// Reads what was looked at; answers whether it was there, as it should be.
-fn take(stream: &mut Stream, cx: &mut Context<'_>, mut left: &mut [u8]) -> bool {
+pub(super) fn take(stream: &mut Stream, cx: &mut Context<'_>, mut left: &mut [u8]) -> bool {
     while !left.is_empty() {
         match stream.poll_read(cx, left) {
             Poll::Ready(Ok(count @ 1..)) => left = &mut left[count..],

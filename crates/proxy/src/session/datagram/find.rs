@@ -12,8 +12,7 @@ use super::table::{Lasts, Number, Pair};
 use crate::attempt::{self, correspond};
 use crate::exchange::{self, Exchange};
 use crate::finish::Account;
-use crate::route::{self, Body, Finding};
-use crate::session::Origin;
+use crate::session::{Origin, way};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 
 /// The first datagram of a flow is kept until its server has answered, if it is not longer than this.
@@ -111,24 +110,7 @@ impl Driver {
 
     /// Finds the route, and the pool that it leads to, if it does.
     fn route<'a>(&self, x: &mut Exchange, listener: &'a Listener) -> (&'a Arc<Route>, Option<&'a Arm>) {
-        let facts = route::Facts {
-            head: &x.request,
-            host: b"",
-            path: b"",
-            client: x.facts.client,
-            port: self.at.port,
-            kind: route::Kind::Http,
-            sni: b"",
-            alpn: &[],
-            fingerprint: None,
-            said: None,
-            body: Body::Unread,
-        };
-        let route = match listener.table.find(&facts, 0) {
-            Finding::Rule(found) => &listener.routes[found.ordinal],
-            // Nothing here has a body.
-            Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
-        };
+        let route = way::find(listener, x, self.at.port, &[]);
         let arm = match &route.ending {
             Ending::Pools(arms) => Some(exchange::choose(&self.worker, x, arms)),
             // Others end requests.

@@ -2,10 +2,13 @@
 
 mod real;
 
-use testkit::{Hanging, Server, ServerTls, Talk, failure_of};
+use std::io::{ErrorKind, Read as _, Write as _};
 
+use testkit::{Hanging, Server, ServerTls, Talk, Tidegate, failure_of};
+
+use super::{connect, rest};
 use crate::support::{BINARY, config};
-use crate::tls::Desk;
+use crate::tls::{Desk, until};
 
 /// TLS ends here and begins here.
 const BOTH: &str = "
@@ -82,35 +85,86 @@ fn who_logs_in_in_plain_or_says_more_than_the_question_is_refused() {
     assert_eq!(line["reason"], "a client that does not begin TLS");
 }
 
+/// A server that says only this.
+fn greets(words: Vec<u8>) -> Server {
+    Server::script(move |peer| {
+        peer.send(&words);
+        peer.hang();
+    })
+}
+
 #[test]
 fn servers_that_have_no_tls_or_say_more_than_a_greeting_are_not_used() {
     let desk = Desk::new();
-    for (says, fault, told) in [
-        (greeting(0xf7ff), "server_tls", false),
-        ([greeting(0xffff), packet(1, b"more")].concat(), "server_tls", false),
-        (b"220 mail\r\n".to_vec(), "server_tls", false),
-        (packet(0, b"\xff\x10\x04Too many connections"), "connect", true),
+    for (says, fault) in [
+        (greeting(0xf7ff), "server_tls"),
+        ([greeting(0xffff), packet(1, b"more")].concat(), "server_tls"),
+        (b"220 mail\r\n".to_vec(), "server_tls"),
+        (packet(0, b"\xff\x10\x04Too many connections"), "connect"),
     ] {
-        let words = says.clone();
-        let server = Server::script(move |peer| {
-            peer.send(&words);
-            peer.hang();
-        });
+        let server = greets(says);
         let tidegate = desk.start(&BOTH.replace(", health: { probe: mysql, every: 50ms }", ""), &[("APP", &server)]);
-        let mut client = Talk::with(&tidegate.address("web"));
-        assert_eq!(client.rest(), if told { says } else { Vec::new() });
-        drop(client);
-        assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["fault"], fault);
+        assert_eq!(rest(&mut connect(&tidegate)), Err(ErrorKind::ConnectionReset), "an end would look like an answer");
+        let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+        assert_eq!((&line["fault"], &line["tries"]), (&fault.into(), &2.into()));
+        until("the server pauses", || paused(&tidegate) == 1.0);
     }
+}
+
+/// How often failed connects have kept a server out.
+fn paused(tidegate: &Tidegate) -> f64 {
+    tidegate.metric("tidegate_server_transitions_total", &["to=\"paused\""]).iter().sum()
+}
+
+#[test]
+fn a_server_that_has_no_tls_is_left_for_another() {
+    let desk = Desk::new();
+    let good = server(ServerTls::new(&desk.issue("server", &["127.0.0.1"])));
+    let text = BOTH
+        .replace("[@APP]", "{ a: { address: '@BAD' }, b: { address: '@GOOD' } }, balance: first")
+        .replace(", health: { probe: mysql, every: 50ms }", "");
+    for says in [greeting(0xf7ff), packet(0, b"\xff\x10\x04Too many connections")] {
+        let bad = greets(says);
+        let tidegate = desk.start(&text, &[("BAD", &bad), ("GOOD", &good)]);
+        let mut client = Talk::with(&tidegate.address("web"));
+        assert_eq!(take_packet(&mut client), greeting(0xffff));
+        client.say(answer(true, b"")).begin(&desk.tls()).expect("a handshake").say(packet(2, b"anna"));
+        assert_eq!(take_packet(&mut client), packet(3, b"heard anna"));
+        client.finish();
+        let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+        assert_eq!((&line["server"], &line["tries"], line.get("fault")), (&"b".into(), &2.into(), None));
+    }
+}
+
+#[test]
+fn a_server_that_does_not_go_on_in_tls_is_a_reset_and_pauses() {
+    let desk = Desk::new();
+    let server = Server::script(|peer| {
+        let mut talk = Talk::of(peer);
+        talk.say(greeting(0xffff)).exactly(36);
+        talk.say(packet(2, b"\xff\x10\x04not today")).finish();
+    });
+    let tidegate = desk.start(&BOTH.replace(", health: { probe: mysql, every: 50ms }", ""), &[("APP", &server)]);
+    let mut client = connect(&tidegate);
+    let mut heard = vec![0; greeting(0xffff).len()];
+    client.read_exact(&mut heard).expect("a greeting");
+    assert_eq!(heard, greeting(0xffff));
+    client.write_all(&answer(true, b"")).expect("a question");
+    assert_eq!(rest(&mut client), Err(ErrorKind::ConnectionReset));
+    let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+    assert_eq!((&line["fault"], &line["tries"]), (&"server_tls".into(), &1.into()));
+    until("the server pauses", || paused(&tidegate) == 1.0);
 }
 
 #[test]
 fn a_side_that_says_nothing_is_not_waited_for_without_end() {
     let desk = Desk::new();
     let silent = Server::script(|peer| peer.hang());
-    let text = BOTH.replace("2s", "200ms").replace(", health: { probe: mysql, every: 50ms }", "");
+    let text = BOTH
+        .replace("2s", "200ms")
+        .replace("health: { probe: mysql, every: 50ms }", "timeouts: { connect: 200ms }, retries: { extra: 0 }");
     let tidegate = desk.start(&text, &[("APP", &silent)]);
-    assert_eq!(Talk::with(&tidegate.address("web")).rest(), b"");
+    assert_eq!(rest(&mut connect(&tidegate)), Err(ErrorKind::ConnectionReset));
     assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["fault"], "connect_timeout");
     let server = server(ServerTls::new(&desk.issue("server", &["127.0.0.1"])));
     let tidegate = desk.start(&text, &[("APP", &server)]);

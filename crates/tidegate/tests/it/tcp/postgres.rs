@@ -162,6 +162,26 @@ fn a_server_that_has_no_tls_or_speaks_before_it_is_not_used() {
 }
 
 #[test]
+fn a_server_that_offers_nothing_in_time_is_counted() {
+    let desk = Desk::new();
+    let tls = ServerTls::new(&desk.issue("server", &["127.0.0.1"]));
+    let server = Server::script(move |peer| {
+        let mut talk = Talk::of(peer);
+        talk.exactly(8);
+        talk.say("S");
+        if talk.begun(&tls).is_ok() {
+            talk.rest();
+        }
+    });
+    let text = BACK.replace("to: app }", "timeouts: { tunnel: 1h, total: 300ms }, to: app }");
+    let tidegate = desk.start(&text, &[("APP", &server)]);
+    assert_eq!(talk(&tidegate).say(startup("anna", "shop")).rest(), b"");
+    assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["fault"], "total_timeout");
+    let counted: f64 = tidegate.metric("tidegate_server_requests_total", &["pool=\"app\""]).iter().sum();
+    assert_eq!(counted, 1.0);
+}
+
+#[test]
 fn only_clients_on_the_way_to_such_a_server_are_waited_for() {
     let desk = Desk::new();
     let tls = ServerTls::new(&desk.issue("server", &["127.0.0.1"]));

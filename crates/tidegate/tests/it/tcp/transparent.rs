@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use testkit::{Folder, Start, Tidegate, failure_of, skip, tool};
 
@@ -28,7 +29,9 @@ impl World {
         }
         tool("ip")?;
         tool("curl")?;
-        let names = ["c", "p", "s"].map(|role| format!("tgt-{}-{role}", std::process::id()));
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let names = ["c", "p", "s"].map(|role| format!("tgt-{}-{number}-{role}", std::process::id()));
         let world = World { names, folder: Folder::new() };
         for name in &world.names {
             if !ip(&format!("netns add {name}")) {
@@ -67,7 +70,11 @@ impl World {
     }
 
     fn curl(&self, url: &str) -> Output {
-        let command = ["netns", "exec", &self.names[CLIENT], "curl", "-sg", "--max-time", "20", url, url];
+        self.curl_from(CLIENT, url)
+    }
+
+    fn curl_from(&self, place: usize, url: &str) -> Output {
+        let command = ["netns", "exec", &self.names[place], "curl", "-sg", "--max-time", "20", url, url];
         Command::new("ip").args(command).output().expect("curl")
     }
 }
@@ -124,6 +131,65 @@ pools:
     let line = tidegate.log_line("a flow", |line| line["listener"] == "mixed");
     assert_eq!((&line["fault"], &line["side"]), (&"overload".into(), &"proxy".into()));
     assert_eq!(String::from_utf8_lossy(&world.curl("http://198.18.1.1:8081/again").stdout), "herehere");
+}
+
+#[test]
+fn a_client_whose_address_is_of_no_use_speaks_against_no_server() {
+    let Some(world) = World::new() else { return };
+    for (place, device, host) in [(PROGRAM, "to1", 1), (CLIENT, "up0", 2)] {
+        assert!(ip(&format!("-n {} addr add fe80::{host}/64 dev {device} nodad", world.names[place])));
+    }
+    let _server = world.start(
+        SERVER,
+        "listeners: { app: { bind: ['198.18.2.2:8080', '[fd18:2::2]:8080'], respond: { body: here } } }",
+    );
+    let text = "
+listeners:
+  flows: { bind: 198.18.1.1:8081, role: tcp, to: four }
+  six: { bind: '[fd18:1::1]:8081', role: tcp, to: six }
+  loopback: { bind: 127.0.0.1:8082, role: tcp, to: four }
+  loopback_six: { bind: '[::1]:8082', role: tcp, to: six }
+  link: { bind: '[::]:8083', role: tcp, to: six }
+pools:
+  four: { servers: ['198.18.2.2:8080'], source: client }
+  six: { servers: ['[fd18:2::2]:8080'], source: client }
+";
+    let tidegate = world.start(PROGRAM, text);
+    for (place, url, listener) in [
+        (PROGRAM, "http://127.0.0.1:8082/", "loopback"),
+        (PROGRAM, "http://[::1]:8082/", "loopback_six"),
+        (CLIENT, "http://[fe80::1%25up0]:8083/", "link"),
+    ] {
+        assert!(world.curl_from(place, url).stdout.is_empty(), "{url}");
+        let line = tidegate.log_line("a flow", |line| line["listener"] == listener);
+        assert_eq!((&line["fault"], &line["side"]), (&"overload".into(), &"proxy".into()), "{line}");
+    }
+    for url in ["http://198.18.1.1:8081/", "http://[fd18:1::1]:8081/"] {
+        assert_eq!(String::from_utf8_lossy(&world.curl(url).stdout), "herehere", "{url}");
+    }
+}
+
+#[test]
+fn the_ports_of_a_client_are_counted_for_each_server() {
+    let Some(world) = World::new() else { return };
+    let range = "echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range";
+    let narrowed = Command::new("ip").args(["netns", "exec", &world.names[PROGRAM], "sh", "-c", range]).status();
+    assert!(narrowed.is_ok_and(|status| status.success()));
+    let _server = world
+        .start(SERVER, "listeners: { app: { bind: ['198.18.2.2:8080', '198.18.2.2:8081'], respond: { body: here } } }");
+    let text = "
+listeners:
+  one: { bind: 198.18.1.1:8081, role: tcp, to: '198.18.2.2:8080' }
+  two: { bind: 198.18.1.1:8082, role: tcp, to: '198.18.2.2:8081' }
+defaults: { pool: { source: client } }
+";
+    let _tidegate = world.start(PROGRAM, text);
+    // Clients end their connections first, so that the port of each is taken for a minute: with its server, and with no other.
+    for round in 0..3 {
+        for url in ["http://198.18.1.1:8081/", "http://198.18.1.1:8082/"] {
+            assert_eq!(String::from_utf8_lossy(&world.curl(url).stdout), "herehere", "{url}, {round}");
+        }
+    }
 }
 
 /// An address without its port.
