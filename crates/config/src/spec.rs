@@ -7,7 +7,6 @@
 //! options on every level, and [`Timeouts::or`] and its sisters fold them: route, outer routes, site, pool, listener, default.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ mod algorithms;
 mod balance;
 mod bind;
 mod canary;
+mod egress;
 mod ending;
 mod health;
 mod matching;
@@ -37,6 +37,7 @@ pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
+pub use egress::Egress;
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
@@ -259,15 +260,6 @@ pub enum Role {
     Udp,
     /// Packets that the kernel rewrites.
     Nat,
-}
-
-/// What a forward proxy may connect to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Egress {
-    /// Networks that may be connected to although they are not public.
-    pub allow: Vec<IpNet>,
-    /// The ports that tunnels may go to.
-    pub connect_ports: Vec<RangeInclusive<u16>>,
 }
 
 /// How much of a flow may be gathered before it goes on, and how long that may take.

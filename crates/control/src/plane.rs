@@ -10,7 +10,6 @@ use config::{Loaded, Mistake, Mistakes};
 use net::dial::may_be_transparent;
 use net::tls::Tickets;
 use observe::access::{Format, Log, Target};
-use proxy::destination::Own;
 use proxy::pool::{Gate, Pool};
 use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
@@ -32,8 +31,6 @@ pub struct Plane {
     pub registry: Registry,
     /// The listening sockets.
     pub sockets: Sockets,
-    /// Where this process listens by TCP.
-    pub own: Arc<Own>,
     /// What the sources of servers say for now.
     pub discovery: Discovery,
     /// What listeners show and pools believe.
@@ -85,7 +82,6 @@ impl Plane {
             registry: Registry::new(fleet.len()),
             fleet,
             sockets: Sockets::default(),
-            own: Arc::default(),
             discovery: Discovery::default(),
             keyring: Keyring::default(),
             vault: Vault::default(),
@@ -138,7 +134,7 @@ impl Plane {
         self.discovery = discovery;
         self.keyring = keyring;
         // Nobody is led to an address in the moment in which it becomes ours.
-        self.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
+        self.registry.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
         let registry = &mut self.registry;
@@ -147,7 +143,7 @@ impl Plane {
             known.map(|one| (one.id, registry.bind(name, address)))
         };
         self.sockets.commit(planned, &self.fleet, id_of);
-        self.own.listen(self.sockets.by_tcp());
+        self.registry.own.listen(self.sockets.by_tcp());
         let alive: HashSet<(String, String)> = snapshot
             .listeners
             .iter()
@@ -205,15 +201,8 @@ impl Plane {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled = compile::compile(
-            now,
-            discovery,
-            &keyring,
-            &mut self.registry,
-            generation,
-            self.most_connections,
-            &self.own,
-        );
+        let compiled =
+            compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.most_connections);
         Ok(Prepared { planned, log, keyring, in_force, compiled })
     }
 
@@ -230,15 +219,8 @@ impl Plane {
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
         let keyring = &self.keyring;
-        let compiled = compile::compile(
-            now,
-            &discovery,
-            keyring,
-            &mut self.registry,
-            generation,
-            self.most_connections,
-            &self.own,
-        );
+        let compiled =
+            compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.most_connections);
         self.discovery = discovery;
         self.nat.remark(now);
         self.in_force = in_force;

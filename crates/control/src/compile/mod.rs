@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{Role, Spec};
-use proxy::destination::Own;
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
@@ -62,7 +61,6 @@ pub fn compile(
     registry: &mut Registry,
     generation: u64,
     most_connections: usize,
-    own: &Arc<Own>,
 ) -> Compiled {
     registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
@@ -85,7 +83,7 @@ pub fn compile(
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
-        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections, own))
+        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, most_connections))
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{self, Spec};
-use proxy::destination::{Egress, Names, Origin, Own};
+use proxy::destination::{Egress, Names, Origin};
 use proxy::pool::{Breaker, HostRule, Pool};
 use proxy::snapshot::Arm;
 
@@ -21,11 +21,11 @@ pub(super) struct Origins {
 
 impl Origins {
     /// Those of a listener.
-    pub(super) fn of(spec: &Spec, said: &spec::Egress, own: &Arc<Own>, registry: &mut Registry) -> Origins {
+    pub(super) fn of(spec: &Spec, said: &spec::Egress, registry: &mut Registry) -> Origins {
         let egress = Egress {
             allow: said.allow.iter().map(matching::net).collect(),
             connect_ports: said.connect_ports.clone().into(),
-            own: Arc::clone(own),
+            own: Arc::clone(&registry.own),
         };
         let hosts = spec.dns.hosts.iter().map(|(name, addresses)| (name.as_str().into(), addresses.clone()));
         let names = Names { hosts: hosts.collect(), servers: spec.dns.servers.clone() };

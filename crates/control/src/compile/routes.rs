@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
-use proxy::destination::Own;
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
@@ -56,7 +55,6 @@ pub(super) fn listener(
     keyring: &Keyring,
     registry: &mut Registry,
     most_connections: usize,
-    own: &Arc<Own>,
 ) -> Listener {
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
@@ -91,7 +89,7 @@ pub(super) fn listener(
             (registry.bind(&name, &address), bind.accept_proxy.iter().map(matching::net).collect())
         })
         .collect();
-    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, own, registry));
+    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
     let mut flat =
         Flattener { spec, listener, pools, policies, origins, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
