@@ -116,7 +116,7 @@ fn walk<'a>(
             Ending::Canary(canary) => [canary.stable, canary.candidate].into_iter().for_each(reach),
             Ending::Deny(_) => _ = outer.insert(Guard::Refusal),
             Ending::Routes(inner) => walk(spec, listener, inner, &guards, found),
-            Ending::Redirect(_) | Ending::Respond(_) => {}
+            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) => {}
         }
     }
 }

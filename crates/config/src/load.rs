@@ -151,7 +151,7 @@ impl Used {
                 Ending::Split(portions) => self.pools.extend(portions.iter().map(|portion| portion.to)),
                 Ending::Canary(canary) => self.pools.extend([canary.stable, canary.candidate]),
                 Ending::Routes(routes) => self.routes(routes),
-                Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
+                Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
             }
         }
     }

@@ -21,6 +21,7 @@ mod compress;
 mod ending;
 mod fields;
 mod flows;
+mod forward;
 mod health;
 mod http3;
 mod levels;

@@ -98,9 +98,6 @@ impl Shaper<'_, '_> {
 
     fn section(&mut self, section: &'static Section, node: &Node, label: &str) -> Value {
         match &node.data {
-            Data::Map(entries) if self.is_planned_role(section, entries, label) => {
-                Value { span: node.span.clone(), data: Shape::Faulty }
-            }
             Data::Map(entries) => {
                 let outer = self.role;
                 if section.key("role").is_some() {
@@ -159,20 +156,6 @@ impl Shaper<'_, '_> {
             map.items.push(Item { key: entry.key.clone(), span: entry.span.clone(), value });
         }
         map
-    }
-
-    /// A listener whose role is still to come is one mistake, whatever else it holds.
-    fn is_planned_role(&mut self, section: &'static Section, entries: &[Entry], label: &str) -> bool {
-        let Some(Key { ty: Type::Word(words), .. }) = section.key("role") else { return false };
-        let role = entries.iter().find(|entry| entry.key == "role");
-        let Some(Node { data: Data::Scalar(text), span }) = role.map(|entry| &entry.value) else { return false };
-        if !words.iter().any(|word| word.planned && word.name == text) {
-            return false;
-        }
-        let message =
-            format!("role `{text}` of {label} is planned and does not work yet in this version, remove the listener");
-        self.mistakes.note(span, message);
-        true
     }
 
     fn unknown_key(&mut self, section: &'static Section, entry: &Entry, label: &str) {

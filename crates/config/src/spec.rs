@@ -20,6 +20,7 @@ mod algorithms;
 mod balance;
 mod bind;
 mod canary;
+mod egress;
 mod ending;
 mod health;
 mod matching;
@@ -36,6 +37,7 @@ pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
+pub use egress::Egress;
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
@@ -203,6 +205,8 @@ pub struct Listener {
     pub forwarding: Forwarding,
     /// Which small pieces wait for others on the way to clients.
     pub coalesce: Option<Coalesce>,
+    /// What may be connected to, with [`Role::Forward`] alone.
+    pub egress: Option<Egress>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.
@@ -248,6 +252,8 @@ pub enum Role {
     /// A reverse proxy for HTTP.
     #[default]
     Http,
+    /// A proxy for requests that name the server that they are for.
+    Forward,
     /// Flows of TCP.
     Tcp,
     /// Flows of UDP.
@@ -405,6 +411,8 @@ pub struct Route {
 pub enum Ending {
     /// Sends the request to a pool.
     To(PoolId),
+    /// Sends the request to the server that it names.
+    Origin,
     /// Sends each request to one of several pools by chance; the shares total 100 %.
     Split(Vec<Portion>),
     /// Sends each client to one of two versions of a service.

@@ -136,6 +136,8 @@ impl Plane {
         let Prepared { planned, log, keyring, in_force, compiled } = prepared;
         self.discovery = discovery;
         self.keyring = keyring;
+        // Nobody is led to an address in the moment in which it becomes ours.
+        self.registry.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
         let registry = &mut self.registry;
@@ -144,6 +146,7 @@ impl Plane {
             known.map(|one| (one.id, registry.bind(name, address)))
         };
         self.sockets.commit(planned, &self.fleet, id_of);
+        self.registry.own.listen(self.sockets.by_tcp());
         let alive: HashSet<(String, String)> = snapshot
             .listeners
             .iter()

@@ -147,6 +147,9 @@ async fn live(options: Options) -> ExitCode {
         Ok(admin) => admin,
         Err(mistake) => return refuse(&Mistakes(vec![mistake])),
     };
+    if let Some(address) = admin.as_ref().and_then(admin::Admin::by_tcp) {
+        process.plane.borrow().registry.own.administer(address);
+    }
     for warning in &loaded.warnings {
         observe::log::warn(format_args!("{warning}"));
     }

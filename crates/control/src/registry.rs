@@ -11,6 +11,7 @@ use net::dial::Security;
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
 use proxy::canary::State;
+use proxy::destination::Own;
 use proxy::mirror::Report;
 use proxy::policy::Policy;
 use proxy::pool::{Ejections, Gate, Ids, Server, ServerId};
@@ -35,6 +36,8 @@ pub struct Registry {
     tables: Vec<(Algorithm, Vec<Member>, Prepared)>,
     /// The canaries.
     pub canaries: Canaries,
+    /// Where this process listens by TCP.
+    pub own: Arc<Own>,
     stuck: HashMap<String, Arc<Table>>,
     ids: HashMap<String, Arc<Ids>>,
     mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
@@ -81,6 +84,7 @@ impl Registry {
             crowds: HashMap::new(),
             tables: Vec::new(),
             canaries: Canaries::default(),
+            own: Arc::default(),
             mirrors: BTreeMap::new(),
             next_slot: 0,
             stuck: HashMap::new(),

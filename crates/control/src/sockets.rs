@@ -77,6 +77,13 @@ pub struct Planned {
     spoken: Vec<(Key, Vec<quic::Bound>)>,
 }
 
+impl Planned {
+    /// The addresses that are bound but not open yet.
+    pub fn by_tcp(&self) -> impl Iterator<Item = SocketAddr> {
+        self.fresh.iter().filter_map(|(_, actual, _)| tcp(actual))
+    }
+}
+
 /// An address that cannot be bound.
 #[derive(Debug)]
 pub struct Unbound {
@@ -107,7 +114,9 @@ impl Sockets {
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
                 let bound = match listener.role {
                     Role::Udp => self.plan_datagrams(at, &key, terms, workers, &mut planned),
-                    Role::Http | Role::Tcp | Role::Nat => self.plan_one(at, &key, terms, workers, &mut planned),
+                    Role::Http | Role::Forward | Role::Tcp | Role::Nat => {
+                        self.plan_one(at, &key, terms, workers, &mut planned)
+                    }
                 };
                 if let Err(error) = bound {
                     failed.push(Unbound {
@@ -343,6 +352,11 @@ impl Sockets {
         bind(address, terms, workers)
     }
 
+    /// The addresses on which anybody listens by TCP.
+    pub fn by_tcp(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.values().filter_map(|entry| tcp(&entry.actual))
+    }
+
     /// The addresses on which a listener really listens.
     pub fn actual(&self, listener: &str) -> Vec<String> {
         self.open.iter().filter(|((name, _), _)| name == listener).map(|(_, entry)| entry.actual.to_string()).collect()
@@ -380,6 +394,13 @@ fn unlisten(socket: SocketId, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
     let (unheard, _) = tokio::sync::mpsc::channel(1);
     let done = done.unwrap_or(&unheard);
     fleet.tell_all(|_| Command::Unlisten(socket, done.clone()));
+}
+
+fn tcp(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
 }
 
 fn port_of(address: &Address) -> u16 {

@@ -261,8 +261,10 @@ impl Conn {
     pub fn write_switched(&mut self, head: &mut Head, out: &mut Vec<u8>) {
         match &mut self.carrier {
             Carrier::Line(_) => {
-                head.add(b"Connection", b"Upgrade");
-                head.add(b"Upgrade", b"websocket");
+                if head.status() == 101 {
+                    head.add(b"Connection", b"Upgrade");
+                    head.add(b"Upgrade", b"websocket");
+                }
                 h1::response_head(head, out);
             }
             // RFC 8441 section 5: any status of success says so.

@@ -38,6 +38,7 @@ mod switch;
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;
 pub(crate) use prefix::read_prefix;
+pub(crate) use switch::open;
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;

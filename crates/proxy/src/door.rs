@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::reply;
 use crate::session::{self, Origin};
-use crate::snapshot::{BindId, Listener, ListenerId, Role};
+use crate::snapshot::{BindId, Listener, ListenerId};
 use crate::worker::{Command, Worker};
 
 /// What a door does.
@@ -130,7 +130,7 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, at: (Lis
 
 /// Whether clients understand an answer without a handshake.
 fn hears(listener: &Listener, bind: BindId) -> bool {
-    listener.role == Role::Http && listener.tls_at(bind).is_none()
+    listener.role.has_requests() && listener.tls_at(bind).is_none()
 }
 
 /// Answers 503 without reading a request, and closes. A handshake of TLS is too dear for that: its clients are only closed, and so are

@@ -11,15 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base::ids::RequestId;
 use base::{Fault, Kind};
-use http::{Backlog, BodyWriter};
+use http::Backlog;
 use net::tls::Agreed;
 use wire::coding::Coding;
-use wire::grpc::{self, Code, Form, NoTimeout};
-use wire::head::{Method, Scheme};
-use wire::{Framing, Head, Known, Version, forwarded, hop, uri, websocket};
+use wire::grpc::{Code, Form};
+use wire::head::Method;
+use wire::{Head, Version};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
+use crate::destination;
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
@@ -27,15 +28,17 @@ use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::route::{self, Body, Captures, Finding, Said};
 use crate::session::{Origin, Session};
-use crate::snapshot::{Arm, Ending, Listener, Route};
+use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
 use crate::worker::Worker;
 use crate::{proof, reply};
 
+mod admit;
 mod hops;
 mod pinned;
 mod prepare;
 
+use admit::admit;
 use hops::{Hops, NoNumber};
 pub(crate) use pinned::pin;
 use prepare::prepare;
@@ -65,6 +68,8 @@ pub(crate) struct Exchange {
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
+    /// What leads to the server that it names, where it may name one.
+    pub(crate) origin: Option<Arc<Arm>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -173,7 +178,8 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
         Err(fault) => reply::fault(session, x, route, fault).await,
     };
     if !matches!(after, After::Tunnel(_)) {
-        let account = Account::of(&pinned, route, &x.notes);
+        let origin = x.origin.take();
+        let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
     }
     mirror::release(session, x);
@@ -192,14 +198,27 @@ async fn story<'a>(
     }
     *route = find(session, x, listener).await?;
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
+    let origin;
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
+        Ending::Origin(asked) => {
+            origin = Box::pin(destination::find(session, x, asked)).await?;
+            x.origin = Some(Arc::clone(&origin));
+            &origin
+        }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
+        // RFC 9110 section 9.3.6: to a CONNECT it would say that there is a tunnel.
+        Ending::Respond(respond) if x.request.method() == Method::Connect && respond.status < 300 => {
+            return Err(Fault::client(Kind::Denied));
+        }
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
+    if x.request.method() == Method::Connect {
+        return Box::pin(attempt::open(session, x, listener, route, arm)).await;
+    }
     limit_body(x, route)?;
     if ends_here(x)? {
         return Ok(reply::last_hop(session, x, route).await);
@@ -212,104 +231,6 @@ async fn story<'a>(
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
-}
-
-/// Settles what the request is, before anything is asked of it: its one path, its host, its client, its connection.
-fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(), Fault> {
-    x.came(&session.worker, &session.origin, session.tls.as_ref());
-    let head = &mut x.request;
-    let wishes = hop::wishes(head);
-    x.client.version = head.version();
-    x.client.head_only = head.method() == Method::Head;
-    x.client.keep_alive = match head.version() {
-        Version::H10 => wishes.keep_alive && !wishes.close,
-        _ => !wishes.close,
-    };
-    x.facts.call = grpc::form(head);
-    x.upload = Pump::new(session.client.body_reader(head.framing()), BodyWriter::Plain, listener.splice);
-    x.facts.client = forwarded::client_ip(head, x.facts.peer.ip(), &listener.forwarding);
-    x.facts.host.clear();
-    x.facts.host.extend_from_slice(&uri::host(head.authority()));
-    x.facts.query = head.query().map(<[u8]>::to_vec);
-    x.facts.path.clear();
-    x.facts.path.extend_from_slice(head.path());
-    if head.method() == Method::Connect {
-        x.notes.reason = "CONNECT is for forward proxies";
-        return Err(Fault::client(Kind::Unsupported));
-    }
-    if session.origin.early && !may_come_early(head) {
-        x.notes.reason = "it came before the handshake was done";
-        return Err(Fault::client(Kind::TooEarly));
-    }
-    // RFC 9110 section 7.4: a target of the other scheme was meant for somebody else.
-    let (other, reason) = match session.tls {
-        Some(_) => (Scheme::Http, "an http target on a TLS listener"),
-        None => (Scheme::Https, "an https target on a plain listener"),
-    };
-    // From HTTP/2 on every request names one, and whoever has ended TLS before us says what its client said.
-    let is_told_on = session.tls.is_none() && !matches!(head.version(), Version::H10 | Version::H11);
-    if head.scheme() == other && !is_told_on {
-        x.notes.reason = reason;
-        return Err(Fault::client(Kind::Misdirected));
-    }
-    if let Some(tls) = &session.tls
-        && !listener
-            .tls_at(session.origin.bind)
-            .is_none_or(|ours| ours.terminator.shows_alike(tls.name.as_deref(), &x.facts.host))
-    {
-        x.notes.reason = "the host has another certificate than this connection";
-        return Err(Fault::client(Kind::Misdirected));
-    }
-    if head.path() != b"*" {
-        let normal = match uri::normalize(head.path()) {
-            Ok(normal) => normal,
-            Err(bad) => {
-                x.notes.reason = bad.reason();
-                return Err(Fault::client(Kind::Malformed));
-            }
-        };
-        if let std::borrow::Cow::Owned(normal) = normal {
-            head.set_path(&normal);
-            x.facts.path = normal;
-        }
-    }
-    if wishes.upgrade
-        && head.method() == Method::Get
-        && head.version() == Version::H11
-        && head.values_of(Known::Upgrade).flat_map(hop::options).any(|name| name.eq_ignore_ascii_case(b"websocket"))
-    {
-        head.set_protocol(b"websocket");
-    }
-    x.facts.websocket = head.protocol() == b"websocket";
-    if x.facts.websocket && head.version() != Version::H11 && head.value(websocket::KEY).is_none() {
-        // What a server of HTTP/1.1 is asked with, an extended CONNECT comes without (RFC 8441 section 5).
-        head.add(websocket::KEY, &websocket::key(session.worker.random.borrow_mut().u128(..).to_le_bytes()));
-    }
-    if head.has(Known::Expect) {
-        if !head.values_of(Known::Expect).all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
-            return Err(Fault::client(Kind::Expectation));
-        }
-        // RFC 9110 section 10.1.1: from HTTP/1.0, and without a body, it means nothing.
-        x.client.awaits_continue = head.version() != Version::H10 && !x.upload.is_read();
-    }
-    if forwarded::via_count(head) > forwarded::MOST_PASSES {
-        x.notes.reason = "the request has come round in a loop";
-        return Err(Fault::client(Kind::Loop));
-    }
-    if x.facts.call.is_some() {
-        x.facts.timeout = grpc::timeout(head).map_err(|NoTimeout| {
-            x.notes.reason = "grpc-timeout is no time";
-            Fault::client(Kind::Malformed)
-        })?;
-    }
-    Ok(())
-}
-
-/// Whether serving a request twice does no harm (RFC 8470 section 4).
-fn may_come_early(head: &Head) -> bool {
-    matches!(head.method(), Method::Get | Method::Head | Method::Options | Method::Trace)
-        && head.framing() == Framing::None
-        && head.protocol().is_empty()
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -327,8 +248,12 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 host: &x.facts.host,
                 path: &x.facts.path,
                 client: x.facts.client,
-                port: session.origin.port,
+                port: match listener.role {
+                    Role::Forward => destination::port(&x.request).unwrap_or_default(),
+                    _ => session.origin.port,
+                },
                 kind: match (x.facts.websocket, x.facts.call) {
+                    _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,
                     (false, None) => route::Kind::Http,
@@ -364,6 +289,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
 /// No route: under TLS a host that none is for was meant for another connection (RFC 9110 section 15.5.20).
 fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     match &listener.hosts {
+        _ if listener.role == Role::Forward => Fault::client(Kind::Denied),
         Some(hosts) if x.facts.tls.is_some() && !hosts.has_host(&x.facts.host) => {
             x.notes.reason = "no site here has this host";
             Fault::client(Kind::Misdirected)
@@ -489,6 +415,7 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
+        self.origin = None;
     }
 }
 
@@ -524,6 +451,7 @@ impl Default for Exchange {
             entry: None,
             permit: None,
             copies: None,
+            origin: None,
         }
     }
 }

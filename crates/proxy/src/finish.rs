@@ -16,7 +16,7 @@ use crate::attempt::Upstream;
 use crate::balance::outlier::Verdict;
 use crate::canary::{self, Variant};
 use crate::exchange::{Exchange, Notes};
-use crate::pool::{Limit, Server};
+use crate::pool::{LOCAL, Limit, Server};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::worker::Worker;
@@ -59,6 +59,18 @@ impl<'a> Account<'a> {
             pool: arm.map(|arm| &arm.pool.name),
             server: arm.zip(notes.server).and_then(|(arm, number)| arm.pool.servers.get(number)),
             canary,
+        }
+    }
+
+    /// The same, where it was found out on the way where it leads.
+    pub(crate) fn through(self, arm: Option<&'a Arm>, notes: &Notes) -> Account<'a> {
+        match arm {
+            None => self,
+            Some(arm) => Account {
+                pool: Some(&arm.pool.name),
+                server: notes.server.and_then(|number| arm.pool.servers.get(number)),
+                ..self
+            },
         }
     }
 
@@ -257,6 +269,9 @@ pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Ups
         // What was said at its beginning, or whose address it has, holds for this client alone.
         return drop(upstream);
     }
+    if upstream.server().is_some_and(|server| server.slot >= LOCAL) && is_somebodys(x) {
+        return drop(upstream);
+    }
     let Some((conn, lease)) = upstream.into_parts() else { return };
     let gate = &arm.pool.gate;
     if !arm.pool.limited {
@@ -265,6 +280,15 @@ pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Ups
     let server = Arc::clone(lease.server());
     session.worker.idle.park(conn, lease, now, arm.pool.pooled);
     session.worker.relinquish(&server, gate);
+}
+
+/// Whether a server takes whoever speaks on this connection for one client: NTLM and its kin authenticate connections, not requests.
+fn is_somebodys(x: &Exchange) -> bool {
+    let of_connections = |value: &[u8]| {
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    };
+    x.request.values(b"authorization").any(of_connections) || x.response.values(b"www-authenticate").any(of_connections)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -6,6 +6,7 @@
 //! - [`route`]: host, path and predicates to one route
 //! - [`canary`]: which of two versions a request sees
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
+//! - [`destination`]: the server that a client has asked for itself
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
@@ -23,6 +24,7 @@
 pub mod attempt;
 pub mod balance;
 pub mod canary;
+pub mod destination;
 pub mod door;
 pub mod exchange;
 pub mod finish;

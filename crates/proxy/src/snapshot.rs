@@ -15,6 +15,7 @@ use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::canary::Canary;
+use crate::destination::Origin;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
@@ -122,6 +123,8 @@ pub enum Role {
     /// Requests of HTTP.
     #[default]
     Http,
+    /// Requests of HTTP that name the server that they are for.
+    Forward,
     /// Flows of UDP.
     Udp,
     /// Flows of TCP, of which nothing is known but how they began.
@@ -143,6 +146,11 @@ pub struct Hears {
 }
 
 impl Role {
+    /// Whether it is requests that arrive.
+    pub fn has_requests(self) -> bool {
+        matches!(self, Role::Http | Role::Forward)
+    }
+
     /// Whether what arrives is of the same kind, so that a connection of one may go on by the other.
     fn is_like(self, other: Role) -> bool {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
@@ -271,6 +279,8 @@ pub enum Ending {
     Pools(Box<[Arm]>),
     /// At one of two versions of a service.
     Canary(Box<Canary>),
+    /// At the server that the client has asked for.
+    Origin(Arc<Origin>),
     /// At another place that the client is told.
     Redirect(Redirect),
     /// Here, with this answer.
@@ -292,7 +302,12 @@ impl Ending {
         match self {
             Ending::Pools(arms) => arms,
             Ending::Canary(canary) => &canary.arms,
-            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::Close { .. } | Ending::NoRoute => &[],
+            Ending::Origin(_)
+            | Ending::Redirect(_)
+            | Ending::Respond(_)
+            | Ending::Deny(_)
+            | Ending::Close { .. }
+            | Ending::NoRoute => &[],
         }
     }
 }
@@ -348,6 +363,8 @@ pub struct Timeouts {
 pub struct Retries {
     /// Tries beyond the first.
     pub extra: u32,
+    /// Further addresses of the same server, which are tried in turn where the first cannot be connected to. They are no retries.
+    pub addresses: u32,
     /// No connection could be made.
     pub connect: bool,
     /// The connection ended before the response's head.

@@ -21,6 +21,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::balance::Cursor;
+use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
@@ -46,6 +47,7 @@ pub(crate) struct Worker {
     pub(crate) idle: Idle,
     pub(crate) trunks: Trunks,
     pub(crate) warm: Warm,
+    pub(crate) origins: Origins,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
     #[expect(
@@ -127,6 +129,7 @@ impl Worker {
             idle: Idle::default(),
             trunks: Trunks::default(),
             warm: Warm::default(),
+            origins: Origins::default(),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),

@@ -6,7 +6,7 @@ use super::pool::{
 };
 use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
 use super::tls::LISTENER_TLS;
-use super::{Key, Preset, Section, Type, live, planned};
+use super::{Key, Preset, Section, Type, live};
 
 pub(super) static LISTENER: Section = Section::new(
     "listener",
@@ -14,10 +14,10 @@ pub(super) static LISTENER: Section = Section::new(
     &[
         Key::new(
             "role",
-            Type::Word(&[live("http"), planned("forward"), live("tcp"), live("udp"), live("nat")]),
-            "What it is: `http` is a reverse proxy and layer-7 balancer, `tcp` and `udp` are layer-4 balancers: they pass on whatever is \
-             said, without reading it, and `nat` is one whose packets are rewritten inside the kernel. Each role has keys of its own; one \
-             that another role has is a mistake that says so.",
+            Type::Word(&[live("http"), live("forward"), live("tcp"), live("udp"), live("nat")]),
+            "What it is: `http` is a reverse proxy and layer-7 balancer, `forward` a proxy that leads clients to the servers that they name, `tcp` \
+             and `udp` are layer-4 balancers: they pass on whatever is said, without reading it, and `nat` is one whose packets are rewritten \
+             inside the kernel. Each role has keys of its own; one that another role has is a mistake that says so.",
         )
         .default("http")
         .own(),
@@ -57,7 +57,14 @@ pub(super) static LISTENER: Section = Section::new(
             Type::Section(&COALESCE),
             "Small pieces of what servers say wait for others, so that clients get fewer and fuller segments.",
         ),
-        Key { own: true, ..Key::planned("egress") },
+        Key::new("egress", Type::Section(&EGRESS), "What clients may be led to, with `role: forward`.").filled().own(),
+        Key::new(
+            "open",
+            Type::Bool,
+            "Whether anybody at all may use a forward proxy at an address that is not loopback. Without it some route has to say which clients.",
+        )
+        .default("false")
+        .own(),
         Key { own: true, ..Key::planned("intercept") },
         Key::new(
             "nat",
@@ -120,6 +127,24 @@ static ACCEPT_PROXY: Section = Section::new(
     &[Key::new("from", Type::List(&Type::Text("CIDR")), "The networks of proxies and load balancers in front.").required()],
 )
 .short("from");
+
+static EGRESS: Section = Section::new(
+    "egress",
+    "Addresses that are private, local, reserved or of this machine are refused, by whatever name they are asked for; so is every address \
+     on which this process listens, whatever is allowed.",
+    &[
+        Key::new(
+            "allow",
+            Type::List(&Type::Text("CIDR")),
+            "Networks that may be connected to although they are not public.",
+        ),
+        Key::new(
+            "connect_ports",
+            Type::List(&Type::Text("PORT or FROM-TO")),
+            "The ports that tunnels (CONNECT) may go to. Absent means 443 and 8443.",
+        ),
+    ],
+);
 
 static HTTP3: Section = Section::new(
     "http3",

@@ -29,16 +29,14 @@ pub(super) static MATCH: Section = Section::new(
         Key::new("client", Type::List(&Type::Text("CIDR")), "Networks of the client, as found through trusted peers."),
         Key::new(
             "kind",
-            Type::List(&Type::Word(&[
-                live("http"),
-                live("websocket"),
-                planned("tunnel"),
-                planned("socks"),
-                live("grpc"),
-            ])),
-            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `http` any other request.",
+            Type::List(&Type::Word(&[live("http"), live("websocket"), live("tunnel"), planned("socks"), live("grpc")])),
+            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `tunnel` a CONNECT to a forward proxy, of which only the host, the port and the client are known, `http` any other request.",
         ),
-        Key::new("port", Type::List(&Type::Integer(1, 65_535)), "The local port on which the request arrived."),
+        Key::new(
+            "port",
+            Type::List(&Type::Integer(1, 65_535)),
+            "The local port on which the request arrived; with `role: forward` the port that is asked for.",
+        ),
         Key::new(
             "sni",
             VALUES,

@@ -3,7 +3,7 @@
 use crate::spec::Role;
 
 impl Role {
-    pub(crate) const ALL: [Role; 4] = [Role::Http, Role::Tcp, Role::Udp, Role::Nat];
+    pub(crate) const ALL: [Role; 5] = [Role::Http, Role::Forward, Role::Tcp, Role::Udp, Role::Nat];
 
     pub(crate) fn of(word: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.word() == word)
@@ -12,10 +12,16 @@ impl Role {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Role::Http => "http",
+            Role::Forward => "forward",
             Role::Tcp => "tcp",
             Role::Udp => "udp",
             Role::Nat => "nat",
         }
+    }
+
+    /// Whether it is requests of HTTP that arrive.
+    pub fn has_requests(self) -> bool {
+        matches!(self, Role::Http | Role::Forward)
     }
 
     /// Whether what arrives are flows, which have no requests.
@@ -30,38 +36,49 @@ impl Role {
 }
 
 /// Keys of some roles alone.
-pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 26] = [
-    (&[Role::Http], "listener", &["http", "http3", "forwarding", "use", "canary", "redirect", "respond"]),
-    (PROXIES, "listener", &["routes", "split", "deny", "retries", "limits"]),
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
+    (REQUESTS, "listener", &["http", "forwarding", "use", "redirect", "respond"]),
+    (&[Role::Http], "listener", &["http3", "canary"]),
+    (&[Role::Http, Role::Tcp, Role::Udp], "listener", &["split"]),
+    (&[Role::Forward], "listener", &["egress", "open"]),
+    (PROXIES, "listener", &["routes", "deny", "retries", "limits"]),
     (STREAMS, "listener", &["tls"]),
     (&[Role::Tcp], "listener", &["coalesce"]),
     (&[Role::Nat], "listener", &["nat", "interfaces", "source", "engine"]),
     (STREAMS, "bind", &["mode", "tls", "accept_proxy"]),
-    (&[Role::Http], "route", &["use", "canary", "redirect", "respond"]),
+    (REQUESTS, "route", &["use", "redirect", "respond"]),
+    (&[Role::Http], "route", &["canary"]),
+    (&[Role::Http, Role::Tcp, Role::Udp], "route", &["split", "subset"]),
     (STREAMS, "route", &["priority"]),
-    (&[Role::Http], "match", &["host", "path", "method", "header", "cookie", "query", "kind", "grpc", "body"]),
+    (REQUESTS, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "body"]),
+    (&[Role::Http], "match", &["grpc"]),
     (STREAMS, "match", &["sni", "alpn", "client_cert"]),
     (&[Role::Tcp], "match", &["postgres", "mqtt"]),
-    (&[Role::Http], "deny", &["status", "reason"]),
+    (REQUESTS, "deny", &["status", "reason"]),
     (&[Role::Tcp], "listener tls", &["starttls"]),
     (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
-    (&[Role::Http], "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
-    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "queue", "tunnel"]),
+    (REQUESTS, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
+    (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "tunnel"]),
+    (&[Role::Http, Role::Tcp], "listener timeouts", &["queue"]),
     (PROXIES, "listener timeouts", &["total"]),
     (&[Role::Udp, Role::Nat], "listener timeouts", &["flow"]),
-    (&[Role::Http], "listener limits", &["request_head", "request_line", "fields", "request_body"]),
+    (REQUESTS, "listener limits", &["request_head", "request_line", "fields", "request_body"]),
     (STREAMS, "listener limits", &["handshakes"]),
     // A route's and a site's.
-    (&[Role::Http], "timeouts", &["request_body", "response", "stream", "try"]),
-    (STREAMS, "timeouts", &["connect", "queue", "tunnel"]),
+    (REQUESTS, "timeouts", &["request_body", "response", "stream", "try"]),
+    (STREAMS, "timeouts", &["connect", "tunnel"]),
+    (&[Role::Http, Role::Tcp], "timeouts", &["queue"]),
     (&[Role::Udp], "timeouts", &["flow"]),
-    (&[Role::Http], "limits", &["request_body"]),
+    (REQUESTS, "limits", &["request_body"]),
     (&[Role::Http], "listener retries", &["hedge"]),
     (&[Role::Http], "retries", &["hedge"]),
 ];
 
 /// The roles in which this process speaks with clients itself.
-const PROXIES: &[Role] = &[Role::Http, Role::Tcp, Role::Udp];
+const PROXIES: &[Role] = &[Role::Http, Role::Forward, Role::Tcp, Role::Udp];
 
 /// The roles whose clients come on connections.
-const STREAMS: &[Role] = &[Role::Http, Role::Tcp];
+const STREAMS: &[Role] = &[Role::Http, Role::Forward, Role::Tcp];
+
+/// The roles to which requests come.
+const REQUESTS: &[Role] = &[Role::Http, Role::Forward];

@@ -24,8 +24,8 @@ static ONE_PORTION: Type = Type::Section(&PORTION);
 
 pub(super) const TO: Key = Key::new(
     "to",
-    Type::Text("name of a pool, or HOST:PORT"),
-    "Ending: sends the request to a pool, or to one server.",
+    Type::Text("name of a pool, or HOST:PORT, or origin"),
+    "Ending: sends the request to a pool, or to one server; with `role: forward` to `origin`, the server that the client has asked for.",
 )
 .own();
 

@@ -27,6 +27,7 @@ impl<'a> Lower<'a, '_> {
         };
         let value = &item.value;
         match item.key.as_str() {
+            "to" if self.role == Role::Forward => self.origin(value),
             "to" => self.destination(value).map(Ending::To),
             "split" => self.split(value).map(Ending::Split),
             "canary" => self.canary(value.map()?).map(Ending::Canary),
@@ -38,7 +39,7 @@ impl<'a> Lower<'a, '_> {
                 let reason = map.fixed("reason").map(str::to_owned);
                 self.check_flow_end(map);
                 // A flow has no status.
-                let status = if self.role == Role::Http { map.tiny("status")? } else { 0 };
+                let status = if self.role.has_requests() { map.tiny("status")? } else { 0 };
                 Some(Ending::Deny(Deny { status, reason, reset }))
             }
             "routes" => Some(Ending::Routes(self.routes(value, path))),

@@ -177,7 +177,7 @@ fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
             Ending::Split(portions) => reached.extend(portions.iter().map(|portion| portion.to)),
             Ending::Routes(routes) => reach(routes, reached),
             Ending::Canary(canary) => reached.extend([canary.stable, canary.candidate]),
-            Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
+            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
         }
     }
 }

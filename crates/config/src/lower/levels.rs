@@ -98,7 +98,7 @@ impl Lower<'_, '_> {
                     }
                 },
             };
-            if self.role != Role::Http && condition != RetryIf::Connect {
+            if !self.role.has_requests() && condition != RetryIf::Connect {
                 let role = self.role.word();
                 self.note(
                     value,

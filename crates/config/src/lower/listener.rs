@@ -33,11 +33,11 @@ impl<'a> Lower<'a, '_> {
         let Levels { timeouts, retries, limits, .. } = self.levels(map);
         let times = map.map("timeouts");
         let request_head_timeout = match role {
-            Role::Http | Role::Tcp => times.and_then(|times| self.time(times, "request_head")),
+            Role::Http | Role::Forward | Role::Tcp => times.and_then(|times| self.time(times, "request_head")),
             Role::Udp | Role::Nat => Some(Duration::MAX),
         };
         let keep_alive_timeout = match role {
-            Role::Http => times.and_then(|times| self.time(times, "keep_alive")),
+            Role::Http | Role::Forward => times.and_then(|times| self.time(times, "keep_alive")),
             Role::Tcp | Role::Udp | Role::Nat => Some(Duration::MAX),
         };
         let handshake_timeout = times.and_then(|times| self.time(times, "tls_handshake"));
@@ -47,18 +47,23 @@ impl<'a> Lower<'a, '_> {
         let binds: Vec<Bind> =
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
+        self.refuse_open(item, map, &serves, &binds);
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
-            Role::Tcp | Role::Udp | Role::Nat => Some(Http3::UNSAID),
+            Role::Forward | Role::Tcp | Role::Udp | Role::Nat => Some(Http3::UNSAID),
         };
         self.check_h3(item, map, tls.as_ref(), &binds);
         let forwarding = match role {
-            Role::Http => map.map("forwarding").and_then(|map| self.forwarding(map)),
+            Role::Http | Role::Forward => map.map("forwarding").and_then(|map| self.forwarding(map)),
             Role::Tcp | Role::Udp | Role::Nat => Some(Forwarding::NOTHING),
         };
         let nat = match role {
-            Role::Http | Role::Tcp | Role::Udp => None,
+            Role::Http | Role::Forward | Role::Tcp | Role::Udp => None,
             Role::Nat => Some(self.nat(map, &binds)?),
+        };
+        let egress = match role {
+            Role::Forward => Some(self.egress(map)?),
+            Role::Http | Role::Tcp | Role::Udp | Role::Nat => None,
         };
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
@@ -78,6 +83,7 @@ impl<'a> Lower<'a, '_> {
             limits,
             forwarding: forwarding?,
             coalesce,
+            egress,
             uses,
             nat,
             serves,
@@ -219,7 +225,7 @@ impl<'a> Lower<'a, '_> {
     }
 
     fn versions(&self, map: &Map, secured: bool) -> Vec<HttpVersion> {
-        if self.role != Role::Http {
+        if !self.role.has_requests() {
             return Vec::new();
         }
         let mut versions: Vec<_> = map.list("http").iter().filter_map(version).collect();
@@ -287,7 +293,7 @@ fn overlap(a: &BindAddress, b: &BindAddress) -> bool {
 }
 
 fn head_limits(role: Role, map: Option<&Map>) -> Option<HeadLimits> {
-    if role != Role::Http {
+    if !role.has_requests() {
         // A flow has no head, and packets have no connection here.
         let connections = map.and_then(|map| map.small("connections"));
         return Some(HeadLimits { request_head: 0, request_line: 0, fields: 0, connections });

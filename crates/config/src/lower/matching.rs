@@ -25,7 +25,10 @@ impl Lower<'_, '_> {
                 "cookie" => all.extend(self.named_values(value, |name, value| Predicate::Cookie { name, value })),
                 "query" => all.extend(self.named_values(value, |name, value| Predicate::Query { name, value })),
                 "client" => all.extend(self.clients(value)),
-                "kind" => all.extend(one_of(value.items().iter().filter_map(kind).collect())),
+                "kind" => {
+                    self.refuse_tunnels(value);
+                    all.extend(one_of(value.items().iter().filter_map(kind).collect()));
+                }
                 "port" => {
                     let ports = value
                         .items()
@@ -259,6 +262,7 @@ fn kind(value: &Value) -> Option<Predicate> {
     match value.fixed()? {
         "http" => Some(Predicate::Kind(Kind::Http)),
         "grpc" => Some(Predicate::Kind(Kind::Grpc)),
+        "tunnel" => Some(Predicate::Kind(Kind::Tunnel)),
         _ => Some(Predicate::Kind(Kind::Websocket)),
     }
 }

@@ -137,6 +137,8 @@ pub enum Kind {
     Http,
     /// An upgrade to WebSocket.
     Websocket,
+    /// A tunnel to a server.
+    Tunnel,
     /// A call of gRPC, also in its form for browsers.
     Grpc,
 }

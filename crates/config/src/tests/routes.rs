@@ -264,3 +264,63 @@ listeners: {a: {bind: ':1', use: h, routes: [{use: [h, {rewrite: {path: /y}}], t
             .contains("exactly one key")
     );
 }
+
+#[test]
+fn nobody_opens_a_proxy_to_everybody_without_a_word() {
+    let proxy = |bind: &str, more: &str| format!("listeners: {{ a: {{ bind: '{bind}', role: forward, {more} }} }}");
+    for (bind, more) in [
+        ("127.0.0.1:1", "to: origin"),
+        ("[::1]:1", "to: origin"),
+        (":1", "open: true, to: origin"),
+        (":1", "routes: [{ match: { client: 10.0.0.0/8 }, to: origin }, { deny: 403 }]"),
+        (":1", "routes: [{ match: { client: 10.0.0.0/8 }, routes: [{ to: origin }] }]"),
+        (
+            ":1",
+            "routes: [{ match: { any: [{ client: 10.0.0.0/8 }, { client: 'fd00::/8', host: a.test }] }, to: origin }]",
+        ),
+    ] {
+        ok(&proxy(bind, more));
+    }
+    for more in [
+        "to: origin",
+        "routes: [{ match: { host: a.test }, to: origin }]",
+        "routes: [{ match: { client: 0.0.0.0/0 }, to: origin }]",
+        "routes: [{ match: { not: { client: 10.0.0.0/8 } }, to: origin }]",
+        "routes: [{ match: { any: [{ client: 10.0.0.0/8 }, { host: a.test }] }, to: origin }]",
+        "routes: [{ match: { client: 10.0.0.0/8 }, to: origin }, { match: { host: b.test }, routes: [{ to: origin }] }]",
+    ] {
+        let said = mistake(&proxy("192.0.2.1:1", more));
+        assert!(said.contains("is a forward proxy for anybody who reaches 192.0.2.1:1"), "{more}: {said}");
+    }
+}
+
+#[test]
+fn what_forward_proxies_do_not_have_is_said() {
+    for (text, wanted) in [
+        ("listeners: { a: { bind: ':1', to: origin } }", "exists only under `role: forward`"),
+        (
+            "listeners: { a: { bind: 'h:1', role: forward, to: origin, egress: { connect_ports: [0] } } }",
+            "`0` is no port",
+        ),
+        (
+            "listeners: { a: { bind: '127.0.0.1:1', role: forward, to: origin, egress: { connect_ports: 9-8 } } }",
+            "`9-8` is no port",
+        ),
+        ("listeners: { a: { bind: '127.0.0.1:1', role: forward, to: 'h:1' } }", "write `to: origin`"),
+        (
+            "listeners: { a: { bind: '127.0.0.1:1', role: http, routes: [{ match: { kind: tunnel }, deny: 403 }] } }",
+            "never matches",
+        ),
+        (
+            "listeners: { a: { bind: '127.0.0.1:1', role: http, open: true, deny: 403 } }",
+            "`open` in listener `a` does not exist with `role: http`",
+        ),
+        (
+            "listeners: { a: { bind: '127.0.0.1:1', role: forward, http: [h3], to: origin } }",
+            "`h3` does not exist with `role: forward`",
+        ),
+    ] {
+        let said = super::said(super::load(text)).join("\n");
+        assert!(said.contains(wanted), "{text}: {said}");
+    }
+}

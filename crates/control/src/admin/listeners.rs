@@ -62,6 +62,7 @@ fn destination(ending: &Ending) -> String {
             let pools = ending.arms().iter().map(|arm| &*arm.pool.name);
             pools.collect::<Vec<_>>().join(", ")
         }
+        Ending::Origin(_) => "the server that is asked for".to_owned(),
         Ending::Redirect(redirect) => format!("redirect {}", redirect.status),
         Ending::Respond(respond) => format!("respond {}", respond.status),
         Ending::Deny(deny) => format!("deny {}", deny.status),

@@ -80,6 +80,14 @@ impl Admin {
         }
     }
 
+    /// Where it is, if that is an address of IP.
+    pub fn by_tcp(&self) -> Option<SocketAddr> {
+        match &self.actual {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+
     /// Where it is.
     pub fn address(&self) -> String {
         self.actual.to_string()

@@ -5,6 +5,7 @@
 mod balance;
 mod matching;
 mod mirrors;
+mod origins;
 mod policies;
 mod pools;
 mod roster;

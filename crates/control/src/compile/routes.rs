@@ -15,6 +15,7 @@ use proxy::snapshot::{
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
+use super::origins::Origins;
 use super::pools::coalesce;
 use super::{matching, policies};
 use crate::canary::Plan;
@@ -40,6 +41,8 @@ struct Flattener<'a> {
     listener: &'a spec::Listener,
     pools: &'a [Arc<Pool>],
     policies: &'a [Arc<Policy>],
+    /// Where clients may name servers themselves.
+    origins: Option<Origins>,
     registry: &'a mut Registry,
     rules: Vec<Rule>,
     routes: Vec<Arc<Route>>,
@@ -87,7 +90,9 @@ pub(super) fn listener(
             (registry.bind(&name, &address), bind.accept_proxy.iter().map(matching::net).collect())
         })
         .collect();
-    let mut flat = Flattener { spec, listener, pools, policies, registry, rules: Vec::new(), routes: Vec::new() };
+    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
+    let mut flat =
+        Flattener { spec, listener, pools, policies, origins, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
         conditions: Vec::new(),
         policies: flat.policies_of(&listener.uses),
@@ -106,6 +111,7 @@ pub(super) fn listener(
     let serves_h3 = listener.binds.iter().any(|bind| bind.http.contains(&spec::HttpVersion::H3));
     let role = match listener.role {
         spec::Role::Http => Role::Http,
+        spec::Role::Forward => Role::Forward,
         spec::Role::Udp => Role::Udp,
         // Nothing is accepted for packets, unless this process stands in for the kernel.
         spec::Role::Tcp | spec::Role::Nat => {
@@ -283,6 +289,10 @@ impl Flattener<'_> {
     fn ending(&mut self, ending: &Said, level: &Level, name: &str) -> Ending {
         match ending {
             Said::To(pool) => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
+            Said::Origin => self.origins.as_ref().map_or(Ending::NoRoute, |origins| {
+                let timeouts = level.timeouts.or(self.listener.timeouts);
+                Ending::Origin(origins.to(timeouts, &level.retries.clone().or(&self.listener.retries)))
+            }),
             Said::Split(portions) => {
                 let mut up_to = 0;
                 let arm = |portion: &spec::Portion| {
@@ -304,7 +314,7 @@ impl Flattener<'_> {
                 },
             }),
             Said::Respond(respond) => Ending::Respond(self.respond(respond)),
-            Said::Deny(deny) if self.listener.role != spec::Role::Http => Ending::Close { reset: deny.reset },
+            Said::Deny(deny) if !self.listener.role.has_requests() => Ending::Close { reset: deny.reset },
             Said::Deny(deny) => {
                 Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
             }
@@ -388,6 +398,7 @@ fn retries(retries: &spec::Retries) -> Retries {
     let has = |wanted| conditions.contains(&wanted);
     Retries {
         extra: retries.extra.unwrap_or(0),
+        addresses: 0,
         connect: has(spec::RetryIf::Connect),
         reset: has(spec::RetryIf::Reset),
         timeout: has(spec::RetryIf::Timeout),

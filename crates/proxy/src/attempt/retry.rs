@@ -52,6 +52,13 @@ pub(super) fn next(
     retrying: &mut Option<Entry>,
 ) -> Next {
     let retries = u32::from(x.notes.tries.saturating_sub(x.notes.hedges));
+    if retries <= arm.retries.addresses && matches!(fault.kind, Kind::Connect | Kind::ConnectTimeout) {
+        return if time_left(x, route).is_some_and(|left| left.is_zero()) {
+            Next::Stop
+        } else {
+            Next::Try(Duration::ZERO)
+        };
+    }
     if retries > arm.retries.extra || !is_condition(arm, fault.kind) || !may_repeat(x, fault) {
         return Next::Stop;
     }

@@ -3,7 +3,7 @@
 use wire::{Known, Version, hop, websocket};
 
 use super::deliver::walk_back;
-use super::{Tunnel, Upstream, bad_response};
+use super::{Tunnel, Upstream, bad_response, connect};
 use crate::exchange::{After, Exchange};
 use crate::finish::Account;
 use crate::reply;
@@ -39,7 +39,7 @@ pub(super) async fn switch(
         upstream.conn.keep(&block[range]);
     }
     reply::write_all(session, x, arm.timeouts.stream, &out).await?;
-    let account = Account::of(listener, route, &x.notes).owned();
+    let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
     Ok(After::Tunnel(Box::new(Tunnel {
         upstream,
         idle: arm.timeouts.tunnel,
@@ -48,6 +48,28 @@ pub(super) async fn switch(
         coalesce: None,
         account,
     })))
+}
+
+/// Connects a client to the server that it has asked for, and says so: from there on both sides say what they like (RFC 9110 section
+/// 9.3.6).
+pub(crate) async fn open(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let upstream = connect(session, x, route, arm).await?;
+    x.response.start_response(200);
+    x.client.answered = true;
+    let mut out = Vec::new();
+    session.client.write_switched(&mut x.response, &mut out);
+    x.notes.status = 200;
+    reply::write_all(session, x, arm.timeouts.stream, &out).await?;
+    let until = route.total.map(|total| x.notes.began + total);
+    let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
+    let idle = arm.timeouts.tunnel;
+    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account })))
 }
 
 /// A client of HTTP/1.1 looks at the answer to its key itself. That to a key of ours, nobody else does; and where a server needs

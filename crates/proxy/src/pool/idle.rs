@@ -6,14 +6,17 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use http::Conn;
+use rustc_hash::FxHashMap;
 
-use super::{Lease, Server};
+use super::{LOCAL, Lease, Server};
 
 /// The idle connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Idle {
     /// By [`Server::slot`]; the newest last.
     by_slot: RefCell<Vec<Vec<Parked>>>,
+    /// The same for servers that this worker has found by itself, which come and go.
+    local: RefCell<FxHashMap<usize, Vec<Parked>>>,
 }
 
 /// An idle connection.
@@ -30,45 +33,67 @@ const MOST: usize = 1024;
 impl Idle {
     /// Takes the connection that was used last and still seems open.
     pub(crate) fn take(&self, server: &Arc<Server>) -> Option<Parked> {
-        let mut all = self.by_slot.borrow_mut();
-        let parked = all.get_mut(server.slot)?;
-        while let Some(candidate) = parked.pop() {
-            server.unparked();
-            if is_silent(&candidate.conn) {
-                return Some(candidate);
+        self.of(server, |parked| {
+            while let Some(candidate) = parked.pop() {
+                server.unparked();
+                if is_silent(&candidate.conn) {
+                    return Some(candidate);
+                }
             }
-        }
-        None
+            None
+        })?
     }
 
     /// Whether there is a connection to this server.
     pub(crate) fn has(&self, server: &Server) -> bool {
-        self.by_slot.borrow().get(server.slot).is_some_and(|parked| !parked.is_empty())
+        self.of(server, |parked| !parked.is_empty()).unwrap_or(false)
     }
 
     /// How many connections there are to this server.
     pub(crate) fn count(&self, server: &Server) -> u32 {
-        self.by_slot.borrow().get(server.slot).map_or(0, |parked| parked.len() as u32)
+        self.of(server, |parked| parked.len() as u32).unwrap_or(0)
+    }
+
+    /// Looks at the connections to a server, if there were any.
+    fn of<R>(&self, server: &Server, work: impl FnOnce(&mut Vec<Parked>) -> R) -> Option<R> {
+        if server.slot < LOCAL {
+            self.by_slot.borrow_mut().get_mut(server.slot).map(work)
+        } else {
+            self.local.borrow_mut().get_mut(&server.slot).map(work)
+        }
+    }
+
+    /// Closes all connections to a server that this worker has found by itself.
+    pub(crate) fn forget(&self, server: &Server) {
+        let parked = self.local.borrow_mut().remove(&server.slot).unwrap_or_default();
+        parked.iter().for_each(|parked| parked.lease.server().unparked());
+        // Dropping a lease may wake a waiter, which must find the table free.
+        drop(parked);
     }
 
     /// Keeps a connection.
     pub(crate) fn park(&self, conn: Conn, mut lease: Lease, now: Instant, keep: Duration) {
         let slot = lease.server().slot;
+        let keep = |parked: &mut Vec<Parked>| {
+            if parked.len() < MOST && is_kept(&mut lease) {
+                lease.server().parked();
+                parked.push(Parked { conn, lease, until: now + keep });
+            }
+        };
+        if slot >= LOCAL {
+            return keep(self.local.borrow_mut().entry(slot).or_default());
+        }
         let mut all = self.by_slot.borrow_mut();
         if all.len() <= slot {
             all.resize_with(slot + 1, Vec::new);
         }
-        let parked = &mut all[slot];
-        if parked.len() < MOST && is_kept(&mut lease) {
-            lease.server().parked();
-            parked.push(Parked { conn, lease, until: now + keep });
-        }
+        keep(&mut all[slot]);
     }
 
     /// Closes what was idle for too long, was closed by its server, or leads to one that is retired, drained or down.
     pub(crate) fn sweep(&self, now: Instant) {
         let mut closed = Vec::new();
-        for parked in self.by_slot.borrow_mut().iter_mut() {
+        for parked in self.by_slot.borrow_mut().iter_mut().chain(self.local.borrow_mut().values_mut()) {
             let keep =
                 |parked: &mut Parked| parked.until > now && is_silent(&parked.conn) && is_kept(&mut parked.lease);
             let mut at = 0;
@@ -81,6 +106,7 @@ impl Idle {
                 }
             }
         }
+        self.local.borrow_mut().retain(|_, parked| !parked.is_empty());
         // Dropping a lease may wake a waiter, which must find the table free.
         drop(closed);
     }

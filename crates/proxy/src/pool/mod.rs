@@ -26,7 +26,7 @@ pub(crate) use idle::{Idle, Parked};
 pub use limit::{Hedges, Limit, Met};
 pub use place::{Place, Priority};
 pub use quic::{Ids, Quic};
-pub(crate) use server::Counted;
+pub(crate) use server::{Counted, LOCAL};
 pub use server::{Lease, Server, ServerId, WHOLE};
 pub use tally::Entry;
 pub(crate) use trunks::Trunks;
@@ -83,6 +83,31 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// The same without servers.
+    pub(crate) fn bare(&self) -> Pool {
+        Pool {
+            name: Arc::clone(&self.name),
+            key: self.key,
+            servers: Vec::new(),
+            roster: Arc::default(),
+            subsets: Vec::new(),
+            sticky: None,
+            host: self.host.clone(),
+            shared: self.shared,
+            send_proxy: self.send_proxy,
+            as_client: self.as_client,
+            coalesce: self.coalesce,
+            quic: None,
+            pooled: self.pooled,
+            warm: 0,
+            connect: self.connect,
+            gate: Arc::clone(&self.gate),
+            limited: self.limited,
+            breaker: self.breaker,
+            concurrency: self.concurrency,
+        }
+    }
+
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()

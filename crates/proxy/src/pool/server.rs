@@ -35,7 +35,8 @@ pub struct Server {
     pub id: ServerId,
     /// `host:port` as written, for pools that send it as Host.
     pub authority: Box<str>,
-    /// Its place in tables that workers keep; given once, never used again for another.
+    /// Its place in tables that workers keep; given once, never used again for another. From [`LOCAL`] on it is one that a worker has
+    /// given to a server that it has found by itself.
     pub slot: usize,
     /// Its requests.
     pub stats: RequestStats,
@@ -67,6 +68,9 @@ pub struct Lease {
     /// Nobody is told when it ends.
     quiet: bool,
 }
+
+/// Places from here on are a worker's own.
+pub(crate) const LOCAL: usize = 1 << (usize::BITS - 1);
 
 /// How much finer than a weight a share is: a weight of 1 is a share of this.
 pub const WHOLE: u32 = 1 << 10;

@@ -78,6 +78,8 @@ pub enum Kind {
     Http,
     /// An upgrade to WebSocket.
     Websocket,
+    /// A tunnel to a server: of what goes through it nothing is known.
+    Tunnel,
     /// A call of gRPC, also in the form for browsers.
     Grpc,
 }

@@ -74,6 +74,9 @@ fn known(holds: Option<bool>) -> Truth {
 
 impl Condition {
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Truth {
+        if facts.kind == Kind::Tunnel && self.is_of_requests() {
+            return Truth::Unknown;
+        }
         let holds = match self {
             Condition::Host(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.host)),
             Condition::Path(patterns) => patterns.iter().any(|pattern| pattern.holds(facts.path)),
@@ -106,6 +109,21 @@ impl Condition {
             Condition::Not(list) => return all(list, facts).not(),
         };
         holds.into()
+    }
+
+    /// Whether it is about what a tunnel hides.
+    pub(super) fn is_of_requests(&self) -> bool {
+        matches!(
+            self,
+            Condition::Path(_)
+                | Condition::Method(_)
+                | Condition::Header { .. }
+                | Condition::Cookie { .. }
+                | Condition::Query { .. }
+                | Condition::GrpcService(_)
+                | Condition::GrpcMethod(_)
+                | Condition::Body(_)
+        )
     }
 
     /// Whether a client's first words may be needed to answer.

@@ -1,7 +1,7 @@
 //! The compiled rules and the search.
 
 use super::captures::{Captures, Source};
-use super::facts::Facts;
+use super::facts::{Facts, Kind};
 use super::index::Index;
 use super::judge::Truth;
 use super::keys::Keys;
@@ -53,6 +53,8 @@ pub struct Found {
 struct Entry {
     checks: Vec<Condition>,
     captures: Source,
+    /// It is about requests, of which a tunnel shows none. What the index has decided is not among the checks.
+    of_requests: bool,
 }
 
 impl Table {
@@ -61,11 +63,12 @@ impl Table {
         let mut table = Table::default();
         for (ordinal, rule) in rules.into_iter().enumerate() {
             let captures = Source::of(&rule.conditions);
+            let of_requests = rule.conditions.iter().any(Condition::is_of_requests);
             let (keys, mut checks) = Keys::of(rule.conditions);
             Condition::cheapest_first(&mut checks);
             // Ordinals are half the size in the index; no configuration holds four billion rules.
             table.index.file(ordinal as u32, keys);
-            table.entries.push(Entry { checks, captures });
+            table.entries.push(Entry { checks, captures, of_requests });
         }
         table
     }
@@ -110,6 +113,9 @@ impl Table {
 
 impl Entry {
     fn judge(&self, facts: &Facts<'_>) -> Truth {
+        if self.of_requests && facts.kind == Kind::Tunnel {
+            return Truth::Unknown;
+        }
         let mut truth = Truth::True;
         for check in &self.checks {
             match check.judge(facts) {

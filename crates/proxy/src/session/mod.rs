@@ -111,10 +111,10 @@ fn speak(arrived: Arrived, stream: Stream) {
         // Nobody connects to a listener of UDP: it was one of TCP when this one did.
         (Role::Udp, _) => return,
         (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),
-        (Role::Http, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
+        (_, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
         // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
-        (Role::Http, None) if sniffs => tokio::task::spawn_local(http::serve(arrived.session(Conn::sniffing(stream)))),
-        (Role::Http, _) => tokio::task::spawn_local(http::serve(arrived.session(Conn::new(stream)))),
+        (_, None) if sniffs => tokio::task::spawn_local(http::serve(arrived.session(Conn::sniffing(stream)))),
+        (_, _) => tokio::task::spawn_local(http::serve(arrived.session(Conn::new(stream)))),
     });
 }
 

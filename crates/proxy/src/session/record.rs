@@ -6,7 +6,6 @@ use wire::Version;
 use super::{Common, Session};
 use crate::exchange::Exchange;
 use crate::finish::{self, Account};
-use crate::snapshot::Role;
 
 /// Records what broke the protocol, and was told so by the protocol's own means.
 pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
@@ -16,7 +15,7 @@ pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
     x.began(None);
     x.came(worker, origin, tls.as_ref());
     x.client.version = version;
-    x.client.is_flow = listener.role != Role::Http;
+    x.client.is_flow = !listener.role.has_requests();
     (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
     let account = Account::of(listener, &listener.default, &x.notes);
     finish::record(worker, &mut x, &account);

@@ -61,7 +61,7 @@ async fn story<'a>(
     x.came(&session.worker, &session.origin, session.tls.as_ref());
     let hears = match listener.role {
         Role::Tcp { hears } => hears,
-        Role::Http | Role::Udp => Hears::default(),
+        Role::Http | Role::Forward | Role::Udp => Hears::default(),
     };
     let heard = heard::hear(session, listener, hears).await?;
     x.facts.said = heard.said.map(Box::new);

@@ -101,8 +101,6 @@ fn the_schema_has_every_key_that_works_and_no_other() {
         "basic_auth",
         "cache",
         "caches",
-        "egress",
-        "forward",
         "intercept",
         "jwt",
         "lists",

@@ -7,6 +7,7 @@
 mod canary;
 mod compress;
 mod endings;
+mod forward;
 mod health;
 mod levels;
 mod listeners;
@@ -31,7 +32,7 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 14] = [
+const AREAS: [&[Case]; 15] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -46,6 +47,7 @@ const AREAS: [&[Case]; 14] = [
     tls::CASES,
     nat::CASES,
     tcp::CASES,
+    forward::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.

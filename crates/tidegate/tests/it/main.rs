@@ -18,6 +18,7 @@ mod drain;
 mod examples;
 mod failures;
 mod fields;
+pub(crate) mod forward;
 mod grpc;
 mod h2;
 mod h2_servers;

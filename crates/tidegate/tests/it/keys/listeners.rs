@@ -62,10 +62,10 @@ fn role() {
     let server = Answering::echo();
     let tidegate = start("listeners: { web: { bind: 127.0.0.1:0, role: udp, to: @APP } }\n", &[("APP", &server)]);
     assert_eq!(Asking::to(&tidegate.address("web")).ask("no word at all"), "no word at all");
-    assert_refused(
-        "listeners: { web: { bind: 127.0.0.1:0, role: forward, respond: 200 } }",
-        "role `forward` of listener `web` is planned",
-    );
+    let server = Server::named("asked for");
+    let text = "listeners: { web: { bind: 127.0.0.1:0, role: forward, egress: { allow: 127.0.0.1 }, to: origin } }\n";
+    let answer = start(text, &[]).client().ask(format!("GET http://{}/ HTTP/1.1\r\nHost: a\r\n\r\n", server.address()));
+    assert_eq!(answer.text(), "asked for");
 }
 
 fn accept_proxy() {

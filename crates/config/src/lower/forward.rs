@@ -1,0 +1,103 @@
+//! Listeners whose requests name the server that they are for.
+
+use std::ops::RangeInclusive;
+
+use super::Lower;
+use crate::shape::{Item, Map, Value};
+use crate::spec::{Bind, BindAddress, Egress, Ending, Predicate, Role, Route, Serves};
+
+impl Lower<'_, '_> {
+    /// Where `to` leads: to whatever server is asked for.
+    pub(super) fn origin(&mut self, value: &Value) -> Option<Ending> {
+        let text = value.fixed()?;
+        if text == "origin" {
+            return Some(Ending::Origin);
+        }
+        let message = format!(
+            "`to: {text}` with `role: forward` is planned and does not work yet in this version: requests go to the server that they name, \
+             write `to: origin`"
+        );
+        self.note(value, message);
+        None
+    }
+
+    /// What may be connected to.
+    pub(super) fn egress(&mut self, map: &Map) -> Option<Egress> {
+        if let Some(value) = map.list("http").iter().find(|value| value.fixed() == Some("h3")) {
+            self.note(value, format!("`http` of {}: `h3` does not exist with `role: forward`, remove it", map.label));
+        }
+        let said = map.map("egress")?;
+        let allow = said.list("allow").iter().filter_map(|value| self.network(value)).collect();
+        let mut ports: Vec<_> = said.list("connect_ports").iter().filter_map(|value| self.ports(value)).collect();
+        if !said.has("connect_ports") {
+            ports = PORTS.map(|port| port..=port).into();
+        }
+        Some(Egress { allow, connect_ports: ports })
+    }
+
+    fn ports(&mut self, value: &Value) -> Option<RangeInclusive<u16>> {
+        let text = value.fixed()?;
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let port =
+            |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0 && text.as_bytes()[0].is_ascii_digit());
+        match (port(from), port(to)) {
+            (Some(from), Some(to)) if from <= to => Some(from..=to),
+            _ => {
+                self.note(value, format!("`{text}` is no port, write it like `443` or `8000-8100`"));
+                None
+            }
+        }
+    }
+
+    /// Only forward proxies are asked for tunnels.
+    pub(super) fn refuse_tunnels(&mut self, kinds: &Value) {
+        let tunnel = kinds.items().iter().find(|value| value.fixed() == Some("tunnel"));
+        if let Some(value) = tunnel.filter(|_| self.role != Role::Forward) {
+            self.note(value, "`kind: tunnel` never matches without `role: forward`, remove it");
+        }
+    }
+
+    /// Nobody opens a proxy to everybody without a word.
+    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, serves: &Serves, binds: &[Bind]) {
+        let Serves::Routes(routes) = serves else { return };
+        let is_public = |bind: &Bind| match &bind.address {
+            BindAddress::Ip(address) => !address.ip().to_canonical().is_loopback(),
+            BindAddress::AnyFamily(_) => true,
+            BindAddress::Unix { .. } => false,
+        };
+        let Some(bind) = binds.iter().find(|bind| is_public(bind)) else { return };
+        if self.role != Role::Forward || map.boolean("open") == Some(true) || !leads_anybody(routes) {
+            return;
+        }
+        let message = format!(
+            "listener `{}` is a forward proxy for anybody who reaches {}: say who may use it by `match: {{ client: … }}` in each route `to: \
+             origin`, or that all may by `open: true`",
+            item.key, bind.address
+        );
+        self.mistakes.note(&bind.span, message);
+    }
+}
+
+/// The ports that tunnels go to.
+const PORTS: [u16; 2] = [443, 8443];
+
+/// Whether some route leads on whoever asks.
+fn leads_anybody(routes: &[Route]) -> bool {
+    let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients);
+    routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
+        Ending::Origin => true,
+        Ending::Routes(inner) => leads_anybody(inner),
+        _ => false,
+    })
+}
+
+/// Whether only some clients satisfy it, whatever else they ask.
+fn names_clients(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::Client(net) => net.prefix_len() > 0,
+        Predicate::ClientCert(true) | Predicate::Fingerprint(_) => true,
+        Predicate::All(all) => all.iter().any(names_clients),
+        Predicate::Any(any) => any.iter().all(names_clients),
+        _ => false,
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a request goes that names its server itself: the forward proxy.
+//!
+//! The server that a client has asked for becomes a pool of its own addresses, and everything behind here is as for any pool. What may
+//! be connected to at all is settled here, by address, before anything is dialled: a name that means one thing to whoever looks and
+//! another to whoever connects gains nothing.
+
+mod egress;
+mod origins;
+
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use base::{Fault, Kind, Retry};
+use net::stream::Peek;
+use wire::head::{Method, Scheme};
+use wire::{Head, uri};
+
+pub use egress::{Egress, Own, Refused};
+pub(crate) use origins::Origins;
+pub use origins::{Names, Origin};
+
+use crate::exchange::Exchange;
+use crate::session::Session;
+use crate::snapshot::Arm;
+
+/// The one way to write a host: an address has many, and rules know one.
+pub(crate) fn settle_host(host: &mut Vec<u8>) {
+    let text = std::str::from_utf8(host).unwrap_or_default();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => *host = ip.to_string().into_bytes(),
+        Ok(IpAddr::V6(ip)) => *host = format!("[{ip}]").into_bytes(),
+        Err(_) => {}
+    }
+}
+
+/// Whether a request names the server that it is for, in a way that we can follow.
+pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
+    match head.scheme() {
+        _ if head.method() == Method::Connect => Ok(()),
+        Scheme::Http => Ok(()),
+        Scheme::Https => Err((Kind::Unsupported, "an https target that is not asked for by CONNECT")),
+        Scheme::Unsaid => Err((Kind::Malformed, "a target without a server: this is a forward proxy")),
+    }
+}
+
+/// The port that a request asks for.
+pub(crate) fn port(head: &Head) -> Option<u16> {
+    uri::port(head.authority()).or((head.method() != Method::Connect).then_some(80)).filter(|port| *port > 0)
+}
+
+/// The server that a client has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// Its host in normal form; an address of IPv6 without brackets.
+    host: Box<str>,
+    port: u16,
+    /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
+    tunnel: bool,
+}
+
+/// Finds the addresses of the server that a request asks for, and what leads there.
+pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
+    let place = asked_for(x)?;
+    let (allowed, reason) = match place.tunnel {
+        true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
+        false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
+    };
+    if !allowed {
+        x.notes.reason = reason;
+        return Err(Fault::client(Kind::Denied));
+    }
+    let now = Instant::now();
+    if let Some(arm) = session.worker.origins.known(&place, origin, now) {
+        x.notes.arm = Some(0);
+        return Ok(arm);
+    }
+    let (addresses, ttl) = match place.host.parse::<IpAddr>() {
+        Ok(ip) => (vec![ip], FOREVER),
+        Err(_) => named(session, x, &place.host, origin).await?,
+    };
+    let mut allowed = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        match origin.egress.judge(SocketAddr::new(address, place.port)) {
+            Ok(address) => allowed.push(address),
+            Err(refused) => x.notes.reason = refused.reason(),
+        }
+    }
+    if allowed.is_empty() {
+        return Err(Fault::client(Kind::Denied));
+    }
+    x.notes.reason = "";
+    x.notes.arm = Some(0);
+    Ok(session.worker.origins.learn(&session.worker, place, origin, allowed, now + ttl))
+}
+
+/// What a request asks for: by its target, for a forward proxy is asked for nothing else.
+fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
+    let port = port(&x.request);
+    let host = std::str::from_utf8(&x.facts.host).ok().filter(|host| !host.is_empty());
+    let (Some(host), Some(port)) = (host, port) else {
+        x.notes.reason = "no host and port to go to";
+        return Err(Fault::client(Kind::Malformed));
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Ok(Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect })
+}
+
+/// An address that stands for itself does not change.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// The addresses of a name. Whoever knows it better than name servers is asked first.
+async fn named(
+    session: &mut Session,
+    x: &mut Exchange,
+    name: &str,
+    origin: &Origin,
+) -> Result<(Vec<IpAddr>, Duration), Fault> {
+    if let Some(addresses) = origin.names.hosts.get(name) {
+        return Ok((addresses.clone(), FOREVER));
+    }
+    let resolver = match session.worker.origins.resolver(&origin.names) {
+        Ok(resolver) => resolver,
+        Err(_) => return Err(Fault::proxy(Kind::Unresolved)),
+    };
+    let began = Instant::now();
+    let Session { worker, client, timer, .. } = session;
+    timer.arm(began, origin.arm.timeouts.connect);
+    // As it stands, whatever the system would put behind it: rules have seen no other name.
+    let name = format!("{name}.");
+    let mut asking = pin!(resolver.addresses(&name));
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(answer) = asking.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        if worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
+        if client.poll_peek(cx) == Poll::Ready(Peek::Broken) {
+            return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
+        }
+        ready!(timer.poll_expired(cx));
+        Poll::Ready(Err(Fault::server(Kind::Unresolved, Retry::Never)))
+    })
+    .await?;
+    match answered {
+        Ok(answer) if !answer.found.is_empty() => Ok((answer.found, answer.ttl.clamp(LEAST, MOST))),
+        _ => {
+            x.notes.reason = "a name without an address";
+            Err(Fault::server(Kind::Unresolved, Retry::Never))
+        }
+    }
+}
+
+/// How long what name servers say is believed: those that say less are asked no more often.
+const LEAST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(300);

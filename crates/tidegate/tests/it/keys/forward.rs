@@ -1,0 +1,16 @@
+//! The keys of forward proxies. Each case is also a test of its own, with its friends.
+
+use super::{Case, assert_refused};
+use crate::forward::egress;
+
+pub(super) const CASES: &[Case] = &[
+    (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
+    (&["listeners.*.egress.connect_ports"], egress::tunnels_go_to_some_ports),
+    (&["listeners.*.open"], open),
+];
+
+fn open() {
+    let proxy = |open: &str| format!("listeners: {{ web: {{ bind: 0.0.0.0:0, role: forward, {open} to: origin }} }}\n");
+    assert_refused(&proxy(""), "is a forward proxy for anybody who reaches");
+    assert_eq!(crate::support::start(&proxy("open: true,"), &[]).client().get("/").status, 400);
+}
