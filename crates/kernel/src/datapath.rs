@@ -179,8 +179,8 @@ impl Datapath {
         self.ports.is_shared
     }
 
-    /// Whether there are numbers for servers that have none, and places for pairs of server and source: those of servers whose
-    /// connections have ended may be taken at once.
+    /// Numbers for servers that have none, if there are enough, and places for pairs of server and source: those of servers whose
+    /// connections have ended may be taken at once. Pairs take theirs before a service is changed.
     fn make_room(&mut self, services: &[Service]) -> Result<(), Refusal> {
         let known: HashSet<Owner> = self.slots.iter().map(|(_, owner)| owner).collect();
         let wanted: HashSet<Owner> = owners(services).collect();
@@ -204,7 +204,8 @@ impl Datapath {
             });
         }
         self.tried.extend(wanted.iter().copied());
-        self.tidy_strays(&pairs, &wanted)
+        self.tidy_strays(&pairs, &wanted)?;
+        pairs.into_iter().try_for_each(|key| self.put_stray(key))
     }
 
     fn put(&mut self, service: &Service) -> Result<(), Refusal> {
@@ -215,7 +216,6 @@ impl Datapath {
                 return Err(Refusal::TooMany { what: "servers", count: Service::SERVERS + 1, most: Service::SERVERS });
             };
             self.tables.put_backend(number, &(key, server.address), server.weight > 0)?;
-            self.put_strays(service, server)?;
             slots.push(number);
         }
         for (number, owner) in self.slots.iter().filter(|(number, owner)| owner.0 == key && !slots.contains(number)) {
@@ -235,13 +235,6 @@ impl Datapath {
         let value = layout::service(service, hash as u32, self.ports, &places, &slots);
         self.tables.put_service(&key, &value)?;
         self.in_force.insert(key, hash);
-        Ok(())
-    }
-
-    fn put_strays(&mut self, service: &Service, server: &Server) -> Result<(), Refusal> {
-        for source in &service.sources {
-            self.put_stray(layout::stray_key(server.address, *source, service.transport))?;
-        }
         Ok(())
     }
 
