@@ -121,7 +121,9 @@ impl Plane {
         let prepared = match self.nat.commit(plan, services) {
             Ok(()) => prepared,
             Err(refusal) => {
-                let plan = nat::without_kernel(spec, &refusal).map_err(Mistakes)?;
+                // Its sockets would keep others from their addresses.
+                drop(prepared);
+                let plan = self.nat.without_kernel(spec, &refusal).map_err(Mistakes)?;
                 let prepared = self.prepare(spec, &discovery, &plan)?;
                 let given_up = self.nat.commit(plan, Vec::new());
                 given_up.map_err(|refusal| nat::kept_back(spec, &refusal))?;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier};
-use base::maglev;
 
 use crate::counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
 use crate::layout::{self, Ports, Range, ServiceKey, StrayKey, StrayServer};
+use crate::lists::Lists;
 use crate::needs::{self, Hook};
 use crate::service::{self, Server, Service};
 use crate::slots::{Owner, Slots};
@@ -26,6 +26,11 @@ pub struct Datapath {
     folder: PathBuf,
     interfaces: Vec<Box<str>>,
     hook: Hook,
+    /// Whether this process has begun it, and the interfaces at which it has.
+    is_new: bool,
+    added: Vec<Box<str>>,
+    /// Whether what is no longer named was taken away.
+    is_settled: bool,
     /// Loaded, for those who want to try it out; interfaces hold it by themselves.
     pub(crate) ebpf: Ebpf,
     tables: Tables,
@@ -35,8 +40,8 @@ pub struct Datapath {
     applied: Vec<Service>,
     /// When, by the monotonic clock.
     applied_at: Duration,
-    /// What is in force of each service, as a hash of all of it.
-    in_force: HashMap<ServiceKey, u64>,
+    /// What is in force of each service, and a hash of all that the kernel has of it.
+    in_force: HashMap<ServiceKey, (Service, u64)>,
     /// Servers of services that were to be put in force since that last succeeded: the tables may name them.
     tried: HashSet<Owner>,
     /// Pairs of server and source whose strays are dropped, with the ports that the table has for them.
@@ -51,7 +56,8 @@ impl Datapath {
 
     /// Loads, attaches to `interfaces` and pins below `pins`, a folder of a BPF file system; or adopts what is pinned there
     /// from an earlier process of the same layout, and replaces its program in one step, so that packets flow throughout.
-    /// `entries` is the size of the table of connections if it is made anew.
+    /// `entries` is the size of the table of connections if it is made anew. Nothing is taken away before something is in force:
+    /// interfaces that an earlier process has named keep the program, and so does another layout.
     pub fn open(pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let hook = needs::judge(pins, interfaces)?;
         Datapath::open_at(hook, pins, interfaces, entries)
@@ -62,14 +68,11 @@ impl Datapath {
         let is_new = !folder.exists();
         let made = fs::create_dir_all(&folder);
         made.map_err(|error| Refusal::of(format!("make the folder `{}`", folder.display()), &error))?;
-        let opened = Datapath::open_in(hook, folder.clone(), interfaces, entries);
-        match &opened {
-            Ok(_) => remove_other_layouts(pins),
+        let mut opened = Datapath::open_in(hook, folder.clone(), interfaces, entries);
+        match &mut opened {
+            Ok(datapath) => datapath.is_new = is_new,
             // Nothing was here before, so nothing half made stays.
-            Err(_) if is_new => {
-                hooks::take_filters(interfaces);
-                let _ = remove_folder(&folder);
-            }
+            Err(_) if is_new => _ = remove_folder(&folder),
             Err(_) => {}
         }
         opened
@@ -77,15 +80,16 @@ impl Datapath {
 
     fn open_in(hook: Hook, folder: PathBuf, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
-        let program = program(&mut ebpf)?;
-        load(program)?;
-        hooks::put(program, hook, &folder, interfaces)?;
+        load(program(&mut ebpf)?)?;
         let slots = Slots::read(tables.backends()?.into_iter());
         let survey = Survey::new(&folder.join("flows"));
         let mut datapath = Datapath {
             folder,
             interfaces: interfaces.to_vec(),
             hook,
+            is_new: false,
+            added: Vec::new(),
+            is_settled: false,
             ebpf,
             entries: survey::size_of(&tables.flows)? as u32,
             tables,
@@ -99,7 +103,30 @@ impl Datapath {
             survey,
         };
         datapath.adopt_strays()?;
+        let program = program(&mut datapath.ebpf)?;
+        datapath.added = hooks::put(program, hook, &datapath.folder, interfaces)?;
         Ok(datapath)
+    }
+
+    /// Gives up what was opened and will not be used: all that it has added goes, and what was there before stays.
+    pub fn withdraw(self) -> Result<(), Refusal> {
+        if self.is_new {
+            return self.release();
+        }
+        hooks::take_from(self.hook, &self.folder, &self.added)
+    }
+
+    /// Reads the tables anew, after another has changed them: what is applied next is written whole.
+    pub fn recollect(&mut self) -> Result<(), Refusal> {
+        self.slots = Slots::read(self.tables.backends()?.into_iter());
+        self.in_force.clear();
+        self.strays.clear();
+        self.adopt_strays()
+    }
+
+    /// Whether packets of a family are forwarded where they arrive; otherwise none can be put in force.
+    pub fn judge_forwarding(&self, is_v4: bool) -> Result<(), Refusal> {
+        needs::judge_forwarding(&self.interfaces, is_v4)
     }
 
     /// How many entries the table of connections has: those of the process that made it.
@@ -109,19 +136,22 @@ impl Datapath {
 
     /// Puts these in force, and no other. A server that is no longer named, whose service is no longer named, or that has
     /// no weight, keeps its connections until they end. Each service changes in one step; after a refusal those before the one
-    /// that it names have changed, and the same call may be repeated.
+    /// that it names have changed, and the same call may be repeated. What has not changed costs nothing. With the first that is in
+    /// force, interfaces that are no longer named and tables of another layout go.
     pub fn apply(&mut self, services: &[Service]) -> Result<(), Refusal> {
         service::judge(services)?;
         for is_v4 in [true, false] {
             if services.iter().any(|service| service.address.is_ipv4() == is_v4) {
-                needs::judge_forwarding(&self.interfaces, is_v4)?;
+                self.judge_forwarding(is_v4)?;
             }
         }
         self.make_room(services)?;
-        let mut vips = HashSet::new();
+        let (mut vips, mut lists) = (HashSet::new(), Lists::default());
         for service in services {
             vips.insert(layout::address(service.address.ip()));
-            self.put(service)?;
+            if self.in_force.get(&key_of(service)).is_none_or(|(there, _)| there != service) {
+                self.put(service, &mut lists)?;
+            }
         }
         let named: HashSet<ServiceKey> = services.iter().map(key_of).collect();
         for key in self.tables.services() {
@@ -134,7 +164,7 @@ impl Datapath {
         self.applied = services.to_vec();
         self.tried.clear();
         self.applied_at = survey::now();
-        Ok(())
+        self.settle()
     }
 
     /// Takes away what has been silent for too long, and the numbers of servers that were only kept for it. Returns how many
@@ -168,9 +198,19 @@ impl Datapath {
     }
 
     /// Detaches and removes the pins: nothing is rewritten any more, and connections are forgotten.
-    pub fn release(self) -> Result<(), Refusal> {
-        hooks::take_away(self.hook, &self.folder, &self.interfaces)?;
+    pub fn release(&self) -> Result<(), Refusal> {
+        hooks::keep_only(self.hook, &self.folder, &[])?;
         remove_folder(&self.folder)
+    }
+
+    /// What ours has taken the place of goes once it is in force, and not before: packets would reach nobody meanwhile.
+    fn settle(&mut self) -> Result<(), Refusal> {
+        if !self.is_settled {
+            hooks::keep_only(self.hook, &self.folder, &self.interfaces)?;
+            remove_other_layouts(self.hook, &self.folder);
+            self.is_settled = true;
+        }
+        Ok(())
     }
 
     /// Whether ports that connections get at source addresses are those of this host's own connections, too, because the kernel
@@ -208,7 +248,7 @@ impl Datapath {
         pairs.into_iter().try_for_each(|key| self.put_stray(key))
     }
 
-    fn put(&mut self, service: &Service) -> Result<(), Refusal> {
+    fn put(&mut self, service: &Service, lists: &mut Lists) -> Result<(), Refusal> {
         let key = key_of(service);
         let mut slots = Vec::with_capacity(service.servers.len());
         for server in &service.servers {
@@ -221,20 +261,16 @@ impl Datapath {
         for (number, owner) in self.slots.iter().filter(|(number, owner)| owner.0 == key && !slots.contains(number)) {
             self.tables.put_backend(number, &owner, false)?;
         }
-        let names: Vec<Box<[u8]>> =
-            service.servers.iter().map(|server| maglev::identity(&server.name, &server.address)).collect();
-        let weights = service.servers.iter().map(|server| server.weight);
-        let places = maglev::places(names.iter().map(|name| &**name).zip(weights));
+        let places = lists.places(&service.servers);
         // The same table has the same generation, whichever process made it: connections that were never answered are
         // not moved by a restart.
         let content = layout::service(service, 0, self.ports, &places, &slots);
         let hash = base::xxh64::hash(0, content.as_slice());
-        if self.in_force.get(&key) == Some(&hash) {
-            return Ok(());
+        if self.in_force.get(&key).is_none_or(|(_, there)| *there != hash) {
+            let value = layout::service(service, hash as u32, self.ports, &places, &slots);
+            self.tables.put_service(&key, &value)?;
         }
-        let value = layout::service(service, hash as u32, self.ports, &places, &slots);
-        self.tables.put_service(&key, &value)?;
-        self.in_force.insert(key, hash);
+        self.in_force.insert(key, (service.clone(), hash));
         Ok(())
     }
 
@@ -297,6 +333,11 @@ impl Datapath {
 
     /// A number that no connection has and that no service names.
     fn forget(&mut self, number: u32) -> Result<(), Refusal> {
+        // Its service is written anew by whoever names it again: it gets another number then.
+        let owner = self.slots.iter().find(|(of, _)| *of == number).map(|(_, owner)| owner);
+        if let Some((service, _)) = owner {
+            self.in_force.remove(&service);
+        }
         self.tables.clear_backend(number)?;
         self.slots.free(number);
         Ok(())
@@ -378,13 +419,16 @@ const PROGRAM: &str = "tidegate_nat";
 
 /// Programs and tables of versions with another layout, which ours has taken the place of: their connections are
 /// forgotten, and most of them find the same server again by the table of the service.
-fn remove_other_layouts(pins: &Path) {
-    let Ok(entries) = fs::read_dir(pins) else { return };
+fn remove_other_layouts(hook: Hook, folder: &Path) {
+    let Some(Ok(entries)) = folder.parent().map(fs::read_dir) else { return };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let is_layout = name.strip_prefix('v').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
         if is_layout && name != layout::VERSION {
+            if hook == Hook::Clsact {
+                hooks::take_filters(&entry.path(), &needs::interfaces());
+            }
             // What stays of it is seen by whoever looks, and tried again at the next start.
             let _ = remove_folder(&entry.path());
         }

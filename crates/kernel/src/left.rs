@@ -1,13 +1,17 @@
 //! What a process has left in the kernel, found by its pins alone and taken away without being opened.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{Refusal, hooks, needs};
 
 /// Whether a process has left something below these pins.
-pub fn is_left(pins: &Path) -> bool {
-    !folders(pins).is_empty()
+///
+/// # Errors
+/// This process may not look.
+pub fn is_left(pins: &Path) -> Result<bool, Refusal> {
+    Ok(!folders(pins)?.is_empty())
 }
 
 /// Detaches what a process has left below these pins, of whatever layout, and removes it: nothing is rewritten any more, and
@@ -15,12 +19,12 @@ pub fn is_left(pins: &Path) -> bool {
 /// before 6.6, where interfaces hold the program by themselves and `CAP_NET_ADMIN` is needed to take it from them.
 ///
 /// # Errors
-/// What could not be removed.
+/// What could not be removed, or that this process may not look.
 pub fn release(pins: &Path) -> Result<bool, Refusal> {
-    let folders = folders(pins);
+    let folders = folders(pins)?;
     for folder in &folders {
         if needs::holds_filters() {
-            hooks::take_filters(&needs::interfaces());
+            hooks::take_filters(folder, &needs::interfaces());
         }
         hooks::take_pins(folder)?;
         let removed = fs::remove_dir_all(folder);
@@ -29,8 +33,11 @@ pub fn release(pins: &Path) -> Result<bool, Refusal> {
     Ok(!folders.is_empty())
 }
 
-/// One folder for each layout.
-fn folders(pins: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(pins) else { return Vec::new() };
-    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+/// One folder for each layout. A file system of BPF is often root's alone: what cannot be seen there may be there all the same.
+fn folders(pins: &Path) -> Result<Vec<PathBuf>, Refusal> {
+    let entries = fs::read_dir(pins).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    match entries {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => found.map_err(|error| Refusal::Unseen { pins: pins.to_owned(), said: error.to_string() }),
+    }
 }

@@ -3,6 +3,7 @@
 //! - [`service`]: what is to be in force
 //! - `needs`: what the machine must provide, looked at before the kernel is asked
 //! - `layout`: keys and values of the tables, as bytes
+//! - `lists`: which place of a service belongs to which of its servers
 //! - `slots`: which number stands for which server, for as long as a connection has it
 //! - `tables`: the tables themselves
 //! - `survey`: a look at the whole table of connections
@@ -22,6 +23,7 @@ pub mod expiry;
 mod hooks;
 mod layout;
 mod left;
+mod lists;
 mod needs;
 pub mod refusal;
 mod rehearsal;

@@ -18,6 +18,13 @@ pub enum Refusal {
     OldKernel(Box<str>),
     /// Packets are not forwarded where they arrive: the name for `sysctl`.
     NotForwarding(String),
+    /// Nobody can say whether an earlier process has left something.
+    Unseen {
+        /// Where it would be.
+        pins: PathBuf,
+        /// What the kernel said.
+        said: String,
+    },
     /// A service is wrong in itself.
     Service {
         /// Its name.
@@ -80,6 +87,12 @@ impl fmt::Display for Refusal {
             Refusal::NotForwarding(key) => {
                 write!(out, "packets that arrive are not forwarded, run `sysctl -w {key}=1`")
             }
+            Refusal::Unseen { pins, said } => write!(
+                out,
+                "this process may not see whether an earlier one has left packets to be rewritten inside the kernel, let its user look \
+                 into `{}` (`chmod o+x` on the folders above it): {said}",
+                pins.display()
+            ),
             Refusal::Service { name, why } => write!(out, "service `{name}`: {why}"),
             Refusal::TooMany { what, count, most } => {
                 write!(out, "too many {what} for the kernel's tables, at most {most}: {count}")

@@ -1,6 +1,8 @@
 //! Packets that the kernel rewrites: listeners with `role: nat`.
 //!
 //! - `services`: from the configuration and what is known of its servers to what the kernel runs by (sans-IO)
+//! - `again`: when to ask the kernel again for what it has refused
+//! - `slices`: a change of many services, a few at a time
 //! - `links`: the interfaces, as they are for now
 //! - `notes`: what an operator should know, though nothing is wrong
 //! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
@@ -10,19 +12,23 @@
 //! this process ends, and whoever comes next takes it over: only a configuration without such listeners, or the operator,
 //! takes it away.
 
+mod again;
 mod links;
 mod notes;
 mod services;
+mod slices;
 mod stand_in;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use config::spec::{Bind, Engine, Listener, Role, Spec};
+use config::spec::{Bind, BindAddress, Engine, Listener, Role, Spec};
 use config::{Mistake, Mistakes};
 use kernel::{Counters, Datapath, Refusal, Service};
 
+use again::Again;
 pub use services::services;
 pub use stand_in::in_force;
 
@@ -36,9 +42,11 @@ pub struct Nat {
     /// What the kernel runs by.
     applied: Vec<Service>,
     /// What it would not run by, said once.
-    refused: Option<Vec<Service>>,
+    refused: Option<Again>,
     /// Listeners that this process serves itself, and why.
     stand_ins: BTreeMap<String, String>,
+    /// What the kernel has refused, so that this process stands in.
+    hindered: Option<Refusal>,
     /// What went wrong with the last sweep, and when the program was put at interfaces that have come back, each said once.
     unswept: Option<Refusal>,
     unput: Option<Refusal>,
@@ -62,6 +70,7 @@ struct Open {
 pub struct Plan {
     fresh: Option<Open>,
     is_wanted: bool,
+    hindered: Option<Refusal>,
     /// Listeners that this process will serve itself, and why.
     pub stand_ins: BTreeMap<String, String>,
 }
@@ -76,7 +85,7 @@ impl std::fmt::Debug for Nat {
 }
 
 impl Nat {
-    /// Opens what a configuration needs, at the interfaces that it names.
+    /// Opens what a configuration needs, at the interfaces that it names. Nothing of what is there is taken away yet.
     ///
     /// # Errors
     /// What is missing, for each listener that cannot do without.
@@ -86,22 +95,60 @@ impl Nat {
         if listeners.is_empty() {
             return Ok(plan);
         }
+        if let Some(refusal) = self.goes_on_as_proxy(&listeners) {
+            return self.without_kernel(spec, refusal);
+        }
         let named = listeners.iter().filter_map(|one| one.nat.as_ref()).flat_map(|nat| &nat.interfaces);
         let mut interfaces: Vec<Box<str>> = named.map(|name| name.as_str().into()).collect();
         interfaces.sort_unstable();
         interfaces.dedup();
         // Somebody may have taken away what this process had begun.
-        let is_gone = !kernel::is_left(Path::new(PINS));
+        let is_gone = !is_left();
         if self.open.as_ref().is_none_or(|open| is_gone || open.interfaces != interfaces) {
-            let is_adopted = self.open.is_none() && kernel::is_left(Path::new(PINS));
+            let is_adopted = self.open.is_none() && !is_gone;
             let numbers = links::numbers(&interfaces);
             match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
                 Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, numbers, is_adopted, is_gone: false }),
-                Err(refusal) => return without_kernel(spec, &refusal),
+                Err(refusal) => return self.without_kernel(spec, &refusal),
             }
         }
         plan.is_wanted = true;
+        // It would refuse the services of these families later, when sockets are bound that proxies need.
+        let families: BTreeSet<bool> = listeners.iter().flat_map(|one| &one.binds).filter_map(is_v4).collect();
+        let judged = match plan.fresh.as_ref().or(self.open.as_ref()) {
+            Some(open) => families.into_iter().try_for_each(|is_v4| open.datapath.judge_forwarding(is_v4)),
+            None => Ok(()),
+        };
+        if let Err(refusal) = judged {
+            self.undo(plan);
+            return self.without_kernel(spec, &refusal);
+        }
         Ok(plan)
+    }
+
+    /// What can be done of a configuration that the kernel has refused: listeners that may are served by this process. Not so
+    /// where it serves already: its connections would end.
+    ///
+    /// # Errors
+    /// What is missing, for each listener that cannot do without the kernel.
+    pub fn without_kernel(&self, spec: &Spec, refusal: &Refusal) -> Result<Plan, Vec<Mistake>> {
+        let (mut plan, mut mistakes) = (Plan { hindered: Some(refusal.clone()), ..Plan::default() }, Vec::new());
+        let is_serving = self.open.is_some() && is_left();
+        for listener in spec.listeners.iter().filter(|one| one.role == Role::Nat) {
+            match stand_in::judge(listener, refusal, is_serving) {
+                Ok(why) => _ = plan.stand_ins.insert(listener.name.clone(), why),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
+    }
+
+    /// Why this process has stood in for the kernel at one of these listeners: it goes on to, since connections would end if it did
+    /// not, until one of them insists on the kernel.
+    fn goes_on_as_proxy(&self, listeners: &[&Listener]) -> Option<&Refusal> {
+        let may = listeners.iter().all(|one| is_auto(one));
+        let does = listeners.iter().any(|one| self.stand_ins.contains_key(&one.name));
+        self.hindered.as_ref().filter(|_| may && does)
     }
 
     /// Puts services in force by a plan.
@@ -114,66 +161,74 @@ impl Nat {
         } else if let Some(open) = plan.fresh.as_mut().or(self.open.as_mut()) {
             if let Err(refusal) = open.datapath.apply(&services) {
                 self.undo(plan);
+                self.reapply();
                 return Err(refusal);
             }
             if let Some(fresh) = plan.fresh {
                 let at = fresh.interfaces.join("`, `");
                 let before = if fresh.is_adopted { ", as an earlier process has left it" } else { "" };
                 observe::log::info(format_args!("packets are rewritten inside the kernel at `{at}`{before}"));
+                if fresh.datapath.shares_ports() {
+                    observe::log::warn(format_args!(
+                        "the kernel keeps nearly all ports for connections of this host, which may meet those of clients: leave a thousand \
+                         beside `net.ipv4.ip_local_port_range`"
+                    ));
+                }
                 self.open = Some(fresh);
             }
             self.applied = services;
             self.refused = None;
         }
         for (name, why) in &plan.stand_ins {
-            if self.stand_ins.get(name) != Some(why) {
+            if self.stand_ins.get(name) == Some(why) {
+                observe::log::info(format_args!(
+                    "listener `{name}` is still served by this process as a proxy: the kernel is asked at the next start, or with `engine: kernel`"
+                ));
+            } else {
                 observe::log::warn(format_args!(
                     "listener `{name}` is served by this process as a proxy, not inside the kernel: {why}"
                 ));
             }
         }
         self.stand_ins = plan.stand_ins;
+        self.hindered = plan.hindered;
         Ok(())
     }
 
     /// Gives a plan up that will not be put in force: all is as it was.
-    pub fn undo(&mut self, plan: Plan) {
-        let Some(fresh) = plan.fresh else { return self.reapply() };
-        match &mut self.open {
-            Some(open) => match Datapath::open(Path::new(PINS), &open.interfaces, Datapath::ENTRIES) {
-                Ok(datapath) => {
-                    open.datapath = datapath;
-                    self.reapply();
-                }
-                Err(refusal) => observe::log::error(format_args!("the kernel does not go on as before: {refusal}")),
-            },
-            // What an earlier process has left is not for a start that has failed to take away.
-            None if fresh.is_adopted => {}
-            None => {
-                if let Err(refusal) = fresh.datapath.release() {
-                    observe::log::error(format_args!("what was begun inside the kernel stays: {refusal}"));
-                }
-            }
+    pub fn undo(&self, plan: Plan) {
+        if let Some(fresh) = plan.fresh
+            && let Err(refusal) = fresh.datapath.withdraw()
+        {
+            observe::log::error(format_args!("what was begun inside the kernel stays: {refusal}"));
         }
     }
 
-    /// Runs by what is now known of servers. What the kernel refuses stays as it was, and is said once.
+    /// Runs by what is now known of servers, of all services but for those that a later call will come to. What the kernel refuses
+    /// stays as it was, and is said once.
     pub fn steer(&mut self, services: Vec<Service>) {
         let Some(open) = &mut self.open else { return };
         if services == self.applied {
             self.refused = None;
             return;
         }
-        match open.datapath.apply(&services) {
+        let now = Instant::now();
+        if self.refused.as_ref().is_some_and(|refused| !refused.allows(&services, now)) {
+            return;
+        }
+        let slice = slices::next(&self.applied, &services);
+        match open.datapath.apply(&slice) {
             Ok(()) => {
-                self.applied = services;
+                self.applied = slice;
                 self.refused = None;
             }
-            Err(refusal) if self.refused.as_ref() != Some(&services) => {
-                observe::log::error(format_args!("the kernel goes on with the servers that it had: {refusal}"));
-                self.refused = Some(services);
+            Err(refusal) => {
+                let (again, is_news) = Again::after(self.refused.take(), services, now);
+                if is_news {
+                    observe::log::error(format_args!("the kernel goes on with the servers that it had: {refusal}"));
+                }
+                self.refused = Some(again);
             }
-            Err(_) => {}
         }
     }
 
@@ -187,7 +242,7 @@ impl Nat {
     /// Puts the program at interfaces that have been removed and have come back.
     pub fn follow_links(&mut self) {
         let Some(open) = &mut self.open else { return };
-        if !kernel::is_left(Path::new(PINS)) {
+        if !is_left() {
             if !std::mem::replace(&mut open.is_gone, true) {
                 observe::log::error(format_args!(
                     "packets are no longer rewritten inside the kernel, because somebody has taken that away; a reload begins anew: {PINS}"
@@ -273,7 +328,7 @@ impl Nat {
 
     /// Says what an earlier process has left, where nobody asks for it any more.
     pub fn look_around(&self) {
-        if self.open.is_none() && kernel::is_left(Path::new(PINS)) {
+        if self.open.is_none() && kernel::is_left(Path::new(PINS)) == Ok(true) {
             observe::log::warn(format_args!(
                 "an earlier process has left packets to be rewritten inside the kernel, and no listener asks for it: `tidegate nat \
                  release` ends it: {PINS}"
@@ -284,18 +339,22 @@ impl Nat {
     /// Nothing is asked of the kernel any more. Proxies get no packets as long as it goes on with what another process has left;
     /// where there is none, that is not ours to take away.
     fn give_up(&mut self, for_proxies: bool) -> Result<(), Refusal> {
-        let is_left = kernel::is_left(Path::new(PINS));
-        let done = match self.open.take().filter(|_| is_left) {
-            Some(open) => open.datapath.release().map(|()| true),
+        let done = match &self.open {
+            Some(open) if is_left() => open.datapath.release().map(|()| true),
             None if for_proxies => kernel::release(Path::new(PINS)),
-            None => Ok(false),
+            Some(_) | None => Ok(false),
         };
-        self.applied.clear();
-        self.refused = None;
         match done {
-            Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
-            Ok(false) => {}
+            Ok(is_released) => {
+                if is_released {
+                    observe::log::info(format_args!("packets are no longer rewritten inside the kernel"));
+                }
+                self.open = None;
+                self.applied.clear();
+                self.refused = None;
+            }
             Err(refusal) if for_proxies => return Err(refusal),
+            // It stays ours, without a service from the next look at servers on, and the next reload tries again.
             Err(refusal) => {
                 observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
             }
@@ -305,7 +364,7 @@ impl Nat {
 
     fn reapply(&mut self) {
         let Some(open) = &mut self.open else { return };
-        let applied = open.datapath.apply(&self.applied);
+        let applied = open.datapath.recollect().and_then(|()| open.datapath.apply(&self.applied));
         // Whether packets are forwarded is looked at before anything is changed: all is as it was.
         if let Err(refusal) = applied
             && !matches!(refusal, Refusal::NotForwarding(_))
@@ -315,28 +374,17 @@ impl Nat {
     }
 }
 
-/// What can be done of a configuration where the kernel has refused: listeners that may are served by this process.
-///
-/// # Errors
-/// What is missing, for each listener that cannot do without the kernel.
-pub fn without_kernel(spec: &Spec, refusal: &Refusal) -> Result<Plan, Vec<Mistake>> {
-    let (mut plan, mut mistakes) = (Plan::default(), Vec::new());
-    for listener in spec.listeners.iter().filter(|one| one.role == Role::Nat) {
-        match stand_in::judge(listener, refusal) {
-            Ok(why) => _ = plan.stand_ins.insert(listener.name.clone(), why),
-            Err(mistake) => mistakes.push(mistake),
-        }
-    }
-    if mistakes.is_empty() { Ok(plan) } else { Err(mistakes) }
-}
-
 /// What keeps proxies from getting packets, at each listener that one should serve.
 pub fn kept_back(spec: &Spec, refusal: &Refusal) -> Mistakes {
     let of = |listener: &Listener| {
-        let message = format!(
-            "listener `{}` would get no packets: they are still rewritten inside the kernel, as another process has left it: {refusal}",
-            listener.name
-        );
+        let name = &listener.name;
+        let message = match refusal {
+            Refusal::Unseen { .. } => format!("listener `{name}` might get no packets: {refusal}"),
+            _ => format!(
+                "listener `{name}` would get no packets: they are still rewritten inside the kernel, as another process has left it: \
+                 {refusal}"
+            ),
+        };
         Mistake::new(listener.span.clone(), message)
     };
     Mistakes(spec.listeners.iter().filter(|one| one.role == Role::Nat).map(of).collect())
@@ -348,11 +396,27 @@ pub fn release() -> ExitCode {
         Ok(true) => observe::log::info(format_args!("packets are no longer rewritten inside the kernel")),
         Ok(false) => observe::log::info(format_args!("no process has left anything: {PINS}")),
         Err(refusal) => {
-            observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}"));
+            match refusal {
+                Refusal::Unseen { .. } => observe::log::error(format_args!("{refusal}")),
+                _ => observe::log::error(format_args!("packets are still rewritten inside the kernel: {refusal}")),
+            }
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Whether somebody's program is there, this process's or an earlier one's; what cannot be seen is not known to be gone.
+fn is_left() -> bool {
+    kernel::is_left(Path::new(PINS)).unwrap_or(true)
+}
+
+/// The family of an address.
+fn is_v4(bind: &Bind) -> Option<bool> {
+    match bind.address {
+        BindAddress::Ip(address) => Some(address.is_ipv4()),
+        _ => None,
+    }
 }
 
 /// Whether a listener may be served by this process where the kernel cannot.

@@ -10,14 +10,16 @@ use kernel::Refusal;
 
 use super::is_auto;
 
-/// Whether this process can serve a listener that the kernel has refused, and then why it does.
+/// Whether this process can serve a listener that the kernel has refused, and then why it does. It must not where the kernel
+/// serves already.
 ///
 /// # Errors
 /// It cannot, or must not: what is missing.
-pub(super) fn judge(listener: &Listener, refusal: &Refusal) -> Result<String, Mistake> {
+pub(super) fn judge(listener: &Listener, refusal: &Refusal, is_serving: bool) -> Result<String, Mistake> {
     let name = &listener.name;
-    if !is_auto(listener) {
-        let message = format!("packets of listener `{name}` cannot be rewritten inside the kernel: {refusal}");
+    if !is_auto(listener) || is_serving {
+        let instead = if is_auto(listener) { ", and a proxy takes over at a start alone" } else { "" };
+        let message = format!("packets of listener `{name}` cannot be rewritten inside the kernel{instead}: {refusal}");
         return Err(Mistake::new(listener.span.clone(), message));
     }
     for bind in &listener.binds {

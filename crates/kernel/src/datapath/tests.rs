@@ -66,11 +66,23 @@ fn filters_do_what_links_do() {
     ask();
     assert_eq!(filters(), 1);
     assert_eq!(second.counters().expect("counters").services[0].servers[0].traffic.packets_in, 2);
-    // An interface that is no longer named has none.
+    // An interface that is no longer named has none, but not before something is in force.
     let other = balancer.enter(|| Datapath::open_at(Hook::Clsact, &pins, &["lb1".into()], 1024));
-    assert_eq!((filters(), other.is_ok()), (0, true));
+    let mut other = other.expect("another at one of them");
+    ask();
+    assert_eq!(filters(), 1);
+    balancer.enter(|| other.apply(std::slice::from_ref(&service))).expect("it is in force");
+    assert_eq!(filters(), 0);
+    // A plan that is given up takes away what it has added, and no more.
+    let both = balancer.enter(|| Datapath::open_at(Hook::Clsact, &pins, &interfaces, 1024)).expect("a plan for both");
+    assert_eq!(filters(), 1);
+    balancer.enter(|| both.withdraw()).expect("it is given up");
+    let at_server = || balancer.run("tc filter show dev lb1 ingress").matches("direct-action").count();
+    assert_eq!((filters(), at_server()), (0, 1));
     drop(open().expect("both again"));
     assert_eq!(filters(), 1);
+    // Interfaces that are gone do not keep the others.
+    balancer.run("ip link delete lb0");
     balancer.enter(|| second.release()).expect("it is released");
-    assert_eq!(filters(), 0);
+    assert_eq!(at_server(), 0);
 }

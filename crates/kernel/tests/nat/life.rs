@@ -1,13 +1,15 @@
 //! A datapath over its life: servers come and go, programs are replaced, processes end and others go on, and nobody notices.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use testkit::{Bpffs, Netns, Shared, netns};
-use tidegate_kernel::{Datapath, Mode, Refusal, Transport};
+use tidegate_kernel::{Datapath, Mode, Refusal, Service, Transport};
 
 use crate::speech::{Said, Talk, datagram, datagrams};
 use crate::world::{Arms, Family, World, total};
@@ -150,8 +152,18 @@ fn what_is_released_or_no_longer_named_rewrites_nothing() {
     drop(world.with(&world.services(Mode::Full)));
     assert_eq!(at(&world), ["link-lb0", "link-lb1"]);
     let pins = world.bpffs.path().join("tidegate");
-    drop(world.balancer.enter(|| Datapath::open(&pins, &["lb1".into()], 4096)).expect("a datapath"));
+    let open = |at: &[Box<str>]| world.balancer.enter(|| Datapath::open(&pins, at, 4096)).expect("a datapath");
+    // What is opened takes nothing away, as it may not come to be in force; what is given up takes with it what it has added.
+    let mut one = open(&["lb1".into()]);
+    assert_eq!(at(&world), ["link-lb0", "link-lb1"]);
+    Kept::new(&world, 3).ask();
+    world.apply(&mut one, &world.services(Mode::Full));
     assert_eq!(at(&world), ["link-lb1"]);
+    let two = open(&world.interfaces());
+    assert_eq!(at(&world), ["link-lb0", "link-lb1"]);
+    two.withdraw().expect("it is given up");
+    assert_eq!(at(&world), ["link-lb1"]);
+    drop(one);
     // An interface that was taken out and put in again has no program, whatever the pin says.
     world.balancer.run("ip link del lb0");
     world.client.wire("c0", &world.balancer, "lb0");
@@ -183,9 +195,68 @@ fn another_layout_makes_room() {
     drop(world.with(&world.services(Mode::Full)));
     let pins = world.bpffs.path().join("tidegate");
     fs::rename(pins.join("v1"), pins.join("v0")).expect("it is moved");
-    let _datapath = world.with(&world.services(Mode::Full));
+    let mut kept = Kept::new(&world, 5);
+    let mut datapath = world.open();
+    // Ours has no services yet, so the other's go on.
+    kept.ask();
+    assert!(pins.join("v0").exists());
+    datapath.withdraw().expect("it is given up");
+    assert!(pins.join("v0").exists() && !pins.join("v1").exists());
+    kept.ask();
+    datapath = world.open();
+    world.apply(&mut datapath, &world.services(Mode::Full));
     assert!(!pins.join("v0").exists());
+    kept.ask();
     Kept::new(&world, 5).ask();
+}
+
+/// A plan that has changed the tables and is given up: whoever goes on knows nothing of what it did.
+#[test]
+fn what_another_has_changed_is_put_back() {
+    if !netns::possible() {
+        return;
+    }
+    let world = World::new(Family::V4, Arms::Two);
+    let service = |weights: &[u32]| [world.service(Mode::Full, Transport::Tcp, weights)];
+    let mut datapath = world.with(&service(&[1, 1]));
+    let mut kept = Kept::new(&world, 20);
+    let mut plan = world.open();
+    world.apply(&mut plan, &service(&[0, 0, 1]));
+    assert_eq!(Kept::new(&world, 5).of("s3"), 5);
+    plan.withdraw().expect("it is given up");
+    world.balancer.enter(|| datapath.recollect()).expect("the tables are read");
+    world.apply(&mut datapath, &service(&[1, 1]));
+    let new = Kept::new(&world, 40);
+    assert!(new.of("s1") > 0 && new.of("s2") > 0 && new.of("s3") == 0);
+    kept.ask();
+}
+
+/// Whoever applies has other things to do, ten times a second.
+#[test]
+fn what_has_not_changed_costs_nothing() {
+    if !netns::possible() {
+        return;
+    }
+    let world = World::new(Family::V4, Arms::Two);
+    let service = |port: u16| {
+        let service = world.service(Mode::Full, Transport::Tcp, &[1, 1, u32::from(port)]);
+        Service { address: SocketAddr::new(world.vip(), port), ..service }
+    };
+    let mut services: Vec<Service> = (1..=60).map(service).collect();
+    let mut datapath = world.open();
+    let mut took = |services: &[Service]| {
+        let began = Instant::now();
+        world.apply(&mut datapath, services);
+        began.elapsed()
+    };
+    let all = took(&services);
+    let mut of_one = |number: usize| {
+        services[number].servers[0].weight = 7;
+        took(&services)
+    };
+    // Whatever else the machine does: once in three times it does not do it just then.
+    let one = (0..3).map(&mut of_one).min().expect("three of them");
+    assert!(one * 5 < all, "{one:?} of {all:?}");
 }
 
 #[test]

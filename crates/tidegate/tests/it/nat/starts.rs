@@ -5,7 +5,7 @@ use testkit::Reloaded;
 use super::lab::{Datagrams, Lab};
 use super::{TWO, WEB, both, shown};
 
-const CAPABILITIES: &str = "bpf,perfmon,net_admin,sys_admin";
+pub(super) const CAPABILITIES: &str = "bpf,perfmon,net_admin,sys_admin";
 
 /// The program's refusal of a configuration.
 fn refusal(lab: &Lab, start: testkit::Start<'_>, config: &str) -> String {
