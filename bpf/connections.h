@@ -9,6 +9,8 @@
 #define SECOND 1000000000ULL
 /* Seconds. */
 #define UNANSWERED 10
+#define LINGER 5
+#define UNBELIEVED 10
 
 static inline_always int drop(__u32 why)
 {
@@ -155,11 +157,34 @@ static inline_always int tend(const struct packet *packet, struct flow *flow, __
 	return 1;
 }
 
+/* 1 if a port may be given to a new connection although an old one is still remembered for it: both sides have ended that, or one has
+ * reset it, and nothing has come of it since for longer than what is under way, or sent again, takes. There is no branch in it: the
+ * kernel's verifier would follow each through all tries. A packet that came since the clock was read makes a silence below zero. */
+static inline_always __u64 is_spent(const struct flow *taken, __u64 now)
+{
+	__u64 state = taken->state, silence = now - taken->seen;
+	__u64 lingered = LINGER * SECOND - silence, unbelieved = UNBELIEVED * SECOND - silence;
+	asm volatile("" : "+r"(lingered), "+r"(unbelieved));
+	__u64 reset = state / RESET, ended = state / CLIENT_ENDED & state / SERVER_ENDED;
+	return (reset & unbelieved >> 63) | (ended & ~reset & lingered >> 63);
+}
+
+/* The source and the port that a number stands for. */
+static inline_always void set_source(const struct service *service, struct flow *flow, __u32 ports, __u32 candidate)
+{
+	__u32 number = candidate / ports;
+	/* The kernel's verifier does not know what a quotient is below. */
+	asm volatile("%0 &= %1" : "+r"(number) : "i"(MOST_SOURCES - 1));
+	flow->source = service->source[number];
+	flow->source_port = swapped16(service->first_port + candidate % ports);
+}
+
 /* Takes a port at a source address, or whatever the service's kind of NAT needs, by putting the server's half into the table.
  * The first port to be tried follows from the addresses and ports, so that a table that was lost, or another node's, comes to the
- * same one as long as it is free. */
+ * same one as long as it is free. If none of those that are tried is free, one at a source address whose connection is over is given
+ * to one that begins. */
 static inline_always int take_port(const struct packet *packet, const struct service *service, struct flow *flow, __u32 hash,
-				   int *known)
+				   __u64 now, int *known)
 {
 	__u32 ports = service->ports, sources = service->sources;
 	if (!ports)
@@ -167,27 +192,26 @@ static inline_always int take_port(const struct packet *packet, const struct ser
 	__u32 all = flow->kind == FULL ? ports * sources : ports;
 	if (!all)
 		return -1;
+	struct key key;
+	struct flow reply;
+	__u64 spent = all;
 	for (__u32 try = 0; try < TRIES; try++) {
 		__u32 candidate = (hash % all + try * STRIDE) % all;
-		__u16 port = swapped16(service->first_port + candidate % ports);
 		if (flow->kind == FULL) {
-			__u32 number = candidate / ports;
-			/* The kernel's verifier does not know what a quotient is below. */
-			asm volatile("%0 &= %1" : "+r"(number) : "i"(MOST_SOURCES - 1));
-			flow->source = service->source[number];
-			flow->source_port = port;
+			set_source(service, flow, ports, candidate);
 		} else {
+			__u16 port = swapped16(service->first_port + candidate);
 			flow->source = packet->key.source;
 			flow->source_port = try ? port : packet->key.source_port;
 		}
-		struct key key;
-		struct flow reply;
 		other_key(&packet->key, flow, &key);
 		other_half(&packet->key, flow, &reply);
 		if (!bpf_map_update_elem(&flows, &key, &reply, BPF_NOEXIST))
 			return 0;
 		struct flow *taken = bpf_map_lookup_elem(&flows, &key);
-		if (taken && answers_to(taken, &packet->key)) {
+		if (!taken)
+			continue;
+		if (answers_to(taken, &packet->key)) {
 			/* Its other half was forgotten, or it is over. */
 			if (!(packet->flags & SYN)) {
 				flow->state = taken->state;
@@ -195,8 +219,17 @@ static inline_always int take_port(const struct packet *packet, const struct ser
 			}
 			return bpf_map_update_elem(&flows, &key, &reply, BPF_ANY);
 		}
+		__u64 mask = -is_spent(taken, now);
+		asm volatile("" : "+r"(mask));
+		spent = (candidate & mask) | (spent & ~mask);
 	}
-	return -1;
+	if (spent == all || flow->kind != FULL || packet->key.protocol != IPPROTO_TCP || (packet->flags & (SYN | RST)) != SYN)
+		return -1;
+	/* The half of the client that had it finds at its next packet that this is not its own any more. */
+	set_source(service, flow, ports, spent);
+	other_key(&packet->key, flow, &key);
+	other_half(&packet->key, flow, &reply);
+	return bpf_map_update_elem(&flows, &key, &reply, BPF_ANY);
 }
 
 /* Opens a connection for a packet to a service. What goes wrong is a reason to drop it. */
@@ -231,7 +264,7 @@ static inline_always int open(const struct packet *packet, struct flow *flow, __
 	if (flow->kind == DIRECT) {
 		flow->source = packet->key.source;
 		flow->source_port = packet->key.source_port;
-	} else if (take_port(packet, service, flow, (__u32)hash, &known)) {
+	} else if (take_port(packet, service, flow, (__u32)hash, now, &known)) {
 		return NO_PORT;
 	}
 	if (packet->key.protocol == IPPROTO_TCP)

@@ -19,6 +19,16 @@ static inline_always int know_fragment(struct packet *packet, __u64 now)
 	return bpf_map_update_elem(&fragments, &key, &first, BPF_ANY);
 }
 
+/* A later fragment that has no connection. If its first one was seen, and was for no service, it passed, and so do the others; else
+ * nobody knows what it belongs to, and only what is for an address of ours may be of a service. */
+static inline_always int leave_fragment(const struct packet *packet, int is_known)
+{
+	struct service_key at = { packet->key.destination, packet->key.destination_port, packet->key.protocol, 0 };
+	if (is_known && !bpf_map_lookup_elem(&services, &at))
+		return TC_ACT_UNSPEC;
+	return bpf_map_lookup_elem(&vips, &packet->key.destination) ? drop(FRAGMENT) : TC_ACT_UNSPEC;
+}
+
 SEC("classifier")
 int tidegate_nat(struct __sk_buff *skb)
 {
@@ -31,7 +41,7 @@ int tidegate_nat(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	__u64 now = bpf_ktime_get_ns();
 	if (packet.fragmented == LATER && know_fragment(&packet, now))
-		return bpf_map_lookup_elem(&vips, &packet.key.destination) ? drop(FRAGMENT) : TC_ACT_UNSPEC;
+		return leave_fragment(&packet, 0);
 	struct flow *known = bpf_map_lookup_elem(&flows, &packet.key);
 	struct flow flow;
 	if (known && !is_over(known, &packet) && tend(&packet, known, now)) {
@@ -39,10 +49,16 @@ int tidegate_nat(struct __sk_buff *skb)
 		flow = *known;
 	} else {
 		if (packet.fragmented == LATER)
-			return bpf_map_lookup_elem(&vips, &packet.key.destination) ? drop(FRAGMENT) : TC_ACT_UNSPEC;
+			return leave_fragment(&packet, 1);
 		int opened = open(&packet, &flow, now);
-		if (opened < 0)
-			return is_stray(&packet) ? drop(STRAY) : TC_ACT_UNSPEC;
+		if (opened < 0) {
+			if (is_stray(&packet))
+				return drop(STRAY);
+			/* For this host itself, beside the services that share its address. */
+			if (packet.fragmented == FIRST && bpf_map_lookup_elem(&vips, &packet.key.destination))
+				know_fragment(&packet, now);
+			return TC_ACT_UNSPEC;
+		}
 		if (opened != DROPS)
 			return drop(opened);
 	}

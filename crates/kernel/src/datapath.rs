@@ -11,7 +11,7 @@ use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier};
 
 use crate::counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
-use crate::layout::{self, Range, ServiceKey, StrayKey};
+use crate::layout::{self, Ports, Range, ServiceKey, StrayKey, StrayServer};
 use crate::lists::Lists;
 use crate::needs::{self, Hook};
 use crate::service::{self, Server, Service};
@@ -42,8 +42,10 @@ pub struct Datapath {
     applied_at: Duration,
     /// What is in force of each service, and a hash of all that the kernel has of it.
     in_force: HashMap<ServiceKey, (Service, u64)>,
-    /// Whose number keeps each of the strays.
-    strays: HashMap<StrayKey, u32>,
+    /// Servers of services that were to be put in force since that last succeeded: the tables may name them.
+    tried: HashSet<Owner>,
+    /// Pairs of server and source whose strays are dropped, with the ports that the table has for them.
+    strays: HashMap<StrayKey, Ports>,
     survey: Survey,
 }
 
@@ -96,6 +98,7 @@ impl Datapath {
             applied: Vec::new(),
             applied_at: survey::now(),
             in_force: HashMap::new(),
+            tried: HashSet::new(),
             strays: HashMap::new(),
             survey,
         };
@@ -159,6 +162,7 @@ impl Datapath {
         }
         self.put_vips(&vips)?;
         self.applied = services.to_vec();
+        self.tried.clear();
         self.applied_at = survey::now();
         self.settle()
     }
@@ -167,23 +171,19 @@ impl Datapath {
     /// entries were taken. To be called every second or so: when the table is so full that looking takes long, it happens on a thread of
     /// its own and less often, and a later call tells what came of it.
     pub fn sweep(&mut self) -> Result<u64, Refusal> {
-        let Some(seen) = self.survey.look(&mut self.tables.flows)? else { return Ok(0) };
-        let named: HashSet<Owner> = self
-            .applied
-            .iter()
-            .flat_map(|service| service.servers.iter().map(|server| (key_of(service), server.address)))
-            .collect();
-        let taken = seen.taken;
+        let Some(taken) = self.survey.look(&mut self.tables.flows)? else { return Ok(0) };
+        let named: HashSet<Owner> = owners(&self.applied).chain(self.tried.iter().copied()).collect();
+        let idle = |number: u32| self.survey.is_idle(number, self.applied_at);
         let idle: Vec<u32> = self
             .slots
             .iter()
-            .filter(|(number, owner)| !named.contains(owner) && !seen.is_used(*number))
+            .filter(|(number, owner)| !named.contains(owner) && idle(*number))
             .map(|(number, _)| number)
             .collect();
-        // Before anything was applied, nothing is known of who is named; and a look that began before that may have missed
-        // connections of a server that was named then.
-        if !self.applied.is_empty() && seen.began > self.applied_at {
+        // Before anything was applied, nothing is known of who is named.
+        if !self.applied.is_empty() && !idle.is_empty() {
             idle.into_iter().try_for_each(|number| self.forget(number))?;
+            self.tidy_strays(&pairs(&self.applied), &named)?;
         }
         Ok(taken)
     }
@@ -213,23 +213,39 @@ impl Datapath {
         Ok(())
     }
 
-    /// Numbers for servers that have none, if there are enough: those of servers whose connections have ended may be taken
-    /// at once.
+    /// Whether ports that connections get at source addresses are those of this host's own connections, too, because the kernel
+    /// keeps nearly all for these (`net.ipv4.ip_local_port_range`): the two may meet, and strays pass.
+    pub fn shares_ports(&self) -> bool {
+        self.ports.is_shared
+    }
+
+    /// Numbers for servers that have none, if there are enough, and places for pairs of server and source: those of servers whose
+    /// connections have ended may be taken at once. Pairs take theirs before a service is changed.
     fn make_room(&mut self, services: &[Service]) -> Result<(), Refusal> {
         let known: HashSet<Owner> = self.slots.iter().map(|(_, owner)| owner).collect();
-        let new = |service: &Service| {
-            let key = key_of(service);
-            service.servers.iter().filter(|server| !known.contains(&(key, server.address))).count()
-        };
-        let new: usize = services.iter().map(new).sum();
-        match self.slots.left() {
-            left if new > left => Err(Refusal::TooMany {
+        let wanted: HashSet<Owner> = owners(services).collect();
+        let (new, left) = (wanted.difference(&known).count(), self.slots.left());
+        if new > left {
+            return Err(Refusal::TooMany {
                 what: "servers, with those that keep connections,",
                 count: Service::SERVERS - left + new,
                 most: Service::SERVERS,
-            }),
-            _ => Ok(()),
+            });
         }
+        let pairs = pairs(services);
+        let leaving = self.leaving(&wanted);
+        let kept = |key: &&StrayKey| !pairs.contains(*key) && leaving.contains(&layout::server_of(key));
+        let kept = self.strays.keys().filter(kept).count();
+        if pairs.len() + kept > Service::PAIRS {
+            return Err(Refusal::TooMany {
+                what: "pairs of server and source, with those that keep connections,",
+                count: pairs.len() + kept,
+                most: Service::PAIRS,
+            });
+        }
+        self.tried.extend(wanted.iter().copied());
+        self.tidy_strays(&pairs, &wanted)?;
+        pairs.into_iter().try_for_each(|key| self.put_stray(key))
     }
 
     fn put(&mut self, service: &Service, lists: &mut Lists) -> Result<(), Refusal> {
@@ -240,7 +256,6 @@ impl Datapath {
                 return Err(Refusal::TooMany { what: "servers", count: Service::SERVERS + 1, most: Service::SERVERS });
             };
             self.tables.put_backend(number, &(key, server.address), server.weight > 0)?;
-            self.put_strays(service, server, number)?;
             slots.push(number);
         }
         for (number, owner) in self.slots.iter().filter(|(number, owner)| owner.0 == key && !slots.contains(number)) {
@@ -259,36 +274,49 @@ impl Datapath {
         Ok(())
     }
 
-    fn put_strays(&mut self, service: &Service, server: &Server, number: u32) -> Result<(), Refusal> {
-        for source in &service.sources {
-            let key = layout::stray_key(server.address, *source, service.transport);
-            if self.strays.insert(key, number).is_none() {
-                let put = self.tables.strays.insert(key, layout::ports(self.ports), 0);
-                put.map_err(|error| Refusal::of("take a source address", &error))?;
+    fn put_stray(&mut self, key: StrayKey) -> Result<(), Refusal> {
+        let ports = layout::stray_ports(self.ports);
+        if self.strays.get(&key) != Some(&ports) {
+            let put = self.tables.strays.insert(key, ports, 0);
+            put.map_err(|error| Refusal::of("take a source address", &error))?;
+            self.strays.insert(key, ports);
+        }
+        Ok(())
+    }
+
+    /// Those of an earlier process, with the ports that it had.
+    fn adopt_strays(&mut self) -> Result<(), Refusal> {
+        let read = self.tables.strays.iter().collect::<Result<_, _>>();
+        self.strays = read.map_err(|error| Refusal::of("read the source addresses", &error))?;
+        Ok(())
+    }
+
+    /// Beside the pairs that are wanted, there are those of servers that are no longer named and still have a number: they may have
+    /// connections. A source that is no longer named for a server that is has its place no longer: of connections there that are
+    /// forgotten, this host answers the server with a reset.
+    fn tidy_strays(&mut self, wanted: &HashSet<StrayKey>, named: &HashSet<Owner>) -> Result<(), Refusal> {
+        let leaving = self.leaving(named);
+        let others: Vec<StrayKey> = self.strays.keys().filter(|key| !wanted.contains(*key)).copied().collect();
+        for key in others {
+            match leaving.contains(&layout::server_of(&key)) {
+                true => self.put_stray(key)?,
+                false => self.remove_stray(&key)?,
             }
         }
         Ok(())
     }
 
-    /// Strays of an earlier process stay as long as their server has a number.
-    fn adopt_strays(&mut self) -> Result<(), Refusal> {
-        let keys: Vec<StrayKey> = self.tables.strays.keys().filter_map(Result::ok).collect();
-        for key in keys {
-            let is_of = |(service, server): &Owner| layout::is_stray_of(&key, service, *server);
-            let number = self.slots.iter().find(|(_, owner)| is_of(owner)).map(|(number, _)| number);
-            match number {
-                Some(number) => {
-                    self.strays.insert(key, number);
-                }
-                None => self.remove_stray(&key)?,
-            }
-        }
-        Ok(())
+    /// Servers that have a number although they are not among these.
+    fn leaving(&self, named: &HashSet<Owner>) -> HashSet<StrayServer> {
+        let leaving = self.slots.iter().map(|(_, owner)| owner).filter(|owner| !named.contains(owner));
+        leaving.map(|(service, server)| layout::stray_server(&service, server)).collect()
     }
 
     fn remove_stray(&mut self, key: &StrayKey) -> Result<(), Refusal> {
         let removed = tables::absent_is_fine(self.tables.strays.remove(key));
-        removed.map_err(|error| Refusal::of("remove a source address", &error))
+        removed.map_err(|error| Refusal::of("remove a source address", &error))?;
+        self.strays.remove(key);
+        Ok(())
     }
 
     fn put_vips(&mut self, vips: &HashSet<layout::AddressKey>) -> Result<(), Refusal> {
@@ -305,11 +333,6 @@ impl Datapath {
 
     /// A number that no connection has and that no service names.
     fn forget(&mut self, number: u32) -> Result<(), Refusal> {
-        let strays: Vec<StrayKey> = self.strays.iter().filter(|(_, of)| **of == number).map(|(key, _)| *key).collect();
-        for key in strays {
-            self.strays.remove(&key);
-            self.remove_stray(&key)?;
-        }
         // Its service is written anew by whoever names it again: it gets another number then.
         let owner = self.slots.iter().find(|(of, _)| *of == number).map(|(_, owner)| owner);
         if let Some((service, _)) = owner {
@@ -346,6 +369,19 @@ impl Datapath {
 
 fn key_of(service: &Service) -> ServiceKey {
     layout::service_key(service.address, service.transport)
+}
+
+/// All servers, each with its service.
+fn owners(services: &[Service]) -> impl Iterator<Item = Owner> + '_ {
+    services.iter().flat_map(|service| service.servers.iter().map(|server| (key_of(service), server.address)))
+}
+
+/// All pairs of server and source.
+fn pairs(services: &[Service]) -> HashSet<StrayKey> {
+    let of = |service: &Service, server: &Server| -> Vec<StrayKey> {
+        service.sources.iter().map(|source| layout::stray_key(server.address, *source, service.transport)).collect()
+    };
+    services.iter().flat_map(|service| service.servers.iter().flat_map(|server| of(service, server))).collect()
 }
 
 /// The only program of the object.

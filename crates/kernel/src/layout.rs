@@ -22,6 +22,8 @@ pub(crate) type FlowValue = [u8; 64];
 pub(crate) type BackendValue = [u8; 40];
 /// A server and a source address.
 pub(crate) type StrayKey = [u8; 36];
+/// The part of it that names the server.
+pub(crate) type StrayServer = [u8; 19];
 /// First and count.
 pub(crate) type Ports = [u8; 4];
 /// Five sums.
@@ -43,6 +45,8 @@ pub(crate) struct Range {
     pub(crate) first: u16,
     /// How many.
     pub(crate) count: u16,
+    /// Whether the kernel gives them to connections of its own, too.
+    pub(crate) is_shared: bool,
 }
 
 pub(crate) fn address(ip: IpAddr) -> AddressKey {
@@ -131,13 +135,28 @@ pub(crate) fn stray_key(server: SocketAddr, source: IpAddr, transport: Transport
     key
 }
 
-/// Whether a stray key is for a server of a service.
-pub(crate) fn is_stray_of(key: &StrayKey, service: &ServiceKey, server: SocketAddr) -> bool {
-    key[..16] == address(server.ip()) && key[32..34] == server.port().to_be_bytes() && key[34] == service[18]
+/// The server of a stray key, as [`stray_server`] has it.
+pub(crate) fn server_of(key: &StrayKey) -> StrayServer {
+    let mut server = [0; 19];
+    server[..16].copy_from_slice(&key[..16]);
+    server[16..].copy_from_slice(&key[32..35]);
+    server
 }
 
-pub(crate) fn ports(range: Range) -> Ports {
-    let ([a, b], [c, d]) = (range.first.to_ne_bytes(), range.count.to_ne_bytes());
+/// A server of a service, as stray keys name it: services that share it cannot be told apart.
+pub(crate) fn stray_server(service: &ServiceKey, server: SocketAddr) -> StrayServer {
+    let mut value = [0; 19];
+    value[..16].copy_from_slice(&address(server.ip()));
+    value[16..18].copy_from_slice(&server.port().to_be_bytes());
+    value[18] = service[18];
+    value
+}
+
+/// The ports of which a server's packets belong to connections of ours or to nobody: none of those that the kernel gives to its own
+/// connections, too, such as health checks, whose answers would be taken for strays.
+pub(crate) fn stray_ports(range: Range) -> Ports {
+    let count = if range.is_shared { 0 } else { range.count };
+    let ([a, b], [c, d]) = (range.first.to_ne_bytes(), count.to_ne_bytes());
     [a, b, c, d]
 }
 

@@ -77,9 +77,9 @@ fn range_beside(local: &str) -> Range {
     let (below, above) = (low.saturating_sub(UNPRIVILEGED), u16::MAX - high);
     match below.max(above) {
         // Nearly all ports are the kernel's: share them.
-        count if count < 1024 => Range { first: UNPRIVILEGED, count: u16::MAX - UNPRIVILEGED },
-        count if count == below => Range { first: UNPRIVILEGED, count },
-        count => Range { first: high + 1, count },
+        count if count < 1024 => Range { first: UNPRIVILEGED, count: u16::MAX - UNPRIVILEGED, is_shared: true },
+        count if count == below => Range { first: UNPRIVILEGED, count, is_shared: false },
+        count => Range { first: high + 1, count, is_shared: false },
     }
 }
 
@@ -167,13 +167,14 @@ mod tests {
     #[test]
     fn ports_lie_beside_the_kernels_own() {
         for (local, wanted) in [
-            ("32768\t60999\n", (1024, 31_744)),
-            ("1024 20000", (20_001, 45_535)),
-            ("1024 65000", (1024, 64_511)),
-            ("", (1024, 31_744)),
+            ("32768\t60999\n", (1024, 31_744, false)),
+            ("1024 20000", (20_001, 45_535, false)),
+            ("2048 65535", (1024, 1024, false)),
+            ("1024 65000", (1024, 64_511, true)),
+            ("", (1024, 31_744, false)),
         ] {
             let range = range_beside(local);
-            assert_eq!((range.first, range.count), wanted, "{local}");
+            assert_eq!((range.first, range.count, range.is_shared), wanted, "{local}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A look at the whole table of connections: what is over is taken away, and what is left is counted. A look that takes long happens
 //! on a thread of its own, so that whoever asks for it never waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -16,12 +16,16 @@ use crate::tables::absent_is_fine;
 /// The table of connections.
 pub(crate) type Flows = Table<MapData, FlowKey, FlowValue>;
 
-/// The last look, and the one under way.
+/// The last looks, and the one under way.
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// Where the table is pinned, for the thread.
     pin: PathBuf,
+    /// The last one that saw the whole table, and the one before it.
     last: Seen,
+    before: Seen,
+    /// What the last one took, whatever it saw.
+    took: Duration,
     /// When to look again, by the monotonic clock.
     due: Duration,
     beside: Option<JoinHandle<Result<Seen, Refusal>>>,
@@ -29,13 +33,17 @@ pub(crate) struct Survey {
 
 /// What a look has seen.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+struct Seen {
     /// Connections and entries, by the server's number.
     numbers: HashMap<u16, (u64, u64)>,
+    /// Numbers of all that came up, what was counted anew included.
+    used: HashSet<u16>,
+    /// Whether it came to the end of the table.
+    is_whole: bool,
     /// Entries that were over.
-    pub(crate) taken: u64,
+    taken: u64,
     /// When it began, by the monotonic clock.
-    pub(crate) began: Duration,
+    began: Duration,
     took: Duration,
 }
 
@@ -44,6 +52,10 @@ pub(crate) struct Seen {
 const SHORT: Duration = Duration::from_millis(20);
 /// A look that took longer than that is followed by a pause of so many times what it took.
 const PAUSE: u32 = 20;
+/// So many of the first keys are remembered by a look: to meet one again tells that the kernel has begun anew.
+const HEAD: usize = 64;
+/// A look gives up after so many times what the table has room for.
+const ROUNDS: usize = 4;
 
 /// The clock that the program reads.
 pub(crate) fn now() -> Duration {
@@ -54,11 +66,12 @@ pub(crate) fn now() -> Duration {
 impl Survey {
     /// Before the first look.
     pub(crate) fn new(pin: &Path) -> Survey {
-        Survey { pin: pin.to_owned(), last: Seen::default(), due: Duration::ZERO, beside: None }
+        let (last, before) = (Seen::default(), Seen::default());
+        Survey { pin: pin.to_owned(), last, before, took: Duration::ZERO, due: Duration::ZERO, beside: None }
     }
 
-    /// What a look has seen that has ended since the last call, or in this one.
-    pub(crate) fn look(&mut self, flows: &mut Flows) -> Result<Option<&Seen>, Refusal> {
+    /// How many entries were over, if a look has ended since the last call, or in this one.
+    pub(crate) fn look(&mut self, flows: &mut Flows) -> Result<Option<u64>, Refusal> {
         if let Some(beside) = self.beside.take() {
             if !beside.is_finished() {
                 self.beside = Some(beside);
@@ -70,7 +83,7 @@ impl Survey {
         if now() < self.due {
             return Ok(None);
         }
-        if self.last.took < SHORT
+        if self.took < SHORT
             && let Some(seen) = round(flows, Some(SHORT))?
         {
             return Ok(Some(self.note(seen)));
@@ -92,10 +105,24 @@ impl Survey {
         self.last.numbers.values().map(|(_, entries)| entries).sum()
     }
 
-    fn note(&mut self, seen: Seen) -> &Seen {
+    /// Whether no connection has this server: neither of the last two looks that saw the whole table met one, and both began after this
+    /// time. One is not enough: an entry that is written anew while a look passes by may move to where the look has been.
+    pub(crate) fn is_idle(&self, number: u32, since: Duration) -> bool {
+        [&self.last, &self.before].into_iter().all(|seen| {
+            let is_used = u16::try_from(number).is_ok_and(|number| seen.used.contains(&number));
+            seen.is_whole && seen.began > since && !is_used
+        })
+    }
+
+    fn note(&mut self, seen: Seen) -> u64 {
+        self.took = seen.took;
         self.due = if seen.took < SHORT { Duration::ZERO } else { now() + seen.took * PAUSE };
-        self.last = seen;
-        &self.last
+        let taken = seen.taken;
+        // Numbers of a part of the table are worse than those of a while ago.
+        if seen.is_whole {
+            self.before = std::mem::replace(&mut self.last, seen);
+        }
+        taken
     }
 }
 
@@ -109,11 +136,6 @@ impl Drop for Survey {
 }
 
 impl Seen {
-    /// Whether a connection has this server.
-    pub(crate) fn is_used(&self, number: u32) -> bool {
-        self.of(number).1 > 0
-    }
-
     fn of(&self, number: u32) -> (u64, u64) {
         u16::try_from(number).ok().and_then(|number| self.numbers.get(&number)).copied().unwrap_or_default()
     }
@@ -122,27 +144,14 @@ impl Seen {
         let (connections, entries) = self.numbers.entry(flow.backend).or_default();
         *connections += u64::from(!flow.is_reply);
         *entries += 1;
+        self.used.insert(flow.backend);
     }
 }
 
 /// Looks at every entry; none if that takes longer than it may.
 fn round(flows: &mut Flows, most: Option<Duration>) -> Result<Option<Seen>, Refusal> {
-    let mut seen = Seen { began: now(), ..Seen::default() };
-    let mut over = Vec::new();
-    // The kernel begins anew when the entry that it was at has gone: no more is looked at than there can be.
-    for (number, key) in flows.keys().take(size_of(flows)?).enumerate() {
-        let key = key.map_err(|error| Refusal::of("read the table of connections", &error))?;
-        if number % 256 == 255 && most.is_some_and(|most| now().saturating_sub(seen.began) > most) {
-            return Ok(None);
-        }
-        let Ok(value) = flows.get(&key, 0) else { continue };
-        let flow = Flow::read(&key, &value);
-        if flow.is_over(seen.began) {
-            over.push(key);
-        } else {
-            seen.note(&flow);
-        }
-    }
+    let read = |key: &FlowKey| Some(Flow::read(key, &flows.get(key, 0).ok()?));
+    let Some((mut seen, over)) = walk(flows.keys(), read, size_of(flows)?, now(), most)? else { return Ok(None) };
     for key in over {
         let removed = absent_is_fine(flows.remove(&key));
         removed.map_err(|error| Refusal::of("forget a connection", &error))?;
@@ -150,6 +159,46 @@ fn round(flows: &mut Flows, most: Option<Duration>) -> Result<Option<Seen>, Refu
     }
     seen.took = now().saturating_sub(seen.began);
     Ok(Some(seen))
+}
+
+/// What is in the table, and the keys of what is over. When the entry that a walk is at has gone, the kernel goes on with the first
+/// one: everything is counted anew then, and a walk that comes to no end among a table's churn has not seen the whole of it.
+fn walk(
+    keys: impl Iterator<Item = Result<FlowKey, MapError>>,
+    read: impl Fn(&FlowKey) -> Option<Flow>,
+    size: usize,
+    began: Duration,
+    most: Option<Duration>,
+) -> Result<Option<(Seen, Vec<FlowKey>)>, Refusal> {
+    let mut seen = Seen { began, ..Seen::default() };
+    let (mut over, mut head, mut met) = (Vec::new(), HashSet::with_capacity(HEAD), 0_usize);
+    // A walk of the kernel that has ended begins again when it is asked on.
+    let mut keys = keys.enumerate().fuse();
+    for (number, key) in keys.by_ref().take(ROUNDS.saturating_mul(size)) {
+        let key = key.map_err(|error| Refusal::of("read the table of connections", &error))?;
+        if number % 256 == 255 && most.is_some_and(|most| now().saturating_sub(seen.began) > most) {
+            return Ok(None);
+        }
+        if head.contains(&key) {
+            over.clear();
+            head.clear();
+            seen.numbers.clear();
+            met = 0;
+        }
+        if head.len() < HEAD {
+            head.insert(key);
+        }
+        met += 1;
+        let Some(flow) = read(&key) else { continue };
+        if flow.is_over(seen.began) {
+            over.push(key);
+        } else {
+            seen.note(&flow);
+        }
+    }
+    // More than there can be were counted twice.
+    seen.is_whole = keys.next().is_none() && met <= size;
+    Ok(Some((seen, over)))
 }
 
 fn open(pin: &Path) -> Result<Flows, Refusal> {
@@ -167,3 +216,6 @@ pub(crate) fn size_of(flows: &Flows) -> Result<usize, Refusal> {
 fn refused(what: &str, said: &str) -> Refusal {
     Refusal::Kernel { what: what.to_owned(), said: said.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,6 +168,12 @@ impl Nat {
                 let at = fresh.interfaces.join("`, `");
                 let before = if fresh.is_adopted { ", as an earlier process has left it" } else { "" };
                 observe::log::info(format_args!("packets are rewritten inside the kernel at `{at}`{before}"));
+                if fresh.datapath.shares_ports() {
+                    observe::log::warn(format_args!(
+                        "the kernel keeps nearly all ports for connections of this host, which may meet those of clients: leave a thousand \
+                         beside `net.ipv4.ip_local_port_range`"
+                    ));
+                }
                 self.open = Some(fresh);
             }
             self.applied = services;

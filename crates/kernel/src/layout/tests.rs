@@ -61,7 +61,7 @@ fn another_layout_has_another_number() {
 #[test]
 fn a_service_stands_where_the_program_looks() {
     let service = some_service(2);
-    let range = Range { first: 1024, count: 31_744 };
+    let range = Range { first: 1024, count: 31_744, is_shared: false };
     let value = super::service(&service, 7, range, &[0, 1, 1], &[300, 65_535]);
     assert_eq!(value.len(), 131_360);
     assert_eq!(value[..24], {

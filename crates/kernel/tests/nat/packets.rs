@@ -12,7 +12,7 @@ use crate::craft::{ACK, Packet, Piece, SYN, TCP, UDP, datagram, fragment, frame,
 
 /// A balancer between two networks whose machines exist only as neighbours.
 pub(crate) struct Bench {
-    balancer: Netns,
+    pub(crate) balancer: Netns,
     _outside: Netns,
     bpffs: Bpffs,
     pub(crate) datapath: Datapath,
@@ -294,6 +294,30 @@ fn fragments_follow_their_first_one() {
         // And one that is for somebody else.
         let bytes = fragment(packet.from.ip(), ip(is_v4, 1, 11), UDP, 64, &body[400..800], other);
         bench.passed(Side::Clients, &bytes);
+    }
+}
+
+/// The host itself answers what is not of a service, large datagrams too.
+#[test]
+fn fragments_for_the_host_itself_pass_beside_a_service() {
+    if !netns::possible() {
+        return;
+    }
+    let mut bench = Bench::new(Mode::Full);
+    for is_v4 in [true, false] {
+        let mut packet = asked(is_v4, UDP, 5);
+        packet.to.set_port(4500);
+        packet.payload = vec![7; 1000];
+        let body = packet.body();
+        let cut = |id: u32, from: usize, to: usize, more: bool| {
+            let piece = Some(Piece { id, offset: from, more });
+            fragment(packet.from.ip(), packet.to.ip(), UDP, 64, &body[from..to], piece)
+        };
+        for (from, to, more) in [(0, 400, true), (800, 1008, false), (400, 800, true)] {
+            bench.passed(Side::Clients, &cut(99, from, to, more));
+        }
+        // Nobody knows whose these are.
+        bench.dropped(Side::Clients, &cut(100, 400, 800, true), "fragment");
     }
 }
 

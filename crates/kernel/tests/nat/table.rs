@@ -16,10 +16,10 @@ type Key = [u8; 40];
 type Value = [u8; 64];
 
 /// The table itself, as an operator's tool would open it.
-struct Table(HashMap<MapData, Key, Value>);
+pub(crate) struct Table(HashMap<MapData, Key, Value>);
 
 impl Table {
-    fn of(bench: &Bench) -> Table {
+    pub(crate) fn of(bench: &Bench) -> Table {
         let data = MapData::from_pin(bench.pins().join("v1/flows")).expect("a pinned table");
         Table(HashMap::try_from(aya::maps::Map::LruHashMap(data)).expect("a table"))
     }
@@ -29,7 +29,7 @@ impl Table {
     }
 
     /// Makes every entry this much older, as if nothing had come.
-    fn age(&mut self, by: Duration) {
+    pub(crate) fn age(&mut self, by: Duration) {
         for (key, mut value) in self.all() {
             for at in [0, 8] {
                 let time = u64::from_ne_bytes(*value[at..].first_chunk::<8>().expect("eight"));
@@ -448,7 +448,8 @@ fn a_server_that_left_is_counted_until_its_last_connection_ends() {
     assert_eq!((leaving(&bench)[0].address, leaving(&bench)[0].traffic.packets_out), (connection.server, 2));
     Table::of(&bench).age(Duration::from_secs(61));
     assert_eq!(bench.datapath.sweep(), Ok(2));
-    assert!(leaving(&bench).is_empty());
+    // One look may have missed a connection.
+    assert_eq!((bench.datapath.sweep(), leaving(&bench).is_empty()), (Ok(0), true));
     // Its number and its counters start anew with another server.
     all[0].servers.push(Server { name: "new".into(), address: SocketAddr::new(ip(true, 1, 10), 8080), weight: 1 });
     bench.apply(&all);
