@@ -208,8 +208,8 @@ impl Nat {
     /// stays as it was, and is said once.
     pub fn steer(&mut self, services: Vec<Service>) {
         let Some(open) = &mut self.open else { return };
-        if services == self.applied {
-            self.refused = None;
+        // What was refused midway has left some of it behind.
+        if services == self.applied && self.refused.is_none() {
             return;
         }
         let now = Instant::now();
