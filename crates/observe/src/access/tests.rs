@@ -168,16 +168,19 @@ fn lines_of_many_sinks_stay_whole_and_in_order() {
         }
     });
     assert!(log.shutdown(PATIENCE));
-    assert_eq!(log.dropped(), 0);
-    let mut next = [0; SINKS as usize];
+    let (mut next, mut lines) = ([0; SINKS as usize], 0);
     for line in fs::read_to_string(&path).expect("text").lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
         let id = line["id"].as_str().expect("an id");
         let origin = usize::from_str_radix(&id[..16], 16).expect("hexadecimal");
-        assert_eq!(u64::from_str_radix(&id[16..], 16), Ok(next[origin]));
-        next[origin] += 1;
+        let sequence = u64::from_str_radix(&id[16..], 16).expect("hexadecimal");
+        assert!(sequence >= next[origin], "{sequence} of {origin} comes after {}", next[origin]);
+        next[origin] = sequence + 1;
+        lines += 1;
     }
-    assert_eq!(next, [EACH; SINKS as usize]);
+    // A disk that stands still for a moment costs lines, and they are counted.
+    assert_eq!(lines + log.dropped(), SINKS * EACH);
+    assert!(lines > SINKS * EACH / 2, "{lines}");
 }
 
 #[test]
