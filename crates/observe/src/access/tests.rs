@@ -147,8 +147,9 @@ fn nobody_forges_a_line() {
 
 #[test]
 fn lines_of_many_sinks_stay_whole_and_in_order() {
+    // Fewer buffers than may wait: a disk that stands still for a moment loses none.
     const SINKS: u64 = 4;
-    const EACH: u64 = 3_000;
+    const EACH: u64 = 1_000;
     let folder = Folder::new();
     let path = folder.0.join("access.log");
     let log = Log::open(Target::File(path.clone()), Format::Json).expect("opened");
@@ -168,19 +169,16 @@ fn lines_of_many_sinks_stay_whole_and_in_order() {
         }
     });
     assert!(log.shutdown(PATIENCE));
-    let (mut next, mut lines) = ([0; SINKS as usize], 0);
+    assert_eq!(log.dropped(), 0);
+    let mut next = [0; SINKS as usize];
     for line in fs::read_to_string(&path).expect("text").lines() {
         let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
         let id = line["id"].as_str().expect("an id");
         let origin = usize::from_str_radix(&id[..16], 16).expect("hexadecimal");
-        let sequence = u64::from_str_radix(&id[16..], 16).expect("hexadecimal");
-        assert!(sequence >= next[origin], "{sequence} of {origin} comes after {}", next[origin]);
-        next[origin] = sequence + 1;
-        lines += 1;
+        assert_eq!(u64::from_str_radix(&id[16..], 16), Ok(next[origin]));
+        next[origin] += 1;
     }
-    // A disk that stands still for a moment costs lines, and they are counted.
-    assert_eq!(lines + log.dropped(), SINKS * EACH);
-    assert!(lines > SINKS * EACH / 2, "{lines}");
+    assert_eq!(next, [EACH; SINKS as usize]);
 }
 
 #[test]
