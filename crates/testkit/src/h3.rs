@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -104,9 +105,22 @@ impl Quic {
         self.endpoint.rebind(UdpSocket::bind("127.0.0.1:0").expect("a port")).expect("a socket");
     }
 
-    /// Lets the connection do what it has to, for a moment.
-    pub fn go_on(&self) {
-        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+    /// Lets the connection do what it has to while something is waited for elsewhere.
+    ///
+    /// # Panics
+    /// The wait does.
+    pub fn meanwhile<R: Send>(&self, wait: impl FnOnce() -> R + Send) -> R {
+        let (done, over) = tokio::sync::oneshot::channel::<()>();
+        let waited = thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                // Also when it panics the other side hears of it.
+                let _done = done;
+                wait()
+            });
+            let _ = self.runtime.block_on(over);
+            waiting.join()
+        });
+        waited.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Opens a stream that goes both ways, and says this.

@@ -46,10 +46,7 @@ fn ask(client: &mut Client) -> String {
 /// Begins a request that nobody answers, until there are so many flows.
 fn lose(client: &mut Client, tidegate: &Tidegate, flows: f64) {
     let _exchange = client.begin(request(Method::GET, "example.com", "/", &[])).expect("a stream");
-    until("another flow", || {
-        client.quic().go_on();
-        sum(tidegate, "tidegate_connections_total") >= flows
-    });
+    client.quic().meanwhile(|| until("another flow", || sum(tidegate, "tidegate_connections_total") >= flows));
 }
 
 #[test]
