@@ -1,109 +1,72 @@
 //! Servers that see the client's address as that of the connection: between namespaces of the network, which only root can make.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Output;
 
-use testkit::{Folder, Start, Tidegate, failure_of, skip, tool};
+use testkit::netns::{Netns, possible};
+use testkit::{Folder, Start, Tidegate, failure_of, tool};
 
 use crate::support::{BINARY, config};
 
-/// A client, the program and a server, each in a namespace of its own; the server answers by way of the program.
+/// A client, the program and a server, each on a machine of its own; the server answers by way of the program.
 struct World {
-    names: [String; 3],
-    folder: Folder,
+    client: Netns,
+    program: Netns,
+    server: Netns,
 }
-
-const CLIENT: usize = 0;
-const PROGRAM: usize = 1;
-const SERVER: usize = 2;
 
 impl World {
     /// None, with the reason said, where it cannot be made.
     fn new() -> Option<World> {
-        if Command::new("id").arg("-u").output().is_ok_and(|said| said.stdout != b"0\n") {
-            skip("only root can make namespaces");
+        if !possible() {
             return None;
         }
-        tool("ip")?;
         tool("curl")?;
-        static WORLDS: AtomicUsize = AtomicUsize::new(0);
-        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        let names = ["c", "p", "s"].map(|role| format!("tgt-{}-{number}-{role}", std::process::id()));
-        let world = World { names, folder: Folder::new() };
-        for name in &world.names {
-            if !ip(&format!("netns add {name}")) {
-                skip("namespaces of the network cannot be made here");
-                return None;
+        let [client, program, server] = ["client", "program", "server"].map(Netns::new);
+        for (other, net) in [(&client, 1), (&server, 2)] {
+            let to = format!("to{net}");
+            program.wire(&to, other, "up0");
+            for (at, interface, host) in [(&program, &*to, 1), (other, "up0", 2)] {
+                at.address(interface, &format!("198.18.{net}.{host}/24"));
+                at.address(interface, &format!("fd18:{net}::{host}/64"));
             }
-            assert!(ip(&format!("-n {name} link set lo up")));
-        }
-        let [client, program, server] = &world.names;
-        for (other, net) in [(client, 1), (server, 2)] {
-            assert!(ip(&format!("-n {program} link add to{net} type veth peer name up0 netns {other}")));
-            for (name, device, host) in [(program, format!("to{net}"), 1), (other, "up0".to_owned(), 2)] {
-                assert!(ip(&format!("-n {name} addr add 198.18.{net}.{host}/24 dev {device}")));
-                assert!(ip(&format!("-n {name} addr add fd18:{net}::{host}/64 dev {device} nodad")));
-                assert!(ip(&format!("-n {name} link set {device} up")));
-            }
-            assert!(ip(&format!("-n {other} route add default via 198.18.{net}.1")));
-            assert!(ip(&format!("-n {other} -6 route add default via fd18:{net}::1")));
+            other.run(&format!("ip route add default via 198.18.{net}.1"));
+            other.run(&format!("ip -6 route add default via fd18:{net}::1"));
         }
         // What comes from the server's side is for us, whomever it is addressed to.
         for family in ["-4", "-6"] {
-            assert!(ip(&format!("-n {program} {family} rule add iif to2 lookup 100")));
-            assert!(ip(&format!("-n {program} {family} route add local default dev lo table 100")));
+            program.run(&format!("ip {family} rule add iif to2 lookup 100"));
+            program.run(&format!("ip {family} route add local default dev lo table 100"));
         }
-        Some(world)
-    }
-
-    /// A program that is the one under test, in a namespace.
-    fn binary(&self, place: usize) -> String {
-        let inside = format!("exec ip netns exec {} {BINARY} \"$@\"", self.names[place]);
-        wrapper(&self.folder, &format!("tidegate-{place}"), &inside).display().to_string()
-    }
-
-    fn start(&self, place: usize, text: &str) -> Tidegate {
-        Start::of(&self.binary(place)).text(&config(text, &[]))
+        Some(World { client, program, server })
     }
 
     fn curl(&self, url: &str) -> Output {
-        self.curl_from(CLIENT, url)
+        curl_from(&self.client, url)
     }
 
-    fn curl_from(&self, place: usize, url: &str) -> Output {
-        let command = ["netns", "exec", &self.names[place], "curl", "-sg", "--max-time", "20", url, url];
-        Command::new("ip").args(command).output().expect("curl")
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for name in &self.names {
-            ip(&format!("netns del {name}"));
-        }
+    /// The server, which answers at these addresses.
+    fn answering(&self, binds: &str) -> Tidegate {
+        start(&self.server, &format!("listeners: {{ app: {{ bind: [{binds}], respond: {{ body: here }} }} }}"))
     }
 }
 
-fn ip(arguments: &str) -> bool {
-    Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|said| said.status.success())
+fn start(machine: &Netns, text: &str) -> Tidegate {
+    Start::of(BINARY).inside(machine).text(&config(text, &[]))
 }
 
-fn wrapper(folder: &Folder, name: &str, script: &str) -> PathBuf {
-    let path = folder.write(name, &format!("#!/bin/sh\n{script}\n"));
-    fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("permissions");
-    path
+/// Asks twice over one connection, if it may.
+fn curl_from(machine: &Netns, url: &str) -> Output {
+    machine.command("curl").args(["-sg", "--max-time", "20", url, url]).output().expect("curl")
 }
+
+/// The server's addresses of both families.
+const BOTH: &str = "'198.18.2.2:8080', '[fd18:2::2]:8080'";
 
 #[test]
 fn servers_see_the_client_by_tcp_and_by_http() {
     let Some(world) = World::new() else { return };
-    let server = world.start(
-        SERVER,
-        "listeners: { app: { bind: ['198.18.2.2:8080', '[fd18:2::2]:8080'], respond: { body: here } } }",
-    );
+    let server = world.answering(BOTH);
     let text = "
 listeners:
   flows: { bind: 198.18.1.1:8081, role: tcp, to: four }
@@ -114,7 +77,7 @@ pools:
   four: { servers: ['198.18.2.2:8080'], source: client }
   six: { servers: ['[fd18:2::2]:8080'], source: client }
 ";
-    let tidegate = world.start(PROGRAM, text);
+    let tidegate = start(&world.program, text);
     for (url, client) in [
         ("http://198.18.1.1:8081/flow", "198.18.1.2"),
         ("http://[fd18:1::1]:8081/six", "fd18:1::2"),
@@ -136,13 +99,9 @@ pools:
 #[test]
 fn a_client_whose_address_is_of_no_use_speaks_against_no_server() {
     let Some(world) = World::new() else { return };
-    for (place, device, host) in [(PROGRAM, "to1", 1), (CLIENT, "up0", 2)] {
-        assert!(ip(&format!("-n {} addr add fe80::{host}/64 dev {device} nodad", world.names[place])));
-    }
-    let _server = world.start(
-        SERVER,
-        "listeners: { app: { bind: ['198.18.2.2:8080', '[fd18:2::2]:8080'], respond: { body: here } } }",
-    );
+    world.program.address("to1", "fe80::1/64");
+    world.client.address("up0", "fe80::2/64");
+    let _server = world.answering(BOTH);
     let text = "
 listeners:
   flows: { bind: 198.18.1.1:8081, role: tcp, to: four }
@@ -154,13 +113,13 @@ pools:
   four: { servers: ['198.18.2.2:8080'], source: client }
   six: { servers: ['[fd18:2::2]:8080'], source: client }
 ";
-    let tidegate = world.start(PROGRAM, text);
-    for (place, url, listener) in [
-        (PROGRAM, "http://127.0.0.1:8082/", "loopback"),
-        (PROGRAM, "http://[::1]:8082/", "loopback_six"),
-        (CLIENT, "http://[fe80::1%25up0]:8083/", "link"),
+    let tidegate = start(&world.program, text);
+    for (machine, url, listener) in [
+        (&world.program, "http://127.0.0.1:8082/", "loopback"),
+        (&world.program, "http://[::1]:8082/", "loopback_six"),
+        (&world.client, "http://[fe80::1%25up0]:8083/", "link"),
     ] {
-        assert!(world.curl_from(place, url).stdout.is_empty(), "{url}");
+        assert!(curl_from(machine, url).stdout.is_empty(), "{url}");
         let line = tidegate.log_line("a flow", |line| line["listener"] == listener);
         assert_eq!((&line["fault"], &line["side"]), (&"overload".into(), &"proxy".into()), "{line}");
     }
@@ -172,18 +131,15 @@ pools:
 #[test]
 fn the_ports_of_a_client_are_counted_for_each_server() {
     let Some(world) = World::new() else { return };
-    let range = "echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range";
-    let narrowed = Command::new("ip").args(["netns", "exec", &world.names[PROGRAM], "sh", "-c", range]).status();
-    assert!(narrowed.is_ok_and(|status| status.success()));
-    let _server = world
-        .start(SERVER, "listeners: { app: { bind: ['198.18.2.2:8080', '198.18.2.2:8081'], respond: { body: here } } }");
+    world.program.sysctl("net.ipv4.ip_local_port_range", "40000 40003");
+    let _server = world.answering("'198.18.2.2:8080', '198.18.2.2:8081'");
     let text = "
 listeners:
   one: { bind: 198.18.1.1:8081, role: tcp, to: '198.18.2.2:8080' }
   two: { bind: 198.18.1.1:8082, role: tcp, to: '198.18.2.2:8081' }
 defaults: { pool: { source: client } }
 ";
-    let _tidegate = world.start(PROGRAM, text);
+    let _tidegate = start(&world.program, text);
     // Clients end their connections first, so that the port of each is taken for a minute: with its server, and with no other.
     for round in 0..3 {
         for url in ["http://198.18.1.1:8081/", "http://198.18.1.1:8082/"] {
@@ -199,23 +155,20 @@ fn host(address: &str) -> &str {
 
 #[test]
 pub(crate) fn a_process_that_may_not_is_told_what_it_needs() {
-    let folder = Folder::new();
-    let binary = match tool("setpriv") {
-        None => return,
-        // Root without the two, anybody else as they are.
-        Some(_) => wrapper(
-            &folder,
-            "tidegate",
-            &format!(
-                "[ \"$(id -u)\" = 0 ] || exec {BINARY} \"$@\"\nexec setpriv --bounding-set -net_admin,-net_raw --inh-caps -all {BINARY} \"$@\""
-            ),
-        ),
-    };
+    if tool("setpriv").is_none() {
+        return;
+    }
     let text = "
 listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
 pools: { app: { servers: ['127.0.0.1:1'], source: client } }
 ";
-    let (code, said) = failure_of(&binary.display().to_string(), &config(text, &[]));
+    let folder = Folder::new();
+    let file = folder.write("tidegate.yaml", &config(text, &[])).display().to_string();
+    // Root without the two, anybody else as they are.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let start = Start::of(BINARY);
+    let start = if is_root { start.without("net_admin,net_raw") } else { start };
+    let (code, said) = start.refused(&["run", &file]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("`source: client` of pool `app` needs `CAP_NET_ADMIN` or `CAP_NET_RAW`"), "{said}");
 }
