@@ -1,7 +1,7 @@
 //! Listening sockets: one a worker on one address, so that the kernel spreads connections and no lock is shared.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -88,13 +88,28 @@ pub fn probe(address: &Address, terms: Terms) -> io::Result<()> {
 }
 
 /// Whether packets for an address end at this host: an interface has it, or a route of type `local` says so.
-pub fn is_delivered(ip: IpAddr) -> bool {
+///
+/// # Errors
+/// It cannot be found out.
+pub fn is_delivered(ip: IpAddr) -> io::Result<bool> {
     match ip {
         // The source of what a host sends to itself is the address itself, unless a route of type `local` says another.
-        IpAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-            .and_then(|socket| socket.connect((ip, 9)).and_then(|()| socket.local_addr()))
-            .is_ok_and(|source| source.ip() == ip),
-        IpAddr::V6(ip) => fs::read_to_string("/proc/net/ipv6_route").is_ok_and(|routes| is_local_by(&routes, ip)),
+        IpAddr::V4(_) => {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            match socket.connect((ip, 9)).and_then(|()| socket.local_addr()) {
+                Ok(source) => Ok(source.ip() == ip),
+                Err(error) if matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable) => {
+                    Ok(false)
+                }
+                Err(error) => Err(error),
+            }
+        }
+        IpAddr::V6(ip) => match fs::read_to_string("/proc/net/ipv6_route") {
+            Ok(routes) => Ok(is_local_by(&routes, ip)),
+            // A host without IPv6.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        },
     }
 }
 
@@ -204,8 +219,8 @@ mod tests {
 
     #[test]
     fn what_ends_here_is_known() {
-        assert!(is_delivered([127, 0, 0, 1].into()));
-        assert!(!is_delivered([192, 0, 2, 7].into()));
+        assert!(is_delivered([127, 0, 0, 1].into()).expect("an answer"));
+        assert!(!is_delivered([192, 0, 2, 7].into()).expect("an answer"));
         let routes = "\
             00000000000000000000000000000001 80 00000000000000000000000000000000 00 00000000000000000000000000000000 00000000 00000003 00000000 80200001       lo\n\
             20010db8000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000400 00000001 00000000 80200001       lo\n\

@@ -9,7 +9,7 @@ pub(super) fn notes(spec: &Spec) -> BTreeSet<String> {
     let mut notes = BTreeSet::new();
     for listener in spec.listeners.iter().filter(|listener| listener.role == Role::Nat) {
         for source in listener.nat.iter().flat_map(|nat| &nat.sources) {
-            if !net::listen::is_delivered(*source) {
+            if !net::listen::is_delivered(*source).unwrap_or(false) {
                 notes.insert(format!(
                     "`source` of listener `{}` is no address of this host: answers of servers come here only if something routes them: \
                      {source}",

@@ -80,7 +80,7 @@ fn proxy(spec: &Spec, listener: &Listener, transport: Transport) -> Option<Liste
 fn undelivered(listener: &Listener, bind: &Bind) -> Option<String> {
     let BindAddress::Ip(address) = &bind.address else { return None };
     let ip = address.ip();
-    if net::listen::is_delivered(ip) {
+    if net::listen::is_delivered(ip).unwrap_or(false) {
         return None;
     }
     let bits = if ip.is_ipv4() { 32 } else { 128 };

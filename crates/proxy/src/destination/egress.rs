@@ -1,11 +1,11 @@
 //! Where clients may be led to. What is private to us, or to nobody, is refused unless the operator allows it; and whatever the
 //! operator allows, no way leads back to this process itself.
 
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use net::listen::is_delivered;
 use wire::forwarded::Net;
 
 /// What a listener allows.
@@ -103,20 +103,9 @@ impl Own {
     }
 }
 
-/// Whether an address is one of this machine's: whoever speaks to one does it from the same. Where that cannot be found out it is taken
-/// for one.
+/// Whether an address is one of this machine's. Where that cannot be found out it is taken for one.
 fn is_here(ip: IpAddr) -> bool {
-    let any = if ip.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-    let source = || {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    };
-    ip.is_loopback()
-        || match source() {
-            Ok(source) => source.ip() == ip,
-            Err(error) => !matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable),
-        }
+    ip.is_loopback() || is_delivered(ip).unwrap_or(true)
 }
 
 /// Whether an address is one that everybody may connect to: none of IANA's special-purpose registries (RFC 6890), no group, and of

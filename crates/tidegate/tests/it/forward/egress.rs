@@ -101,3 +101,25 @@ fn requests_go_to_no_port_of_other_services() {
     }
     assert_eq!(ask(&tidegate, "http://127.0.0.1:80/").status, 502, "nobody is there");
 }
+
+#[test]
+fn every_address_that_ends_here_is_ours() {
+    if !testkit::netns::possible() {
+        return;
+    }
+    let machine = testkit::netns::Netns::new("forward");
+    machine.run("ip -6 route add local 2001:2::/64 dev lo");
+    machine.run("ip route add local 198.18.7.0/24 dev lo");
+    let text = "
+listeners:
+  web: { bind: '127.0.0.1:3128', role: forward, egress: { allow: ['::/0', 0.0.0.0/0], connect_ports: 1-65535 }, to: origin }
+  own: { bind: ':9443', respond: { status: 200, body: here } }
+";
+    let text = crate::support::config(text, &[]);
+    let tidegate = testkit::Start::of(crate::support::BINARY).inside(&machine).text(&text);
+    for host in ["[2001:2::7]", "198.18.7.7", "127.0.0.9"] {
+        let answers = machine
+            .enter(|| [connect(&tidegate, &format!("{host}:9443")), ask(&tidegate, &format!("http://{host}:9443/"))]);
+        assert_eq!(answers.map(|answer| answer.status), [403, 403], "{host}");
+    }
+}
