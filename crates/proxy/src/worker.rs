@@ -231,11 +231,12 @@ impl Worker {
         }
     }
 
-    /// Closes connections to servers that are of no more use.
+    /// Closes connections to servers that are of no more use, and forgets servers that nobody can be led to.
     fn sweep(&self) {
         let now = Instant::now();
         self.idle.sweep(now);
         self.trunks.sweep(now, self.fleet.len() > 1);
+        self.origins.sweep(self);
     }
 
     /// Gives up idle connections of this pool that those who wait have a use for. Closing one comes last.

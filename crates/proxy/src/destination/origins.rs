@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use net::Address;
@@ -52,8 +52,8 @@ type Key = (Place, usize);
 
 struct Known {
     arm: Arc<Arm>,
-    /// Its address is part of the key, and must not become another's.
-    _origin: Arc<Origin>,
+    /// Its address is part of the key, and becomes no other's as long as this is here.
+    origin: Weak<Origin>,
     until: Instant,
     used: Cell<Instant>,
 }
@@ -104,9 +104,20 @@ impl Origins {
         left.iter().for_each(|server| retire(worker, server));
         let arm = Arc::new(arm(origin, servers));
         let entry =
-            Known { arm: Arc::clone(&arm), _origin: Arc::clone(origin), until, used: Cell::new(Instant::now()) };
+            Known { arm: Arc::clone(&arm), origin: Arc::downgrade(origin), until, used: Cell::new(Instant::now()) };
         known.insert(key, entry);
         arm
+    }
+
+    /// Forgets those of configurations that are no more.
+    pub(crate) fn sweep(&self, worker: &Worker) {
+        self.known.borrow_mut().retain(|_, known| {
+            let stays = known.origin.strong_count() > 0;
+            if !stays {
+                known.arm.pool.servers.iter().for_each(|server| retire(worker, server));
+            }
+            stays
+        });
     }
 
     fn server(&self, worker: &Worker, place: &Place, origin: &Origin, address: SocketAddr) -> Server {
@@ -156,7 +167,7 @@ fn arm(origin: &Origin, servers: Vec<Arc<Server>>) -> Arm {
     let roster = Roster { levels, panic: 0, members: vec![true; count].into() };
     let retries = Retries { addresses: count as u32 - 1, ..said.retries.clone() };
     Arm {
-        pool: Arc::new(Pool { servers, roster: Arc::new(roster), subsets: Vec::new(), ..said.pool.bare() }),
+        pool: Arc::new(Pool { servers, roster: Arc::new(roster), ..Pool::clone(&said.pool) }),
         subset: None,
         up_to: said.up_to,
         timeouts: said.timeouts,

@@ -40,7 +40,7 @@ use crate::relay::Coalesce;
 use crate::sticky::Sticky;
 
 /// A group of servers that do the same work.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     /// Its name.
     pub name: Arc<str>,
@@ -83,31 +83,6 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The same without servers.
-    pub(crate) fn bare(&self) -> Pool {
-        Pool {
-            name: Arc::clone(&self.name),
-            key: self.key,
-            servers: Vec::new(),
-            roster: Arc::default(),
-            subsets: Vec::new(),
-            sticky: None,
-            host: self.host.clone(),
-            shared: self.shared,
-            send_proxy: self.send_proxy,
-            as_client: self.as_client,
-            coalesce: self.coalesce,
-            quic: None,
-            pooled: self.pooled,
-            warm: 0,
-            connect: self.connect,
-            gate: Arc::clone(&self.gate),
-            limited: self.limited,
-            breaker: self.breaker,
-            concurrency: self.concurrency,
-        }
-    }
-
     /// Whether requests share the connections to its servers.
     pub fn shares(&self) -> bool {
         self.shared.is_some()
@@ -135,7 +110,7 @@ pub struct Breaker {
 }
 
 /// A part of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Subset {
     /// What its servers are.
     pub labels: Vec<(String, String)>,

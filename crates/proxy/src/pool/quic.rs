@@ -12,7 +12,7 @@ use crate::balance::hash;
 use crate::sticky::Table;
 
 /// How the servers of a pool are found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Quic {
     /// By ids that they were seen to choose.
     Learned(Arc<Ids>),

@@ -20,7 +20,7 @@ use crate::route;
 use crate::seal::Seal;
 
 /// How a pool's clients are known again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Sticky {
     /// By a cookie that the client keeps.
     Cookie(Cookie),
@@ -29,7 +29,7 @@ pub enum Sticky {
 }
 
 /// A cookie whose value stands for a server and names none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cookie {
     name: Box<str>,
     attributes: Box<str>,
@@ -39,7 +39,7 @@ pub struct Cookie {
 }
 
 /// Clients in a table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Known {
     /// What tells clients apart.
     pub key: Key,
