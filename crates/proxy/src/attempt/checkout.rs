@@ -203,9 +203,10 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
     Some(out)
 }
 
-/// Whose address a server shall see, if not ours. Who came by a Unix socket has none.
+/// Whose address a server shall see, if not ours. Who came by a Unix socket, and is said to be nobody else, has none.
 pub(super) fn source(x: &Exchange, arm: &Arm) -> Option<IpAddr> {
-    Some(x.facts.client).filter(|client| arm.pool.as_client && !client.is_unspecified())
+    let has_address = x.facts.peer.port() != 0 || x.facts.client != x.facts.peer.ip();
+    Some(x.facts.client).filter(|_| arm.pool.as_client && has_address)
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.

@@ -129,6 +129,31 @@ pools:
 }
 
 #[test]
+fn who_comes_by_a_unix_socket_has_no_address_to_show() {
+    let Some(world) = World::new() else { return };
+    let server = world.answering("'198.18.2.2:8080'");
+    let folder = Folder::new();
+    let [flows, pages] = ["flows", "pages"].map(|name| folder.path().join(name).display().to_string());
+    let text = format!(
+        "
+listeners:
+  flows: {{ bind: 'unix:{flows}', role: tcp, to: app }}
+  pages: {{ bind: 'unix:{pages}', to: app }}
+pools: {{ app: {{ servers: ['198.18.2.2:8080'], source: client }} }}
+"
+    );
+    let _tidegate = start(&world.program, &text);
+    for (socket, url) in [(flows, "http://any/flow"), (pages, "http://any/page")] {
+        let args = ["-s", "--max-time", "20", "--unix-socket", &socket, url];
+        let said = std::process::Command::new("curl").args(args).output().expect("curl");
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "here", "{url}");
+        let path = &url["http://any".len()..];
+        let line = server.log_line("a request", |line| line["path"] == path);
+        assert_eq!(line["peer"].as_str().map(host), Some("198.18.2.1"), "{url}");
+    }
+}
+
+#[test]
 fn the_ports_of_a_client_are_counted_for_each_server() {
     let Some(world) = World::new() else { return };
     world.program.sysctl("net.ipv4.ip_local_port_range", "40000 40003");
