@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -323,4 +324,25 @@ fn the_reverse_proxy_of_the_examples_does_what_its_comments_say() {
     let response = ask(&tidegate, &request("/anything"));
     assert!(!response.fields.has("server") && !response.fields.has("x-powered-by"), "{response:?}");
     assert_eq!(tidegate.log_of("/anything")["route"], "everything-else");
+}
+
+#[test]
+fn the_readme_says_what_its_mistakes_are_told() {
+    let readme = fs::read_to_string(example_path("../README.md")).expect("the README");
+    let block = |after: &str, kind: &str| {
+        let rest = readme.split_once(after).expect(after).1.split_once(kind).expect(kind).1;
+        rest.split_once("\n```").expect("an end").0.to_owned()
+    };
+    let tour = block("tour.yaml", "```yaml\n");
+    let broken = tour.replacen("round_robin", "round-robin", 1).replacen("respond:", "respons:", 1);
+    let folder = Folder::new();
+    folder.write("tour.yaml", &broken);
+    let said =
+        Command::new(BINARY).args(["check", "tour.yaml"]).current_dir(folder.path()).output().expect("a process");
+    assert_eq!(said.status.code(), Some(2));
+    let mut shown = block("**Break it.**", "```text\n");
+    let reload = shown.split_off(shown.rfind("\nerror reload refused").expect("the last line"));
+    assert!(reload.ends_with("generation 2 stays in force"), "{reload}");
+    let said: Vec<String> = String::from_utf8_lossy(&said.stderr).lines().map(|line| format!("error {line}")).collect();
+    assert_eq!(said.join("\n"), shown);
 }
