@@ -71,4 +71,4 @@ pub fn websocket_accept(key: &str) -> String {
 pub use talk::Talk;
 pub use tls::{ClientTls, ServerTls, Wishes};
 pub use tools::{python, skip, tool};
-pub use wait::{PATIENCE, Shared, Signal};
+pub use wait::{PATIENCE, Shared, Signal, until};

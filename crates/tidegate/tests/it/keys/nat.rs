@@ -1,8 +1,6 @@
 //! Listeners whose packets the kernel rewrites: between machines of the test's own, which need root.
 
-use std::time::Instant;
-
-use testkit::{Folder, PATIENCE, Tidegate};
+use testkit::{Folder, until};
 
 use super::Case;
 use crate::nat::lab::{Datagrams, Lab};
@@ -93,13 +91,8 @@ fn silence(listener: &str, pool: &str) {
     let _server = Datagrams::serve(&lab, "10.78.0.11:53", "a");
     let tidegate = lab.run(&config(&format!("{listener} source: 10.78.0.2, interfaces: [lb0, lb1]"), pool));
     assert_eq!(Datagrams::ask(&lab, AT, "x"), "a heard x of 10.78.0.2");
-    until_none_is_left(&tidegate);
-}
-
-fn until_none_is_left(tidegate: &Tidegate) {
-    let deadline = Instant::now() + PATIENCE;
-    let one = |name: &str| tidegate.metric(name, &["listener=\"dns\""]);
-    while one("tidegate_nat_connections") != [0.0] || one("tidegate_nat_connections_total") != [1.0] {
-        assert!(Instant::now() < deadline, "{}", tidegate.admin("/metrics").text());
-    }
+    let of = |name: &str| tidegate.metric(name, &["listener=\"dns\""]);
+    until("none of one flow is left", || {
+        of("tidegate_nat_connections") == [0.0] && of("tidegate_nat_connections_total") == [1.0]
+    });
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, netns};
+use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, netns, until};
 
 use crate::support::BINARY;
 
@@ -95,10 +95,7 @@ impl Lab {
 
     /// Waits until nobody answers a client any more: the kernel takes a program away a moment after it was told to.
     pub(crate) fn until_silent(&self, address: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.answers(address) {
-            assert!(Instant::now() < deadline, "somebody still answers at {address}");
-        }
+        until(&format!("nobody answers at {address}"), || !self.answers(address));
     }
 
     /// Connections of clients that stay open, each with the name of its server.

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command};
 
-use crate::tls::until;
+use testkit::until;
 
 /// A server's process, which ends with the test.
 pub(super) struct Process(Child);

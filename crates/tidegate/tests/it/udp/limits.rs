@@ -1,11 +1,10 @@
 //! Who is served, by whom, how long, and how many are.
 
-use testkit::Unheard;
 use testkit::datagram::Answering;
+use testkit::{Unheard, until};
 
 use super::{PLAIN, client, from, sum, until_metric, with};
 use crate::support::{config, start};
-use crate::tls::until;
 
 /// A server that answers only those who want it.
 fn choosy() -> Answering {

@@ -2,11 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use testkit::{Tidegate, tool};
+use testkit::{Tidegate, tool, until};
 
 use super::BOTH;
 use crate::tcp::real::{Process, free_port, is_root};
-use crate::tls::{Desk, until};
+use crate::tls::Desk;
 
 fn mariadb(tidegate: &Tidegate, how: &[&str]) -> Result<String, String> {
     let address = tidegate.address("web");
