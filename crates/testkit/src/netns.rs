@@ -10,7 +10,7 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::tools::{skip, tool};
+use crate::tools::{is_root, skip, tool};
 
 /// A machine, as far as its network is concerned.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Bpffs {
 
 /// Whether namespaces can be made here; if not, the reason is printed, and the test has nothing to do.
 pub fn possible() -> bool {
-    if !rustix::process::geteuid().is_root() {
+    if !is_root() {
         skip("network namespaces need root");
         return false;
     }

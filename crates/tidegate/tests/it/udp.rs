@@ -33,6 +33,11 @@ fn from(octet: u8, tidegate: &Tidegate) -> Asking {
     Asking::from(IpAddr::from([127, 0, 0, octet]), &tidegate.address("web"))
 }
 
+/// A server that answers only those who want it.
+fn choosy(address: &str) -> Answering {
+    Answering::at(address, |bytes| if bytes == b"mute" { Vec::new() } else { vec![bytes.to_vec()] })
+}
+
 /// Waits until a sum over all workers is at least this.
 fn until_metric(tidegate: &Tidegate, name: &str, labels: &[&str], least: f64) {
     until(&format!("{name} of {least}"), || tidegate.metric(name, labels).iter().sum::<f64>() >= least);

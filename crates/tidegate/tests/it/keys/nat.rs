@@ -1,9 +1,9 @@
 //! Listeners whose packets the kernel rewrites: between machines of the test's own, which need root.
 
-use testkit::{Folder, until};
+use testkit::until;
 
 use super::Case;
-use crate::nat::lab::{Datagrams, Lab};
+use crate::nat::lab::{CAPABILITIES, Datagrams, Lab};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.nat"], what_is_rewritten),
@@ -64,16 +64,14 @@ fn engine() {
     let Some(lab) = Lab::new() else { return };
     let _server = lab.serve("10.78.0.11:80", "a");
     let config = |engine: &str| {
-        lab.whole(&format!(
+        format!(
             "listeners: {{ web: {{ role: nat, bind: 10.77.0.1:80/tcp, nat: dnat, interfaces: [lb0, lb1], engine: {engine}, to: '10.78.0.11:80' }} }}\n"
-        ))
+        )
     };
-    let limited = || lab.start().without("bpf,perfmon,net_admin,sys_admin");
-    let folder = Folder::new();
-    let file = folder.write("tidegate.yaml", &config("kernel"));
-    let (code, said) = limited().refused(&["run", &file.display().to_string()]);
-    assert!(code == Some(2) && said.contains("CAP_BPF"), "{said}");
-    let _tidegate = limited().text(&config("auto"));
+    let limited = || lab.start().without(CAPABILITIES);
+    let said = lab.refused(limited(), &config("kernel"));
+    assert!(said.contains("CAP_BPF"), "{said}");
+    let _tidegate = limited().text(&lab.whole(&config("auto")));
     lab.connect("10.77.0.1:80");
 }
 

@@ -12,6 +12,9 @@ use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, n
 
 use crate::support::BINARY;
 
+/// What a process needs that has packets rewritten.
+pub(crate) const CAPABILITIES: &str = "bpf,perfmon,net_admin,sys_admin";
+
 pub(crate) struct Lab {
     pub(crate) client: Netns,
     pub(crate) balancer: Netns,
@@ -58,6 +61,15 @@ impl Lab {
 
     pub(crate) fn start(&self) -> Start<'static> {
         Start::of(BINARY).on(&self.balancer, &self.pins)
+    }
+
+    /// A start that fails, and what it says.
+    pub(crate) fn refused(&self, start: Start<'_>, config: &str) -> String {
+        let folder = Folder::new();
+        let file = folder.write("tidegate.yaml", &self.whole(config));
+        let (code, said) = start.refused(&["run", &file.display().to_string()]);
+        assert_eq!(code, Some(2), "{said}");
+        said
     }
 
     /// The program with a configuration, and an operator's address in its folder.
