@@ -92,11 +92,11 @@ class Run:
     def measure_load(self, proxy: "Proxy") -> dict:
         proxy.forget_log()
         accepted = self.backend_stats()["accepted"]
-        cpu, feeders, busy = proxy.cpu_seconds(), self.feeder_seconds(), machine.busy_seconds()
+        cpu, feeders, busy = proxy.cpu_seconds(), self.feeder_seconds(), machine.busy_seconds((PROXY_CPU, FEEDER_CPU))
         result = self.load(proxy, self.seconds)
         cpu = proxy.cpu_seconds() - cpu
         feeders = self.feeder_seconds() - feeders
-        busy = machine.busy_seconds() - busy
+        busy = machine.busy_seconds((PROXY_CPU, FEEDER_CPU)) - busy
         if not result["requests"]:
             raise Unfit(f"no request was served: {proxy.last_words()}")
         if self.scenario.cost is PER_GB:

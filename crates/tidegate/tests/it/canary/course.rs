@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Client, PATIENCE, Refusing, Reloaded, Server, Start, Tidegate, until};
+use testkit::{Client, PATIENCE, Refusing, Reloaded, Server, Start, Tidegate};
 
 use crate::support::{BINARY, Place, config, get, start};
 
@@ -343,7 +343,7 @@ fn nothing_goes_to_an_aborted_candidate_even_without_a_stable_server() {
     assert_eq!(candidate.requests().len(), 0);
     // At a share of nothing, as after a rollback, it is better than no answer.
     assert_eq!(operate(&tidegate, Some(r#"{"share": "0%"}"#)).0, 200);
-    until("the candidate answers", || ask("").text() == "new");
+    testkit::until("the candidate answers", || ask("").text() == "new");
     tidegate.message("stable `v1` has no server that may be used, candidate `v2` has served ");
 }
 
