@@ -8,12 +8,14 @@ import json
 import os
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from namespaces import Host, Network
+from machine import stat_fields
+from namespaces import Network
 
 HERE = Path(__file__).resolve().parent
 PIECE = 64
@@ -52,26 +54,24 @@ pools: {{ wide: {{ servers: ["{SERVER}:{PORT}"]{said} }} }}
         network.link(client, proxy, 1500, ("c0", "p0"), (f"{CLIENT}/24", f"{FRONT}/24"))
         network.link(server, proxy, 9000, ("s0", "p1"), (f"{SERVER}/24", f"{BACK}/24"))
         (Path(folder) / "tidegate.yaml").write_text(config)
-        serving = server.start(sys.executable, __file__, "serve")
-        running = proxy.start(tidegate, "run", f"{folder}/tidegate.yaml", "--ready-fd", "1", cwd=folder, stdout=-1, stderr=-3)
-        try:
-            running.stdout.readline()
+        serving = server.running(sys.executable, __file__, "serve", bound=f"{SERVER}:{PORT}")
+        command = [tidegate, "run", f"{folder}/tidegate.yaml", "--ready-fd", "1"]
+        options = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with serving, proxy.running(*command, **options) as running:
+            if not running.stdout.readline():
+                sys.exit("tidegate does not start")
             figures = {}
             for what, count in (("small", writes), ("bulk", BULK), ("pingpong", 4000)):
                 before, spent = server.received("s0"), cpu(running.pid)
                 answer = json.loads(client.run(sys.executable, __file__, "ask", what, str(count)))
                 figures[what] = server.received("s0") - before, cpu(running.pid) - spent, answer
-        finally:
-            for process in (running, serving):
-                process.terminate()
-                process.wait()
     (small, spent, _), (bulk, _, _), (_, _, pong) = figures["small"], figures["bulk"], figures["pingpong"]
     print(f"| {delay} | {small:,} | {bulk:,} | {spent / writes * 1e6:.2f} | {pong['p50']:.0f}, {pong['p99']:.0f} |", flush=True)
 
 
 def cpu(pid: int) -> float:
     """Seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    fields = stat_fields(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

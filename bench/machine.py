@@ -5,6 +5,7 @@ import random
 import signal
 import socket
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 cores = sorted(os.sched_getaffinity(0))
@@ -86,12 +87,13 @@ def read(path: Path) -> str:
         return ""
 
 
-def busy_seconds() -> float:
-    """What both cores have spent on anything but idling and waiting for disks; a machine's stolen time is included."""
+def busy_seconds(cores: Iterable[int] | None = None) -> float:
+    """What these cores, or all, have spent on anything but idling and waiting for disks; a machine's stolen time is included."""
+    names = ["cpu"] if cores is None else [f"cpu{core}" for core in cores]
     ticks = 0
     for line in Path("/proc/stat").read_text().splitlines():
         name, *fields = line.split()
-        if name in (f"cpu{PROXY_CPU}", f"cpu{FEEDER_CPU}"):
+        if name in names:
             user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
             ticks += user + nice + system + irq + softirq + steal
     return ticks / os.sysconf("SC_CLK_TCK")

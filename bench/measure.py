@@ -92,11 +92,11 @@ class Run:
     def measure_load(self, proxy: "Proxy") -> dict:
         proxy.forget_log()
         accepted = self.backend_stats()["accepted"]
-        cpu, feeders, busy = proxy.cpu_seconds(), self.feeder_seconds(), machine.busy_seconds()
+        cpu, feeders, busy = proxy.cpu_seconds(), self.feeder_seconds(), machine.busy_seconds((PROXY_CPU, FEEDER_CPU))
         result = self.load(proxy, self.seconds)
         cpu = proxy.cpu_seconds() - cpu
         feeders = self.feeder_seconds() - feeders
-        busy = machine.busy_seconds() - busy
+        busy = machine.busy_seconds((PROXY_CPU, FEEDER_CPU)) - busy
         if not result["requests"]:
             raise Unfit(f"no request was served: {proxy.last_words()}")
         if self.scenario.cost is PER_GB:
@@ -168,7 +168,7 @@ class Proxy(Daemon):
         self.contestant = contestant
         self.logs = run.logs
         self.tls, self.version, self.upstream = run.scenario.tls, run.scenario.version, run.scenario.upstream
-        self.flows = run.scenario.flows or run.scenario.datagrams
+        self.unread = run.scenario.flows or run.scenario.datagrams
         self.datagrams, self.body = run.scenario.datagrams, run.scenario.body
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -208,7 +208,7 @@ class Proxy(Daemon):
             **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
             **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
             **{"flows": run.scenario.flows, "datagrams": run.scenario.datagrams},
-            **{"unread": self.flows, "requests": not self.flows, "by_tcp": not run.scenario.datagrams},
+            **{"unread": self.unread, "requests": not self.unread},
             **{"to_h1": run.scenario.upstream == "h1", "to_h2": run.scenario.upstream == "h2"},
         }
 
@@ -219,7 +219,7 @@ class Proxy(Daemon):
             return
         if self.datagrams:
             pass
-        elif self.flows:
+        elif self.unread:
             if "x-forwarded-for" in self.echo().lower():
                 raise Unfit("it reads what it should pass on")
         elif "\nx-forwarded-for: " not in self.echo().lower():
@@ -231,7 +231,7 @@ class Proxy(Daemon):
             raise Unfit(f"no metrics: {metrics}")
         # A flow of UDP is logged when it has been silent for long enough.
         if self.logs and not self.datagrams:
-            wait_until(self, lambda: self.find_in_log(b"127.0.0.1" if self.flows else b"/p0/echo"))
+            wait_until(self, lambda: self.find_in_log(b"127.0.0.1" if self.unread else b"/p0/echo"))
         if self.contestant.routes and self.get("/p0/echo", host="elsewhere.example.com")[0] == 200:
             raise Unfit("a host without a route was served")
 
@@ -257,7 +257,7 @@ class Proxy(Daemon):
 
     def counts_lines(self) -> bool:
         """A ring keeps its size, holds no line ends and must not be cut."""
-        return self.contestant.peer.proxy and not self.flows and not (self.logs and self.contestant.peer.log == "ring")
+        return self.contestant.peer.proxy and not self.unread and not (self.logs and self.contestant.peer.log == "ring")
 
     def forget_log(self) -> None:
         for log in (self.access_log, self.output):

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 
 class Host:
@@ -19,9 +21,25 @@ class Host:
             sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
 
-    def start(self, *command: str, **options) -> subprocess.Popen:
-        """Starts a command in it."""
-        return subprocess.Popen(["ip", "netns", "exec", self.name, *command], **options)
+    @contextmanager
+    def running(self, *command: str, bound: str = "", **options) -> Iterator[subprocess.Popen]:
+        """A command that runs in it until the block ends; where it is said at which address, one that listens."""
+        process = subprocess.Popen(["ip", "netns", "exec", self.name, *command], **options)
+        try:
+            if bound:
+                self.until_bound(bound)
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+    def until_bound(self, address: str) -> None:
+        """Waits until somebody listens there."""
+        for _ in range(200):
+            if f"{address} " in self.run("ss", "-Hltn"):
+                return
+            time.sleep(0.05)
+        sys.exit(f"nobody listens at {address}")
 
     def received(self, device: str) -> int:
         """Packets that a device of it has received."""

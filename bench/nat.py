@@ -4,7 +4,6 @@ connection and a gigabyte cost the whole machine. Prints a table. See README.md.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +15,12 @@ from pathlib import Path
 from statistics import median
 
 from clients import LOAD
+from machine import busy_seconds
 from namespaces import Host, Network
 
 HERE = Path(__file__).resolve().parent
 CLIENT, VIP, INNER, SERVER = "198.18.1.9", "198.18.1.1", "198.18.2.1", "198.18.2.11"
+FRONT, BACKEND = f"{VIP}:80", f"{SERVER}:8080"
 # Each gives some 30,000 ports to a server, which ended connections keep for half a minute.
 SOURCES = [f"198.18.2.{last}" for last in (2, 3, 4, 5)]
 SMALL, BIG = 1024, 1 << 20
@@ -68,7 +69,7 @@ def measure(name: str, scenario: str, arguments: argparse.Namespace) -> tuple[fl
         roomy(client)
         client.run("ip", "route", "add", "198.18.2.0/24", "via", VIP)
         server.run("ip", "route", "add", "198.18.1.0/24", "via", INNER)
-        with running(server, [str(LOAD), "backend", "--bind", f"{SERVER}:8080", "--body", str(body)]):
+        with server.running(str(LOAD), "backend", "--bind", BACKEND, "--body", str(body), bound=BACKEND):
             with BALANCERS[name](balancer, Path(folder), arguments.tidegate) as address:
                 command = [str(LOAD), "load", "--to", address, "--body", str(body), *options]
                 client.run(*command, "--seconds", "0.5")
@@ -93,7 +94,7 @@ def roomy(host: Host) -> None:
 @contextmanager
 def routing(_balancer: Host, _folder: Path, _tidegate: str) -> Iterator[str]:
     """Nothing but the kernel's own routing: the client knows the server."""
-    yield f"{SERVER}:8080"
+    yield BACKEND
 
 
 @contextmanager
@@ -101,26 +102,26 @@ def in_kernel(balancer: Host, folder: Path, tidegate: str) -> Iterator[str]:
     """Tidegate with `role: nat`, and a file system of BPF that goes with its process."""
     for source in SOURCES:
         balancer.run("ip", "address", "add", f"{source}/24", "dev", "p1")
-    listener = f"role: nat, bind: {VIP}:80/tcp, interfaces: [p0, p1], source: [{', '.join(SOURCES)}], to: web"
+    listener = f"role: nat, bind: {FRONT}/tcp, interfaces: [p0, p1], source: [{', '.join(SOURCES)}], to: web"
     with serving(balancer, folder, tidegate, listener):
-        yield f"{VIP}:80"
+        yield FRONT
 
 
 @contextmanager
 def proxy(balancer: Host, folder: Path, tidegate: str) -> Iterator[str]:
     """Tidegate with `role: tcp`."""
     roomy(balancer)
-    with serving(balancer, folder, tidegate, f"role: tcp, bind: '{VIP}:80', to: web"):
-        yield f"{VIP}:80"
+    with serving(balancer, folder, tidegate, f"role: tcp, bind: '{FRONT}', to: web"):
+        yield FRONT
 
 
 @contextmanager
 def serving(balancer: Host, folder: Path, tidegate: str, listener: str) -> Iterator[None]:
-    config = f"workers: 1\naccess_log: off\nlisteners: {{ web: {{ {listener} }} }}\npools: {{ web: ['{SERVER}:8080'] }}\n"
+    config = f"workers: 1\naccess_log: off\nlisteners: {{ web: {{ {listener} }} }}\npools: {{ web: ['{BACKEND}'] }}\n"
     (folder / "tidegate.yaml").write_text(config)
     script = 'mount -t bpf bpf /sys/fs/bpf && exec "$0" run tidegate.yaml --ready-fd 1'
     command = ["unshare", "--mount", "sh", "-c", script, str(Path(tidegate).resolve())]
-    with running(balancer, command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with balancer.running(*command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         if not process.stdout.readline():
             sys.exit("tidegate does not start")
         yield
@@ -132,9 +133,9 @@ def nftables(balancer: Host, _folder: Path, _tidegate: str) -> Iterator[str]:
     balancer.run("nft", "add table ip nat")
     balancer.run("nft", "add chain ip nat pre { type nat hook prerouting priority dstnat; }")
     balancer.run("nft", "add chain ip nat post { type nat hook postrouting priority srcnat; }")
-    balancer.run("nft", f"add rule ip nat pre ip daddr {VIP} tcp dport 80 dnat to {SERVER}:8080")
+    balancer.run("nft", f"add rule ip nat pre ip daddr {VIP} tcp dport 80 dnat to {BACKEND}")
     balancer.run("nft", "add rule ip nat post oifname p1 masquerade")
-    yield f"{VIP}:80"
+    yield FRONT
 
 
 @contextmanager
@@ -156,44 +157,17 @@ defaults
     timeout client 75s
     timeout server 75s
 listen web
-    bind {VIP}:80
-    server s {SERVER}:8080
+    bind {FRONT}
+    server s {BACKEND}
 """
     )
-    with running(balancer, ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")], stderr=subprocess.DEVNULL):
-        until_bound(balancer, VIP, 80)
-        yield f"{VIP}:80"
+    command = ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+    with balancer.running(*command, bound=FRONT, stderr=subprocess.DEVNULL):
+        yield FRONT
 
 
 BALANCERS = {"routing": routing, "tidegate nat": in_kernel, "nftables": nftables, "tidegate tcp": proxy, "haproxy tcp": haproxy}
 BALANCERS = {name: balancer for name, balancer in BALANCERS.items() if shutil.which({"nftables": "nft", "haproxy tcp": "haproxy"}.get(name, "sh"))}
-
-
-@contextmanager
-def running(host: Host, command: list[str], **options: object) -> Iterator[subprocess.Popen]:
-    process = host.start(*command, **options)
-    try:
-        if command[0] == str(LOAD):
-            until_bound(host, SERVER, 8080)
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def until_bound(host: Host, address: str, port: int) -> None:
-    """Waits until somebody listens there."""
-    for _ in range(200):
-        if f"{address}:{port} " in host.run("ss", "-Hltn"):
-            return
-        time.sleep(0.05)
-    sys.exit(f"nobody listens at {address}:{port}")
-
-
-def busy_seconds() -> float:
-    """What all cores together have not idled away, since the machine began."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@
 //! - [`talk`]: a conversation on which TLS may begin at any word
 //! - [`tools`]: clients and servers of another making
 //! - [`unsteered`]: the kernel without the program that finds the workers of datagrams
+//! - [`process`]: one of them that runs beside a test
 //! - [`program`]: the program under test
 //!
 //! Nothing here sleeps and hopes. What does not happen in time panics: a test has no other way to go on.
@@ -40,6 +41,7 @@ pub mod message;
 pub mod names;
 pub mod netns;
 pub mod nginx;
+pub mod process;
 pub mod program;
 pub mod server;
 pub mod socket;
@@ -58,6 +60,7 @@ pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::{Names, Way};
 pub use netns::{Bpffs, Netns};
 pub use nginx::Nginx;
+pub use process::Process;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
 /// What a server answers to the key of a WebSocket (RFC 6455 section 4.2.2).
@@ -70,5 +73,5 @@ pub fn websocket_accept(key: &str) -> String {
 
 pub use talk::Talk;
 pub use tls::{ClientTls, ServerTls, Wishes};
-pub use tools::{python, skip, tool};
-pub use wait::{PATIENCE, Shared, Signal};
+pub use tools::{is_root, python, skip, tool};
+pub use wait::{PATIENCE, Shared, Signal, until};

@@ -10,7 +10,7 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::tools::{skip, tool};
+use crate::tools::{is_root, skip, tool};
 
 /// A machine, as far as its network is concerned.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Bpffs {
 
 /// Whether namespaces can be made here; if not, the reason is printed, and the test has nothing to do.
 pub fn possible() -> bool {
-    if !rustix::process::geteuid().is_root() {
+    if !is_root() {
         skip("network namespaces need root");
         return false;
     }
@@ -65,19 +65,14 @@ impl Netns {
     /// # Panics
     /// The work does.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        let door = self.door();
-        let entered = thread::scope(|scope| scope.spawn(|| through(&door, work)).join());
+        let door = File::open(self.path()).expect("the namespace is there");
+        // With a thread of its own alone, which does not come back.
+        let through = || {
+            move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network)).expect("a way in");
+            work()
+        };
+        let entered = thread::scope(|scope| scope.spawn(through).join());
         entered.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-
-    /// Has work done in it beside the test.
-    pub fn spawn<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> thread::JoinHandle<R> {
-        let door = self.door();
-        thread::spawn(move || through(&door, work))
-    }
-
-    fn door(&self) -> File {
-        File::open(self.path()).expect("the namespace is there")
     }
 
     /// Connects an interface of this one to an interface of another one. Both are up, with an MTU of 1,500.
@@ -168,12 +163,6 @@ impl Drop for Bpffs {
         let _ = Command::new("umount").arg(&self.folder).status();
         let _ = fs::remove_dir(&self.folder);
     }
-}
-
-/// Goes into a namespace, with this thread alone and for good.
-fn through<R>(door: &File, work: impl FnOnce() -> R) -> R {
-    move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network)).expect("the namespace can be entered");
-    work()
 }
 
 /// A name that nobody else on the machine has.

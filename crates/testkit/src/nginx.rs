@@ -2,19 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::client::Client;
+use crate::process::Process;
 use crate::program::Folder;
-use crate::wait::PATIENCE;
 
-/// A running nginx that answers every request with its name. It ends, by its process id, when this is dropped.
+/// A running nginx that answers every request with its name. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Nginx {
-    child: Child,
+    process: Process,
     folder: Folder,
     address: String,
 }
@@ -40,8 +36,8 @@ impl Nginx {
         );
         folder.write("nginx.conf", &config);
         let address = format!("unix:{}", socket.display());
-        let child = start(&program, &folder, &address);
-        Some(Nginx { child, folder, address })
+        let process = start(&program, &folder, &address);
+        Some(Nginx { process, folder, address })
     }
 
     /// Where it is.
@@ -54,9 +50,7 @@ impl Nginx {
     /// # Panics
     /// It has ended before.
     pub fn kill(&mut self) {
-        self.child.kill().expect("a running nginx");
-        // It is gone, whatever its status.
-        let _ = self.child.wait();
+        self.process.kill();
     }
 
     /// Starts it again at the same address.
@@ -66,29 +60,17 @@ impl Nginx {
     pub fn restart(&mut self) {
         // A killed nginx leaves its socket behind and would not bind over it.
         let _ = fs::remove_file(self.address.trim_start_matches("unix:"));
-        self.child = start(&program().expect("nginx was there before"), &self.folder, &self.address);
+        self.process = start(&program().expect("nginx was there before"), &self.folder, &self.address);
     }
 
     /// Stops it: connections are still taken by the kernel, and nothing answers.
     pub fn hang(&self) {
-        self.signal(Signal::STOP);
+        self.process.hang();
     }
 
     /// Lets it go on.
     pub fn go_on(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a running nginx");
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.go_on();
     }
 }
 
@@ -96,18 +78,8 @@ fn program() -> Option<PathBuf> {
     ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].map(PathBuf::from).into_iter().find(|at| at.exists())
 }
 
-fn start(program: &PathBuf, folder: &Folder, address: &str) -> Child {
-    let mut child = Command::new(program)
-        .args(["-p", &folder.path().display().to_string(), "-c", "nginx.conf"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("nginx starts");
-    let began = Instant::now();
-    while Client::try_connect(address).is_none() {
-        let ended = child.try_wait().expect("a child").is_some();
-        assert!(!ended && began.elapsed() < PATIENCE, "nginx does not answer");
-        std::thread::yield_now();
-    }
-    child
+fn start(program: &PathBuf, folder: &Folder, address: &str) -> Process {
+    let mut command = Command::new(program);
+    command.args(["-p", &folder.path().display().to_string(), "-c", "nginx.conf"]);
+    Process::listening(command.stdin(Stdio::null()).stdout(Stdio::null()), address)
 }

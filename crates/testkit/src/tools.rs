@@ -30,6 +30,11 @@ pub fn python(module: &str) -> Option<Command> {
     Some(command)
 }
 
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Says that a test is left out, and why: straight to the terminal, for what is skipped should be seen.
 pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {reason} (scripts/install)");

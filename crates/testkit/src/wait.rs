@@ -8,6 +8,18 @@ use tokio::sync::Notify;
 /// How long anything may take that should happen at once. Only a failing test ever waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until something is so that only looking shows.
+///
+/// # Panics
+/// It is not in time.
+pub fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !look() {
+        assert!(Instant::now() < deadline, "in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A value that several threads change, and for whose changes a test can wait.
 #[derive(Debug, Default)]
 pub struct Shared<T> {

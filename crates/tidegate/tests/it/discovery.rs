@@ -1,10 +1,9 @@
 //! Where servers come from: names, services and files that change while requests are under way.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
 
 use serde_json::Value;
-use testkit::{Client, Folder, Names, PATIENCE, Server, Signal, Start, Tidegate, Way, failure_of, ok};
+use testkit::{Client, Folder, Names, Server, Signal, Start, Tidegate, Way, failure_of, ok, until};
 
 use crate::support::{BINARY, config, get};
 
@@ -38,17 +37,12 @@ fn in_halves(address: &str, name: &'static str) -> (Server, Signal) {
 }
 
 fn until_answered_by(client: &mut Client, name: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while client.get("/").text() != name {
-        assert!(Instant::now() < deadline, "no answer from {name}");
-    }
+    until(&format!("an answer from {name}"), || client.get("/").text() == name);
 }
 
 fn until_up(tidegate: &Tidegate, source: &str, up: f64) {
-    let deadline = Instant::now() + PATIENCE;
-    while tidegate.metric("tidegate_source_up", &[&format!("source=\"{source}\"")]) != [up] {
-        assert!(Instant::now() < deadline, "`{source}` is not at {up}");
-    }
+    let label = format!("source=\"{source}\"");
+    until(&format!("`{source}` is at {up}"), || tidegate.metric("tidegate_source_up", &[&label]) == [up]);
 }
 
 /// What the old server has under way ends well, its idle connections close, and nothing new goes to it, when `change`

@@ -19,6 +19,7 @@ mod pools;
 mod process;
 mod tcp;
 mod tls;
+mod udp;
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -32,7 +33,8 @@ use crate::support::{BINARY, get};
 /// Keys, by the names that [`config::all_keys`] gives them, and a run of the program that shows the effect of each.
 type Case = (&'static [&'static str], fn());
 
-const AREAS: [&[Case]; 15] = [
+/// Those whose cases are tests of their own, with their friends, are not shown here again.
+const AREAS: [&[Case]; 16] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -47,6 +49,7 @@ const AREAS: [&[Case]; 15] = [
     tls::CASES,
     nat::CASES,
     tcp::CASES,
+    udp::CASES,
     forward::CASES,
 ];
 
@@ -117,11 +120,6 @@ fn policies() {
 #[test]
 fn pools() {
     show(pools::CASES);
-}
-
-#[test]
-fn tls() {
-    show(tls::CASES);
 }
 
 #[test]

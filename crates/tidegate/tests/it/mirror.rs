@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::{Hanging, PATIENCE, Refusing, Reloaded, Server, Tidegate};
+use testkit::{Hanging, Refusing, Reloaded, Server, Tidegate, until};
 
-use crate::support::{Place, config, get, post, start};
+use crate::support::{Place, config, get, post, start, until_shown};
 
 /// A listener whose requests are copied so.
 fn text(mirror: &str) -> String {
@@ -23,14 +23,7 @@ fn mirrored(app: &Server, shadow: &dyn Place, mirror: &str) -> Tidegate {
 
 /// The report, once it is as it should be.
 fn report(tidegate: &Tidegate, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let reports: Value = serde_json::from_slice(&tidegate.admin("/api/mirrors").body).expect("JSON");
-        if wanted(&reports[0]) {
-            return reports[0].clone();
-        }
-        assert!(Instant::now() < deadline, "{reports:#}");
-    }
+    until_shown(tidegate, "/api/mirrors", |reports| wanted(&reports[0]))[0].clone()
 }
 
 #[test]
@@ -181,10 +174,7 @@ pools: {{ app: [@APP], shadow: [@SHADOW] }}
         reports.iter().map(one).collect()
     };
     let expected = [("web/one/shadow".to_owned(), 1, 2), ("web/two/shadow".to_owned(), 2, 1)];
-    let deadline = Instant::now() + PATIENCE;
-    while seen() != expected {
-        assert!(Instant::now() < deadline, "{:?}", seen());
-    }
+    until("both are counted", || seen() == expected);
     // Nor does another route before them change who they are.
     let other = text("- { name: zero, match: { path: /zero }, use: [mirror: shadow], to: app }");
     assert_eq!(tidegate.reload(&config(&other, &servers)), Reloaded::Yes);

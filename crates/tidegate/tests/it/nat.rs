@@ -6,13 +6,12 @@ mod starts;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use serde_json::Value;
-use testkit::{PATIENCE, Reloaded, Tidegate, output_of};
+use testkit::{Reloaded, Tidegate, output_of};
 
 use crate::admin::Operator;
-use crate::support::BINARY;
+use crate::support::{BINARY, until_shown};
 use lab::{Datagrams, Lab, example};
 
 const WEB: &str = "10.77.0.1:80";
@@ -32,14 +31,7 @@ fn one() -> String {
 
 /// What the operator is shown, once it is what it should become: connections are counted every second.
 fn shown(tidegate: &Tidegate, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = serde_json::from_slice(&tidegate.admin("/api/nat").body).expect("JSON");
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{answer:#}");
-    }
+    until_shown(tidegate, "/api/nat", wanted)
 }
 
 fn both(counts: &BTreeMap<String, usize>) -> bool {
@@ -332,7 +324,7 @@ fn what_somebody_has_taken_away_is_said_and_begun_anew() {
 fn a_configuration_of_packets_is_checked_without_any_right() {
     let Some(mut setpriv) = testkit::tool("setpriv") else { return };
     let file = example().display().to_string();
-    let said = if testkit::netns::possible() {
+    let said = if testkit::is_root() {
         let words = ["--bounding-set=-all", "--inh-caps=-all", "--", BINARY, "check", &file];
         setpriv.args(words).output().expect("a process")
     } else {

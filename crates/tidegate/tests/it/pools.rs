@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use testkit::{
-    Broken, Client, Ending, Hanging, Names, PATIENCE, Peer, Refusing, Reloaded, Server, Shared, Signal, Tidegate, ok,
+    Broken, Client, Ending, Hanging, Names, Peer, Refusing, Reloaded, Server, Shared, Signal, Tidegate, ok, until,
 };
 
 use crate::reload::under_load;
@@ -480,10 +480,7 @@ fn a_name_is_resolved_again_when_its_ttl_ends() {
     names.set(&[Ipv4Addr::new(127, 0, 0, 2)]);
     names.until_asked(asked + 1);
     tidegate.message("`app.example` is now");
-    let deadline = Instant::now() + PATIENCE;
-    while client.get("/").text() != "new" {
-        assert!(Instant::now() < deadline, "requests still go to the old address");
-    }
+    until("requests go to the new address", || client.get("/").text() == "new");
     // The connection to the old address is closed, and the new one stays.
     old.until_idle();
     assert_eq!(client.get("/").text(), "new");

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 
 use testkit::{PATIENCE, Server, Tidegate, failure_of, ok};
 
-use crate::support::{BINARY, config, get, start};
+use crate::support::{BINARY, config, get, start, until_waiting};
 use crate::tls::Desk;
 
 const WEB: &str = "
@@ -325,7 +325,7 @@ fn what_cannot_be_said_is_a_mistake() {
     }
 }
 
-/// One connection for all workers: whoever wants it asks for it, and says who its client is.
+/// One connection for all workers: whoever wants it waits for it, and says who its client is.
 #[test]
 fn connections_that_pass_from_worker_to_worker_say_it_too() {
     let server = repeating();
@@ -335,13 +335,24 @@ listeners: { web: { bind: 127.0.0.1:0, role: tcp, to: app } }
 pools: { app: { servers: { one: { address: @APP, max_connections: 1 } }, send_proxy: v1, warm: 1 } }
 ";
     let tidegate = start(text, &[("APP", &server)]);
-    for _ in 0..24 {
+    let mut first = None;
+    for round in 0..24 {
         let mut stream = connect(&tidegate);
         let from = stream.local_addr().expect("an address").port();
         // What a client says is never taken for what a proxy says.
         stream.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n").expect("sent");
+        if let Some(first) = first.take() {
+            until_waiting(&tidegate, 1);
+            stream.set_nonblocking(true).expect("an option");
+            let heard = stream.peek(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock), "the one connection is somebody else's");
+            stream.set_nonblocking(false).expect("an option");
+            assert_eq!(server.connections(), round);
+            drop::<TcpStream>(first);
+        }
         let mut heard = String::new();
         stream.read_to_string(&mut heard).expect("a header");
         assert!(heard.starts_with(&format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} ")), "{heard}");
+        first = Some(stream);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use testkit::{Client, Hanging, Nginx, PATIENCE, Refusing, Request, Response, Server, Start, Tidegate};
+use serde_json::Value;
+use testkit::{Client, Hanging, Nginx, PATIENCE, Refusing, Request, Response, Server, Start, Tidegate, until};
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -87,9 +88,18 @@ pub(crate) fn seen(tidegate: &Tidegate, server: &Server, request: &str) -> Reque
 
 /// Waits until so many requests wait in the queue of the pool `app`.
 pub(crate) fn until_waiting(tidegate: &Tidegate, count: usize) {
+    until(&format!("{count} wait"), || tidegate.metric("tidegate_pool_waiting", &["pool=\"app\""]) == [count as f64]);
+}
+
+/// What the operator is shown, once it is what it should become: what happens is counted a moment later.
+pub(crate) fn until_shown(tidegate: &Tidegate, target: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
-    while tidegate.metric("tidegate_pool_waiting", &["pool=\"app\""]) != [count as f64] {
-        assert!(Instant::now() < deadline, "{count} should wait");
+    loop {
+        let shown = serde_json::from_slice(&tidegate.admin(target).body).expect("JSON");
+        if wanted(&shown) {
+            return shown;
+        }
+        assert!(Instant::now() < deadline, "{target}: {shown:#}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use testkit::{Client, Server, Signal, Tidegate, ok};
+use testkit::{Client, Server, Signal, Tidegate, ok, until};
 
 use crate::admin::Operator;
 use crate::support::{Place, get, start};
@@ -86,11 +86,7 @@ pools:
     held.wait();
     let mut waiter = tidegate.client();
     waiter.send(get("/next", ""));
-    let deadline = std::time::Instant::now() + testkit::PATIENCE;
-    while tidegate.admin("/api/pools/app").text().contains("\"waiting\":0") {
-        assert!(std::time::Instant::now() < deadline, "nobody waits");
-        std::thread::yield_now();
-    }
+    until("somebody waits", || !tidegate.admin("/api/pools/app").text().contains("\"waiting\":0"));
     go.raise();
     assert_eq!((holder.response().text(), waiter.response().text()), ("main".to_owned(), "main".to_owned()));
 }

@@ -14,10 +14,9 @@ pub(crate) mod servers;
 mod sessions;
 
 use std::io::Read as _;
-use std::time::Instant;
 
 use testkit::tls::der;
-use testkit::{Authority, Client, ClientTls, Folder, Issued, PATIENCE, Tidegate};
+use testkit::{Authority, Client, ClientTls, Folder, Issued, Tidegate};
 
 use crate::support::{Place, config, get, start};
 
@@ -100,14 +99,5 @@ pub(crate) fn refusal(address: &str, tls: &ClientTls) -> String {
             let read = client.reader.socket.read(&mut [0; 4096]);
             read.expect_err("a client that is not served").to_string()
         }
-    }
-}
-
-/// Waits until something is so.
-pub(crate) fn until(what: &str, mut look: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !look() {
-        assert!(Instant::now() < deadline, "in time: {what}");
-        std::thread::yield_now();
     }
 }

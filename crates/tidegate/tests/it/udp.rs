@@ -8,10 +8,9 @@ mod reload;
 mod shortage;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use testkit::datagram::{Answering, Asking};
-use testkit::{PATIENCE, Start, Tidegate, Unheard, output_of};
+use testkit::{PATIENCE, Start, Tidegate, Unheard, output_of, until};
 
 use crate::support::{BINARY, Place, start};
 
@@ -34,12 +33,14 @@ fn from(octet: u8, tidegate: &Tidegate) -> Asking {
     Asking::from(IpAddr::from([127, 0, 0, octet]), &tidegate.address("web"))
 }
 
+/// A server that answers only those who want it.
+fn choosy(address: &str) -> Answering {
+    Answering::at(address, |bytes| if bytes == b"mute" { Vec::new() } else { vec![bytes.to_vec()] })
+}
+
 /// Waits until a sum over all workers is at least this.
 fn until_metric(tidegate: &Tidegate, name: &str, labels: &[&str], least: f64) {
-    let deadline = Instant::now() + PATIENCE;
-    while tidegate.metric(name, labels).iter().sum::<f64>() < least {
-        assert!(Instant::now() < deadline, "{name} of {least}");
-    }
+    until(&format!("{name} of {least}"), || tidegate.metric(name, labels).iter().sum::<f64>() >= least);
 }
 
 fn sum(tidegate: &Tidegate, name: &str) -> f64 {
@@ -194,11 +195,10 @@ fn without_another_server_the_one_is_asked_again_when_it_is_back() {
     assert_eq!(client.ask("x"), "a x");
     server.kill();
     let refused = || tidegate.metric("tidegate_server_faults_total", &["code=\"connect\""]).iter().sum::<f64>();
-    let deadline = Instant::now() + PATIENCE;
-    while refused() < 2.0 {
+    until("the kernel says that nobody is there", || {
         client.say("is anybody there");
-        assert!(Instant::now() < deadline, "the kernel says that nobody is");
-    }
+        refused() >= 2.0
+    });
     let _back = Answering::at(&address, |bytes| vec![[b"back ", bytes].concat()]);
     assert_eq!(client.ask("y"), "back y");
     assert_eq!(sum(&tidegate, "tidegate_connections_total"), 1.0, "it is the same flow");

@@ -343,10 +343,7 @@ fn nothing_goes_to_an_aborted_candidate_even_without_a_stable_server() {
     assert_eq!(candidate.requests().len(), 0);
     // At a share of nothing, as after a rollback, it is better than no answer.
     assert_eq!(operate(&tidegate, Some(r#"{"share": "0%"}"#)).0, 200);
-    let deadline = Instant::now() + PATIENCE;
-    while ask("").text() != "new" {
-        assert!(Instant::now() < deadline);
-    }
+    testkit::until("the candidate answers", || ask("").text() == "new");
     tidegate.message("stable `v1` has no server that may be used, candidate `v2` has served ");
 }
 

@@ -1,12 +1,8 @@
 //! A WebSocket client and server by Python's `websockets`, with TLS in front.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-
-use testkit::{ok, python};
+use testkit::{Process, ok, python};
 
 use super::{Desk, Edge, output_of, said};
-use crate::support::Place;
 use crate::tls::EDGE;
 
 /// Echoes messages as they come; says where it listens, ends with us.
@@ -54,43 +50,15 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// The server's process, and where it is.
-struct Echo(Child, String);
-
-impl Echo {
-    fn start() -> Option<Echo> {
-        let mut command = python("websockets")?;
-        let mut child =
-            command.args(["-c", SERVER]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("Python");
-        let mut port = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut port).expect("a port");
-        Some(Echo(child, format!("127.0.0.1:{}", port.trim())))
-    }
-}
-
-impl Place for Echo {
-    fn place(&self) -> &str {
-        &self.1
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_websocket_of_python_passes_unchanged() {
-    let Some(server) = Echo::start() else { return };
+    let (Some(mut server), Some(mut client)) = (python("websockets"), python("websockets")) else { return };
+    let (_server, port) = Process::saying(server.args(["-c", SERVER]));
     let desk = Desk::new();
-    let tidegate = desk.start(EDGE, &[("APP", &server)]);
+    let tidegate = desk.start(&EDGE.replace("@APP", &format!("127.0.0.1:{port}")), &[]);
     let address = tidegate.address("web");
     let (host, port) = address.rsplit_once(':').expect("an address");
     let ca = desk.folder.path().join("ca.pem").display().to_string();
-    let Some(mut client) = python("websockets") else { return };
     let output = output_of(client.args(["-c", CLIENT, host, port, &ca]));
     assert_eq!(said(&output).trim(), "closed 4001 as asked");
     let line = tidegate.log_of("/socket");

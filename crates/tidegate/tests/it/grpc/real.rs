@@ -1,37 +1,20 @@
 //! Google's own client and server, with the program between them.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use testkit::{Server, Tidegate, python};
+use testkit::{Process, Server, Tidegate, python};
 
 use super::{answer, typed};
 use crate::support::start;
-
-/// A server of gRPC that ends with the test.
-struct Running {
-    child: Child,
-    port: String,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/grpc").join(name)
 }
 
-fn serve(mut python: Command) -> Running {
-    python.arg(script("server.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = python.spawn().expect("a server");
-    let mut port = String::new();
-    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut port).expect("its port");
-    Running { child, port: port.trim().to_owned() }
+/// A server of gRPC, and its port.
+fn serve(mut python: Command) -> (Process, String) {
+    Process::saying(python.arg(script("server.py")))
 }
 
 /// What the client says of these checks.
@@ -52,8 +35,8 @@ fn between(port: &str, route: &str) -> Tidegate {
 #[test]
 fn calls_of_every_kind_pass() {
     let (Some(client), Some(server)) = (python("grpc"), python("grpc")) else { return };
-    let server = serve(server);
-    let tidegate = between(&server.port, "");
+    let (_server, port) = serve(server);
+    let tidegate = between(&port, "");
     let seen = seen(client, &tidegate, &["echo", "big", "errors", "deadline", "cancel", "streams"]);
     assert_eq!(
         seen,
@@ -100,8 +83,8 @@ pools: { app: [@APP] }
 #[test]
 fn a_browser_calls_it() {
     let Some(server) = python("grpc") else { return };
-    let server = serve(server);
-    let tidegate = between(&server.port, "use: [{ grpc_web: {} }],");
+    let (_server, port) = serve(server);
+    let tidegate = between(&port, "use: [{ grpc_web: {} }],");
     let message = |text: &str| [&[0, 0, 0, 0, text.len() as u8], text.as_bytes()].concat();
     let response = tidegate.client().ask(typed("/test.Echo/Count", "application/grpc-web+proto", "", &message("3")));
     assert_eq!(response.fields.value("content-type"), Some("application/grpc-web"));

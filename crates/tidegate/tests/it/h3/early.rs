@@ -60,6 +60,7 @@ fn told(desk: &Desk, tidegate: &Tidegate) -> Option<String> {
     desk.client(tidegate).ask(page("/")).fields.value("alt-svc").map(str::to_owned)
 }
 
+#[test]
 pub(crate) fn what_clients_are_told_can_be_chosen() {
     let desk = Desk::new();
     let server = Server::script(|peer| {

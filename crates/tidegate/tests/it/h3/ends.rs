@@ -1,10 +1,10 @@
 //! How requests and connections of HTTP/3 end.
 
 use testkit::h3::{Method, Quic, request};
-use testkit::{Server, ok};
+use testkit::{Server, ok, until};
 
 use super::{EDGE, GET, before, client, quic};
-use crate::tls::{Desk, until};
+use crate::tls::Desk;
 
 const NO_ERROR: u64 = 0x100;
 const INTERNAL_ERROR: u64 = 0x102;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use testkit::h3_server::{Act, Backend, Code, Manner, Raw, Reply, SETTINGS, ok};
-use testkit::{Ending, Reloaded, Signal, h3};
+use testkit::{Ending, Reloaded, Signal, h3, until};
 
 use super::{before, before_both, shown, text};
 use crate::tls::Desk;
@@ -86,7 +86,7 @@ fn requests_that_a_server_leaves_behind_are_asked_elsewhere_and_those_before_go_
     server.until_open(1);
     let mut first = tidegate.client();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    crate::tls::until("the first is under way", || {
+    until("the first is under way", || {
         tidegate.metric("tidegate_server_in_flight", &["pool=\"app\"", "server=\"a\""]) == [1.0]
     });
     let answer = tidegate.client().ask(PAY);
@@ -162,9 +162,7 @@ fn a_reload_under_load_loses_nothing() {
         for number in 1..=10 {
             let before = answered.load(Ordering::Relaxed);
             assert_eq!(tidegate.reload(&config(number)), Reloaded::Yes);
-            crate::tls::until("requests under the new configuration", || {
-                answered.load(Ordering::Relaxed) > before + 20
-            });
+            until("requests under the new configuration", || answered.load(Ordering::Relaxed) > before + 20);
         }
         done.store(true, Ordering::Relaxed);
     });

@@ -1,45 +1,20 @@
 //! A server of HTTP/3 of another making.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-
-use testkit::tools;
+use testkit::{Process, python};
 
 use super::text;
 use crate::tls::Desk;
 
-/// A server in a process of its own, which ends with us.
-struct Aioquic {
-    child: Child,
-    port: String,
-}
-
-impl Aioquic {
-    /// None where it is not installed.
-    fn start(desk: &Desk) -> Option<Aioquic> {
-        let mut python = tools::python("aioquic")?;
-        desk.issue("origin", &["origin.test"]);
-        let script = desk.folder.write("server.py", include_str!("aioquic.py"));
-        let folder = desk.folder.path();
-        python.arg(script).arg(folder.join("origin.pem")).arg(folder.join("origin.key"));
-        let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a server that runs");
-        let mut port = String::new();
-        BufReader::new(child.stdout.take().expect("its words")).read_line(&mut port).expect("its port");
-        Some(Aioquic { child, port: port.trim().to_owned() })
-    }
-}
-
-impl Drop for Aioquic {
-    fn drop(&mut self) {
-        let _ = self.child.kill().and_then(|()| self.child.wait());
-    }
-}
-
 #[test]
 fn aioquic_is_asked_and_answers() {
+    let Some(mut aioquic) = python("aioquic") else { return };
     let desk = Desk::new();
-    let Some(server) = Aioquic::start(&desk) else { return };
-    let tidegate = desk.start(&text(2, "").replace("@APP", &format!("'127.0.0.1:{}'", server.port)), &[]);
+    desk.issue("origin", &["origin.test"]);
+    let script = desk.folder.write("server.py", include_str!("aioquic.py"));
+    let folder = desk.folder.path();
+    aioquic.arg(script).arg(folder.join("origin.pem")).arg(folder.join("origin.key"));
+    let (_server, port) = Process::saying(&mut aioquic);
+    let tidegate = desk.start(&text(2, "").replace("@APP", &format!("'127.0.0.1:{port}'")), &[]);
     let mut client = tidegate.client();
     let answer = client.ask("GET /a?b=c HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!((answer.status, answer.text().as_str()), (200, "a.test"));

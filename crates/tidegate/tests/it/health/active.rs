@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use testkit::{Hanging, Refusing, Reloaded, Server, Signal, Start, ok};
+use testkit::{Hanging, Refusing, Reloaded, Server, Signal, Start, ok, until};
 
 use super::{answering, shown, until_state, until_state_in, well};
 use crate::support::{BINARY, config, get, start};
@@ -129,11 +129,7 @@ pools: { app: { servers: [@APP], health: { probe: http, path: /check, every: 20m
     assert_eq!(quick.get("/refused").status, 503);
     release.raise();
     assert_eq!(slow.response().text(), "whole");
-    let deadline = Instant::now() + testkit::PATIENCE;
-    while shown(&tidegate, "app", 0)["connections"] != 0 {
-        assert!(Instant::now() < deadline, "idle connections to a server that is down stay open");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("idle connections to a server that is down are closed", || shown(&tidegate, "app", 0)["connections"] == 0);
     sick.store(false, Ordering::SeqCst);
     until_state(&tidegate, 0, "up");
     assert_eq!(quick.get("/again").status, 200);
@@ -171,14 +167,11 @@ pools:
     first.send(get("/held", ""));
     held.wait();
     second.send(get("/waits", ""));
-    let deadline = Instant::now() + testkit::PATIENCE;
     let waiting = || -> serde_json::Value {
         let pool: serde_json::Value = serde_json::from_slice(&tidegate.admin("/api/pools/app").body).expect("JSON");
         pool["queue"]["waiting"].clone()
     };
-    while waiting() != 1 {
-        assert!(Instant::now() < deadline, "nobody waits");
-    }
+    until("somebody waits", || waiting() == 1);
     sick.store(true, Ordering::SeqCst);
     assert_eq!(second.response().status, 503);
     assert_eq!(tidegate.log_of("/waits")["fault"], "no_server");

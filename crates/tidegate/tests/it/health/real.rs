@@ -1,45 +1,12 @@
 //! Probes against real servers, where Debian's packages are installed (`scripts/install`).
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
-use testkit::{Folder, Tidegate};
+use testkit::{Folder, Process, Tidegate, tool};
 
 use super::until_state;
 use crate::support::start;
-
-/// A server's process, which ends with the test.
-struct Process(Child);
-
-impl Process {
-    fn start(program: &str, arguments: &[&str]) -> Process {
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Process(command.spawn().expect("a server"))
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill").success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Whether a program is here; says so if it is not.
-fn is_here(program: &str) -> bool {
-    let here = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !here {
-        eprintln!("skipped: there is no {program} here, scripts/install installs it");
-    }
-    here
-}
 
 fn before_socket(path: &Path, health: &str) -> Tidegate {
     let text = format!(
@@ -52,10 +19,8 @@ fn before_socket(path: &Path, health: &str) -> Tidegate {
 
 #[test]
 fn redis_with_and_without_a_password() {
-    if !is_here("redis-server") {
-        return;
-    }
     for password in ["", "secret"] {
+        let Some(mut redis) = tool("redis-server") else { return };
         let folder = Folder::new();
         let path = folder.path().join("redis.sock");
         let tidegate = before_socket(&path, "probe: redis");
@@ -76,7 +41,7 @@ fn redis_with_and_without_a_password() {
             "--requirepass",
             password,
         ];
-        let redis = Process::start("redis-server", &options);
+        let redis = Process::start(redis.args(options).stdin(Stdio::null()).stdout(Stdio::null()));
         until_state(&tidegate, 0, "up");
         drop(redis);
         until_state(&tidegate, 0, "down");
@@ -85,12 +50,10 @@ fn redis_with_and_without_a_password() {
 
 #[test]
 fn nginx_by_http_and_by_tls() {
-    if !is_here("nginx") || !is_here("openssl") {
-        return;
-    }
+    let (Some(mut nginx), Some(mut openssl)) = (tool("nginx"), tool("openssl")) else { return };
     let folder = Folder::new();
     let here = folder.path().display();
-    let made = Command::new("openssl")
+    let made = openssl
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=a"])
         .args(["-keyout", "key.pem", "-out", "cert.pem"])
         .current_dir(folder.path())
@@ -120,7 +83,8 @@ fn nginx_by_http_and_by_tls() {
         until_state(tidegate, 0, "down");
     }
     let file = file.display().to_string();
-    let nginx = Process::start("nginx", &["-c", &file, "-p", &here.to_string()]);
+    nginx.args(["-c", &file, "-p", &here.to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+    let nginx = Process::start(&mut nginx);
     for tidegate in [&http, &tls, &old] {
         until_state(tidegate, 0, "up");
     }
@@ -129,9 +93,9 @@ fn nginx_by_http_and_by_tls() {
     until_state(&sick, 0, "down");
     until_state(&wrong, 0, "down");
     // A process that is stopped still has a socket that takes connections: only an answer in time shows that it lives.
-    nginx.signal("STOP");
+    nginx.hang();
     assert_eq!(until_state(&http, 0, "down")["reason"], "timeout after 1s ×2");
-    nginx.signal("CONT");
+    nginx.go_on();
     until_state(&http, 0, "up");
     drop(nginx);
     until_state(&http, 0, "down");

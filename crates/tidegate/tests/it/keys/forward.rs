@@ -9,6 +9,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.open"], open),
 ];
 
+#[test]
 fn open() {
     let proxy = |open: &str| format!("listeners: {{ web: {{ bind: 0.0.0.0:0, role: forward, {open} to: origin }} }}\n");
     assert_refused(&proxy(""), "is a forward proxy for anybody who reaches");

@@ -8,9 +8,7 @@ use testkit::datagram::{Answering, Asking};
 use testkit::{Client, Ending, Request, Server, Tidegate, h2};
 
 use super::{Case, assert_refused, fault};
-use crate::h3::early;
 use crate::support::{before, before_with, get, seen, start};
-use crate::udp;
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners"], listeners),
@@ -24,19 +22,10 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.forwarding.format"], format),
     (&["listeners.*.timeouts", "listeners.*.timeouts.request_head"], request_head),
     (&["listeners.*.timeouts.keep_alive"], keep_alive),
-    (
-        &["listeners.*.timeouts.flow", "pools.*.timeouts.flow", "sites.*.timeouts.flow"],
-        udp::limits::the_nearest_level_says_how_long_silence_may_last,
-    ),
     (&["listeners.*.limits", "listeners.*.limits.request_head"], head_bytes),
     (&["listeners.*.limits.request_line"], line_bytes),
     (&["listeners.*.limits.fields"], fields),
     (&["listeners.*.limits.connections"], connections),
-    (
-        &["listeners.*.http3", "listeners.*.http3.advertise", "listeners.*.http3.port", "listeners.*.http3.max_age"],
-        early::what_clients_are_told_can_be_chosen,
-    ),
-    (&["listeners.*.http3.early_data"], early::safe_requests_may_come_early_where_that_is_allowed),
 ];
 
 /// One listener that answers by itself.

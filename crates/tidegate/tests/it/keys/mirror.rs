@@ -1,12 +1,10 @@
 //! Mirrors: what is copied, and where to, by every key that decides it.
 
-use std::time::Instant;
-
 use serde_json::Value;
-use testkit::{Hanging, PATIENCE, Server, Signal, Tidegate};
+use testkit::{Hanging, Server, Signal, Tidegate};
 
 use super::Case;
-use crate::support::{Place, get, post, start};
+use crate::support::{Place, get, post, start, until_shown};
 
 pub(super) const CASES: &[Case] = &[
     (&["policies.*.*.mirror", "policies.*.*.mirror.to"], to),
@@ -29,14 +27,10 @@ pools: {{ app: [@APP], shadow: [@SHADOW], other: [@OTHER] }}
 
 /// The reports, once one of them is as it should be.
 fn reports(tidegate: &Tidegate, name: &str, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let reports: Vec<Value> = serde_json::from_slice(&tidegate.admin("/api/mirrors").body).expect("JSON");
-        if reports.iter().any(|report| report["name"] == name && wanted(report)) {
-            return reports;
-        }
-        assert!(Instant::now() < deadline, "{reports:#?}");
-    }
+    let found = until_shown(tidegate, "/api/mirrors", |reports| {
+        reports.as_array().expect("a list").iter().any(|report| report["name"] == name && wanted(report))
+    });
+    serde_json::from_value(found).expect("a list")
 }
 
 fn to() {

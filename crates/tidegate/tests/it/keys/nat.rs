@@ -1,11 +1,9 @@
 //! Listeners whose packets the kernel rewrites: between machines of the test's own, which need root.
 
-use std::time::Instant;
-
-use testkit::{Folder, PATIENCE, Tidegate};
+use testkit::until;
 
 use super::Case;
-use crate::nat::lab::{Datagrams, Lab};
+use crate::nat::lab::{CAPABILITIES, Datagrams, Lab};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.nat"], what_is_rewritten),
@@ -66,16 +64,14 @@ fn engine() {
     let Some(lab) = Lab::new() else { return };
     let _server = lab.serve("10.78.0.11:80", "a");
     let config = |engine: &str| {
-        lab.whole(&format!(
+        format!(
             "listeners: {{ web: {{ role: nat, bind: 10.77.0.1:80/tcp, nat: dnat, interfaces: [lb0, lb1], engine: {engine}, to: '10.78.0.11:80' }} }}\n"
-        ))
+        )
     };
-    let limited = || lab.start().without("bpf,perfmon,net_admin,sys_admin");
-    let folder = Folder::new();
-    let file = folder.write("tidegate.yaml", &config("kernel"));
-    let (code, said) = limited().refused(&["run", &file.display().to_string()]);
-    assert!(code == Some(2) && said.contains("CAP_BPF"), "{said}");
-    let _tidegate = limited().text(&config("auto"));
+    let limited = || lab.start().without(CAPABILITIES);
+    let said = lab.refused(limited(), &config("kernel"));
+    assert!(said.contains("CAP_BPF"), "{said}");
+    let _tidegate = limited().text(&lab.whole(&config("auto")));
     lab.connect("10.77.0.1:80");
 }
 
@@ -93,13 +89,8 @@ fn silence(listener: &str, pool: &str) {
     let _server = Datagrams::serve(&lab, "10.78.0.11:53", "a");
     let tidegate = lab.run(&config(&format!("{listener} source: 10.78.0.2, interfaces: [lb0, lb1]"), pool));
     assert_eq!(Datagrams::ask(&lab, AT, "x"), "a heard x of 10.78.0.2");
-    until_none_is_left(&tidegate);
-}
-
-fn until_none_is_left(tidegate: &Tidegate) {
-    let deadline = Instant::now() + PATIENCE;
-    let one = |name: &str| tidegate.metric(name, &["listener=\"dns\""]);
-    while one("tidegate_nat_connections") != [0.0] || one("tidegate_nat_connections_total") != [1.0] {
-        assert!(Instant::now() < deadline, "{}", tidegate.admin("/metrics").text());
-    }
+    let of = |name: &str| tidegate.metric(name, &["listener=\"dns\""]);
+    until("none of one flow is left", || {
+        of("tidegate_nat_connections") == [0.0] && of("tidegate_nat_connections_total") == [1.0]
+    });
 }

@@ -6,7 +6,6 @@ use testkit::{Folder, Server, Shared, Signal, Start, ok};
 
 use super::{Case, assert_refused, fate};
 use crate::support::{BINARY, before_pool, config, get, seen, start};
-use crate::udp;
 
 pub(super) const CASES: &[Case] = &[
     (&["pools", "pools.*.servers"], servers),
@@ -42,12 +41,6 @@ pub(super) const CASES: &[Case] = &[
     (&["pools.*.timeouts.pooled"], pooled),
     (&["pools.*.warm"], warm),
     (&["pools.*.send_proxy"], send_proxy),
-    (&["pools.*.quic", "pools.*.quic.ids"], udp::quic::a_client_whose_port_changes_behind_its_back_keeps_its_server),
-    (&["pools.*.quic.max"], udp::quic::only_so_many_ids_are_remembered),
-    (
-        &["pools.*.servers.*.quic_id", "pools.*.quic.offset", "pools.*.quic.length"],
-        udp::quic::a_client_may_move_by_itself_where_servers_write_who_they_are_into_their_ids,
-    ),
 ];
 
 /// Names of servers are those of the log.

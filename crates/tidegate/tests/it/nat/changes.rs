@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
-use testkit::{Folder, Reloaded};
+use testkit::Reloaded;
 
-use super::lab::Lab;
-use super::starts::CAPABILITIES;
+use super::lab::{CAPABILITIES, Lab};
 use super::{TWO, WEB, both, shown};
 
 const AUTO: (&str, &str) = ("source:", "engine: auto, source:");
@@ -34,15 +33,6 @@ fn pinned(lab: &Lab) -> Vec<(String, Vec<String>)> {
     names(&root).into_iter().map(links).collect()
 }
 
-/// A start that fails, and what it says.
-fn fails(start: testkit::Start<'_>, config: &str) -> String {
-    let folder = Folder::new();
-    let file = folder.write("tidegate.yaml", config);
-    let (code, said) = start.refused(&["run", &file.display().to_string()]);
-    assert_eq!(code, Some(2), "{said}");
-    said
-}
-
 #[test]
 fn a_start_that_fails_takes_nothing_away() {
     let Some(lab) = Lab::new() else { return };
@@ -53,13 +43,13 @@ fn a_start_that_fails_takes_nothing_away() {
     drop(tidegate);
     let as_it_was = pinned(&lab);
     assert!(as_it_was.len() == 1 && as_it_was[0].1 == ["lb0", "lb1"], "{as_it_was:?}");
-    fails(lab.start(), &lab.whole(&changed(TWO, &[("[lb0, lb1]", "lb0"), UNBOUND])));
+    lab.refused(lab.start(), &changed(TWO, &[("[lb0, lb1]", "lb0"), UNBOUND]));
     assert_eq!(pinned(&lab), as_it_was);
     kept.are_all_where_they_were();
     // As another version has left it, it goes on until this one is in force.
     let root = lab.pins.path().join("tidegate");
     fs::rename(root.join(&as_it_was[0].0), root.join("v0")).expect("it is moved");
-    fails(lab.start(), &lab.whole(&changed(TWO, &[UNBOUND])));
+    lab.refused(lab.start(), &changed(TWO, &[UNBOUND]));
     assert_eq!(pinned(&lab), [("v0".to_owned(), vec!["lb0".to_owned(), "lb1".to_owned()])]);
     kept.are_all_where_they_were();
     let _tidegate = lab.run(TWO);
@@ -162,7 +152,7 @@ fn what_cannot_be_seen_keeps_a_proxy_back() {
     fs::set_permissions(lab.pins.path(), fs::Permissions::from_mode(0o700)).expect("a mode");
     chown(lab.pins.path(), Some(65_534), None).expect("an owner");
     let nobody = format!("{CAPABILITIES},dac_override,dac_read_search");
-    let said = fails(lab.start().without(&nobody), &lab.whole(&changed(TWO, &[AUTO])));
+    let said = lab.refused(lab.start().without(&nobody), &changed(TWO, &[AUTO]));
     assert!(said.contains("listener `vip` might get no packets: this process may not see"), "{said}");
     assert!(both(&lab.spread(WEB, 40)), "the kernel goes on");
     let (code, said) = lab.start().without(&nobody).refused(&["nat", "release"]);

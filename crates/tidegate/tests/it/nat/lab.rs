@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, netns};
+use testkit::{Bpffs, Client, Folder, Netns, PATIENCE, Server, Start, Tidegate, netns, until};
 
 use crate::support::BINARY;
+
+/// What a process needs that has packets rewritten.
+pub(crate) const CAPABILITIES: &str = "bpf,perfmon,net_admin,sys_admin";
 
 pub(crate) struct Lab {
     pub(crate) client: Netns,
@@ -60,6 +63,15 @@ impl Lab {
         Start::of(BINARY).on(&self.balancer, &self.pins)
     }
 
+    /// A start that fails, and what it says.
+    pub(crate) fn refused(&self, start: Start<'_>, config: &str) -> String {
+        let folder = Folder::new();
+        let file = folder.write("tidegate.yaml", &self.whole(config));
+        let (code, said) = start.refused(&["run", &file.display().to_string()]);
+        assert_eq!(code, Some(2), "{said}");
+        said
+    }
+
     /// The program with a configuration, and an operator's address in its folder.
     pub(crate) fn run(&self, config: &str) -> Tidegate {
         self.start().text(&self.whole(config))
@@ -95,10 +107,7 @@ impl Lab {
 
     /// Waits until nobody answers a client any more: the kernel takes a program away a moment after it was told to.
     pub(crate) fn until_silent(&self, address: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.answers(address) {
-            assert!(Instant::now() < deadline, "somebody still answers at {address}");
-        }
+        until(&format!("nobody answers at {address}"), || !self.answers(address));
     }
 
     /// Connections of clients that stay open, each with the name of its server.

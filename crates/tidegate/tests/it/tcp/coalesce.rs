@@ -119,7 +119,23 @@ fn what_comes_the_other_way_lets_go() {
 
 #[test]
 pub(crate) fn each_direction_is_on_its_own() {
-    // Answers are not held where only what goes to servers is, and the other way round.
+    // What clients say is not held where only what goes to them is, and the other way round.
+    let begin = Instant::now();
+    let (server, read) = noting(4);
+    let tidegate = towards_clients(LONG, &server);
+    let mut client = connect(&tidegate);
+    client.write_all(b"abcd").expect("sent");
+    assert_eq!(read.until("a word", Vec::pop).0, b"abcd");
+    let server = Server::script(|peer| {
+        peer.send("well?");
+        let _ = peer.rest();
+    });
+    let tidegate = towards_servers(LONG, &server);
+    let mut heard = [0; 5];
+    connect(&tidegate).read_exact(&mut heard).expect("a word");
+    assert_eq!(&heard, b"well?");
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    // Where they are held they are.
     let server = Server::script(|peer| {
         while let Ok(byte) = peer.reader.exactly(1) {
             peer.send(byte);

@@ -4,11 +4,11 @@ mod real;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
-use testkit::{Hanging, Server, ServerTls, Talk, Tidegate, failure_of};
+use testkit::{Hanging, Server, ServerTls, Talk, Tidegate, failure_of, until};
 
 use super::{connect, rest};
 use crate::support::{BINARY, config};
-use crate::tls::{Desk, until};
+use crate::tls::Desk;
 
 /// TLS ends here and begins here.
 const BOTH: &str = "

@@ -3,7 +3,7 @@
 mod real;
 
 use testkit::tls::Wishes;
-use testkit::{ClientTls, Hanging, Server, ServerTls, Talk, Tidegate, failure_of};
+use testkit::{ClientTls, Hanging, Server, ServerTls, Talk, Tidegate, failure_of, until};
 
 use crate::support::{BINARY, Place, config, start};
 use crate::tls::Desk;
@@ -202,7 +202,7 @@ listeners:
 pools: { app: { servers: [@APP], tls: { ca: '@DIR/ca.pem', starttls: postgres } } }
 ";
     let tidegate = desk.start(text, &[("APP", &behind), ("FIRST", &first)]);
-    crate::tls::until("the one that speaks first was asked", || {
+    until("the one that speaks first was asked", || {
         let mut client = talk(&tidegate);
         client.finish();
         client.line() == "220 I speak first"

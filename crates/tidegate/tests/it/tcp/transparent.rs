@@ -1,10 +1,9 @@
 //! Servers that see the client's address as that of the connection: between namespaces of the network, which only root can make.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::process::Output;
 
 use testkit::netns::{Netns, possible};
-use testkit::{Folder, Start, Tidegate, failure_of, tool};
+use testkit::{Folder, Start, Tidegate, failure_of, is_root, tool};
 
 use crate::support::{BINARY, config};
 
@@ -190,9 +189,8 @@ pools: { app: { servers: ['127.0.0.1:1'], source: client } }
     let folder = Folder::new();
     let file = folder.write("tidegate.yaml", &config(text, &[])).display().to_string();
     // Root without the two, anybody else as they are.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     let start = Start::of(BINARY);
-    let start = if is_root { start.without("net_admin,net_raw") } else { start };
+    let start = if is_root() { start.without("net_admin,net_raw") } else { start };
     let (code, said) = start.refused(&["run", &file]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("`source: client` of pool `app` needs `CAP_NET_ADMIN` or `CAP_NET_RAW`"), "{said}");

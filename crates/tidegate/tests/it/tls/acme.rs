@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use testkit::tls::Wishes;
-use testkit::{Acme, Authority, Client, ClientTls, Refusing, Tidegate, failure_of};
+use testkit::{Acme, Authority, Client, ClientTls, Refusing, Tidegate, failure_of, until};
 
-use super::{Desk, page, refusal, until};
+use super::{Desk, page, refusal};
 use crate::support::{BINARY, start};
 
 const TEXT: &str = "

@@ -1,10 +1,8 @@
 //! Certificates in files: what is wrong with them is said, and what changes is taken over.
 
-use std::time::Instant;
+use testkit::{Authority, Client, failure_of, output_of, until};
 
-use testkit::{Authority, Client, PATIENCE, failure_of, output_of};
-
-use super::{ALONE, Desk, page, until, was_shown};
+use super::{ALONE, Desk, page, was_shown};
 use crate::support::BINARY;
 
 #[test]
@@ -30,10 +28,7 @@ fn a_broken_new_certificate_leaves_the_old_one_and_says_why() {
     assert_eq!(desk.client(&tidegate).ask(page("/")).text(), "here");
     // What is well again is taken.
     let new = desk.issue("main", &["example.com"]);
-    let deadline = Instant::now() + PATIENCE;
-    while !was_shown(&desk.client(&tidegate), &new) {
-        assert!(Instant::now() < deadline, "the new certificate is taken");
-    }
+    until("the new certificate", || was_shown(&desk.client(&tidegate), &new));
 }
 
 /// A key and a certificate that do not belong together, files that are none or are not there: all at once, at the start.

@@ -1,8 +1,8 @@
 //! Folders of certificates.
 
-use testkit::{Client, ClientTls, Issued, Reloaded, Tidegate, failure_of};
+use testkit::{Client, ClientTls, Issued, Reloaded, Tidegate, failure_of, until};
 
-use super::{Desk, page, until, was_shown};
+use super::{Desk, page, was_shown};
 use crate::support::BINARY;
 
 const FOLDER: &str = "

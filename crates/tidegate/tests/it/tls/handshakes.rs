@@ -1,8 +1,8 @@
 //! Handshakes that do not come to their end.
 
-use testkit::{Client, Ending, Tidegate};
+use testkit::{Client, Ending, Tidegate, until};
 
-use super::{ALONE, Desk, page, until};
+use super::{ALONE, Desk, page};
 
 fn failed(tidegate: &Tidegate) -> f64 {
     tidegate.metric("tidegate_tls_handshakes_failed_total", &["web"]).iter().sum()

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use testkit::{Authority, Client, Reloaded, Server, ServerTls, Tidegate, ok};
+use testkit::{Authority, Client, Reloaded, Server, ServerTls, Tidegate, ok, until};
 
-use super::{Desk, ORIGIN, until};
+use super::{Desk, ORIGIN};
 use crate::support::{Place, get};
 
 /// A server that shows a certificate for `origin.test` and says what it heard.

@@ -1,31 +1,32 @@
 //! Datagrams that are longer than the packets of a network: they come in pieces and go on in one, or the other way round.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{BufReader, Lines};
+use std::process::{ChildStdout, Stdio};
 
 use testkit::datagram::{Answering, Asking};
 use testkit::netns::{Netns, possible};
-use testkit::{Start, tool};
+use testkit::{PATIENCE, Process, Start, tool};
 
 use super::PLAIN;
 use crate::support::{BINARY, config};
 
 /// What is seen of one kind of datagrams on a cable.
 struct Capture {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
+    _process: Process,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Capture {
     fn begin(machine: &Netns, device: &str, filter: &str) -> Capture {
-        let mut command = machine.command("tcpdump");
+        let mut command = machine.command("timeout");
+        // Whoever waits for packets that do not come sees an end then.
+        command.args([&PATIENCE.as_secs().to_string(), "tcpdump"]);
         command.args(["-i", device, "-n", "-v", "-l", "--immediate-mode", filter]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tcpdump");
+        let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         // It says so when it begins.
-        let mut said = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        assert!(said.any(|line| line.expect("a line").contains("listening on")));
-        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        Capture { child, lines }
+        assert!(process.err().any(|line| line.expect("a line").contains("listening on")));
+        let lines = process.out();
+        Capture { _process: process, lines }
     }
 
     /// The flags, the place in its datagram and the length of the next so many packets.
@@ -40,13 +41,6 @@ impl Capture {
             (between(&line, "flags [", "]"), number("offset ", ","), number("length ", ")"))
         };
         headers.take(count).map(packet).collect()
-    }
-}
-
-impl Drop for Capture {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,20 +1,14 @@
 //! Who is served, by whom, how long, and how many are.
 
-use testkit::Unheard;
 use testkit::datagram::Answering;
+use testkit::{Unheard, is_root, skip, until};
 
-use super::{PLAIN, client, from, sum, until_metric, with};
+use super::{PLAIN, choosy, client, from, sum, until_metric, with};
 use crate::support::{config, start};
-use crate::tls::until;
-
-/// A server that answers only those who want it.
-fn choosy() -> Answering {
-    Answering::start(|bytes| if bytes == b"mute" { Vec::new() } else { vec![bytes.to_vec()] })
-}
 
 #[test]
 fn where_there_is_no_room_who_is_not_answered_goes_first_and_who_is_answered_stays() {
-    let server = choosy();
+    let server = choosy("127.0.0.1:0");
     let text = format!("workers: 1\n{}", PLAIN.replace("to: app", "to: app, limits: { connections: 3 }"));
     let tidegate = start(&text, &[("APP", &server)]);
     let (one, two, mute, three) = (client(&tidegate), client(&tidegate), client(&tidegate), client(&tidegate));
@@ -179,7 +173,7 @@ pools: { both: { servers: { a: { address: @APP } } } }
 
 #[test]
 fn a_further_try_counts_until_a_server_has_answered() {
-    let (dead, also, mute, late) = (Unheard::new(), Unheard::new(), choosy(), Answering::named("d"));
+    let (dead, also, mute, late) = (Unheard::new(), Unheard::new(), choosy("127.0.0.1:0"), Answering::named("d"));
     let pool = "{ servers: { a: { address: @DEAD }, b: { address: @MUTE, max_connections: 1 }, c: { address: @ALSO }, d: { address: @LATE } }, \
                 balance: first, circuit_breaker: { retries: 1 } }";
     let text = format!("workers: 1\n{}", PLAIN.replace("[@APP]", pool));
@@ -202,8 +196,8 @@ fn a_further_try_counts_until_a_server_has_answered() {
 
 #[test]
 fn a_datagram_from_port_0_is_lost_and_changes_nothing() {
-    if !testkit::netns::possible() {
-        return;
+    if !is_root() {
+        return skip("a raw socket needs root");
     }
     let server = Answering::named("a");
     let tidegate = with("timeouts: { flow: 10s }", &server);

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use testkit::datagram::Translator;
 use testkit::h3::{Client, Method, request};
 use testkit::h3_server::{Backend, Manner, ok};
-use testkit::{ServerTls, Tidegate};
+use testkit::{ServerTls, Tidegate, until};
 
 use super::sum;
 use crate::support::start;
-use crate::tls::{Desk, until};
+use crate::tls::Desk;
 
 /// So many that chance does not lead a client back to its server: to four of them by turns, whoever comes.
 const FOUR: &str = "

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use testkit::datagram::{Answering, Asking};
 use testkit::h3::Quic;
-use testkit::{Reloaded, Server, Start, Tidegate};
+use testkit::{Reloaded, Server, Start, Tidegate, until};
 
 use super::{PLAIN, client, from, sum, until_metric};
 use crate::support::{BINARY, config, start};
-use crate::tls::{Desk, until};
+use crate::tls::Desk;
 
 #[test]
 fn a_reload_under_load_loses_nothing_and_moves_nobody() {

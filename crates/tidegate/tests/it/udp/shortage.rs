@@ -1,28 +1,25 @@
 //! Floods from many addresses: whoever is answered keeps what it has, and whoever comes next is served.
 
 use testkit::datagram::{Answering, Asking};
-use testkit::{Bpffs, Folder, Netns, Start, Tidegate, netns};
+use testkit::{Folder, Netns, Start, Tidegate, netns};
 
-use super::PLAIN;
+use super::{PLAIN, choosy};
 use crate::support::{BINARY, config};
 
-/// A server that answers only those who want it.
-fn choosy() -> Answering {
-    Answering::at("127.0.0.1:5300", |bytes| if bytes == b"mute" { Vec::new() } else { vec![bytes.to_vec()] })
-}
+/// Outside of the hundred ports.
+const SERVER: &str = "127.0.0.1:5300";
 
 /// A machine with a hundred ports to give, and one that clients are at.
 struct Lab {
     balancer: Netns,
     clients: Netns,
-    pins: Bpffs,
     /// For the operator's address, which is reached from any machine.
     folder: Folder,
 }
 
 impl Lab {
     fn new() -> Option<Lab> {
-        if !netns::possible() || testkit::tool("unshare").is_none() {
+        if !netns::possible() {
             return None;
         }
         let (balancer, clients) = (Netns::new("balancer"), Netns::new("clients"));
@@ -30,15 +27,15 @@ impl Lab {
         balancer.address("in0", "198.18.7.1/24");
         clients.address("eth0", "198.18.7.2/24");
         balancer.sysctl("net.ipv4.ip_local_port_range", "40000 40099");
-        Some(Lab { balancer, clients, pins: Bpffs::new(), folder: Folder::new() })
+        Some(Lab { balancer, clients, folder: Folder::new() })
     }
 
     fn start(&self, listener: &str) -> Tidegate {
-        let text = PLAIN.replace("127.0.0.1:0", "198.18.7.1:53").replace("@APP", "127.0.0.1:5300");
+        let text = PLAIN.replace("127.0.0.1:0", "198.18.7.1:53").replace("@APP", SERVER);
         let text = text.replace("to: app", &format!("to: app{listener}"));
         let admin = self.folder.path().join("admin.sock");
         let text = format!("admin: unix:{}\nworkers: 1\n{text}", admin.display());
-        Start::of(BINARY).on(&self.balancer, &self.pins).text(&config(&text, &[]))
+        Start::of(BINARY).inside(&self.balancer).text(&config(&text, &[]))
     }
 
     fn client(&self) -> Asking {
@@ -62,7 +59,7 @@ fn flows(tidegate: &Tidegate) -> f64 {
 #[test]
 fn where_ports_run_out_who_is_not_answered_goes_first() {
     let Some(lab) = Lab::new() else { return };
-    let server = lab.balancer.enter(choosy);
+    let server = lab.balancer.enter(|| choosy(SERVER));
     let tidegate = lab.start(", limits: { connections: 10000 }");
     let early = lab.client();
     assert_eq!(early.ask("x"), "x");
@@ -79,18 +76,18 @@ fn where_ports_run_out_who_is_not_answered_goes_first() {
 #[test]
 fn half_of_the_ports_are_left_to_others_where_nothing_is_said() {
     let Some(lab) = Lab::new() else { return };
-    let server = lab.balancer.enter(choosy);
+    let server = lab.balancer.enter(|| choosy(SERVER));
     let tidegate = lab.start("");
     lab.flood(&server, 150);
     assert_eq!(flows(&tidegate), 50.0);
-    let other = lab.balancer.enter(|| Asking::to("127.0.0.1:5300"));
+    let other = lab.balancer.enter(|| Asking::to(SERVER));
     assert_eq!(other.ask("x"), "x", "another program of the host");
     assert_eq!(lab.client().ask("y"), "y");
 }
 
 #[test]
 fn where_descriptors_run_out_who_is_not_answered_goes_first() {
-    let server = Answering::start(|bytes| if bytes == b"mute" { Vec::new() } else { vec![bytes.to_vec()] });
+    let server = choosy("127.0.0.1:0");
     let text = PLAIN.replace("to: app", "to: app, limits: { connections: 10000 }");
     let text = config(&format!("workers: 1\n{text}"), &[("APP", &server)]);
     let tidegate = Start::of(BINARY).descriptors(100).text(&text);

@@ -2,9 +2,9 @@
 
 use std::process::{Command, Output, Stdio};
 
-use testkit::{Tidegate, tool};
+use testkit::{Process, Tidegate, is_root, tool};
 
-use crate::tcp::real::{Process, free_port, is_root};
+use crate::tcp::real::free_port;
 use crate::tls::Desk;
 
 fn client(tidegate: &Tidegate, program: &str, arguments: &[&str]) -> Output {
@@ -25,7 +25,7 @@ fn its_clients_are_routed_by_their_identifiers() {
     let file = desk.folder.write("mosquitto.conf", &settings);
     broker.arg("-c").arg(file).stdout(Stdio::null()).stderr(Stdio::null());
     let address = format!("127.0.0.1:{port}");
-    let _broker = Process::start(&mut broker, &address);
+    let _broker = Process::listening(&mut broker, &address);
     let text = "
 certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }
 listeners:

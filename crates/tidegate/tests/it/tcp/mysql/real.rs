@@ -2,11 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use testkit::{Tidegate, tool};
+use testkit::{Process, Tidegate, is_root, tool, until};
 
 use super::BOTH;
-use crate::tcp::real::{Process, free_port, is_root};
-use crate::tls::{Desk, until};
+use crate::tcp::real::free_port;
+use crate::tls::Desk;
 
 fn mariadb(tidegate: &Tidegate, how: &[&str]) -> Result<String, String> {
     let address = tidegate.address("web");
@@ -36,10 +36,10 @@ fn its_client_logs_in_with_tls_on_both_sides() {
     };
     let desk = Desk::new();
     let here = desk.folder.path().display().to_string();
-    let user = if is_root() { "--user=root" } else { "--skip-grant-tables=0" };
+    let user = is_root().then_some("--user=root");
     let made = install
         .args(["--no-defaults", &format!("--datadir={here}/data"), "--auth-root-authentication-method=normal"])
-        .args(is_root().then_some(user))
+        .args(user)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -53,11 +53,11 @@ fn its_client_logs_in_with_tls_on_both_sides() {
         .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-name-resolve"])
         .args([&format!("--ssl-cert={here}/mariadb.pem"), &format!("--ssl-key={here}/mariadb.key")])
         .args([format!("--init-file={here}/users.sql"), format!("--pid-file={here}/pid")])
-        .args(is_root().then_some(user))
+        .args(user)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let address = format!("127.0.0.1:{port}");
-    let _server = Process::start(&mut server, &address);
+    let _server = Process::listening(&mut server, &address);
     let tidegate = desk.start(&BOTH.replace("@APP", &address), &[]);
     let ca = format!("--ssl-ca={here}/ca.pem");
     let version = mariadb(&tidegate, &["--ssl", &ca]);

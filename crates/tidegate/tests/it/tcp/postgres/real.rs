@@ -6,12 +6,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use testkit::{Folder, Tidegate, skip, tool};
+use testkit::{Folder, Process, Tidegate, is_root, skip, tool, until};
 
 use super::{BACK, FRONT, ROUTES};
 use crate::support::start;
-use crate::tcp::real::{Process, free_port, is_root};
-use crate::tls::{Desk, until};
+use crate::tcp::real::free_port;
+use crate::tls::Desk;
 
 /// A server that runs as long as this lives. Its folder goes with it.
 struct Postgres {
@@ -81,7 +81,7 @@ impl Postgres {
             server.args(["-c", setting]);
         }
         let address = format!("127.0.0.1:{port}");
-        Some(Postgres { _process: Process::start(&mut server, &address), address, _folder: folder })
+        Some(Postgres { _process: Process::listening(&mut server, &address), address, _folder: folder })
     }
 }
 
