@@ -18,7 +18,7 @@ use crate::service::{self, Server, Service};
 use crate::slots::{Owner, Slots};
 use crate::survey::{self, Survey};
 use crate::tables::{self, Tables};
-use crate::{Refusal, hooks};
+use crate::{Refusal, hooks, left};
 
 /// The program in the kernel with its tables. To drop it changes nothing for packets: they go on by the tables as they are, and
 /// a later process opens the same.
@@ -72,7 +72,7 @@ impl Datapath {
         match &mut opened {
             Ok(datapath) => datapath.is_new = is_new,
             // Nothing was here before, so nothing half made stays.
-            Err(_) if is_new => _ = remove_folder(&folder),
+            Err(_) if is_new => _ = left::remove(&folder, hook == Hook::Clsact),
             Err(_) => {}
         }
         opened
@@ -199,8 +199,7 @@ impl Datapath {
 
     /// Detaches and removes the pins: nothing is rewritten any more, and connections are forgotten.
     pub fn release(&self) -> Result<(), Refusal> {
-        hooks::keep_only(self.hook, &self.folder, &[])?;
-        remove_folder(&self.folder)
+        left::remove(&self.folder, self.hook == Hook::Clsact)
     }
 
     /// What ours has taken the place of goes once it is in force, and not before: packets would reach nobody meanwhile.
@@ -426,17 +425,10 @@ fn remove_other_layouts(hook: Hook, folder: &Path) {
         let name = name.to_string_lossy();
         let is_layout = name.strip_prefix('v').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
         if is_layout && name != layout::VERSION {
-            if hook == Hook::Clsact {
-                hooks::take_filters(&entry.path(), &needs::interfaces());
-            }
             // What stays of it is seen by whoever looks, and tried again at the next start.
-            let _ = remove_folder(&entry.path());
+            let _ = left::remove(&entry.path(), hook == Hook::Clsact);
         }
     }
-}
-
-fn remove_folder(folder: &Path) -> Result<(), Refusal> {
-    fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
 }
 
 #[cfg(test)]
