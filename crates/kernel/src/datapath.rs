@@ -263,10 +263,10 @@ impl Datapath {
         let places = lists.places(&service.servers);
         // The same table has the same generation, whichever process made it: connections that were never answered are
         // not moved by a restart.
-        let content = layout::service(service, 0, self.ports, &places, &slots);
-        let hash = base::xxh64::hash(0, content.as_slice());
+        let mut value = layout::service(service, self.ports, &places, &slots);
+        let hash = base::xxh64::hash(0, value.as_slice());
         if self.in_force.get(&key).is_none_or(|(_, there)| *there != hash) {
-            let value = layout::service(service, hash as u32, self.ports, &places, &slots);
+            layout::set_generation(&mut value, hash as u32);
             self.tables.put_service(&key, &value)?;
         }
         self.in_force.insert(key, (service.clone(), hash));
