@@ -190,7 +190,14 @@ impl Datapath {
 
     /// What has passed so far.
     pub fn counters(&self) -> Result<Counters, Refusal> {
-        let services = self.applied.iter().map(|service| self.counters_of(service)).collect::<Result<_, _>>()?;
+        let named: HashSet<Owner> = owners(&self.applied).collect();
+        let mut leaving: HashMap<ServiceKey, Vec<(u32, SocketAddr)>> = HashMap::new();
+        for (number, (service, server)) in self.slots.iter().filter(|(_, owner)| !named.contains(owner)) {
+            leaving.entry(service).or_default().push((number, server));
+        }
+        let leaving_of = |service: &Service| leaving.get(&key_of(service)).map_or(&[][..], Vec::as_slice);
+        let services = self.applied.iter().map(|service| self.counters_of(service, leaving_of(service)));
+        let services = services.collect::<Result<_, _>>()?;
         let drops = Dropped::REASONS.iter().zip(0..);
         let drops = drops.map(|(reason, number)| Ok(Dropped { reason, packets: self.tables.dropped(number)? }));
         let entries = (self.survey.entries(), u64::from(self.entries));
@@ -342,27 +349,21 @@ impl Datapath {
         Ok(())
     }
 
-    fn counters_of(&self, service: &Service) -> Result<ServiceCounters, Refusal> {
+    /// The servers of a service that have a number, and then those that are leaving.
+    fn counters_of(&self, service: &Service, leaving: &[(u32, SocketAddr)]) -> Result<ServiceCounters, Refusal> {
         let key = key_of(service);
-        let numbers: HashMap<SocketAddr, u32> =
-            self.slots.iter().filter(|(_, (of, _))| *of == key).map(|(number, (_, server))| (server, number)).collect();
-        let of = |name: Box<str>, address: SocketAddr, leaving: bool, number: u32| -> Result<ServerCounters, Refusal> {
+        let named = service.servers.iter().filter_map(|server| {
+            let number = self.slots.number(&(key, server.address))?;
+            Some((server.name.clone(), server.address, false, number))
+        });
+        let leaving = leaving.iter().map(|(number, address)| (address.to_string().into(), *address, true, *number));
+        let servers = named.chain(leaving).map(|(name, address, leaving, number)| {
             let [packets_in, bytes_in, packets_out, bytes_out, opened] = self.tables.traffic(number)?;
             let open = self.survey.open(number);
             let traffic = Traffic { packets_in, bytes_in, packets_out, bytes_out, opened, open };
             Ok(ServerCounters { name, address, leaving, traffic })
-        };
-        let mut servers = Vec::new();
-        for server in &service.servers {
-            if let Some(number) = numbers.get(&server.address) {
-                servers.push(of(server.name.clone(), server.address, false, *number)?);
-            }
-        }
-        let is_named = |address: &SocketAddr| service.servers.iter().any(|server| server.address == *address);
-        for (address, number) in numbers.iter().filter(|(address, _)| !is_named(address)) {
-            servers.push(of(address.to_string().into(), *address, true, *number)?);
-        }
-        Ok(ServiceCounters { name: service.name.clone(), servers })
+        });
+        Ok(ServiceCounters { name: service.name.clone(), servers: servers.collect::<Result<_, Refusal>>()? })
     }
 }
 
