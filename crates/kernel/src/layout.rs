@@ -35,8 +35,9 @@ pub(crate) type AddressKey = [u8; 16];
 
 const SERVICE: usize = PLACES_AT + 2 * PLACES + 6;
 const PLACES_AT: usize = 24 + 16 * Service::SOURCES;
-/// A place that nobody has.
+/// The number at a place that nobody has: the program finds no server by it, because none can have it.
 const NOBODY: u16 = u16::MAX;
+const _: () = assert!(Service::SERVERS <= NOBODY as usize);
 
 /// The ports that connections get at source addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
