@@ -25,6 +25,8 @@ use crate::{Refusal, hooks, left};
 pub struct Datapath {
     folder: PathBuf,
     interfaces: Vec<Box<str>>,
+    /// The number that each of them had when the program was put there.
+    numbers: Vec<Option<u32>>,
     hook: Hook,
     /// Whether this process has begun it, and the interfaces at which it has.
     is_new: bool,
@@ -86,6 +88,7 @@ impl Datapath {
         let mut datapath = Datapath {
             folder,
             interfaces: interfaces.to_vec(),
+            numbers: needs::numbers(interfaces),
             hook,
             is_new: false,
             added: Vec::new(),
@@ -122,6 +125,15 @@ impl Datapath {
         self.in_force.clear();
         self.strays.clear();
         self.adopt_strays()
+    }
+
+    /// The interfaces that have been removed since the program was put there, and have come back without it; none of them as long
+    /// as any is not there.
+    pub fn came_back(&self) -> Vec<&str> {
+        let numbers = needs::numbers(&self.interfaces);
+        let both = self.interfaces.iter().zip(numbers.iter().zip(&self.numbers));
+        let changed = both.filter(|(_, (now, before))| now != before).map(|(name, _)| &**name);
+        if numbers.contains(&None) { Vec::new() } else { changed.collect() }
     }
 
     /// Whether packets of a family are forwarded where they arrive; otherwise none can be put in force.
