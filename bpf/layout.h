@@ -7,7 +7,6 @@
 enum {
 	/* Places of a service's table (Maglev), a prime. */
 	PLACES = 65537,
-	NO_BACKEND = 0xffff,
 	/* Addresses that a service's connections may come from under full NAT. */
 	MOST_SOURCES = 16,
 	MOST_SERVICES = 1024,
@@ -79,6 +78,7 @@ struct service {
 	__u16 first_port, ports;
 	__u32 zero;
 	struct address source[MOST_SOURCES];
+	/* Numbers of servers: nobody's place has one that no server can have. */
 	__u16 places[PLACES];
 	__u16 tail[3];
 };

@@ -19,7 +19,7 @@ pub struct Counters {
 pub struct ServiceCounters {
     /// The service's name.
     pub name: Box<str>,
-    /// In the order of the service, then those that are no longer named and still have connections.
+    /// In the order of the service, then those that are no longer named and still have connections, in an order that stays.
     pub servers: Vec<ServerCounters>,
 }
 

@@ -18,13 +18,15 @@ use crate::service::{self, Server, Service};
 use crate::slots::{Owner, Slots};
 use crate::survey::{self, Survey};
 use crate::tables::{self, Tables};
-use crate::{Refusal, hooks};
+use crate::{Refusal, hooks, left};
 
 /// The program in the kernel with its tables. To drop it changes nothing for packets: they go on by the tables as they are, and
 /// a later process opens the same.
 pub struct Datapath {
     folder: PathBuf,
     interfaces: Vec<Box<str>>,
+    /// The number that each of them had when the program was put there.
+    numbers: Vec<Option<u32>>,
     hook: Hook,
     /// Whether this process has begun it, and the interfaces at which it has.
     is_new: bool,
@@ -72,7 +74,7 @@ impl Datapath {
         match &mut opened {
             Ok(datapath) => datapath.is_new = is_new,
             // Nothing was here before, so nothing half made stays.
-            Err(_) if is_new => _ = remove_folder(&folder),
+            Err(_) if is_new => _ = left::remove(&folder, hook == Hook::Clsact),
             Err(_) => {}
         }
         opened
@@ -86,6 +88,7 @@ impl Datapath {
         let mut datapath = Datapath {
             folder,
             interfaces: interfaces.to_vec(),
+            numbers: needs::numbers(interfaces),
             hook,
             is_new: false,
             added: Vec::new(),
@@ -122,6 +125,15 @@ impl Datapath {
         self.in_force.clear();
         self.strays.clear();
         self.adopt_strays()
+    }
+
+    /// The interfaces that have been removed since the program was put there, and have come back without it; none of them as long
+    /// as any is not there.
+    pub fn came_back(&self) -> Vec<&str> {
+        let numbers = needs::numbers(&self.interfaces);
+        let both = self.interfaces.iter().zip(numbers.iter().zip(&self.numbers));
+        let changed = both.filter(|(_, (now, before))| now != before).map(|(name, _)| &**name);
+        if numbers.contains(&None) { Vec::new() } else { changed.collect() }
     }
 
     /// Whether packets of a family are forwarded where they arrive; otherwise none can be put in force.
@@ -190,7 +202,14 @@ impl Datapath {
 
     /// What has passed so far.
     pub fn counters(&self) -> Result<Counters, Refusal> {
-        let services = self.applied.iter().map(|service| self.counters_of(service)).collect::<Result<_, _>>()?;
+        let named: HashSet<Owner> = owners(&self.applied).collect();
+        let mut leaving: HashMap<ServiceKey, Vec<(u32, SocketAddr)>> = HashMap::new();
+        for (number, (service, server)) in self.slots.iter().filter(|(_, owner)| !named.contains(owner)) {
+            leaving.entry(service).or_default().push((number, server));
+        }
+        let leaving_of = |service: &Service| leaving.get(&key_of(service)).map_or(&[][..], Vec::as_slice);
+        let services = self.applied.iter().map(|service| self.counters_of(service, leaving_of(service)));
+        let services = services.collect::<Result<_, _>>()?;
         let drops = Dropped::REASONS.iter().zip(0..);
         let drops = drops.map(|(reason, number)| Ok(Dropped { reason, packets: self.tables.dropped(number)? }));
         let entries = (self.survey.entries(), u64::from(self.entries));
@@ -199,8 +218,7 @@ impl Datapath {
 
     /// Detaches and removes the pins: nothing is rewritten any more, and connections are forgotten.
     pub fn release(&self) -> Result<(), Refusal> {
-        hooks::keep_only(self.hook, &self.folder, &[])?;
-        remove_folder(&self.folder)
+        left::remove(&self.folder, self.hook == Hook::Clsact)
     }
 
     /// What ours has taken the place of goes once it is in force, and not before: packets would reach nobody meanwhile.
@@ -264,10 +282,10 @@ impl Datapath {
         let places = lists.places(&service.servers);
         // The same table has the same generation, whichever process made it: connections that were never answered are
         // not moved by a restart.
-        let content = layout::service(service, 0, self.ports, &places, &slots);
-        let hash = base::xxh64::hash(0, content.as_slice());
+        let mut value = layout::service(service, self.ports, &places, &slots);
+        let hash = base::xxh64::hash(0, value.as_slice());
         if self.in_force.get(&key).is_none_or(|(_, there)| *there != hash) {
-            let value = layout::service(service, hash as u32, self.ports, &places, &slots);
+            layout::set_generation(&mut value, hash as u32);
             self.tables.put_service(&key, &value)?;
         }
         self.in_force.insert(key, (service.clone(), hash));
@@ -343,27 +361,21 @@ impl Datapath {
         Ok(())
     }
 
-    fn counters_of(&self, service: &Service) -> Result<ServiceCounters, Refusal> {
+    /// The servers of a service that have a number, and then those that are leaving.
+    fn counters_of(&self, service: &Service, leaving: &[(u32, SocketAddr)]) -> Result<ServiceCounters, Refusal> {
         let key = key_of(service);
-        let numbers: HashMap<SocketAddr, u32> =
-            self.slots.iter().filter(|(_, (of, _))| *of == key).map(|(number, (_, server))| (server, number)).collect();
-        let of = |name: Box<str>, address: SocketAddr, leaving: bool, number: u32| -> Result<ServerCounters, Refusal> {
+        let named = service.servers.iter().filter_map(|server| {
+            let number = self.slots.number(&(key, server.address))?;
+            Some((server.name.clone(), server.address, false, number))
+        });
+        let leaving = leaving.iter().map(|(number, address)| (address.to_string().into(), *address, true, *number));
+        let servers = named.chain(leaving).map(|(name, address, leaving, number)| {
             let [packets_in, bytes_in, packets_out, bytes_out, opened] = self.tables.traffic(number)?;
             let open = self.survey.open(number);
             let traffic = Traffic { packets_in, bytes_in, packets_out, bytes_out, opened, open };
             Ok(ServerCounters { name, address, leaving, traffic })
-        };
-        let mut servers = Vec::new();
-        for server in &service.servers {
-            if let Some(number) = numbers.get(&server.address) {
-                servers.push(of(server.name.clone(), server.address, false, *number)?);
-            }
-        }
-        let is_named = |address: &SocketAddr| service.servers.iter().any(|server| server.address == *address);
-        for (address, number) in numbers.iter().filter(|(address, _)| !is_named(address)) {
-            servers.push(of(address.to_string().into(), *address, true, *number)?);
-        }
-        Ok(ServiceCounters { name: service.name.clone(), servers })
+        });
+        Ok(ServiceCounters { name: service.name.clone(), servers: servers.collect::<Result<_, Refusal>>()? })
     }
 }
 
@@ -426,17 +438,10 @@ fn remove_other_layouts(hook: Hook, folder: &Path) {
         let name = name.to_string_lossy();
         let is_layout = name.strip_prefix('v').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
         if is_layout && name != layout::VERSION {
-            if hook == Hook::Clsact {
-                hooks::take_filters(&entry.path(), &needs::interfaces());
-            }
             // What stays of it is seen by whoever looks, and tried again at the next start.
-            let _ = remove_folder(&entry.path());
+            let _ = left::remove(&entry.path(), hook == Hook::Clsact);
         }
     }
-}
-
-fn remove_folder(folder: &Path) -> Result<(), Refusal> {
-    fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
 }
 
 #[cfg(test)]

@@ -72,11 +72,6 @@ pub(crate) fn take_filters(folder: &Path, interfaces: &[Box<str>]) {
     }
 }
 
-/// Removes the pinned links below a folder: the program goes with them.
-pub(crate) fn take_pins(folder: &Path) -> Result<(), Refusal> {
-    pins(folder).iter().try_for_each(|pin| take_pin(pin))
-}
-
 /// One priority, and one handle for each layout, by which a later process finds the filter: that of another layout stays beside
 /// ours until ours is in force.
 const PRIORITY: u16 = 7171;

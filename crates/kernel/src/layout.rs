@@ -35,8 +35,9 @@ pub(crate) type AddressKey = [u8; 16];
 
 const SERVICE: usize = PLACES_AT + 2 * PLACES + 6;
 const PLACES_AT: usize = 24 + 16 * Service::SOURCES;
-/// A place that nobody has.
+/// The number at a place that nobody has: the program finds no server by it, because none can have it.
 const NOBODY: u16 = u16::MAX;
+const _: () = assert!(Service::SERVERS <= NOBODY as usize);
 
 /// The ports that connections get at source addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +76,8 @@ pub(crate) fn service_key(at: SocketAddr, transport: Transport) -> ServiceKey {
     key
 }
 
-/// A service whose places belong to the servers of these numbers.
-pub(crate) fn service(
-    service: &Service,
-    generation: u32,
-    range: Range,
-    places: &[u16],
-    slots: &[u32],
-) -> Box<ServiceValue> {
+/// A service whose places belong to the servers of these numbers, of generation 0.
+pub(crate) fn service(service: &Service, range: Range, places: &[u16], slots: &[u32]) -> Box<ServiceValue> {
     let mut value = Box::new([0; SERVICE]);
     let mode: u32 = match service.mode {
         Mode::Full => 0,
@@ -90,7 +85,7 @@ pub(crate) fn service(
         Mode::Dsr => 2,
     };
     let idle = u32::try_from(service.idle.as_secs().max(1)).unwrap_or(u32::MAX);
-    let head = [generation, idle, mode, service.sources.len() as u32];
+    let head = [0, idle, mode, service.sources.len() as u32];
     for (at, word) in head.into_iter().enumerate() {
         value[4 * at..4 * at + 4].copy_from_slice(&word.to_ne_bytes());
     }
@@ -106,6 +101,11 @@ pub(crate) fn service(
         *cell = slot.unwrap_or(NOBODY).to_ne_bytes();
     }
     value
+}
+
+/// Says which generation a service is of.
+pub(crate) fn set_generation(value: &mut ServiceValue, generation: u32) {
+    value[..4].copy_from_slice(&generation.to_ne_bytes());
 }
 
 /// A server of a service, and whether it takes new connections.

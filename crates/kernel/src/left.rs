@@ -23,14 +23,18 @@ pub fn is_left(pins: &Path) -> Result<bool, Refusal> {
 pub fn release(pins: &Path) -> Result<bool, Refusal> {
     let folders = folders(pins)?;
     for folder in &folders {
-        if needs::holds_filters() {
-            hooks::take_filters(folder, &needs::interfaces());
-        }
-        hooks::take_pins(folder)?;
-        let removed = fs::remove_dir_all(folder);
-        removed.map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))?;
+        remove(folder, needs::holds_filters())?;
     }
     Ok(!folders.is_empty())
+}
+
+/// Takes a layout away, by the folder of its pins: links go with their pins, and filters, which have none, from all interfaces
+/// where these hold them.
+pub(crate) fn remove(folder: &Path, holds_filters: bool) -> Result<(), Refusal> {
+    if holds_filters {
+        hooks::take_filters(folder, &needs::interfaces());
+    }
+    fs::remove_dir_all(folder).map_err(|error| Refusal::of(format!("remove the pins `{}`", folder.display()), &error))
 }
 
 /// One folder for each layout. A file system of BPF is often root's alone: what cannot be seen there may be there all the same.

@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+
 use crate::Refusal;
 use crate::layout::Range;
 
@@ -63,6 +66,13 @@ pub(crate) fn holds_filters() -> bool {
 pub(crate) fn interfaces() -> Vec<Box<str>> {
     let devices = read("/proc/thread-self/net/dev");
     devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().into())).collect()
+}
+
+/// The number of each of these, in their order; none of one that is not there. One that was removed may come back under its name,
+/// and is another one to the kernel.
+pub(crate) fn numbers(interfaces: &[Box<str>]) -> Vec<Option<u32>> {
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok();
+    interfaces.iter().map(|name| name_to_index(socket.as_ref()?, name).ok()).collect()
 }
 
 /// The ports that the kernel does not give to connections of its own, so that none of ours is one of its: the larger part on

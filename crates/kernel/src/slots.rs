@@ -27,8 +27,8 @@ impl Slots {
 
     /// The number of a server, from now on if it had none; none if all are taken.
     pub(crate) fn of(&mut self, owner: Owner) -> Option<u32> {
-        if let Some(number) = self.numbers.get(&owner) {
-            return Some(*number);
+        if let Some(number) = self.number(&owner) {
+            return Some(number);
         }
         let free = self.owners.iter().position(Option::is_none).unwrap_or(self.owners.len());
         if free >= Service::SERVERS {
@@ -41,6 +41,11 @@ impl Slots {
         let number = free as u32;
         self.numbers.insert(owner, number);
         Some(number)
+    }
+
+    /// The number of a server, if it has one.
+    pub(crate) fn number(&self, owner: &Owner) -> Option<u32> {
+        self.numbers.get(owner).copied()
     }
 
     /// A number that nothing refers to any more.

@@ -3,7 +3,6 @@
 //! - `services`: from the configuration and what is known of its servers to what the kernel runs by (sans-IO)
 //! - `again`: when to ask the kernel again for what it has refused
 //! - `slices`: a change of many services, a few at a time
-//! - `links`: the interfaces, as they are for now
 //! - `notes`: what an operator should know, though nothing is wrong
 //! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
 //! - here: one datapath for all of them, opened, kept up to date, and given up
@@ -13,7 +12,6 @@
 //! takes it away.
 
 mod again;
-mod links;
 mod notes;
 mod services;
 mod slices;
@@ -57,8 +55,6 @@ pub struct Nat {
 struct Open {
     datapath: Datapath,
     interfaces: Vec<Box<str>>,
-    /// The number that each of them had when the program was put there.
-    numbers: Vec<Option<u32>>,
     /// Whether an earlier process has begun it.
     is_adopted: bool,
     /// Whether somebody has taken it away, which was said.
@@ -106,9 +102,8 @@ impl Nat {
         let is_gone = !is_left();
         if self.open.as_ref().is_none_or(|open| is_gone || open.interfaces != interfaces) {
             let is_adopted = self.open.is_none() && !is_gone;
-            let numbers = links::numbers(&interfaces);
             match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
-                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, numbers, is_adopted, is_gone: false }),
+                Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted, is_gone: false }),
                 Err(refusal) => return self.without_kernel(spec, &refusal),
             }
         }
@@ -250,22 +245,17 @@ impl Nat {
             }
             return;
         }
-        let numbers = links::numbers(&open.interfaces);
         // As long as one is not there, packets are rewritten at the others.
-        if numbers == open.numbers || numbers.contains(&None) {
+        let came_back = open.datapath.came_back().join("`, `");
+        if came_back.is_empty() {
             return;
         }
         match Datapath::open(Path::new(PINS), &open.interfaces, Datapath::ENTRIES) {
             Ok(datapath) => {
-                let came_back = open.interfaces.iter().zip(numbers.iter().zip(&open.numbers));
-                let came_back: Vec<&str> =
-                    came_back.filter(|(_, (now, before))| now != before).map(|(name, _)| &**name).collect();
                 observe::log::info(format_args!(
-                    "interfaces have come back, and packets are rewritten there again: `{}`",
-                    came_back.join("`, `")
+                    "interfaces have come back, and packets are rewritten there again: `{came_back}`"
                 ));
                 open.datapath = datapath;
-                open.numbers = numbers;
                 self.unput = None;
                 self.reapply();
             }

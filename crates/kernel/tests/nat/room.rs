@@ -234,3 +234,30 @@ fn numbers_of_an_apply_that_was_refused_midway_stay() {
     );
     assert_eq!(counters.services[0].servers.len(), 1);
 }
+
+/// Whoever reads the counters again finds those that are leaving where they were.
+#[test]
+fn servers_that_are_leaving_are_counted_in_the_order_of_their_numbers() {
+    if !netns::possible() {
+        return;
+    }
+    let server = |number: u16| Server {
+        name: number.to_string().into(),
+        address: SocketAddr::new(ip(true, 1, 11), 10_000 + number),
+        weight: 1,
+    };
+    let mut all = services(Mode::Dnat);
+    all.truncate(2);
+    all.iter_mut().for_each(|service| service.servers = (0..20).map(server).collect());
+    let mut bench = Bench::with(&all, 4096);
+    all.iter_mut().for_each(|service| drop(service.servers.drain(..18)));
+    bench.apply(&all);
+    let wanted: Vec<(SocketAddr, bool)> =
+        [18, 19].into_iter().chain(0..18).map(|number| (server(number).address, number < 18)).collect();
+    let counters = bench.datapath.counters().expect("counters");
+    assert_eq!(counters.services.len(), 2);
+    for service in &counters.services {
+        let found: Vec<_> = service.servers.iter().map(|server| (server.address, server.leaving)).collect();
+        assert_eq!(found, wanted);
+    }
+}
