@@ -16,7 +16,7 @@ pub(super) fn check(
     listeners: &[Listener],
     sites: &[Site],
     policies: &[Policy],
-    pools: &[Pool],
+    pools: &[Option<Pool>],
     mistakes: &mut Mistakes,
 ) {
     let mut by_requests = reached(listeners.iter().filter(|listener| listener.role == Role::Http), sites);
@@ -27,6 +27,7 @@ pub(super) fn check(
     let by_flows = reached(listeners.iter().filter(|listener| listener.role == Role::Tcp), &[]);
     let by_connections: BTreeSet<_> = by_requests.union(&by_flows).copied().collect();
     for (number, pool) in pools.iter().enumerate() {
+        let Some(pool) = pool else { continue };
         if pool.protocol != Protocol::H1 || by_requests.contains(&PoolId(number)) {
             check_requested(pool, mistakes);
         }
@@ -37,7 +38,7 @@ pub(super) fn check(
         if let Serves::Routes(routes) = &listener.serves {
             check_early(listener, routes, mistakes);
         }
-        for (id, pool) in reached([listener], &[]).iter().filter_map(|id| Some((id, pools.get(id.0)?))) {
+        for (id, pool) in reached([listener], &[]).iter().filter_map(|id| Some((id, pools.get(id.0)?.as_ref()?))) {
             check_starttls(listener, pool, mistakes);
             let idle = if by_requests.contains(id) { Vec::new() } else { idles(pool) };
             let mut about: Vec<_> = asks(pool, is_udp).into_iter().chain(idle).map(|what| (what, "requests")).collect();
@@ -54,7 +55,7 @@ pub(super) fn check(
             }
         }
     }
-    for pool in by_requests.difference(&by_flows).filter_map(|id| pools.get(id.0)) {
+    for pool in by_requests.difference(&by_flows).filter_map(|id| pools.get(id.0)?.as_ref()) {
         if pool.coalesce.is_some() {
             let message = format!(
                 "`coalesce` of pool `{}` is about flows of TCP, but only requests are sent to it, remove it",
