@@ -115,7 +115,7 @@ struct Lower<'a, 'b> {
     role: Role,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
-    /// Every address that is listened on, with its listener's role and name.
+    /// Every address that is listened on, with its listener's name.
     binds: Vec<(Bind, &'a str)>,
 }
 

@@ -114,6 +114,7 @@ impl Sockets {
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
                 let bound = match listener.role {
                     Role::Udp => self.plan_datagrams(at, &key, terms, workers, &mut planned),
+                    // None of packets is among these: what stands in for one is of TCP or of UDP.
                     Role::Http | Role::Forward | Role::Tcp | Role::Nat => {
                         self.plan_one(at, &key, terms, workers, &mut planned)
                     }

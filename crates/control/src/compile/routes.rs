@@ -113,7 +113,7 @@ pub(super) fn listener(
         spec::Role::Http => Role::Http,
         spec::Role::Forward => Role::Forward,
         spec::Role::Udp => Role::Udp,
-        // Nothing is accepted for packets, unless this process stands in for the kernel.
+        // No listener of packets is compiled: what stands in for one is of TCP or of UDP.
         spec::Role::Tcp | spec::Role::Nat => {
             let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
             let pools = |name: &str| spec.pools.iter().find(|pool| pool.name == name);
