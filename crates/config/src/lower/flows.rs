@@ -73,7 +73,7 @@ fn check_requested(pool: &Pool, mistakes: &mut Mistakes) {
             format!("`tls.starttls` of pool `{}` is for flows of TCP, but requests are sent to it", pool.name);
         mistakes.note(&pool.span, message);
     }
-    if selectors(pool).any(Selector::is_of_flows_alone) {
+    if pool.selectors().any(Selector::is_of_flows_alone) {
         let message = format!(
             "pool `{}` goes by what clients say first in flows of TCP, but requests are sent to it, which have none of it",
             pool.name
@@ -118,15 +118,6 @@ fn is_early(selector: &Selector) -> bool {
     matches!(selector, Selector::ClientIp | Selector::PeerIp | Selector::RequestId)
 }
 
-/// What the servers of a pool are chosen by.
-fn selectors(pool: &Pool) -> impl Iterator<Item = &Selector> {
-    let stuck = match &pool.sticky {
-        Some(Sticky::Table { by, .. }) => &by[..],
-        _ => &[],
-    };
-    pool.balance.hash.iter().chain(stuck)
-}
-
 fn is_late(predicate: &Predicate) -> bool {
     match predicate {
         Predicate::All(all) | Predicate::Any(all) => all.iter().any(is_late),
@@ -150,7 +141,7 @@ fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
         );
         return mistakes.note(&pool.span, message);
     }
-    if some && selectors(pool).any(|selector| !is_early(selector)) {
+    if some && pool.selectors().any(|selector| !is_early(selector)) {
         let message = format!(
             "pool `{}` goes by what is not known yet: with `starttls: mysql` the server is chosen before its client says anything, use `client_ip`",
             pool.name
@@ -240,15 +231,10 @@ fn asks(pool: &Pool, is_udp: bool) -> Vec<&'static str> {
     if pool.protocol != Protocol::H1 {
         asked.push("`protocol`");
     }
-    let by = match &pool.sticky {
-        Some(Sticky::Cookie { .. }) => {
-            asked.push("`sticky` by a cookie");
-            &[][..]
-        }
-        Some(Sticky::Table { by, .. }) => by,
-        None => &[],
-    };
-    if !by.iter().all(|by| is_of_flows(by, is_udp)) {
+    if matches!(pool.sticky, Some(Sticky::Cookie { .. })) {
+        asked.push("`sticky` by a cookie");
+    }
+    if !pool.sticky.iter().flat_map(Sticky::by).all(|by| is_of_flows(by, is_udp)) {
         asked.push("`sticky.by`");
     }
     if !pool.balance.hash.iter().all(|by| is_of_flows(by, is_udp)) {

@@ -166,11 +166,7 @@ pub(super) fn listener(
 
 /// Whether a pool's servers are chosen by what clients say first in these words.
 fn goes_by(pool: &spec::Pool, words: Words) -> bool {
-    let stuck = match &pool.sticky {
-        Some(spec::Sticky::Table { by, .. }) => &by[..],
-        _ => &[],
-    };
-    pool.balance.hash.iter().chain(stuck).any(|selector| match selector {
+    pool.selectors().any(|selector| match selector {
         spec::Selector::Sni => words == Words::Hello,
         spec::Selector::PostgresUser | spec::Selector::PostgresDatabase => words == Words::Postgres,
         spec::Selector::MqttClient => words == Words::Mqtt,
