@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::diagnostics::Mistake;
 use crate::span::Span;
-use crate::spec::{Ending, Listener, Pool, PoolId, Predicate, Role, Route, Server, ServerAddress, Serves, Spec};
+use crate::spec::{Ending, Listener, Pool, Predicate, Role, Route, Server, ServerAddress, Serves, Spec};
 
 /// What keeps some from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,18 +103,14 @@ fn walk<'a>(
     for route in routes {
         let mut guards = outer.clone();
         guards.extend(route.matches.iter().flat_map(asked));
-        let mut reach = |pool: PoolId| {
-            let Some(pool) = spec.pools.get(pool.0) else { return };
+        for pool in route.ending.pools().into_iter().map(|id| spec.pool(id)) {
             let way = |server| Way { listener, span: &route.span, pool, server, guards: guards.clone() };
             found.extend(pool.servers.iter().map(way));
-        };
+        }
         match &route.ending {
-            Ending::To(pool) => reach(*pool),
-            Ending::Split(portions) => portions.iter().for_each(|portion| reach(portion.to)),
-            Ending::Canary(canary) => [canary.stable, canary.candidate].into_iter().for_each(reach),
             Ending::Deny(_) => _ = outer.insert(Guard::Refusal),
             Ending::Routes(inner) => walk(spec, listener, inner, &guards, found),
-            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) => {}
+            _ => {}
         }
     }
 }

@@ -427,6 +427,20 @@ pub enum Ending {
     Routes(Vec<Route>),
 }
 
+impl Ending {
+    /// The pools that it sends to by itself; what is nested in it has others.
+    pub fn pools(&self) -> Vec<PoolId> {
+        match self {
+            Ending::To(pool) => vec![*pool],
+            Ending::Split(portions) => portions.iter().map(|portion| portion.to).collect(),
+            Ending::Canary(canary) => vec![canary.stable, canary.candidate],
+            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::Routes(_) => {
+                Vec::new()
+            }
+        }
+    }
+}
+
 /// A pool's part of a split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Portion {

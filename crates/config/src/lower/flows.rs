@@ -164,12 +164,9 @@ fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
 
 fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
     for route in routes {
-        match &route.ending {
-            Ending::To(pool) => reached.push(*pool),
-            Ending::Split(portions) => reached.extend(portions.iter().map(|portion| portion.to)),
-            Ending::Routes(routes) => reach(routes, reached),
-            Ending::Canary(canary) => reached.extend([canary.stable, canary.candidate]),
-            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
+        reached.extend(route.ending.pools());
+        if let Ending::Routes(inner) = &route.ending {
+            reach(inner, reached);
         }
     }
 }
