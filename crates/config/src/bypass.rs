@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::diagnostics::Mistake;
 use crate::span::Span;
-use crate::spec::{
-    Ending, Listener, PolicyId, PolicyKind, Pool, PoolId, Predicate, Role, Route, Server, ServerAddress, Serves, Spec,
-};
+use crate::spec::{Ending, Listener, Pool, Predicate, Role, Route, Server, ServerAddress, Serves, Spec};
 
 /// What keeps some from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +73,8 @@ pub(crate) fn ways_around(spec: &Spec) -> Vec<Mistake> {
 
 /// All ways from a listener to servers.
 fn ways<'a>(spec: &'a Spec, listener: &'a Listener) -> Vec<Way<'a>> {
-    let mut guards = policies(spec, &listener.uses);
+    // No policy guards: one that authenticates, limits or filters would be asked for here, and of sites and routes below.
+    let mut guards = BTreeSet::new();
     let asks = |tls: &crate::spec::ListenerTls| tls.client_cert.as_ref().is_some_and(|asked| asked.required);
     let mut tls = listener.binds.iter().map(|bind| listener.tls_at(bind));
     if tls.all(|tls| tls.is_some_and(asks)) {
@@ -86,7 +85,6 @@ fn ways<'a>(spec: &'a Spec, listener: &'a Listener) -> Vec<Way<'a>> {
         Serves::Routes(routes) => walk(spec, listener, routes, &guards, &mut found),
         Serves::Sites(sites) => {
             for site in sites.iter().map(|id| spec.site(*id)) {
-                let guards = guards.union(&policies(spec, &site.uses)).copied().collect();
                 walk(spec, listener, &site.routes, &guards, &mut found);
             }
         }
@@ -103,20 +101,16 @@ fn walk<'a>(
 ) {
     let mut outer = outer.clone();
     for route in routes {
-        let mut guards: BTreeSet<Guard> = outer.union(&policies(spec, &route.uses)).copied().collect();
+        let mut guards = outer.clone();
         guards.extend(route.matches.iter().flat_map(asked));
-        let mut reach = |pool: PoolId| {
-            let Some(pool) = spec.pools.get(pool.0) else { return };
+        for pool in route.ending.pools().into_iter().map(|id| spec.pool(id)) {
             let way = |server| Way { listener, span: &route.span, pool, server, guards: guards.clone() };
             found.extend(pool.servers.iter().map(way));
-        };
+        }
         match &route.ending {
-            Ending::To(pool) => reach(*pool),
-            Ending::Split(portions) => portions.iter().for_each(|portion| reach(portion.to)),
-            Ending::Canary(canary) => [canary.stable, canary.candidate].into_iter().for_each(reach),
             Ending::Deny(_) => _ = outer.insert(Guard::Refusal),
             Ending::Routes(inner) => walk(spec, listener, inner, &guards, found),
-            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) => {}
+            _ => {}
         }
     }
 }
@@ -132,17 +126,4 @@ fn asked(predicate: &Predicate) -> BTreeSet<Guard> {
         Predicate::Client(_) => [Guard::Network].into(),
         _ => BTreeSet::new(),
     }
-}
-
-/// What policies guard. One that authenticates, limits or filters belongs here.
-fn policies(spec: &Spec, uses: &[PolicyId]) -> BTreeSet<Guard> {
-    let kinds = uses.iter().filter_map(|id| spec.policies.get(id.0)).map(|policy| &policy.kind);
-    let guards = kinds.filter_map(|kind| match kind {
-        PolicyKind::Headers(_)
-        | PolicyKind::Rewrite(_)
-        | PolicyKind::Mirror(_)
-        | PolicyKind::Compress(_)
-        | PolicyKind::GrpcWeb => None::<Guard>,
-    });
-    guards.collect()
 }

@@ -144,14 +144,9 @@ impl Used {
     fn routes(&mut self, routes: &[Route]) {
         for route in routes {
             self.policies.extend(&route.uses);
-            match &route.ending {
-                Ending::To(pool) => {
-                    self.pools.insert(*pool);
-                }
-                Ending::Split(portions) => self.pools.extend(portions.iter().map(|portion| portion.to)),
-                Ending::Canary(canary) => self.pools.extend([canary.stable, canary.candidate]),
-                Ending::Routes(routes) => self.routes(routes),
-                Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
+            self.pools.extend(route.ending.pools());
+            if let Ending::Routes(inner) = &route.ending {
+                self.routes(inner);
             }
         }
     }

@@ -50,7 +50,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let top = &shaped.top;
     let mut lower = Lower::new(top, &shaped.bare_pool, sources, mistakes);
     lower.names();
-    let pools = lower.pools();
+    lower.pools();
     lower.named_policies();
     let sites = lower.sites();
     let listeners = lower.listeners(&sites);
@@ -61,19 +61,12 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let dns = lower.dns();
     let access_log = lower.access_log();
     let secret = lower.secret();
-    let mut pools: Vec<_> = pools.into_iter().chain(std::mem::take(&mut lower.pools)).collect();
+    let mut pools = std::mem::take(&mut lower.pools);
     lower.share_out_subsets(&mut pools);
     let policies: Vec<_> = std::mem::take(&mut lower.policies).into_iter().map(|(policy, _)| policy).collect();
     flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
     lower.spread_datagrams(&listeners, &all_sites, &mut pools);
-    // A faulty pool is missing, so that the places of others have moved.
-    let names = top.named("pools");
-    let pool_of = |id: PoolId| {
-        let literal = || lower.literal_pools.iter().find(|(_, known)| **known == id).map(|(text, _)| text.as_str());
-        let name = names.get(id.0).map(|item| item.key.as_str()).or_else(literal)?;
-        pools.iter().find(|pool| pool.name == name)
-    };
-    packets::check(&listeners, &all_sites, &pool_of, lower.mistakes);
+    packets::check(&listeners, &all_sites, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
         secret,
@@ -84,7 +77,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         admin,
         sites: all_sites,
         policies,
-        pools,
+        pools: pools.into_iter().flatten().collect(),
         shutdown: shutdown(top),
         dns,
         state: top.get("state").and_then(|value| {
@@ -113,8 +106,8 @@ struct Lower<'a, 'b> {
     pool_ids: HashMap<&'a str, PoolId>,
     /// Pools that stand for a literal `host:port`, by that text.
     literal_pools: HashMap<String, PoolId>,
-    /// The literal ones; those with names are lowered first and come first.
-    pools: Vec<Pool>,
+    /// By their ids: those with names come first, then the literal ones. A faulty one is nothing, and keeps its place.
+    pools: Vec<Option<Pool>>,
     policy_ids: HashMap<&'a str, Vec<PolicyId>>,
     policies: Vec<(crate::spec::Policy, template::Needs)>,
     subsets: Vec<tier::Subset>,
@@ -122,7 +115,7 @@ struct Lower<'a, 'b> {
     role: Role,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
-    /// Every address that is listened on, with its listener's role and name.
+    /// Every address that is listened on, with its listener's name.
     binds: Vec<(Bind, &'a str)>,
 }
 

@@ -12,8 +12,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use wire::proxy_protocol::Form;
-
 use crate::span::Span;
 
 mod algorithms;
@@ -26,6 +24,7 @@ mod health;
 mod matching;
 mod nat;
 mod policy;
+mod pool;
 mod protocol;
 mod quic;
 mod sticky;
@@ -48,6 +47,7 @@ pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
+pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::Protocol;
 pub use quic::Quic;
 pub use sticky::{Secret, Sticky};
@@ -427,6 +427,20 @@ pub enum Ending {
     Routes(Vec<Route>),
 }
 
+impl Ending {
+    /// The pools that it sends to by itself; what is nested in it has others.
+    pub fn pools(&self) -> Vec<PoolId> {
+        match self {
+            Ending::To(pool) => vec![*pool],
+            Ending::Split(portions) => portions.iter().map(|portion| portion.to).collect(),
+            Ending::Canary(canary) => vec![canary.stable, canary.candidate],
+            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::Routes(_) => {
+                Vec::new()
+            }
+        }
+    }
+}
+
 /// A pool's part of a split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Portion {
@@ -434,95 +448,6 @@ pub struct Portion {
     pub to: PoolId,
     /// Hundredths of a percent: 10 % is 1000, and all portions of a split total 10000.
     pub share: u32,
-}
-
-/// Servers, how to choose among them and how to treat them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
-    /// Its key under `pools`, or the literal `host:port` of a `to`.
-    pub name: String,
-    /// Where its name was written.
-    pub span: Span,
-    /// Whether it only stands for a literal `host:port` in a `to`.
-    pub implicit: bool,
-    /// At least one.
-    pub servers: Vec<Server>,
-    /// How to choose.
-    pub balance: Balance,
-    /// How clients stay with their server; absent is not at all.
-    pub sticky: Option<Sticky>,
-    /// Below this share of usable servers, in hundredths of a percent, health does not count; 0 is never.
-    pub panic: u32,
-    /// The parts of it that routes ask for, by the labels of their servers; each once.
-    pub subsets: Vec<Labels>,
-    /// How many requests may wait, in the process, for a server below its `max_connections`. How long is
-    /// [`Timeouts::queue`].
-    pub queue_length: u32,
-    /// Between which numbers the requests under way are limited by how long servers take, if they are.
-    pub concurrency: Option<Bounds>,
-    /// How much may be under way.
-    pub breaker: Breaker,
-    /// How long an idle connection to a server is kept.
-    pub pooled_timeout: Duration,
-    /// Idle connections that the process keeps ready to each server.
-    pub warm: u32,
-    /// The pool's level of what the nearest decides.
-    pub timeouts: Timeouts,
-    /// The pool's level of what the nearest decides.
-    pub retries: Retries,
-    /// The pool's level of what the nearest decides.
-    pub limits: Limits,
-    /// The Host that servers see.
-    pub host: PoolHost,
-    /// TLS towards its servers; absent is plain.
-    pub tls: Option<PoolTls>,
-    /// How servers are told for whom a connection is.
-    pub send_proxy: Option<Form>,
-    /// Which small pieces of flows wait for others on the way to servers.
-    pub coalesce: Option<Coalesce>,
-    /// Whether servers see the client's address as that of the connection.
-    pub as_client: bool,
-    /// What servers speak.
-    pub protocol: Protocol,
-    /// How servers are found by the ids of QUIC; absent is not at all.
-    pub quic: Option<Quic>,
-    /// Active checks.
-    pub health: Option<Health>,
-    /// What ejects a server.
-    pub outlier: Option<Outlier>,
-    /// How long a server that comes back gets less than its share.
-    pub slow_start: Option<Duration>,
-}
-
-/// Between which numbers a limit is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// The smallest.
-    pub min: u32,
-    /// The largest.
-    pub max: u32,
-}
-
-/// How much may be under way in a pool, in the process; absent is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Breaker {
-    /// Connections to all servers together.
-    pub connections: Option<u32>,
-    /// Requests, those that wait among them.
-    pub requests: Option<u32>,
-    /// Further tries.
-    pub retries: Option<u32>,
-}
-
-/// The Host that a pool's servers see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PoolHost {
-    /// The one the client sent.
-    Client,
-    /// The server's own address as written.
-    Server,
-    /// This one.
-    Name(String),
 }
 
 /// One server of a pool; its identity is name and address.

@@ -12,7 +12,7 @@ use config::spec::{Bind, BindAddress, HttpVersion, Listener, Role, Spec};
 use net::listen::{Bound, Terms, bind, probe};
 use net::{Address, datagram, quic};
 use proxy::snapshot::{BindId, ListenerId};
-use proxy::worker::{Command, Fleet, Group, Hold, SocketId};
+use proxy::worker::{Command, Fleet, Group, Hold, Leave, SocketId};
 use tokio::sync::mpsc::Sender;
 
 /// The sockets that are open.
@@ -114,6 +114,7 @@ impl Sockets {
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
                 let bound = match listener.role {
                     Role::Udp => self.plan_datagrams(at, &key, terms, workers, &mut planned),
+                    // None of packets is among these: what stands in for one is of TCP or of UDP.
                     Role::Http | Role::Forward | Role::Tcp | Role::Nat => {
                         self.plan_one(at, &key, terms, workers, &mut planned)
                     }
@@ -233,7 +234,7 @@ impl Sockets {
         if let Address::Tcp(address) = address
             && let Some((old, _)) = self.leaving.remove(address)
         {
-            unlisten(old, fleet, None);
+            unlisten(old, Leave::AtOnce, fleet, None);
         }
     }
 
@@ -242,7 +243,7 @@ impl Sockets {
         for entry in self.open.values_mut().filter(|entry| entry.actual == *address) {
             if let (Address::Tcp(address), Some(quic)) = (address, entry.quic.take()) {
                 self.left.insert(*address);
-                unlisten(quic, fleet, None);
+                unlisten(quic, Leave::Gently, fleet, None);
             }
         }
     }
@@ -304,15 +305,16 @@ impl Sockets {
                     self.left.insert(*address);
                 }
                 let is_free = |address| !self.is_quic(address, |_| true);
-                match (&entry.actual, &entry.flows) {
+                let leave = match (&entry.actual, &entry.flows) {
                     (Address::Tcp(address), Some(flows)) if is_free(address) => {
                         self.leaving.insert(*address, (entry.socket, Weak::clone(flows)));
+                        Leave::Gently
                     }
-                    // HTTP/3 is spoken there from now on: its flows end at once.
-                    (_, Some(_)) => unlisten(entry.socket, fleet, None),
-                    _ => {}
-                }
-                close(&entry, fleet, None);
+                    // HTTP/3 is spoken there from now on.
+                    (_, Some(_)) => Leave::AtOnce,
+                    (_, None) => Leave::Gently,
+                };
+                close(&entry, leave, fleet, None);
             }
         }
         self.leaving.retain(|_, (_, group)| group.strong_count() > 0);
@@ -321,7 +323,7 @@ impl Sockets {
     /// Closes everything; each worker tells when it has accepted what waited.
     pub fn close_all(&mut self, fleet: &Arc<Fleet>, done: &Sender<()>) {
         for (_, entry) in std::mem::take(&mut self.open) {
-            close(&entry, fleet, Some(done));
+            close(&entry, Leave::Gently, fleet, Some(done));
         }
     }
 
@@ -369,9 +371,9 @@ impl Entry {
     }
 }
 
-fn close(entry: &Entry, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
+fn close(entry: &Entry, leave: Leave, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
     for socket in [Some(entry.socket), entry.quic].into_iter().flatten() {
-        unlisten(socket, fleet, done);
+        unlisten(socket, leave, fleet, done);
     }
     if let Address::Unix(path) = &entry.actual
         && std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket())
@@ -390,10 +392,10 @@ fn is_at(wanted: &BindAddress, actual: &Address) -> bool {
     }
 }
 
-fn unlisten(socket: SocketId, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
+fn unlisten(socket: SocketId, leave: Leave, fleet: &Arc<Fleet>, done: Option<&Sender<()>>) {
     let (unheard, _) = tokio::sync::mpsc::channel(1);
     let done = done.unwrap_or(&unheard);
-    fleet.tell_all(|_| Command::Unlisten(socket, done.clone()));
+    fleet.tell_all(|_| Command::Unlisten(socket, leave, done.clone()));
 }
 
 fn tcp(address: &Address) -> Option<SocketAddr> {

@@ -33,7 +33,7 @@ use crate::snapshot::Snapshot;
 mod fleet;
 mod hold;
 
-pub use fleet::{Command, Fleet, Peer, SocketId};
+pub use fleet::{Command, Fleet, Leave, Peer, SocketId};
 pub use hold::{Group, Hold};
 
 /// A worker, seen from its own thread.
@@ -189,8 +189,8 @@ impl Worker {
                 self.relays.rename(socket, At { listener, bind, port });
                 self.timers.wake_all();
             }
-            Command::Unlisten(socket, done) => {
-                self.relays.leave(socket, &done);
+            Command::Unlisten(socket, leave, done) => {
+                self.relays.leave(socket, leave, &done);
                 if let Some(endpoint) = self.endpoints.borrow_mut().remove(&socket) {
                     endpoint.close();
                 }

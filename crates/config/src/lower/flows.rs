@@ -16,7 +16,7 @@ pub(super) fn check(
     listeners: &[Listener],
     sites: &[Site],
     policies: &[Policy],
-    pools: &[Pool],
+    pools: &[Option<Pool>],
     mistakes: &mut Mistakes,
 ) {
     let mut by_requests = reached(listeners.iter().filter(|listener| listener.role == Role::Http), sites);
@@ -27,6 +27,7 @@ pub(super) fn check(
     let by_flows = reached(listeners.iter().filter(|listener| listener.role == Role::Tcp), &[]);
     let by_connections: BTreeSet<_> = by_requests.union(&by_flows).copied().collect();
     for (number, pool) in pools.iter().enumerate() {
+        let Some(pool) = pool else { continue };
         if pool.protocol != Protocol::H1 || by_requests.contains(&PoolId(number)) {
             check_requested(pool, mistakes);
         }
@@ -37,7 +38,7 @@ pub(super) fn check(
         if let Serves::Routes(routes) = &listener.serves {
             check_early(listener, routes, mistakes);
         }
-        for (id, pool) in reached([listener], &[]).iter().filter_map(|id| Some((id, pools.get(id.0)?))) {
+        for (id, pool) in reached([listener], &[]).iter().filter_map(|id| Some((id, pools.get(id.0)?.as_ref()?))) {
             check_starttls(listener, pool, mistakes);
             let idle = if by_requests.contains(id) { Vec::new() } else { idles(pool) };
             let mut about: Vec<_> = asks(pool, is_udp).into_iter().chain(idle).map(|what| (what, "requests")).collect();
@@ -54,7 +55,7 @@ pub(super) fn check(
             }
         }
     }
-    for pool in by_requests.difference(&by_flows).filter_map(|id| pools.get(id.0)) {
+    for pool in by_requests.difference(&by_flows).filter_map(|id| pools.get(id.0)?.as_ref()) {
         if pool.coalesce.is_some() {
             let message = format!(
                 "`coalesce` of pool `{}` is about flows of TCP, but only requests are sent to it, remove it",
@@ -72,7 +73,7 @@ fn check_requested(pool: &Pool, mistakes: &mut Mistakes) {
             format!("`tls.starttls` of pool `{}` is for flows of TCP, but requests are sent to it", pool.name);
         mistakes.note(&pool.span, message);
     }
-    if selectors(pool).any(Selector::is_of_flows_alone) {
+    if pool.selectors().any(Selector::is_of_flows_alone) {
         let message = format!(
             "pool `{}` goes by what clients say first in flows of TCP, but requests are sent to it, which have none of it",
             pool.name
@@ -117,15 +118,6 @@ fn is_early(selector: &Selector) -> bool {
     matches!(selector, Selector::ClientIp | Selector::PeerIp | Selector::RequestId)
 }
 
-/// What the servers of a pool are chosen by.
-fn selectors(pool: &Pool) -> impl Iterator<Item = &Selector> {
-    let stuck = match &pool.sticky {
-        Some(Sticky::Table { by, .. }) => &by[..],
-        _ => &[],
-    };
-    pool.balance.hash.iter().chain(stuck)
-}
-
 fn is_late(predicate: &Predicate) -> bool {
     match predicate {
         Predicate::All(all) | Predicate::Any(all) => all.iter().any(is_late),
@@ -149,7 +141,7 @@ fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
         );
         return mistakes.note(&pool.span, message);
     }
-    if some && selectors(pool).any(|selector| !is_early(selector)) {
+    if some && pool.selectors().any(|selector| !is_early(selector)) {
         let message = format!(
             "pool `{}` goes by what is not known yet: with `starttls: mysql` the server is chosen before its client says anything, use `client_ip`",
             pool.name
@@ -172,12 +164,9 @@ fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
 
 fn reach(routes: &[Route], reached: &mut Vec<PoolId>) {
     for route in routes {
-        match &route.ending {
-            Ending::To(pool) => reached.push(*pool),
-            Ending::Split(portions) => reached.extend(portions.iter().map(|portion| portion.to)),
-            Ending::Routes(routes) => reach(routes, reached),
-            Ending::Canary(canary) => reached.extend([canary.stable, canary.candidate]),
-            Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) => {}
+        reached.extend(route.ending.pools());
+        if let Ending::Routes(inner) = &route.ending {
+            reach(inner, reached);
         }
     }
 }
@@ -239,15 +228,10 @@ fn asks(pool: &Pool, is_udp: bool) -> Vec<&'static str> {
     if pool.protocol != Protocol::H1 {
         asked.push("`protocol`");
     }
-    let by = match &pool.sticky {
-        Some(Sticky::Cookie { .. }) => {
-            asked.push("`sticky` by a cookie");
-            &[][..]
-        }
-        Some(Sticky::Table { by, .. }) => by,
-        None => &[],
-    };
-    if !by.iter().all(|by| is_of_flows(by, is_udp)) {
+    if matches!(pool.sticky, Some(Sticky::Cookie { .. })) {
+        asked.push("`sticky` by a cookie");
+    }
+    if !pool.sticky.iter().flat_map(Sticky::by).all(|by| is_of_flows(by, is_udp)) {
         asked.push("`sticky.by`");
     }
     if !pool.balance.hash.iter().all(|by| is_of_flows(by, is_udp)) {

@@ -6,21 +6,17 @@ use super::flows::reached;
 use super::nat::family;
 use crate::diagnostics::Mistakes;
 use crate::spec::{
-    Algorithm, BindAddress, Breaker, Limits, Listener, NatMode, Pool, PoolHost, PoolId, Protocol, Retries, Role,
-    Server, ServerAddress, Site, Tier, Timeouts,
+    Algorithm, BindAddress, Breaker, Limits, Listener, NatMode, Pool, PoolHost, Protocol, Retries, Role, Server,
+    ServerAddress, Site, Tier, Timeouts,
 };
 
 /// Notes what the pools of listeners of packets ask of proxies.
-pub(super) fn check<'p>(
-    listeners: &[Listener],
-    sites: &[Site],
-    pool_of: &dyn Fn(PoolId) -> Option<&'p Pool>,
-    mistakes: &mut Mistakes,
-) {
+pub(super) fn check(listeners: &[Listener], sites: &[Site], pools: &[Option<Pool>], mistakes: &mut Mistakes) {
     let by_others = reached(listeners.iter().filter(|listener| listener.role != Role::Nat), sites);
     let mut told = Vec::new();
     for listener in listeners.iter().filter(|listener| listener.role == Role::Nat) {
-        let Some((id, pool)) = listener.packets_to().and_then(|id| Some((id, pool_of(id)?))) else { continue };
+        let Some(id) = listener.packets_to() else { continue };
+        let Some(Some(pool)) = pools.get(id.0) else { continue };
         check_servers(listener, pool, mistakes);
         // The first listener stands for all.
         if told.contains(&id) {

@@ -13,10 +13,10 @@ use crate::span::Span;
 use crate::spec::{Bounds, Breaker, Coalesce, Pool, PoolHost, PoolId, Protocol, Server, ServerAddress, Tier};
 
 impl<'a> Lower<'a, '_> {
-    /// The pools with names; a faulty one leaves the list too short, but then the whole is discarded.
-    pub(super) fn pools(&mut self) -> Vec<Pool> {
+    /// The pools with names.
+    pub(super) fn pools(&mut self) {
         let items = self.top.named("pools");
-        items.iter().filter_map(|item| self.named_pool(item)).collect()
+        self.pools = items.iter().map(|item| self.named_pool(item)).collect();
     }
 
     /// The pool that `to` means: a name, or a literal `host:port`.
@@ -53,8 +53,8 @@ impl<'a> Lower<'a, '_> {
         pool.quic = self.quic(self.bare_pool, &pool.servers);
         self.check_files(&pool.servers);
         self.check_whole(self.bare_pool, &pool, &pool.servers);
-        let id = PoolId(self.pool_ids.len() + self.pools.len());
-        self.pools.push(pool);
+        let id = PoolId(self.pools.len());
+        self.pools.push(Some(pool));
         self.literal_pools.insert(text.to_owned(), id);
         Some(id)
     }

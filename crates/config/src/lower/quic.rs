@@ -103,7 +103,7 @@ impl Lower<'_, '_> {
 
     /// Flows of UDP are spread by a hash where nothing else is said: the kernel gives them to workers, and nodes to one another, so that
     /// whoever gets them should choose alike.
-    pub(super) fn spread_datagrams(&mut self, listeners: &[Listener], sites: &[Site], pools: &mut [Pool]) {
+    pub(super) fn spread_datagrams(&mut self, listeners: &[Listener], sites: &[Site], pools: &mut [Option<Pool>]) {
         let is_udp = |listener: &&Listener| listener.role == Role::Udp;
         let by_udp = flows::reached(listeners.iter().filter(is_udp), &[]);
         let by_others = flows::reached(listeners.iter().filter(|listener| !is_udp(listener)), sites);
@@ -111,7 +111,9 @@ impl Lower<'_, '_> {
         let by_packets: Vec<_> = listeners.iter().filter_map(Listener::packets_to).collect();
         let items = self.top.named("pools");
         for (number, pool) in pools.iter_mut().enumerate() {
+            let Some(pool) = pool else { continue };
             let id = PoolId(number);
+            // Listeners and routes that are faulty are missing: then it is not known whether one leads to it.
             if pool.quic.is_some() && !by_udp.contains(&id) && !pool.implicit && self.mistakes.0.is_empty() {
                 let message =
                     format!("`quic` of pool `{}` does nothing: no listener with `role: udp` leads to it", pool.name);

@@ -35,11 +35,11 @@ impl Lower<'_, '_> {
     }
 
     /// Tells pools which parts of them are asked for.
-    pub(super) fn share_out_subsets(&mut self, pools: &mut [Pool]) {
-        // Where pools were faulty and are not in the list, ids lead to others.
+    pub(super) fn share_out_subsets(&mut self, pools: &mut [Option<Pool>]) {
+        // A faulty server is missing in its pool: then it is not known whether one has them.
         let is_sound = self.mistakes.0.is_empty();
         for Subset { pool, labels, span } in std::mem::take(&mut self.subsets) {
-            let Some(pool) = pools.get_mut(pool.0) else { continue };
+            let Some(Some(pool)) = pools.get_mut(pool.0) else { continue };
             // What a file or a name server will list is not known yet.
             let has = |server: &Server| {
                 server.address.is_source() || labels.iter().all(|label| server.tier.labels.contains(label))

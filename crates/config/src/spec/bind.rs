@@ -14,7 +14,8 @@ use crate::span::Span;
 pub struct Bind {
     /// The address.
     pub address: BindAddress,
-    /// What stands above IP there; datagrams with a listener of packets alone.
+    /// What stands above IP there: as the address says with a listener of packets, UDP with one of UDP, TCP with all others, whatever
+    /// HTTP/3 has beside it.
     pub transport: Transport,
     /// Where it does not do as the listener does.
     pub tls: BindTls,

@@ -25,6 +25,16 @@ pub enum Sticky {
     },
 }
 
+impl Sticky {
+    /// What of a request tells clients apart; nothing where a cookie of ours does.
+    pub fn by(&self) -> &[Selector] {
+        match self {
+            Sticky::Cookie { .. } => &[],
+            Sticky::Table { by, .. } => by,
+        }
+    }
+}
+
 /// A secret, which never shows what it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);

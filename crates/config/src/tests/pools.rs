@@ -148,3 +148,12 @@ fn small_pieces_wait_within_bounds_and_for_flows_alone() {
     let said = wrong_pool("{servers: ['h:1'], coalesce: {}}");
     assert!(said.contains("`coalesce` of pool `p` is about flows of TCP, but only requests are sent to it"), "{said}");
 }
+
+#[test]
+fn a_faulty_pool_is_the_only_one_that_is_blamed() {
+    let listeners = "listeners:\n  a: {role: tcp, bind: ':1', to: first}\n  b: {bind: ':2', to: second}\n  \
+                     c: {role: nat, bind: '192.0.2.1:80/tcp', nat: dnat, interfaces: e, to: third}\n";
+    let others = "  first: 'h:1'\n  second: {servers: 'h:1', protocol: h2, host: server}\n  third: '10.0.0.1:80'\n";
+    let said = mistake(&format!("{listeners}pools:\n  bad: {{servers: 'h:1', balance: nonsense}}\n{others}"));
+    assert!(said.contains("`nonsense`"), "{said}");
+}

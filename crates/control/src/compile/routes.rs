@@ -113,7 +113,7 @@ pub(super) fn listener(
         spec::Role::Http => Role::Http,
         spec::Role::Forward => Role::Forward,
         spec::Role::Udp => Role::Udp,
-        // Nothing is accepted for packets, unless this process stands in for the kernel.
+        // No listener of packets is compiled: what stands in for one is of TCP or of UDP.
         spec::Role::Tcp | spec::Role::Nat => {
             let reached = routes.iter().flat_map(|route| route.ending.arms()).map(|arm| &*arm.pool.name);
             let pools = |name: &str| spec.pools.iter().find(|pool| pool.name == name);
@@ -166,11 +166,7 @@ pub(super) fn listener(
 
 /// Whether a pool's servers are chosen by what clients say first in these words.
 fn goes_by(pool: &spec::Pool, words: Words) -> bool {
-    let stuck = match &pool.sticky {
-        Some(spec::Sticky::Table { by, .. }) => &by[..],
-        _ => &[],
-    };
-    pool.balance.hash.iter().chain(stuck).any(|selector| match selector {
+    pool.selectors().any(|selector| match selector {
         spec::Selector::Sni => words == Words::Hello,
         spec::Selector::PostgresUser | spec::Selector::PostgresDatabase => words == Words::Postgres,
         spec::Selector::MqttClient => words == Words::Mqtt,

@@ -51,7 +51,7 @@ pub enum Command {
     /// This socket of UDP is another listener's from now on.
     Rename(ListenerId, BindId, SocketId, u16),
     /// Accept what waits on this socket, then close it; tell when it is done.
-    Unlisten(SocketId, tokio::sync::mpsc::Sender<()>),
+    Unlisten(SocketId, Leave, tokio::sync::mpsc::Sender<()>),
     /// Write access records here from now on.
     Log(Option<Sink>),
     /// Serve this connection, which another worker accepted.
@@ -62,6 +62,15 @@ pub enum Command {
     Drain,
     /// Close everything: tell how many connections were cut.
     Cut(tokio::sync::mpsc::Sender<usize>),
+}
+
+/// What becomes of the flows of a socket of UDP that is closed. Connections have sockets of their own and stay in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The socket takes nobody new, and ends with the last of them.
+    Gently,
+    /// They end, too.
+    AtOnce,
 }
 
 /// A listening socket's number in the process.

@@ -31,7 +31,7 @@ use super::Counted;
 use crate::attempt::REFUSED;
 use crate::finish;
 use crate::snapshot::{BindId, ListenerId};
-use crate::worker::{Group, Hold, SocketId, Worker};
+use crate::worker::{Group, Hold, Leave, SocketId, Worker};
 use flow::{Flow, Standing};
 use table::{Number, Over, Pair, Table};
 
@@ -42,8 +42,8 @@ pub(crate) struct Relays(RefCell<FxHashMap<SocketId, Rc<Asked>>>);
 /// What a socket's task is asked for from outside.
 #[derive(Debug, Default)]
 struct Asked {
-    /// How often it was asked to end: at first with its flows, then at once.
-    times: Cell<u8>,
+    /// How to end, once that was asked.
+    leave: Cell<Option<Leave>>,
     /// The listener that has come to have it.
     at: Cell<Option<At>>,
     /// Who wants to know that nobody new is taken.
@@ -118,11 +118,11 @@ impl Relays {
         }
     }
 
-    /// A socket takes nobody new, and ends with the last of its flows; at once, if it was asked to before.
-    pub(crate) fn leave(&self, socket: SocketId, done: &Sender<()>) {
+    /// A socket takes nobody new, and ends with the last of its flows.
+    pub(crate) fn leave(&self, socket: SocketId, leave: Leave, done: &Sender<()>) {
         // One that has ended would never say that it has.
         if let Some(asked) = self.0.borrow().get(&socket).filter(|asked| Rc::strong_count(asked) > 1) {
-            asked.times.set(asked.times.get().saturating_add(1));
+            asked.leave.set(Some(leave));
             asked.told.borrow_mut().push(done.clone());
         }
     }
@@ -188,13 +188,14 @@ impl Driver {
 
     /// Does what it was asked for; says whether nothing is left to do.
     fn leave(&mut self, cx: &mut Context<'_>, more: bool) -> bool {
-        let times = self.asked.times.get();
-        if self.worker.is_cut() || times > 1 {
+        let asked = self.asked.leave.get();
+        let is_at_once = self.worker.is_cut() || asked == Some(Leave::AtOnce);
+        if is_at_once {
             while let Some(number) = self.table.any() {
                 self.end(number, Some(Fault::proxy(Kind::Drained)));
             }
         }
-        if times == 0 && !self.worker.is_draining() {
+        if asked.is_none() && !self.worker.is_draining() {
             return false;
         }
         // What waits was sent to somebody who was there; but it may be more every time.
@@ -210,7 +211,6 @@ impl Driver {
                 let _ = done.try_send(());
             }
         }
-        let is_at_once = self.worker.is_cut() || times > 1;
         self.table.len() == 0 && (is_at_once || (self.is_leaving && self.group.poll_free(cx).is_ready()))
     }
 
