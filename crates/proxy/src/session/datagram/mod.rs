@@ -77,7 +77,7 @@ struct Driver {
     /// Turns in which it still takes what waits, once it was asked to end.
     turns_left: u8,
     complained: Option<Instant>,
-    /// Keeps the address open as long as new flows are taken.
+    /// Keeps the address open until no new flows are taken and the last one is over.
     hold: Option<Hold>,
     /// The sockets of the address. The last one to go: it tells that the one above is closed.
     group: Arc<Group>,
@@ -189,7 +189,8 @@ impl Driver {
     /// Does what it was asked for; says whether nothing is left to do.
     fn leave(&mut self, cx: &mut Context<'_>, more: bool) -> bool {
         let times = self.asked.times.get();
-        if self.worker.is_cut() || times > 1 {
+        let is_at_once = self.worker.is_cut() || times > 1;
+        if is_at_once {
             while let Some(number) = self.table.any() {
                 self.end(number, Some(Fault::proxy(Kind::Drained)));
             }
@@ -201,7 +202,6 @@ impl Driver {
         self.turns_left = self.turns_left.saturating_sub(1);
         if !self.is_leaving && (!more || self.turns_left == 0) {
             self.is_leaving = true;
-            self.hold = None;
             self.table.hurry(LEAVING);
         }
         if self.is_leaving {
@@ -210,7 +210,9 @@ impl Driver {
                 let _ = done.try_send(());
             }
         }
-        let is_at_once = self.worker.is_cut() || times > 1;
+        if self.is_leaving && self.table.len() == 0 {
+            self.hold = None;
+        }
         self.table.len() == 0 && (is_at_once || (self.is_leaving && self.group.poll_free(cx).is_ready()))
     }
 
