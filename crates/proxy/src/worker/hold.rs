@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// One reason to keep the sockets of an address open: a worker that still takes new flows there has one, and so has each flow.
+/// One reason to keep the sockets of an address open: a worker that still takes new flows there, or has some, has one.
 #[derive(Debug)]
 pub struct Hold(Arc<Group>);
 
@@ -89,12 +89,12 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let cx = &mut Context::from_waker(&waker);
-        let flow = hold.clone();
+        let other = hold.clone();
         drop(hold);
         assert!(group.poll_free(cx).is_pending() && group.poll_free(cx).is_pending());
         assert_eq!(group.waiting.lock().expect("whole").len(), 1, "nobody waits twice");
         assert!(!woken.0.load(Ordering::SeqCst));
-        drop(flow);
+        drop(other);
         assert!(woken.0.load(Ordering::SeqCst));
         assert!(group.poll_free(cx).is_ready() && group.waiting.lock().expect("whole").is_empty());
         assert!(remains.upgrade().is_some());

@@ -24,7 +24,9 @@ const KEPT: usize = 2048;
 impl Driver {
     /// A flow begins, if there is room for it.
     pub(super) fn welcome(&mut self, pair: Pair, arrival: &Arrival<'_>, now: Instant) -> Option<Number> {
-        let hold = self.hold.clone()?;
+        if self.is_leaving {
+            return None;
+        }
         let snapshot = self.worker.pin();
         let listener = snapshot.listener(self.at.listener).filter(|listener| listener.role == Role::Udp)?;
         let counters = listener.connections.shard(self.worker.id);
@@ -48,7 +50,7 @@ impl Driver {
         x.came(&self.worker, &origin, None);
         let (route, arm) = self.route(&mut x, listener);
         let account = Account::of(listener, route, &x.notes).owned();
-        let flow = Flow::new(&x, account, self.counted(), hold);
+        let flow = Flow::new(&x, account, self.counted());
         let number = self.table.add(pair, now, lasts(route, arm), flow);
         self.serve(number, &mut x, (listener, route, arm), Vec::new(), first_of(arrival), now);
         self.worker.recycle(x);

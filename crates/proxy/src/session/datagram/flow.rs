@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::pool::{Entry, Ids};
 use crate::session::Counted;
-use crate::worker::{Hold, Worker};
+use crate::worker::Worker;
 
 /// A flow, as long as it lasts.
 pub(super) struct Flow {
@@ -34,7 +34,6 @@ pub(super) struct Flow {
     /// How long the first answer took.
     response: Option<Duration>,
     _counted: Counted,
-    _hold: Hold,
 }
 
 /// Who serves a flow.
@@ -76,7 +75,7 @@ pub(super) struct Sum {
 
 impl Flow {
     /// A flow that has come to nobody yet.
-    pub(super) fn new(x: &Exchange, account: Kept, counted: Counted, hold: Hold) -> Flow {
+    pub(super) fn new(x: &Exchange, account: Kept, counted: Counted) -> Flow {
         Flow {
             standing: Standing::Unserved,
             account,
@@ -91,7 +90,6 @@ impl Flow {
             began: x.notes.began,
             response: None,
             _counted: counted,
-            _hold: hold,
         }
     }
 

@@ -77,7 +77,7 @@ struct Driver {
     /// Turns in which it still takes what waits, once it was asked to end.
     turns_left: u8,
     complained: Option<Instant>,
-    /// Keeps the address open as long as new flows are taken.
+    /// Keeps the address open until no new flows are taken and the last one is over.
     hold: Option<Hold>,
     /// The sockets of the address. The last one to go: it tells that the one above is closed.
     group: Arc<Group>,
@@ -202,7 +202,6 @@ impl Driver {
         self.turns_left = self.turns_left.saturating_sub(1);
         if !self.is_leaving && (!more || self.turns_left == 0) {
             self.is_leaving = true;
-            self.hold = None;
             self.table.hurry(LEAVING);
         }
         if self.is_leaving {
@@ -210,6 +209,9 @@ impl Driver {
                 // Whoever asked may have stopped waiting.
                 let _ = done.try_send(());
             }
+        }
+        if self.is_leaving && self.table.len() == 0 {
+            self.hold = None;
         }
         self.table.len() == 0 && (is_at_once || (self.is_leaving && self.group.poll_free(cx).is_ready()))
     }
