@@ -1,6 +1,6 @@
 //! Clients and servers of UDP, and a translator of addresses that forgets.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -88,8 +88,26 @@ impl Answering {
     ///
     /// # Panics
     /// It is taken.
-    pub fn at(address: &str, mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Answering {
-        let socket = UdpSocket::bind(address).expect("a free port");
+    pub fn at(address: &str, answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Answering {
+        Answering::on(UdpSocket::bind(address).expect("a free port"), answer)
+    }
+
+    /// A server on this machine, and somebody who listens on the same port of TCP: it sends back its name, a space and what it was
+    /// sent.
+    ///
+    /// # Panics
+    /// There is no port that is free for both.
+    pub fn beside_tcp(name: &'static str) -> (Answering, TcpListener) {
+        let free = || {
+            let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+            let socket = UdpSocket::bind(listener.local_addr().ok()?).ok()?;
+            Some((socket, listener))
+        };
+        let (socket, listener) = (0..100).find_map(|_| free()).expect("a port that is free for both");
+        (Answering::on(socket, naming(name)), listener)
+    }
+
+    fn on(socket: UdpSocket, mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> Answering {
         socket.set_read_timeout(Some(LOOKS_UP)).expect("a timeout");
         let address = socket.local_addr().expect("an address");
         let (seen, asked) = (Arc::new(Shared::new(Vec::new())), Signal::new());
@@ -113,7 +131,7 @@ impl Answering {
 
     /// A server that sends back its name, a space and what it was sent.
     pub fn named(name: &'static str) -> Answering {
-        Answering::start(move |bytes| vec![[name.as_bytes(), b" ", bytes].concat()])
+        Answering::start(naming(name))
     }
 
     /// A server that sends everything back as it came.
@@ -285,6 +303,10 @@ impl Translator {
     pub fn port(&self) -> u16 {
         self.outside.with(|socket| socket.local_addr().expect("an address").port())
     }
+}
+
+fn naming(name: &'static str) -> impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static {
+    move |bytes| vec![[name.as_bytes(), b" ", bytes].concat()]
 }
 
 fn new_outside(to: SocketAddr) -> UdpSocket {

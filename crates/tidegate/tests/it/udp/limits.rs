@@ -142,10 +142,8 @@ fn a_server_has_no_more_flows_than_it_may() {
 
 #[test]
 fn whom_checks_call_down_is_left_by_its_flows() {
-    let one = Answering::named("one");
-    let two = Answering::named("two");
-    let checked = |server: &Answering| std::net::TcpListener::bind(server.address()).expect("the same port of TCP");
-    let (checks, _checks) = (checked(&one), checked(&two));
+    let (one, checks) = Answering::beside_tcp("one");
+    let (two, _checks) = Answering::beside_tcp("two");
     let pool = "{ servers: { one: { address: @ONE }, two: { address: @TWO } }, balance: first, health: { probe: tcp, every: 50ms, fall: 2 } }";
     let tidegate = start(&PLAIN.replace("[@APP]", pool), &[("ONE", &one), ("TWO", &two)]);
     let client = client(&tidegate);
