@@ -8,7 +8,7 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::starttls::Protocol;
 
-use super::{Session, heard, tunnel, unbound, way};
+use super::{Session, heard, mysql, tunnel, unbound, way};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
@@ -18,6 +18,10 @@ use crate::snapshot::{Ending, Hears, Listener, Role, Route};
 pub(super) async fn serve(mut session: Session) {
     let mut x = begun(&session);
     match connected(&mut session, &mut x).await {
+        // Boxed: hardly any flow needs it.
+        Some(established) if mysql::behind(&established).is_some() => {
+            Box::pin(mysql::go_on(session, x, established, None)).await;
+        }
         Some(established) => tunnel::spawn(session, x, established),
         None => session.worker.recycle(x),
     }
