@@ -18,12 +18,12 @@ use crate::snapshot::{Ending, Hears, Listener, Role, Route};
 pub(super) async fn serve(mut session: Session) {
     let mut x = begun(&session);
     match connected(&mut session, &mut x).await {
-        // Boxed: hardly any flow needs it.
-        Some(established) if mysql::behind(&established).is_some() => {
-            Box::pin(mysql::go_on(session, x, established, None)).await;
-        }
-        Some(established) => tunnel::spawn(session, x, established),
         None => session.worker.recycle(x),
+        // In a task of its own, as a tunnel: what led to it should not stay with it.
+        Some(flow) if mysql::behind(&flow).is_some() => {
+            drop(tokio::task::spawn_local(mysql::go_on(session, x, flow, None)));
+        }
+        Some(flow) => tunnel::spawn(session, x, flow),
     }
 }
 
