@@ -15,7 +15,7 @@ use wire::mysql::{self, Answer};
 use wire::starttls::Protocol;
 
 use super::closing::linger;
-use super::{Session, stream, tunnel, upgrade};
+use super::{Session, stream, tunnel};
 use crate::attempt::{self, Tunnel, Upstream};
 use crate::exchange::Exchange;
 use crate::finish;
@@ -116,7 +116,7 @@ async fn until_asked(client: &mut Stream, server: &mut Stream, greeting: &[u8]) 
         }
     }
     let question = &mut question[..mysql::SSL_REQUEST];
-    if !poll_fn(|cx| Poll::Ready(upgrade::take(client, cx, question))).await {
+    if !poll_fn(|cx| Poll::Ready(client.take(cx, question))).await {
         return Err(GONE);
     }
     server.write_all(question).await.map_err(|_| Fault::server(Kind::Reset, Retry::Never))?;
