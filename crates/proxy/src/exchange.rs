@@ -20,7 +20,7 @@ use wire::{Head, Version};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
-use crate::destination;
+use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
@@ -70,6 +70,8 @@ pub(crate) struct Exchange {
     pub(crate) copies: Option<Box<Copies>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
+    /// The server that it names, where a proxy leads on to it.
+    pub(crate) beyond: Option<Rc<Place>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -134,6 +136,8 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
+    /// The way that it has taken, of those of its route; and the tries before it.
+    pub(crate) way: (usize, u8),
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
     pub(crate) reused: bool,
@@ -202,9 +206,8 @@ async fn story<'a>(
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
-        Ending::Origin(asked) => {
-            origin = Box::pin(destination::find(session, x, asked)).await?;
-            x.origin = Some(Arc::clone(&origin));
+        Ending::Ways(ways) => {
+            origin = Box::pin(destination::lead(session, x, ways)).await?;
             &origin
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
@@ -217,7 +220,7 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.request.method() == Method::Connect {
-        return Box::pin(attempt::open(session, x, listener, route, arm)).await;
+        return Box::pin(tunnel(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
     if ends_here(x)? {
@@ -226,11 +229,44 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let answered = attempt::attempt(session, x, route, arm).await;
+    let mut other;
+    let mut arm = arm;
+    let answered = loop {
+        let answered = attempt::attempt(session, x, route, arm).await;
+        let Err(fault) = answered else { break answered };
+        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
+            Ok(led) => other = led,
+            Err(fault) => break Err(fault),
+        }
+        arm = &other;
+    };
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Makes a tunnel of it, by one way or another.
+async fn tunnel(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let mut other;
+    let mut arm = arm;
+    loop {
+        if !arm.pool.takes_tunnels() {
+            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
+            return Err(Fault::client(Kind::Denied));
+        }
+        match attempt::open(session, x, listener, route, arm).await {
+            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
+            ended => return ended,
+        }
+        arm = &other;
+    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -415,7 +451,7 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
-        self.origin = None;
+        (self.origin, self.beyond) = (None, None);
     }
 }
 
@@ -452,6 +488,7 @@ impl Default for Exchange {
             permit: None,
             copies: None,
             origin: None,
+            beyond: None,
         }
     }
 }
@@ -487,6 +524,7 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
+            way: (0, 0),
             hedges: 0,
             reused: false,
             interim: false,

@@ -36,6 +36,7 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::Unresolved
         | Kind::Connect
         | Kind::ServerTls
+        | Kind::ParentRefused
         | Kind::Reset
         | Kind::BadResponse
         | Kind::Truncated
@@ -65,6 +66,7 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::Unresolved
         | Kind::Connect
         | Kind::ServerTls
+        | Kind::ParentRefused
         | Kind::Reset
         | Kind::Truncated
         | Kind::BadStatus

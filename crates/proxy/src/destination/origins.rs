@@ -121,8 +121,7 @@ impl Origins {
     }
 
     fn server(&self, worker: &Worker, place: &Place, origin: &Origin, address: SocketAddr) -> Server {
-        let Place { host, port, .. } = place;
-        let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let name = place.authority();
         let id = ServerId {
             pool: Arc::clone(&origin.arm.pool.name),
             name: name.as_str().into(),
@@ -172,5 +171,6 @@ fn arm(origin: &Origin, servers: Vec<Arc<Server>>) -> Arm {
         up_to: said.up_to,
         timeouts: said.timeouts,
         retries,
+        sources: said.sources,
     }
 }
