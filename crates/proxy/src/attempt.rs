@@ -31,6 +31,7 @@ mod lead_on;
 mod overtaken;
 mod prefix;
 mod queue;
+mod race;
 mod reshape;
 mod retry;
 mod send;

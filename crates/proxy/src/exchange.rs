@@ -136,8 +136,10 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
-    /// The way that it has taken, of those of its route; and the tries before it.
-    pub(crate) way: (usize, u8),
+    /// How many of the tries were no retries: those of further addresses, and those of ways before this one.
+    pub(crate) free: u8,
+    /// The way that it has taken, of those of its route.
+    pub(crate) way: usize,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
     pub(crate) reused: bool,
@@ -524,7 +526,8 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
-            way: (0, 0),
+            free: 0,
+            way: 0,
             hedges: 0,
             reused: false,
             interim: false,

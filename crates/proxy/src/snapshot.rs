@@ -325,6 +325,8 @@ pub struct Arm {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retries: Retries,
+    /// Whether its servers are addresses of one server: they are connected to in a race.
+    pub races: bool,
     /// Which of this host's addresses connections have, if the system does not choose.
     pub sources: Option<Sources>,
 }
@@ -384,8 +386,6 @@ pub struct Timeouts {
 pub struct Retries {
     /// Tries beyond the first.
     pub extra: u32,
-    /// Further addresses of the same server, which are tried in turn where the first cannot be connected to. They are no retries.
-    pub addresses: u32,
     /// No connection could be made.
     pub connect: bool,
     /// The connection ended before the response's head.

@@ -411,6 +411,7 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
             per_try: timeouts.per_try,
         },
         retries: self::retries(&retries.clone().or(&spec::Retries::standard())),
+        races: false,
         sources: None,
     }
 }
@@ -420,7 +421,6 @@ fn retries(retries: &spec::Retries) -> Retries {
     let has = |wanted| conditions.contains(&wanted);
     Retries {
         extra: retries.extra.unwrap_or(0),
-        addresses: 0,
         connect: has(spec::RetryIf::Connect),
         reset: has(spec::RetryIf::Reset),
         timeout: has(spec::RetryIf::Timeout),

@@ -17,6 +17,7 @@ use wire::proxy_protocol::{self, Said, Secured};
 use super::choose::{Choice, choose_for};
 use super::lead_on::lead_on;
 use super::queue::queue;
+use super::race::race;
 use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, expired, within_try};
 use crate::exchange::Exchange;
@@ -42,7 +43,7 @@ pub(super) async fn checkout(
     if fresh
         && let Some(server) = x.notes.server.and_then(|number| pool.servers.get(number))
         && let Some(lease) = server.lease(&pool.gate)
-        && let Some(upstream) = connect(session, x, route, arm, lease).await?
+        && let Some(upstream) = connect(session, x, route, arm, lease, tried).await?
     {
         return Ok(upstream);
     }
@@ -55,7 +56,7 @@ pub(super) async fn checkout(
         } else {
             choose_for(&session.worker, x, arm, wish, own, tried)
         };
-        let found = found(session, x, route, arm, choice).await?;
+        let found = found(session, x, route, arm, choice, tried).await?;
         let found = match found {
             Found::Connection(upstream) => Some(upstream),
             Found::Taken => None,
@@ -84,6 +85,7 @@ async fn found(
     route: &Route,
     arm: &Arm,
     choice: Choice,
+    tried: &[usize],
 ) -> Result<Found, Fault> {
     let pool = &arm.pool;
     let connected = match choice {
@@ -106,7 +108,7 @@ async fn found(
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
-            connect(session, x, route, arm, lease).await?
+            connect(session, x, route, arm, lease, tried).await?
         }
     };
     Ok(connected.map_or(Found::Taken, Found::Connection))
@@ -142,7 +144,13 @@ pub(super) async fn connect(
     route: &Route,
     arm: &Arm,
     lease: Lease,
+    tried: &[usize],
 ) -> Result<Option<Upstream>, Fault> {
+    if arm.races {
+        // Boxed: most servers have one address.
+        let (dialled, busy) = Box::pin(race(session, x, route, arm, lease, tried)).await?;
+        return Ok(Some(Upstream::new(Conn::new(dialled.stream), busy, false)));
+    }
     let server = Arc::clone(lease.server());
     if let Some(protocol) = arm.pool.shared {
         trunks::open(&session.worker, &arm.pool, protocol, lease);
@@ -213,11 +221,17 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
 
 /// Whose address a server shall see, if not ours. Who came by a Unix socket, and is said to be nobody else, has none.
 pub(super) fn source(x: &Exchange, arm: &Arm, server: &Server) -> Option<Source> {
-    if let (Some(sources), Address::Tcp(address)) = (arm.sources, &server.id.address) {
-        return sources.towards(address.ip()).map(Source::Ours);
-    }
     let has_address = x.facts.peer.port() != 0 || x.facts.client != x.facts.peer.ip();
-    Some(Source::Theirs(x.facts.client)).filter(|_| arm.pool.as_client && has_address)
+    let theirs = || Some(Source::Theirs(x.facts.client)).filter(|_| arm.pool.as_client && has_address);
+    own_source(arm, server).or_else(theirs)
+}
+
+/// Which of this host's addresses a server shall see, if the configuration says.
+pub(super) fn own_source(arm: &Arm, server: &Server) -> Option<Source> {
+    match &server.id.address {
+        Address::Tcp(address) => arm.sources?.towards(address.ip()).map(Source::Ours),
+        Address::Unix(_) => None,
+    }
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.
@@ -246,7 +260,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    fn of(arm: &Arm) -> Patience {
+    pub(super) fn of(arm: &Arm) -> Patience {
         Patience { most: arm.timeouts.connect, late: Fault::server(Kind::ConnectTimeout, Retry::Always) }
     }
 }

@@ -73,6 +73,14 @@ pub(super) fn choose_for(
     if is_tunnel(x) {
         return choose_new(worker, arm, wish, own, tried);
     }
+    if arm.races {
+        // A connection that stands is better than one to an address that comes first.
+        let idle = |(number, server): (usize, &Arc<Server>)| Some((number, worker.idle.take(server, Suited::Any)?));
+        let mut others = arm.pool.servers.iter().enumerate().filter(|(_, server)| !tried.contains(&server.slot));
+        if let Some((number, parked)) = others.find_map(idle) {
+            return Choice::Idle(number, parked);
+        }
+    }
     let suited = match (&arm.pool.parent, &x.beyond) {
         (Some(Parent::Socks5(_)), Some(place)) => Suited::To(place),
         _ => Suited::Any,

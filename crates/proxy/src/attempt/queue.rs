@@ -91,7 +91,7 @@ pub(super) async fn queue(
             // It was somebody's before: the right alone is of use.
             drop(conn);
             x.notes.server = number_of(&lease);
-            connect(session, x, route, arm, lease).await
+            connect(session, x, route, arm, lease, tried).await
         }
         Got::Idle(lease, conn) => {
             x.notes.server = number_of(&lease);
@@ -99,7 +99,7 @@ pub(super) async fn queue(
         }
         Got::Lease(lease) => {
             x.notes.server = number_of(&lease);
-            connect(session, x, route, arm, lease).await
+            connect(session, x, route, arm, lease, tried).await
         }
         Got::Lane(number, conn) => {
             x.notes.server = Some(number);

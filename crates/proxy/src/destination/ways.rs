@@ -37,7 +37,7 @@ pub struct Parent {
 /// Finds out what leads to the server that a request asks for, by the way that its turn is.
 pub(crate) async fn lead(session: &mut Session, x: &mut Exchange, ways: &[Way]) -> Result<Arc<Arm>, Fault> {
     x.beyond = None;
-    let arm = match ways.get(x.notes.way.0) {
+    let arm = match ways.get(x.notes.way) {
         Some(Way::Origin(origin)) => find(session, x, origin).await?,
         Some(Way::Parent(parent)) => {
             x.beyond = Some(Rc::new(parent.judge(x)?));
@@ -62,10 +62,11 @@ pub(crate) async fn lead_elsewhere(
     fault: Fault,
 ) -> Result<Arc<Arm>, Fault> {
     let Ending::Ways(ways) = &route.ending else { return Err(fault) };
-    if x.notes.way.0 + 1 >= ways.len() || !is_dead_end(x, fault) {
+    if x.notes.way + 1 >= ways.len() || !is_dead_end(x, fault) {
         return Err(fault);
     }
-    x.notes.way = (x.notes.way.0 + 1, x.notes.tries);
+    x.notes.way += 1;
+    x.notes.free = x.notes.tries;
     x.notes.server = None;
     (x.entry, x.permit) = (None, None);
     attempt::again(x);
