@@ -16,7 +16,7 @@ use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
 use wire::head::Method;
-use wire::{Head, Version};
+use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
@@ -95,6 +95,8 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// In which version of SOCKS it was asked for, if it was.
+    pub(crate) socks: Option<socks::Version>,
 }
 
 /// How the connection to the client goes on.
@@ -234,7 +236,11 @@ async fn story<'a>(
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
-async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listener) -> Result<&'a Arc<Route>, Fault> {
+pub(crate) async fn find<'a>(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &'a Listener,
+) -> Result<&'a Arc<Route>, Fault> {
     let mut from = 0;
     let mut wanted: Option<usize> = None;
     loop {
@@ -253,6 +259,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {
+                    _ if x.facts.socks.is_some() => route::Kind::Socks,
                     _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,
@@ -348,6 +355,7 @@ impl Facts {
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            socks: None,
         }
     }
 
@@ -407,6 +415,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        self.facts.socks = None;
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -445,6 +454,7 @@ impl Default for Exchange {
                 tls: None,
                 sni: None,
                 said: None,
+                socks: None,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),

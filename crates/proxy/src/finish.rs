@@ -130,7 +130,11 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         route: Some(&**account.route).filter(|name| !name.is_empty()),
         peer: PeerAddr(x.facts.peer),
         client: ClientIp(x.facts.client),
-        method: if x.client.is_flow { b"" } else { x.request.method_text() },
+        method: match x.facts.socks {
+            Some(version) => version.text(),
+            None if x.client.is_flow => b"",
+            None => x.request.method_text(),
+        },
         host: &x.facts.host,
         path: &x.facts.path,
         query: x.facts.query.as_deref(),

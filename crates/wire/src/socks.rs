@@ -74,8 +74,6 @@ pub enum Reply {
     Failed,
     /// Our rules forbid it.
     NotAllowed,
-    /// No way leads to the server's network.
-    NetworkUnreachable,
     /// No way leads to the server.
     HostUnreachable,
     /// Nobody listens there.
@@ -207,8 +205,9 @@ pub fn write_datagram_head(from: SocketAddr, out: &mut Vec<u8>) {
 }
 
 impl Reply {
-    /// Writes the answer to a request. `bound` is our end of what was opened.
-    pub fn write(self, version: Version, bound: SocketAddr, out: &mut Vec<u8>) {
+    /// Writes the answer to a request. `bound` is our end of what was opened, if anything was.
+    pub fn write(self, version: Version, bound: Option<SocketAddr>, out: &mut Vec<u8>) {
+        let bound = bound.unwrap_or(NOWHERE);
         match version {
             Version::V4 => {
                 // Whether it is granted, and where from, is all that this version can say.
@@ -240,7 +239,6 @@ impl Reply {
             Reply::Granted => 0,
             Reply::Failed => 1,
             Reply::NotAllowed | Reply::Unproven => 2,
-            Reply::NetworkUnreachable => 3,
             Reply::HostUnreachable => 4,
             Reply::Refused => 5,
             Reply::Expired => 6,
@@ -375,6 +373,8 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// Our end of what was not opened.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const UNKNOWN_COMMAND: Stop = Stop::Answered("an unknown command", Reply::Command);
 const NO_HOST: &str = "a name that no host can have";
 

@@ -3,6 +3,7 @@
 pub(crate) mod egress;
 mod real;
 mod routes;
+mod socks;
 mod tunnels;
 
 use testkit::{Response, Server, Tidegate};

@@ -111,13 +111,14 @@ fn greetings_and_passwords_are_read() {
 fn replies_are_written() {
     let written = |reply: Reply, version, bound: &str| {
         let mut out = Vec::new();
-        reply.write(version, bound.parse().expect("an address"), &mut out);
+        reply.write(version, bound.parse().ok(), &mut out);
         out
     };
     assert_eq!(written(Reply::Granted, Version::V4, "192.0.2.1:80"), [0, 90, 0, 80, 192, 0, 2, 1]);
     assert_eq!(written(Reply::Granted, Version::V4, "[2001:db8::1]:80"), [0, 90, 0, 80, 0, 0, 0, 0]);
-    assert_eq!(written(Reply::NotAllowed, Version::V4, "0.0.0.0:0")[..2], [0, 91]);
+    assert_eq!(written(Reply::NotAllowed, Version::V4, "")[..2], [0, 91]);
     assert_eq!(written(Reply::Unproven, Version::V4, "0.0.0.0:0")[..2], [0, 93]);
+    assert_eq!(written(Reply::NotAllowed, Version::V5, ""), [5, 2, 0, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(written(Reply::Refused, Version::V5, "192.0.2.1:80"), [5, 5, 0, 1, 192, 0, 2, 1, 0, 80]);
     assert_eq!(written(Reply::Granted, Version::V5, "[::ffff:192.0.2.1]:80"), [5, 0, 0, 1, 192, 0, 2, 1, 0, 80]);
     assert_eq!(written(Reply::Granted, Version::V5, "[2001:db8::1]:80").len(), 22);

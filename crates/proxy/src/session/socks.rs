@@ -1,0 +1,204 @@
+//! A connection whose client speaks SOCKS: heard out, routed once by what it asks for, as a CONNECT is, and connected.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use base::{Fault, Kind};
+use http::Conn;
+use wire::socks::{self, Command, Invalid, Reply, Request, Version};
+use wire::uri;
+
+use super::closing::linger;
+use super::{Session, tunnel};
+use crate::attempt;
+use crate::destination;
+use crate::exchange::{self, After, Exchange};
+use crate::finish::{self, Account};
+use crate::reply;
+use crate::snapshot::{Ending, Listener, Route};
+
+/// Serves a connection whose first bytes are here, in a task of its own: what waits for requests of HTTP should not stay with it.
+pub(super) fn spawn(session: Session) {
+    tokio::task::spawn_local(serve(session));
+}
+
+async fn serve(mut session: Session) {
+    let Some(version) = session.client.carry().first().copied().and_then(Version::of) else { return };
+    let mut x = session.worker.exchange();
+    x.began(None);
+    x.came(&session.worker, &session.origin, session.tls.as_ref());
+    x.client.is_flow = true;
+    x.facts.socks = Some(version);
+    let pinned = exchange::pin(&mut session);
+    let mut route = &pinned.default;
+    let stop = match story(&mut session, &mut x, &pinned, &mut route, version).await {
+        Ok(After::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
+        Ok(_) => return session.worker.recycle(x),
+        Err(stop) => stop,
+    };
+    x.notes.fault = Some(stop.fault);
+    if let Some(reply) = stop.reply {
+        let mut out = Vec::new();
+        reply.write(version, None, &mut out);
+        // Who does not take it is gone.
+        let _ = reply::write_all(&mut session, &mut x, pinned.default.stream, &out).await;
+    }
+    let origin = x.origin.take();
+    let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
+    finish::record(&session.worker, &mut x, &account);
+    session.worker.recycle(x);
+    let Session { client, timer, worker, .. } = &mut session;
+    linger(client, timer, worker).await;
+}
+
+async fn story<'a>(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &'a Listener,
+    route: &mut &'a Arc<Route>,
+    version: Version,
+) -> Result<After, Stop> {
+    let until = x.notes.began + listener.request_head;
+    if version == Version::V5 {
+        greet(session, x, until).await?;
+    }
+    let asked = hear(session, x, until, |bytes| socks::request(version, bytes)).await?;
+    admit(x, &asked)?;
+    *route = exchange::find(session, x, listener).await?;
+    let origin;
+    let arm = match &route.ending {
+        Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
+        Ending::Origin(asked) => {
+            origin = Box::pin(destination::find(session, x, asked)).await?;
+            x.origin = Some(Arc::clone(&origin));
+            &origin
+        }
+        // There is no answer but a number.
+        _ => return Err(Fault::client(Kind::Denied).into()),
+    };
+    Ok(Box::pin(attempt::open(session, x, listener, route, arm)).await?)
+}
+
+/// Hears in which ways a client of version 5 would say who it is, and has it say so in one of them.
+async fn greet(session: &mut Session, x: &mut Exchange, until: Instant) -> Result<(), Stop> {
+    let methods = hear(session, x, until, socks::greeting).await?;
+    if methods.none {
+        return say(session, x, &socks::ASK_NOTHING).await;
+    }
+    if !methods.password {
+        x.notes.reason = "no way to say who it is that is known here";
+        say(session, x, &socks::NO_METHOD).await?;
+        return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: None });
+    }
+    // Nobody wants to know it, but that is all that the client would do.
+    say(session, x, &socks::ASK_PASSWORD).await?;
+    hear(session, x, until, socks::credentials).await?;
+    say(session, x, &socks::BELIEVED).await
+}
+
+/// Settles what is asked for: its one host, and that it is a connection to a server.
+fn admit(x: &mut Exchange, asked: &Request) -> Result<(), Stop> {
+    let authority = asked.host.authority(asked.port);
+    x.request.start_request(b"CONNECT", authority.as_bytes(), b"", None);
+    x.facts.host.clear();
+    x.facts.host.extend_from_slice(&uri::host(authority.as_bytes()));
+    destination::settle_host(&mut x.facts.host);
+    if asked.command != Command::Connect {
+        x.notes.reason = "a command that is not carried out here";
+        return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: Some(Reply::Command) });
+    }
+    Ok(())
+}
+
+/// Waits for a message of the client, and leaves what is behind it where it is.
+async fn hear<T>(
+    session: &mut Session,
+    x: &mut Exchange,
+    until: Instant,
+    read: impl Fn(&[u8]) -> Result<Option<(T, usize)>, Invalid>,
+) -> Result<T, Stop> {
+    let Session { worker, client, timer, .. } = session;
+    let now = Instant::now();
+    timer.arm(now, until.saturating_duration_since(now));
+    let heard = poll_fn(|cx| {
+        if worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained).into()));
+        }
+        let mut block = worker.block(client.carry().len() + socks::MOST);
+        match poll_message(client, cx, &mut block, &read) {
+            Poll::Pending => timer.poll_expired(cx).map(|()| Err(SILENT)),
+            ready => ready,
+        }
+    })
+    .await;
+    heard.map_err(|not| match not {
+        NotHeard::Fault(fault) => Stop { fault, reply: None },
+        NotHeard::Invalid(Invalid { reason, reply }) => {
+            x.notes.reason = reason;
+            Stop { fault: Fault::client(Kind::Malformed), reply }
+        }
+    })
+}
+
+fn poll_message<T>(
+    client: &mut Conn,
+    cx: &mut Context<'_>,
+    block: &mut [u8],
+    read: impl Fn(&[u8]) -> Result<Option<(T, usize)>, Invalid>,
+) -> Poll<Result<T, NotHeard>> {
+    loop {
+        // Much may have come at once, of which nobody has looked at more than the beginning.
+        if let Some((message, length)) = read(client.carry())? {
+            let kept = client.unkeep(block);
+            client.keep(&block[length..kept]);
+            return Poll::Ready(Ok(message));
+        }
+        let kept = client.carry().len();
+        let room = block.len().min(kept + socks::MOST);
+        let length = ready!(client.poll_bytes(cx, &mut block[..room])).unwrap_or(kept);
+        if length == kept {
+            return Poll::Ready(Err(GONE.into()));
+        }
+        client.keep(&block[..length]);
+    }
+}
+
+async fn say(session: &mut Session, x: &mut Exchange, bytes: &[u8]) -> Result<(), Stop> {
+    let patience = session.listener.default.stream;
+    Ok(reply::write_all(session, x, patience, bytes).await?)
+}
+
+const GONE: Fault = Fault::client(Kind::ClientGone);
+const SILENT: NotHeard = NotHeard::Fault(Fault::client(Kind::HeadTimeout));
+
+/// Why nothing comes of it, and what its client is told.
+struct Stop {
+    fault: Fault,
+    reply: Option<Reply>,
+}
+
+/// Why no message was heard.
+enum NotHeard {
+    Fault(Fault),
+    Invalid(Invalid),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop { fault, reply: reply::socks_of(fault.kind) }
+    }
+}
+
+impl From<Fault> for NotHeard {
+    fn from(fault: Fault) -> NotHeard {
+        NotHeard::Fault(fault)
+    }
+}
+
+impl From<Invalid> for NotHeard {
+    fn from(invalid: Invalid) -> NotHeard {
+        NotHeard::Invalid(invalid)
+    }
+}
