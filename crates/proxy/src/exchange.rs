@@ -236,11 +236,7 @@ async fn story<'a>(
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
-pub(crate) async fn find<'a>(
-    session: &mut Session,
-    x: &mut Exchange,
-    listener: &'a Listener,
-) -> Result<&'a Arc<Route>, Fault> {
+async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listener) -> Result<&'a Arc<Route>, Fault> {
     let mut from = 0;
     let mut wanted: Option<usize> = None;
     loop {
@@ -259,7 +255,6 @@ pub(crate) async fn find<'a>(
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {
-                    _ if x.facts.socks.is_some() => route::Kind::Socks,
                     _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,

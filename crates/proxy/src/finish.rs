@@ -87,6 +87,11 @@ impl<'a> Account<'a> {
 }
 
 impl Kept {
+    /// It has come to be known where it leads: to the first server there.
+    pub(crate) fn leads_to(&mut self, arm: &Arm) {
+        (self.pool, self.server) = (Some(Arc::clone(&arm.pool.name)), arm.pool.servers.first().cloned());
+    }
+
     pub(crate) fn borrowed(&self) -> Account<'_> {
         Account {
             listener: &self.listener,

@@ -266,6 +266,8 @@ pub struct Route {
     pub total: Option<Duration>,
     /// While a flow of UDP is silent that has no server.
     pub flow: Duration,
+    /// While nobody says anything in an association of SOCKS.
+    pub tunnel: Duration,
     /// Who is served first of those that wait for a server.
     pub priority: Priority,
     /// Its requests.

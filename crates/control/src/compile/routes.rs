@@ -273,6 +273,7 @@ impl Flattener<'_> {
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
             flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
+            tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,

@@ -1,23 +1,32 @@
 //! A connection whose client speaks SOCKS: heard out, routed once by what it asks for, as a CONNECT is, and connected.
+//!
+//! - [`association`]: datagrams, which go where each of them says
+//! - [`places`]: the servers of an association
+
+mod association;
+mod places;
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use base::{Fault, Kind};
 use http::Conn;
-use wire::socks::{self, Command, Invalid, Reply, Request, Version};
+use net::tls::Alpn;
+use wire::socks::{self, Command, Host, Invalid, Reply, Request, Version};
 use wire::uri;
 
 use super::closing::linger;
-use super::{Session, tunnel};
-use crate::attempt;
+use super::{Session, tunnel, way};
+use crate::attempt::{self, Tunnel};
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
 use crate::reply;
 use crate::snapshot::{Ending, Listener, Route};
+use association::{Association, Opened};
 
 /// Serves a connection whose first bytes are here, in a task of its own: what waits for requests of HTTP should not stay with it.
 pub(super) fn spawn(session: Session) {
@@ -34,16 +43,16 @@ async fn serve(mut session: Session) {
     let pinned = exchange::pin(&mut session);
     let mut route = &pinned.default;
     let stop = match story(&mut session, &mut x, &pinned, &mut route, version).await {
-        Ok(After::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
-        Ok(_) => return session.worker.recycle(x),
+        Ok(Granted::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
+        Ok(Granted::Association(asked)) => {
+            drop(pinned);
+            return associate(session, x, &asked).await;
+        }
         Err(stop) => stop,
     };
     x.notes.fault = Some(stop.fault);
     if let Some(reply) = stop.reply {
-        let mut out = Vec::new();
-        reply.write(version, None, &mut out);
-        // Who does not take it is gone.
-        let _ = reply::write_all(&mut session, &mut x, pinned.default.stream, &out).await;
+        say_reply(&mut session, &mut x, reply, None).await;
     }
     let origin = x.origin.take();
     let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
@@ -59,14 +68,22 @@ async fn story<'a>(
     listener: &'a Listener,
     route: &mut &'a Arc<Route>,
     version: Version,
-) -> Result<After, Stop> {
+) -> Result<Granted, Stop> {
     let until = x.notes.began + listener.request_head;
     if version == Version::V5 {
         greet(session, x, until).await?;
     }
     let asked = hear(session, x, until, |bytes| socks::request(version, bytes)).await?;
-    admit(x, &asked)?;
-    *route = exchange::find(session, x, listener).await?;
+    if asked.command == Command::Associate {
+        return Ok(Granted::Association(asked));
+    }
+    settle(x, &asked.host, asked.port);
+    if asked.command == Command::Bind {
+        x.notes.reason = "a command that is not carried out here";
+        return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: Some(Reply::Command) });
+    }
+    let alpn: &[Alpn] = x.facts.tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
+    *route = way::find(listener, x, asked.port, alpn);
     let origin;
     let arm = match &route.ending {
         Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
@@ -78,7 +95,32 @@ async fn story<'a>(
         // There is no answer but a number.
         _ => return Err(Fault::client(Kind::Denied).into()),
     };
-    Ok(Box::pin(attempt::open(session, x, listener, route, arm)).await?)
+    match Box::pin(attempt::open(session, x, listener, route, arm)).await? {
+        After::Tunnel(switched) => Ok(Granted::Tunnel(switched)),
+        _ => Err(GONE.into()),
+    }
+}
+
+/// Has a client send datagrams for as long as it likes.
+async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request) {
+    let opened = Opened::of(&session, asked);
+    let (reply, bound) = match &opened {
+        Some(opened) => (Reply::Granted, Some(opened.address)),
+        None => (Reply::Failed, None),
+    };
+    say_reply(&mut session, &mut x, reply, bound).await;
+    let (mut session, fault, is_recorded) = match opened {
+        Some(opened) => Box::pin(Association::new(session, opened).run()).await,
+        None => (session, Some(Fault::proxy(Kind::Overload)), false),
+    };
+    if !is_recorded {
+        // Nobody was written to, of whom there would be a line.
+        (x.notes.fault, x.notes.datagrams) = (fault, Some((0, 0)));
+        let pinned = exchange::pin(&mut session);
+        let account = Account::of(&pinned, &pinned.default, &x.notes);
+        finish::record(&session.worker, &mut x, &account);
+    }
+    session.worker.recycle(x);
 }
 
 /// Hears in which ways a client of version 5 would say who it is, and has it say so in one of them.
@@ -98,18 +140,14 @@ async fn greet(session: &mut Session, x: &mut Exchange, until: Instant) -> Resul
     say(session, x, &socks::BELIEVED).await
 }
 
-/// Settles what is asked for: its one host, and that it is a connection to a server.
-fn admit(x: &mut Exchange, asked: &Request) -> Result<(), Stop> {
-    let authority = asked.host.authority(asked.port);
+/// Settles what is asked for: a tunnel to a host, which has one form.
+fn settle(x: &mut Exchange, host: &Host, port: u16) {
+    let authority = host.authority(port);
+    x.client.is_flow = true;
     x.request.start_request(b"CONNECT", authority.as_bytes(), b"", None);
     x.facts.host.clear();
     x.facts.host.extend_from_slice(&uri::host(authority.as_bytes()));
     destination::settle_host(&mut x.facts.host);
-    if asked.command != Command::Connect {
-        x.notes.reason = "a command that is not carried out here";
-        return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: Some(Reply::Command) });
-    }
-    Ok(())
 }
 
 /// Waits for a message of the client, and leaves what is behind it where it is.
@@ -168,6 +206,20 @@ fn poll_message<T>(
 async fn say(session: &mut Session, x: &mut Exchange, bytes: &[u8]) -> Result<(), Stop> {
     let patience = session.listener.default.stream;
     Ok(reply::write_all(session, x, patience, bytes).await?)
+}
+
+/// Answers a request. Who does not take it is gone.
+async fn say_reply(session: &mut Session, x: &mut Exchange, reply: Reply, bound: Option<SocketAddr>) {
+    let mut out = Vec::new();
+    reply.write(x.facts.socks.unwrap_or(Version::V5), bound, &mut out);
+    let _ = say(session, x, &out).await;
+}
+
+/// What comes of a request.
+enum Granted {
+    Tunnel(Box<Tunnel>),
+    /// As it was asked for.
+    Association(Request),
 }
 
 const GONE: Fault = Fault::client(Kind::ClientGone);
