@@ -30,6 +30,7 @@ use crate::route::{self, Body, Captures, Finding, Said};
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
+use crate::users::{self, User};
 use crate::worker::Worker;
 use crate::{proof, reply};
 
@@ -97,6 +98,10 @@ pub struct Facts {
     pub(crate) said: Option<Box<Said>>,
     /// In which version of SOCKS it was asked for, if it was.
     pub(crate) socks: Option<socks::Version>,
+    /// Who asks, where that is asked.
+    pub(crate) user: Option<Arc<User>>,
+    /// What it has shown of that ends here: servers do not see it.
+    pub(crate) spent: bool,
 }
 
 /// How the connection to the client goes on.
@@ -157,6 +162,8 @@ pub(crate) struct Notes {
     pub(crate) cohort: Option<u32>,
     /// The request has chosen a canary's version for itself.
     pub(crate) forced: bool,
+    /// Who the client has said it is, where that was not so.
+    pub(crate) claimed: Option<Box<[u8]>>,
 }
 
 /// What becomes of the connection after an exchange.
@@ -198,7 +205,17 @@ async fn story<'a>(
     if let Some(proof) = proof::answer(session, x, listener) {
         return Ok(reply::respond(session, x, &listener.default, &proof).await);
     }
+    if let Some(ways) = &listener.users
+        && let Some(asked) = Box::pin(users::settle(session, x, &listener.default, listener.role, ways)).await?
+    {
+        return Ok(asked);
+    }
     *route = find(session, x, listener).await?;
+    for ways in &route.users {
+        if let Some(asked) = Box::pin(users::settle(session, x, route, listener.role, ways)).await? {
+            return Ok(asked);
+        }
+    }
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {
@@ -264,6 +281,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 said: None,
+                user: x.facts.user.as_deref(),
                 body,
             };
             listener.table.find(&facts, from)
@@ -351,6 +369,8 @@ impl Facts {
             sni: self.sni.clone(),
             said: None,
             socks: None,
+            user: self.user.clone(),
+            spent: false,
         }
     }
 
@@ -411,6 +431,7 @@ impl Exchange {
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         self.facts.socks = None;
+        (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -450,6 +471,8 @@ impl Default for Exchange {
                 sni: None,
                 said: None,
                 socks: None,
+                user: None,
+                spent: false,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
@@ -505,6 +528,7 @@ impl Notes {
             server: None,
             cohort: None,
             forced: false,
+            claimed: None,
         }
     }
 }

@@ -140,6 +140,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             None if x.client.is_flow => b"",
             None => x.request.method_text(),
         },
+        user: x.facts.user.as_deref().map(|user| user.name.as_bytes()).or(x.notes.claimed.as_deref()),
         host: &x.facts.host,
         path: &x.facts.path,
         query: x.facts.query.as_deref(),

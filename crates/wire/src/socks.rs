@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::credentials::Credentials;
 use crate::uri;
 
 /// What a client speaks.
@@ -54,15 +55,6 @@ pub struct Methods {
     pub none: bool,
     /// By name and password.
     pub password: bool,
-}
-
-/// Who a client says that it is.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The name.
-    pub name: Vec<u8>,
-    /// What proves it.
-    pub password: Vec<u8>,
 }
 
 /// What becomes of a request.
@@ -163,7 +155,7 @@ pub fn credentials(bytes: &[u8]) -> Result<Option<(Credentials, usize)>, Invalid
     let read = (|| {
         left.is(PASSWORDS, "no name and password")?;
         let name = left.counted()?.to_vec();
-        Ok(Credentials { name, password: left.counted()?.to_vec() })
+        Ok(Credentials::Basic { name, password: left.counted()?.to_vec() })
     })();
     done(bytes, left, read)
 }
@@ -403,12 +395,6 @@ fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&address.port().to_be_bytes());
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

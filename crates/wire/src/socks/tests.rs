@@ -100,11 +100,11 @@ fn greetings_and_passwords_are_read() {
     assert!(greeting(&[5, 0]).is_err() && greeting(&[4, 1, 0]).is_err());
     let said = [&[1][..], &counted(b"me"), &counted(b"secret"), b"\x05"].concat();
     let (read, length) = credentials(&said).expect("credentials").expect("all of them");
-    assert_eq!((read.name, read.password, length), (b"me".to_vec(), b"secret".to_vec(), 11));
-    assert_eq!(credentials(&said[..10]), Ok(None));
+    let basic = |name: &[u8], password: &[u8]| Credentials::Basic { name: name.to_vec(), password: password.to_vec() };
+    assert!(read == basic(b"me", b"secret") && length == 11);
+    assert!(credentials(&said[..10]) == Ok(None));
     assert!(credentials(&[5, 1]).is_err());
-    let empty = Credentials { name: Vec::new(), password: Vec::new() };
-    assert_eq!(credentials(&[1, 0, 0]), Ok(Some((empty, 3))));
+    assert!(credentials(&[1, 0, 0]) == Ok(Some((basic(b"", b""), 3))));
 }
 
 #[test]

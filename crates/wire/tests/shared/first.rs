@@ -11,7 +11,7 @@ use tidegate_wire::{mqtt, mysql, postgres, uri};
 /// Whatever a client of SOCKS says, what is waited for is bounded, and more of it changes nothing of what was read. A host that was read is
 /// one that a URL may have.
 pub(crate) fn socks(bytes: &[u8]) {
-    fn stands<T: PartialEq + std::fmt::Debug>(
+    fn stands<T: PartialEq>(
         bytes: &[u8],
         read: impl Fn(&[u8]) -> Result<Option<(T, usize)>, socks::Invalid>,
     ) -> Option<T> {

@@ -27,11 +27,13 @@ use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account, Kept};
 use crate::session::{Session, way};
 use crate::snapshot::{Arm, Ending};
+use crate::users::User;
 use crate::worker::Worker;
 
 /// What a client has asked for that sends datagrams.
 pub(super) struct Association {
     session: Session,
+    user: Option<Arc<User>>,
     /// Where the client sends.
     socket: Socket,
     /// From where it does: its address, and its port once that is known.
@@ -115,8 +117,9 @@ impl Opened {
 }
 
 impl Association {
-    pub(super) fn new(session: Session, opened: Opened) -> Association {
+    pub(super) fn new(session: Session, opened: Opened, user: Option<Arc<User>>) -> Association {
         Association {
+            user,
             idle: session.listener.default.tunnel,
             session,
             socket: opened.socket,
@@ -134,7 +137,7 @@ impl Association {
         let fault = poll_fn(|cx| self.turn(cx)).await;
         let worker = Rc::clone(&self.session.worker);
         for place in self.places.drain() {
-            place.end(&worker, &self.session, fault);
+            place.end(&worker, &self.session, self.user.as_ref(), fault);
         }
         (self.session, fault, self.led > 0)
     }
@@ -157,7 +160,7 @@ impl Association {
         batch.clear();
         *worker.letters.borrow_mut() = batch;
         while let Some(place) = self.places.over(now) {
-            place.end(&worker, &self.session, None);
+            place.end(&worker, &self.session, self.user.as_ref(), None);
         }
         let silent_until = self.last + self.idle;
         if now >= silent_until {
@@ -264,11 +267,16 @@ impl Association {
         x.began(None);
         x.came(&worker, &self.session.origin, self.session.tls.as_ref());
         x.facts.socks = Some(Version::V5);
+        x.facts.user.clone_from(&self.user);
         settle(&mut x, &name.0, name.1);
         let listener = exchange::pin(&mut self.session);
         let alpn: &[Alpn] = x.facts.tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
         let route = way::find(&listener, &x, name.1, alpn);
         let lead = match &route.ending {
+            // A route that asks for more than its listener has nobody to ask.
+            _ if !route.users.is_empty() => {
+                Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), "a route that asks who it is itself")))
+            }
             Ending::Origin(origin) => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
                 destination::lead_datagrams(&worker, origin, host, name.1)
@@ -292,7 +300,7 @@ impl Association {
                 let place = Place::new(&x, account);
                 self.led += 1;
                 if let Some(gone) = self.places.add(name.clone(), place, route.flow, now) {
-                    gone.end(&worker, &self.session, None);
+                    gone.end(&worker, &self.session, self.user.as_ref(), None);
                 }
                 match self.places.named(name, now) {
                     Some(place) => place,
@@ -422,10 +430,10 @@ impl Place {
     }
 
     /// Writes its record and counts it.
-    fn end(self, worker: &Worker, session: &Session, fault: Option<Fault>) {
+    fn end(self, worker: &Worker, session: &Session, user: Option<&Arc<User>>, fault: Option<Fault>) {
         let mut x = worker.exchange();
         x.came(worker, &session.origin, session.tls.as_ref());
-        (x.facts.socks, x.client.is_flow) = (Some(Version::V5), true);
+        (x.facts.socks, x.facts.user, x.client.is_flow) = (Some(Version::V5), user.cloned(), true);
         x.facts.host = self.host.into_vec();
         x.facts.id = self.id;
         (x.notes.time, x.notes.began) = (self.time, self.began);

@@ -15,6 +15,7 @@ use std::time::Instant;
 use base::{Fault, Kind};
 use http::Conn;
 use net::tls::Alpn;
+use wire::credentials::Credentials;
 use wire::socks::{self, Command, Host, Invalid, Reply, Request, Version};
 use wire::uri;
 
@@ -26,6 +27,7 @@ use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
 use crate::reply;
 use crate::snapshot::{Ending, Listener, Route};
+use crate::users::{self, Shown};
 use association::{Association, Opened};
 
 /// Serves a connection whose first bytes are here, in a task of its own: what waits for requests of HTTP should not stay with it.
@@ -70,10 +72,16 @@ async fn story<'a>(
     version: Version,
 ) -> Result<Granted, Stop> {
     let until = x.notes.began + listener.request_head;
-    if version == Version::V5 {
-        greet(session, x, until).await?;
-    }
+    let shown = match version {
+        Version::V5 => greet(session, x, listener, until).await?,
+        // What its client says that it is called proves nothing.
+        Version::V4 => Shown::Nothing,
+    };
     let asked = hear(session, x, until, |bytes| socks::request(version, bytes)).await?;
+    if version == Version::V4 && listener.users.is_some() {
+        x.notes.reason = "SOCKS4 knows no passwords";
+        return Err(UNPROVEN.into());
+    }
     if asked.command == Command::Associate {
         return Ok(Granted::Association(asked));
     }
@@ -84,6 +92,11 @@ async fn story<'a>(
     }
     let alpn: &[Alpn] = x.facts.tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
     *route = way::find(listener, x, asked.port, alpn);
+    for ways in &route.users {
+        if !Box::pin(users::prove(session, x, ways, &shown)).await? {
+            return Err(UNPROVEN.into());
+        }
+    }
     let origin;
     let arm = match &route.ending {
         Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
@@ -110,7 +123,7 @@ async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request) 
     };
     say_reply(&mut session, &mut x, reply, bound).await;
     let (mut session, fault, is_recorded) = match opened {
-        Some(opened) => Box::pin(Association::new(session, opened).run()).await,
+        Some(opened) => Box::pin(Association::new(session, opened, x.facts.user.clone()).run()).await,
         None => (session, Some(Fault::proxy(Kind::Overload)), false),
     };
     if !is_recorded {
@@ -123,21 +136,36 @@ async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request) 
     session.worker.recycle(x);
 }
 
-/// Hears in which ways a client of version 5 would say who it is, and has it say so in one of them.
-async fn greet(session: &mut Session, x: &mut Exchange, until: Instant) -> Result<(), Stop> {
+/// Hears in which ways a client of version 5 would say who it is, and has it say so where anybody here wants to know it, or it would say
+/// nothing else. Answers what it has said.
+async fn greet(session: &mut Session, x: &mut Exchange, listener: &Listener, until: Instant) -> Result<Shown, Stop> {
     let methods = hear(session, x, until, socks::greeting).await?;
-    if methods.none {
-        return say(session, x, &socks::ASK_NOTHING).await;
-    }
-    if !methods.password {
-        x.notes.reason = "no way to say who it is that is known here";
+    let is_asked = methods.password && (listener.asks_who || !methods.none);
+    if !is_asked && (!methods.none || listener.users.is_some()) {
+        x.notes.reason = "no way to say who it is that counts here";
         say(session, x, &socks::NO_METHOD).await?;
-        return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: None });
+        let fault = if listener.users.is_some() { UNPROVEN } else { Fault::client(Kind::Unsupported) };
+        return Err(Stop { fault, reply: None });
     }
-    // Nobody wants to know it, but that is all that the client would do.
+    if !is_asked {
+        say(session, x, &socks::ASK_NOTHING).await?;
+        return Ok(Shown::Nothing);
+    }
     say(session, x, &socks::ASK_PASSWORD).await?;
-    hear(session, x, until, socks::credentials).await?;
-    say(session, x, &socks::BELIEVED).await
+    let shown = match hear(session, x, until, socks::credentials).await? {
+        Credentials::Basic { name, password } if name.iter().chain(&password).any(u8::is_ascii_control) => {
+            Shown::Broken
+        }
+        credentials => Shown::Credentials(credentials),
+    };
+    if let Some(ways) = &listener.users
+        && !Box::pin(users::prove(session, x, ways, &shown)).await?
+    {
+        say(session, x, &socks::NOT_BELIEVED).await?;
+        return Err(Stop { fault: UNPROVEN, reply: None });
+    }
+    say(session, x, &socks::BELIEVED).await?;
+    Ok(shown)
 }
 
 /// Settles what is asked for: a tunnel to a host, which has one form.
@@ -222,6 +250,7 @@ enum Granted {
     Association(Request),
 }
 
+const UNPROVEN: Fault = Fault::client(Kind::ProxyUnauthenticated);
 const GONE: Fault = Fault::client(Kind::ClientGone);
 const SILENT: NotHeard = NotHeard::Fault(Fault::client(Kind::HeadTimeout));
 

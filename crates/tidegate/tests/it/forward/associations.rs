@@ -248,3 +248,21 @@ fn datagrams_of_ipv6_pass() {
     let length = client.socket.recv(&mut room).expect("an answer");
     assert_eq!((room[3], &room[length - 3..length]), (4, &b"six"[..]));
 }
+
+#[test]
+fn its_user_is_whoever_has_asked_for_it() {
+    let server = echo();
+    let files = crate::users::Files::new();
+    let text = OPEN.replace("@MORE", "use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    to: origin");
+    let tidegate = files.start(&text, &[]);
+    let mut client = tidegate.client();
+    client.send([&[5, 1, 2, 1, 3][..], b"ann", &[6], b"sesame", &v5(3, "0.0.0.0", 0)].concat());
+    assert_eq!(client.exactly(4), [5, 2, 1, 0]);
+    let relay = SocketAddr::from(([127, 0, 0, 1], reply(&mut client).1));
+    let client = Associated { client, socket: UdpSocket::bind("127.0.0.1:0").expect("a port"), relay };
+    client.socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    client.say("a.test", number(&server), "hello");
+    assert_eq!(client.hear().1, "re: hello");
+    drop(client);
+    assert_eq!(tidegate.log_line("a server", |line| line["host"] == "a.test")["user"], "ann");
+}

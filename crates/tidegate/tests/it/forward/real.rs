@@ -79,6 +79,13 @@ fn curl_reaches_pages_by_socks_in_each_of_its_ways() {
         let said = curl(&desk, way, &format!("https://{host}:{}/", port(&secured)));
         assert_eq!(said.as_deref(), Some("secured"), "{way:?}");
     }
+    let files = crate::users::Files::new();
+    let asking =
+        OPEN.replace("@MORE", "use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    to: origin");
+    let tidegate = files.start(&asking, &[]);
+    let way = ["--socks5-hostname", &tidegate.address("web"), "--proxy-user", "ann:sesame"];
+    assert_eq!(curl(&desk, &way, &format!("http://a.test:{}/", port(&plain))).as_deref(), Some("plain"));
+    tidegate.log_line("a user", |line| line["user"] == "ann");
 }
 
 /// Whether curl has an option.

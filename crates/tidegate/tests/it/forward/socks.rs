@@ -11,6 +11,11 @@ use crate::support::{Place, config, start};
 /// A greeting of version 5 that offers to say nothing of the client, and to say a password.
 const GREETING: &[u8] = &[5, 2, 0, 2];
 
+/// A name and a password.
+fn password(name: &str, password: &str) -> Vec<u8> {
+    [&[1, name.len() as u8][..], name.as_bytes(), &[password.len() as u8], password.as_bytes()].concat()
+}
+
 fn number(server: &dyn Place) -> u16 {
     port(server).parse().expect("a port")
 }
@@ -272,4 +277,69 @@ fn large_amounts_pass_and_a_reload_ends_nothing() {
         client.send(&piece);
         assert!(client.exactly(piece.len()) == piece);
     }
+}
+
+/// A proxy that asks its clients who they are, and answers one of them alone.
+fn asking() -> (crate::users::Files, Tidegate) {
+    let files = crate::users::Files::new();
+    let text = OPEN.replace("@MORE", "use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    to: origin");
+    let tidegate = files.start(&text, &[]);
+    (files, tidegate)
+}
+
+#[test]
+fn a_password_is_asked_for_where_the_listener_asks_who_clients_are() {
+    let server = echo();
+    let (_files, tidegate) = asking();
+    let to = number(&server);
+    for (name, secret) in [("ann", "sesame"), ("bob", "bob"), ("cy", "sha")] {
+        let mut client = tidegate.client();
+        // All at once: it is not asked anything that it has not said already.
+        client.send([GREETING, &password(name, secret), &v5(1, "a.test", to), b"early"].concat());
+        assert_eq!(client.exactly(4), [5, 2, 1, 0], "{name}");
+        assert_eq!(reply(&mut client).0, 0);
+        assert_eq!(client.exactly(5), b"early");
+        drop(client);
+        tidegate.log_line("a user", |line| line["user"] == name && line["host"] == "a.test");
+    }
+    for (name, secret) in [("ann", "wrong"), ("ann", ""), ("", ""), ("nobody", "sesame"), ("ann", "ses\0ame")] {
+        let mut client = tidegate.client();
+        client.send([GREETING, &password(name, secret), &v5(1, "a.test", to)].concat());
+        assert_eq!(client.exactly(4), [5, 2, 1, 1], "{name}");
+        assert_eq!(client.ending(), Ending::Clean);
+    }
+    let line = tidegate.log_line("a failure", |line| line["user"] == "nobody");
+    assert_eq!((&line["fault"], &line["method"]), (&"proxy_unauthenticated".into(), &"SOCKS5".into()));
+    assert_eq!(tidegate.metric("tidegate_auth_failures_total", &["listener=\"web\""]).iter().sum::<f64>(), 5.0);
+    let mut client = tidegate.client();
+    client.send([5, 1, 0]);
+    assert_eq!(client.exactly(2), [5, 0xFF], "who would say nothing");
+    let mut client = tidegate.client();
+    client.send(v4("a.test", to));
+    assert_eq!(client.exactly(8)[..2], [0, 93], "version 4 has no password");
+    assert_eq!(server.connections(), 3);
+}
+
+#[test]
+fn rules_know_the_user_and_a_route_may_ask_itself() {
+    let server = echo();
+    let files = crate::users::Files::new();
+    let routes = "routes:
+      - { match: { host: a.test }, use: [{ basic_auth: { users: '@DIR/people', realm: office } }], to: origin }
+      - { match: { host: b.test }, to: origin }";
+    let tidegate = files.start(&OPEN.replace("@MORE", routes), &[]);
+    let to = number(&server);
+    let code = |greeting: &[u8], said: &[u8], host: &str| {
+        let mut client = tidegate.client();
+        client.send([greeting, said, &v5(1, host, to)].concat());
+        client.exactly(if said.is_empty() { 2 } else { 4 });
+        reply(&mut client).0
+    };
+    assert_eq!(code(GREETING, &password("ann", "sesame"), "a.test"), 0);
+    assert_eq!(code(GREETING, &password("ann", "wrong"), "a.test"), 2);
+    assert_eq!(code(&[5, 1, 0], b"", "a.test"), 2);
+    assert_eq!(code(&[5, 1, 0], b"", "b.test"), 0);
+    let mut client = tidegate.client();
+    client.send(v4("a.test", to));
+    assert_eq!(client.exactly(8)[..2], [0, 93]);
 }
