@@ -1,6 +1,7 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
 mod associations;
+mod datagrams;
 pub(crate) mod egress;
 mod real;
 mod routes;
