@@ -159,6 +159,7 @@ pub(super) fn listener(
             }
         }
     };
+    let users = directory.ways(&listener.uses);
     let most = if listener.role == spec::Role::Udp { room.flows(spec) } else { room.connections };
     Listener {
         id,
@@ -184,7 +185,8 @@ pub(super) fn listener(
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
-        users: directory.ways(&listener.uses),
+        asks_who: users.is_some() || routes.iter().any(|route| !route.users.is_empty()),
+        users,
         table: Table::compile(rules),
         routes,
         default,
@@ -307,6 +309,7 @@ impl Flattener<'_> {
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
             flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
+            tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,
