@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::Lower;
 use crate::shape::{Item, Map, Value};
-use crate::spec::{Bind, BindAddress, Egress, Ending, Predicate, Role, Route, Serves};
+use crate::spec::{Bind, BindAddress, Egress, Ending, PolicyId, Predicate, Role, Route, Serves};
 
 impl Lower<'_, '_> {
     /// Where `to` leads: to whatever server is asked for.
@@ -58,7 +58,7 @@ impl Lower<'_, '_> {
     }
 
     /// Nobody opens a proxy to everybody without a word.
-    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, serves: &Serves, binds: &[Bind]) {
+    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, uses: &[PolicyId], serves: &Serves, binds: &[Bind]) {
         let Serves::Routes(routes) = serves else { return };
         let is_public = |bind: &Bind| match &bind.address {
             BindAddress::Ip(address) => !address.ip().to_canonical().is_loopback(),
@@ -66,12 +66,16 @@ impl Lower<'_, '_> {
             BindAddress::Unix { .. } => false,
         };
         let Some(bind) = binds.iter().find(|bind| is_public(bind)) else { return };
-        if self.role != Role::Forward || map.boolean("open") == Some(true) || !leads_anybody(routes) {
+        let asks = |uses: &[PolicyId]| {
+            uses.iter().any(|id| self.policies.get(id.0).is_some_and(|(policy, _)| policy.kind.authenticates()))
+        };
+        let is_closed = self.role != Role::Forward || map.boolean("open") == Some(true) || asks(uses);
+        if is_closed || !leads_anybody(routes, &asks) {
             return;
         }
         let message = format!(
             "listener `{}` is a forward proxy for anybody who reaches {}: say who may use it by `match: {{ client: … }}` in each route `to: \
-             origin`, or that all may by `open: true`",
+             origin` or by `use` with `basic_auth`, or that all may by `open: true`",
             item.key, bind.address
         );
         self.mistakes.note(&bind.span, message);
@@ -82,11 +86,11 @@ impl Lower<'_, '_> {
 const PORTS: [u16; 2] = [443, 8443];
 
 /// Whether some route leads on whoever asks.
-fn leads_anybody(routes: &[Route]) -> bool {
-    let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients);
+fn leads_anybody(routes: &[Route], asks: &dyn Fn(&[PolicyId]) -> bool) -> bool {
+    let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients) || asks(&route.uses);
     routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
         Ending::Origin => true,
-        Ending::Routes(inner) => leads_anybody(inner),
+        Ending::Routes(inner) => leads_anybody(inner, asks),
         _ => false,
     })
 }

@@ -61,6 +61,8 @@ pub(super) struct Known<'a> {
     pub(super) policies: &'a [Option<Arc<Policy>>],
     pub(super) keyring: &'a Keyring,
     pub(super) directory: &'a Directory,
+    /// Fields in which servers are told who asks.
+    pub(super) identity: &'a Arc<[Box<str>]>,
 }
 
 pub(super) fn listener(
@@ -70,7 +72,7 @@ pub(super) fn listener(
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
-    let Known { pools, policies, keyring, directory } = known;
+    let Known { pools, policies, keyring, directory, identity } = known;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -180,6 +182,7 @@ pub(super) fn listener(
         max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
         users: directory.ways(&listener.uses),
+        identity: Arc::clone(identity),
         table: Table::compile(rules),
         routes,
         default,

@@ -34,6 +34,11 @@ pub(crate) async fn settle(
     role: Role,
     ways: &Authentication,
 ) -> Result<Option<After>, Fault> {
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        x.facts.user = Some(user);
+        return Ok(None);
+    }
     let shown = shown(&x.request, role);
     let found = match &shown {
         Shown::Nothing | Shown::Broken => None,
@@ -51,8 +56,14 @@ pub(crate) async fn settle(
     if let Shown::Credentials(Credentials::Basic { name, .. }) = &shown {
         x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
     }
+    let challenges = ways.challenges(was_wrong);
+    if challenges.is_empty() {
+        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
+        x.notes.reason = "no client certificate that names a user";
+        return Err(Fault::client(Kind::Denied));
+    }
     let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
-    Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
+    Ok(Some(reply::challenge(session, x, route, kind, &challenges).await))
 }
 
 /// What a request has shown.
