@@ -18,7 +18,7 @@ use wire::grpc::{Code, Form};
 use wire::head::Method;
 use wire::{Head, Version};
 
-use crate::attempt::{self, Tunnel};
+use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
 use crate::destination;
 use crate::finish::{self, Account};
@@ -84,6 +84,8 @@ pub struct Facts {
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
     pub(crate) websocket: bool,
+    /// It asks for a server of UDP (RFC 9298).
+    pub(crate) datagrams: bool,
     /// The form in which its client wants its answer, if it is a call of gRPC.
     pub(crate) call: Option<Form>,
     /// The time that it gives its call.
@@ -174,6 +176,8 @@ pub(crate) enum After {
     Linger,
     /// It becomes a tunnel, which is recorded when it ends.
     Tunnel(Box<Tunnel>),
+    /// It becomes one for datagrams.
+    Datagrams(Box<Datagrams>),
 }
 
 /// Serves one request whose head has been read.
@@ -184,7 +188,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
         Ok(after) => after,
         Err(fault) => reply::fault(session, x, route, fault).await,
     };
-    if !matches!(after, After::Tunnel(_)) {
+    if !matches!(after, After::Tunnel(_) | After::Datagrams(_)) {
         let origin = x.origin.take();
         let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
@@ -226,13 +230,16 @@ async fn story<'a>(
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         // RFC 9110 section 9.3.6: to a CONNECT it would say that there is a tunnel.
-        Ending::Respond(respond) if x.request.method() == Method::Connect && respond.status < 300 => {
+        Ending::Respond(respond) if x.is_tunnel() && respond.status < 300 => {
             return Err(Fault::client(Kind::Denied));
         }
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
+    if x.facts.datagrams {
+        return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
+    }
     if x.request.method() == Method::Connect {
         return Box::pin(attempt::open(session, x, listener, route, arm)).await;
     }
@@ -270,7 +277,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {
-                    _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
+                    _ if x.is_tunnel() => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,
                     (false, None) => route::Kind::Http,
@@ -361,6 +368,7 @@ impl Facts {
             query: self.query.clone(),
             captures: Captures::default(),
             websocket: false,
+            datagrams: false,
             call: None,
             timeout: None,
             wish: None,
@@ -392,6 +400,11 @@ impl Facts {
 }
 
 impl Exchange {
+    /// Whether it is for whatever its client says to the server that it names.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.facts.datagrams || self.request.method() == Method::Connect
+    }
+
     /// A request's head has been read; its first byte came at `first`, if not just now.
     pub(crate) fn began(&mut self, first: Option<Instant>) {
         let now = Instant::now();
@@ -462,6 +475,7 @@ impl Default for Exchange {
                 query: None,
                 captures: Captures::default(),
                 websocket: false,
+                datagrams: false,
                 call: None,
                 timeout: None,
                 wish: None,

@@ -34,6 +34,7 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod masque;
 pub mod mqtt;
 pub mod mysql;
 pub mod postgres;
