@@ -30,9 +30,9 @@ pub(super) const CASES: &[Case] = &[
     (
         &[
             "listeners.*.routes.*.match.time",
-            "listeners.*.routes.*.match.time.days",
-            "listeners.*.routes.*.match.time.hours",
-            "listeners.*.routes.*.match.time.zone",
+            "listeners.*.routes.*.match.time.*.days",
+            "listeners.*.routes.*.match.time.*.hours",
+            "listeners.*.routes.*.match.time.*.zone",
         ],
         times::hours_decide_in_their_zone_for_requests_and_tunnels,
     ),
