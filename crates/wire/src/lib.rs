@@ -18,6 +18,7 @@
 //! - [`websocket`]: the key of a WebSocket and its answer, where only one side has them
 //! - [`forwarded`]: who the client is, and what servers are told of it
 //! - [`coding`]: which content coding a client would have, and what heads say of one
+//! - [`list`]: lists of sites, in the forms in which they are handed round
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
@@ -32,6 +33,7 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod list;
 pub mod mqtt;
 pub mod mysql;
 pub mod postgres;

@@ -50,7 +50,7 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
     (&[Role::Http], "route", &["canary"]),
     (&[Role::Http, Role::Tcp, Role::Udp], "route", &["split", "subset"]),
     (STREAMS, "route", &["priority"]),
-    (REQUESTS, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "body"]),
+    (REQUESTS, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "url", "body"]),
     (&[Role::Http], "match", &["grpc"]),
     (STREAMS, "match", &["sni", "alpn", "client_cert"]),
     (&[Role::Tcp], "match", &["postgres", "mqtt"]),

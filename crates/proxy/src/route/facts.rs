@@ -19,6 +19,8 @@ pub struct Facts<'a> {
     pub client: IpAddr,
     /// The local port at which it arrived.
     pub port: u16,
+    /// Whether its server is asked for by `https`.
+    pub secure: bool,
     /// What kind of exchange it is.
     pub kind: Kind,
     /// The name that the client asked for in its handshake of TLS, in normal form; empty if it has asked for none.
