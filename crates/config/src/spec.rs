@@ -42,8 +42,8 @@ pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use list::{List, ListId};
 pub use matching::{
-    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, Listed, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
-    ValueMatch,
+    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, Listed, OverLimit, PathPattern, Predicate, TextMatch,
+    TextTest, ValueMatch,
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{

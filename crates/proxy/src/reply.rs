@@ -9,7 +9,6 @@ use wire::grpc::{self, Code, Form};
 use wire::head::Method;
 use wire::{Framing, Head, Known, Version};
 
-
 use crate::canary;
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account};

@@ -11,7 +11,8 @@ impl Lower<'_, '_> {
     pub(super) fn lists(&mut self) -> Vec<List> {
         let named = self.top.named("lists");
         if let Some(one_more) = named.get(MOST) {
-            self.mistakes.note(&one_more.span, format!("there may be {MOST} lists at most, join some by naming several files"));
+            self.mistakes
+                .note(&one_more.span, format!("there may be {MOST} lists at most, join some by naming several files"));
         }
         named.iter().filter_map(|item| self.list(&item.key, &item.span, item.value.map()?)).collect()
     }
@@ -30,7 +31,10 @@ impl Lower<'_, '_> {
     /// `{ list: … }`: something is on one of these.
     pub(super) fn listed(&mut self, map: &Map, of: Listed) -> Option<Predicate> {
         if map.items.len() > 1 {
-            self.mistakes.note(&map.span, format!("`list` stands alone in {}, put other tests into a value of their own", map.label));
+            self.mistakes.note(
+                &map.span,
+                format!("`list` stands alone in {}, put other tests into a value of their own", map.label),
+            );
         }
         let lists: Vec<ListId> = map.list("list").iter().filter_map(|value| self.list_id(value)).collect();
         (!lists.is_empty()).then_some(Predicate::Listed { of, lists })

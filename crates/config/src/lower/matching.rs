@@ -71,8 +71,7 @@ impl Lower<'_, '_> {
     ) -> Option<Predicate> {
         let is_list = |value: &&Value| value.map().is_some_and(|map| map.has("list"));
         let (on_lists, others): (Vec<_>, Vec<_>) = value.items().iter().cloned().partition(|value| is_list(&value));
-        let mut hosts: Vec<_> =
-            on_lists.iter().filter_map(Value::map).filter_map(|map| self.listed(map, of)).collect();
+        let mut hosts: Vec<_> = on_lists.iter().filter_map(Value::map).filter_map(|map| self.listed(map, of)).collect();
         for (text, value) in self.texts(&others, key) {
             let pattern = match single_exact(&text) {
                 None => Ok(HostPattern::Text(text)),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{Role, Spec};
+use proxy::lists::Lists;
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
@@ -58,6 +59,7 @@ pub struct Care {
 pub fn compile(
     spec: &Spec,
     discovery: &Discovery,
+    lists: &Arc<Lists>,
     keyring: &Keyring,
     registry: &mut Registry,
     generation: u64,
@@ -84,7 +86,10 @@ pub fn compile(
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
-        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, room))
+        .map(|listener| {
+            let shared = routes::Shared { spec, pools: &pools, policies: &policies, lists };
+            routes::listener(shared, listener, keyring, registry, room)
+        })
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
+use proxy::lists::{Listed, Lists, Wanted};
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
@@ -41,6 +42,7 @@ struct Flattener<'a> {
     listener: &'a spec::Listener,
     pools: &'a [Arc<Pool>],
     policies: &'a [Arc<Policy>],
+    lists: &'a Arc<Lists>,
     /// Where clients may name servers themselves.
     origins: Option<Origins>,
     registry: &'a mut Registry,
@@ -48,15 +50,23 @@ struct Flattener<'a> {
     routes: Vec<Arc<Route>>,
 }
 
+/// What all listeners have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) pools: &'a [Arc<Pool>],
+    pub(super) policies: &'a [Arc<Policy>],
+    pub(super) lists: &'a Arc<Lists>,
+}
+
 pub(super) fn listener(
-    spec: &Spec,
+    shared: Shared<'_>,
     listener: &spec::Listener,
-    pools: &[Arc<Pool>],
-    policies: &[Arc<Policy>],
     keyring: &Keyring,
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
+    let Shared { spec, pools, policies, lists } = shared;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -92,7 +102,7 @@ pub(super) fn listener(
         .collect();
     let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
     let mut flat =
-        Flattener { spec, listener, pools, policies, origins, registry, rules: Vec::new(), routes: Vec::new() };
+        Flattener { spec, listener, pools, policies, lists, origins, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
         conditions: Vec::new(),
         policies: flat.policies_of(&listener.uses),
@@ -218,7 +228,7 @@ impl Flattener<'_> {
                 retries: route.retries.clone().or(&outer.retries),
                 limits: route.limits.or(outer.limits),
             };
-            level.conditions.extend(route.matches.iter().flat_map(matching::conditions));
+            level.conditions.extend(route.matches.iter().flat_map(|predicate| self.conditions(predicate)));
             let name = route.name.clone().unwrap_or_else(|| format!("{path}{number}"));
             if let Said::Routes(inner) = &route.ending {
                 self.list(inner, &level, &format!("{name}/"));
@@ -234,6 +244,18 @@ impl Flattener<'_> {
             }
             self.push(&name, ending, &level);
         }
+    }
+
+    fn conditions(&self, predicate: &spec::Predicate) -> Vec<Condition> {
+        let place = |id: &spec::ListId| {
+            let named = self.spec.lists.get(id.0)?;
+            self.lists.place(&named.name)
+        };
+        matching::conditions(predicate, &|of, ids| Listed {
+            lists: Arc::clone(self.lists),
+            wanted: Wanted::of(ids.iter().filter_map(place)),
+            of,
+        })
     }
 
     /// What matches a block but nothing inside it ends there: it never falls through to a later route.

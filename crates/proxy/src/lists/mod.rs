@@ -196,12 +196,15 @@ impl Lists {
             Cause::Host { by, is_important } => {
                 let name = String::from_utf8_lossy(&host[by.from..]);
                 let format = self.all.get(usize::from(by.list))?.format;
-                (by.list, match format {
-                    Format::Adblock if is_important => format!("||{name}^$important").into(),
-                    Format::Adblock => format!("||{name}^").into(),
-                    Format::Rpz if by.from > 0 => format!("*.{name}").into(),
-                    Format::Hosts | Format::Domains | Format::Rpz => name,
-                })
+                (
+                    by.list,
+                    match format {
+                        Format::Adblock if is_important => format!("||{name}^$important").into(),
+                        Format::Adblock => format!("||{name}^").into(),
+                        Format::Rpz if by.from > 0 => format!("*.{name}").into(),
+                        Format::Hosts | Format::Domains | Format::Rpz => name,
+                    },
+                )
             }
         };
         let list = Arc::clone(self.all.get(usize::from(list))?);

@@ -113,9 +113,9 @@ impl Set {
             let Some(at) = at.checked_sub(1) else { break };
             let at = at as usize;
             if tag == tag_of(hash)
-                && self.record(at).is_some_and(|(of, said, known)| {
-                    (of, said & !REACH, known) == (list, says & !REACH, name)
-                })
+                && self
+                    .record(at)
+                    .is_some_and(|(of, said, known)| (of, said & !REACH, known) == (list, says & !REACH, name))
             {
                 self.records[at + 1] |= says;
                 return;

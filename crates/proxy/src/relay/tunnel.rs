@@ -31,6 +31,9 @@ pub(crate) struct TunnelLimits {
     pub(crate) down: Option<Coalesce>,
 }
 
+/// Whether what a client says may go on; asked until it may.
+pub(crate) type Hold<'a> = dyn FnMut(&mut Conn, &mut Context<'_>) -> Poll<Result<(), Fault>> + 'a;
+
 /// Relays both ways. What the client says waits as long as `hold` is not ready. One side's end is passed on; the other may still speak.
 pub(crate) fn tunnel<'a>(
     worker: &'a Rc<Worker>,
@@ -38,7 +41,7 @@ pub(crate) fn tunnel<'a>(
     server: &'a mut Conn,
     timer: &'a Timer,
     limits: TunnelLimits,
-    hold: &'a mut dyn FnMut(&mut Conn, &mut Context<'_>) -> Poll<Result<(), Fault>>,
+    hold: &'a mut Hold<'_>,
 ) -> impl Future<Output = Ended> + 'a {
     // Taken apart before it begins, for what is taken apart inside is kept for as long as it lives.
     let TunnelLimits { idle, until, splice, .. } = limits;
@@ -70,7 +73,8 @@ pub(crate) fn tunnel<'a>(
             }
             if up_open
                 && !is_held
-                && let Poll::Ready(ended) = up.poll(cx, worker, client, server) {
+                && let Poll::Ready(ended) = up.poll(cx, worker, client, server)
+            {
                 match ended {
                     Ok(()) => server.shutdown_write(),
                     Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
