@@ -11,7 +11,7 @@ use crate::forward::port;
 /// Replaces a list's file and waits until it is looked into.
 fn change(tidegate: &Tidegate, folder: &Folder, name: &str, content: &str, holds: impl Fn() -> bool) {
     folder.replace(&format!("{name}.txt"), content);
-    until("the list has changed", || holds());
+    until("the list has changed", holds);
     assert_eq!(tidegate.metric("tidegate_config_generation", &[]), [1.0], "it takes no reload");
 }
 
