@@ -15,7 +15,7 @@ use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
 
 use crate::certificates::{self, Keyring, Vault};
-use crate::compile::{self, Compiled};
+use crate::compile::{self, Compiled, Given};
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::lists::Library;
@@ -23,6 +23,7 @@ use crate::nat::{self, Nat};
 use crate::registry::Registry;
 use crate::room::Room;
 use crate::sockets::{Planned, Sockets};
+use crate::users::{self, Directory};
 
 /// What is in force.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Plane {
     pub library: Library,
     /// What listeners show and pools believe.
     pub keyring: Keyring,
+    /// Who may come in.
+    pub directory: Directory,
     /// Certificates that are asked for and made here.
     pub vault: Vault,
     /// When it was last tried to make some anew.
@@ -72,6 +75,7 @@ struct Prepared {
     planned: Planned,
     log: Option<(config::spec::AccessLog, Log)>,
     keyring: Keyring,
+    directory: Directory,
     in_force: Option<Spec>,
     compiled: Compiled,
 }
@@ -89,6 +93,7 @@ impl Plane {
             discovery: Discovery::default(),
             library: Library::default(),
             keyring: Keyring::default(),
+            directory: Directory::default(),
             vault: Vault::default(),
             tried: None,
             health: Health::default(),
@@ -137,10 +142,11 @@ impl Plane {
         };
 
         // From here on nothing can fail.
-        let Prepared { planned, log, keyring, in_force, compiled } = prepared;
+        let Prepared { planned, log, keyring, directory, in_force, compiled } = prepared;
         self.discovery = discovery;
         self.library = library;
         self.keyring = keyring;
+        self.directory = directory;
         // Nobody is led to an address in the moment in which it becomes ours.
         self.registry.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
         self.switch(compiled);
@@ -211,13 +217,20 @@ impl Plane {
         mistakes.extend(not_transparent(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
         let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
-        let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
+        let directory = users::read(spec).map_err(|bad| mistakes.extend(bad)).ok();
+        let read = keyring.zip(directory);
+        let Some((planned, (keyring, directory))) = planned.zip(read).filter(|_| mistakes.is_empty()) else {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled =
-            compile::compile(now, discovery, &library.lists, &keyring, &mut self.registry, generation, self.room);
-        Ok(Prepared { planned, log, keyring, in_force, compiled })
+        let compiled = compile::compile(
+            now,
+            Given { discovery, lists: &library.lists, keyring: &keyring, directory: &directory },
+            &mut self.registry,
+            generation,
+            self.room,
+        );
+        Ok(Prepared { planned, log, keyring, directory, in_force, compiled })
     }
 
     /// The configuration in force, with the servers that its sources stand for now, and with proxies where the kernel does not
@@ -232,9 +245,13 @@ impl Plane {
         let generation = self.snapshot.generation;
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
-        let keyring = &self.keyring;
-        let compiled =
-            compile::compile(now, &discovery, &self.library.lists, keyring, &mut self.registry, generation, self.room);
+        let given = Given {
+            discovery: &discovery,
+            lists: &self.library.lists,
+            keyring: &self.keyring,
+            directory: &self.directory,
+        };
+        let compiled = compile::compile(now, given, &mut self.registry, generation, self.room);
         self.discovery = discovery;
         self.nat.remark(now);
         self.in_force = in_force;

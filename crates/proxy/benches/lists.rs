@@ -116,6 +116,7 @@ fn look(what: &str, table: &Table, hosts: &[String], path: &str) {
                 alpn: &[],
                 fingerprint: None,
                 said: None,
+                user: None,
                 body: Body::Unread,
             };
             found += usize::from(black_box(table.find(black_box(&facts), 0)) != Finding::None);

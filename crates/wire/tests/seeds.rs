@@ -34,6 +34,7 @@ fn seeds_hold() {
         ("list_lines", list::lines),
         ("mqtt_connect", first::connect),
         ("starttls", first::starttls),
+        ("capsules", first::capsules),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

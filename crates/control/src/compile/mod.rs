@@ -26,6 +26,7 @@ use crate::certificates::Keyring;
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 use crate::room::Room;
+use crate::users::Directory;
 
 /// A snapshot that is not in force yet, and what its servers should become when it is.
 #[derive(Debug)]
@@ -55,16 +56,22 @@ pub struct Care {
     pub slow_start: Option<Duration>,
 }
 
+/// What was read and asked for a configuration beside itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// What the sources of servers say.
+    pub discovery: &'a Discovery,
+    /// Lists of sites.
+    pub lists: &'a Arc<Lists>,
+    /// What listeners show and pools believe.
+    pub keyring: &'a Keyring,
+    /// Who may come in.
+    pub directory: &'a Directory,
+}
+
 /// Compiles a configuration whose servers each have a place of their own.
-pub fn compile(
-    spec: &Spec,
-    discovery: &Discovery,
-    lists: &Arc<Lists>,
-    keyring: &Keyring,
-    registry: &mut Registry,
-    generation: u64,
-    room: Room,
-) -> Compiled {
+pub fn compile(spec: &Spec, given: Given<'_>, registry: &mut Registry, generation: u64, room: Room) -> Compiled {
+    let Given { discovery, lists, keyring, directory } = given;
     registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
     let pools: Vec<_> = spec
@@ -80,15 +87,15 @@ pub fn compile(
         .policies
         .iter()
         .enumerate()
-        .map(|(number, policy)| Arc::new(policies::policy(spec, policy, names.name(number), &pools, registry)))
+        .map(|(number, policy)| policies::policy(spec, policy, names.name(number), &pools, registry).map(Arc::new))
         .collect();
     let compiled: Vec<_> = spec
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
         .map(|listener| {
-            let shared = routes::Shared { spec, pools: &pools, policies: &policies, lists };
-            routes::listener(shared, listener, keyring, registry, room)
+            let known = routes::Known { pools: &pools, policies: &policies, lists, keyring, directory };
+            routes::listener(spec, listener, known, registry, room)
         })
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];

@@ -75,6 +75,7 @@ impl Asked {
             alpn: &[],
             fingerprint: None,
             said: None,
+            user: None,
             body: Body::Unread,
         }
     }

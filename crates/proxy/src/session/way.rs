@@ -24,6 +24,7 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &mut Exchange, port: u16, offe
         alpn: offered,
         fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
         said: x.facts.said.as_deref(),
+        user: None,
         body: Body::Unread,
     };
     match listener.table.find(&facts, 0) {
