@@ -2,7 +2,7 @@
 
 mod datagrams;
 pub(crate) mod egress;
-mod lists;
+pub(crate) mod lists;
 mod real;
 mod routes;
 mod tunnels;

@@ -2,7 +2,7 @@
 
 mod changes;
 mod faults;
-mod pages;
+pub(crate) mod pages;
 mod tunnels;
 
 use std::path::Path;

@@ -19,7 +19,7 @@ fn change(tidegate: &Tidegate, folder: &Folder, name: &str, content: &str, holds
 fn a_list_that_changes_is_looked_into_without_a_reload_and_others_stay() {
     let (server, folder) = (Server::named("one"), Folder::new());
     let tidegate =
-        listed(&folder, &[("one", "domains", "a.test\n"), ("two", "adblock", "||far.test^\n||b.test:*/x\n")]);
+        listed(&folder, &[("one", "domains", "a.test\n"), ("two", "adblock", "||far.test^\n://b.test:*/x\n")]);
     let at = |host: &str| status(&tidegate, &format!("http://{host}:{}/x", port(&server)));
     assert_eq!((at("a.test"), at("b.test"), at("far.test")), (403, 403, 403));
     change(&tidegate, &folder, "one", "other.test\n", || at("a.test") == 200);

@@ -8,7 +8,7 @@ use super::{ask, listed, shown, status};
 use crate::forward::port;
 
 #[test]
-fn every_form_blocks_what_it_names_and_nothing_else() {
+pub(crate) fn every_form_blocks_what_it_names_and_nothing_else() {
     let (server, folder) = (Server::named("one"), Folder::new());
     let tidegate = listed(
         &folder,
@@ -72,7 +72,7 @@ fn people_are_told_which_rule_of_which_list_and_the_log_as_well() {
 }
 
 #[test]
-fn what_a_list_has_not_decided_is_told_as_ever() {
+pub(crate) fn what_a_list_has_not_decided_is_told_as_ever() {
     let server = Server::named("one");
     let folder = Folder::new();
     folder.write("l.txt", "listed.test\n");
