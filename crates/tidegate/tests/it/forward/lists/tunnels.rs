@@ -1,6 +1,8 @@
 //! Tunnels are blocked by the host that is asked for, and by the name in TLS, without looking into them.
 
-use testkit::{Authority, Client, Ending, Folder, Server, ServerTls, Talk, Tidegate, Wishes};
+use std::process::Stdio;
+
+use testkit::{Authority, Client, Ending, Folder, Server, ServerTls, Start, Talk, Tidegate, Wishes, tool};
 
 use super::listed;
 use crate::forward::port;
@@ -115,4 +117,38 @@ fn an_earlier_route_that_lets_a_client_through_does_so_for_its_names_too() {
     assert_eq!(client.head().status, 200);
     client.send(hello("ads.test"));
     assert_eq!(client.exactly(3), [22, 3, 1]);
+}
+
+#[test]
+fn curl_is_shown_the_alert_through_a_proxy_of_either_version() {
+    let Some(mut curl) = tool("curl") else { return };
+    let help = curl.args(["--help", "all"]).output().expect("a client that runs");
+    let knows_h2 = String::from_utf8_lossy(&help.stdout).contains("--proxy-http2");
+    let desk = crate::tls::Desk::new();
+    let issued = desk.issue("a", &["ads.test", "good.test"]);
+    let server = Server::secured(&ServerTls::new(&issued), |peer| {
+        while peer.request().is_some() {
+            peer.send(testkit::ok("secured"));
+        }
+    });
+    desk.folder.write("l.txt", "ads.test\n");
+    let more = "routes: [{ match: { url: { list: l } }, deny: 403 }, { to: origin }]\n    tls: main";
+    let text = crate::support::config(&crate::forward::OPEN.replace("@MORE", more), &[])
+        + "certificates: { main: { cert: main.pem, key: main.key } }\nlists: { l: { file: l.txt, format: domains } }\n";
+    let tidegate = Start::of(crate::support::BINARY).file(&desk.folder.write("t.yaml", &text));
+    let proxy = format!("https://{}", tidegate.address("web"));
+    let to = |name: &str| format!("{name}:443:127.0.0.1:{}", port(&server));
+    for version in [None, Some("--proxy-http2")].into_iter().filter(|version| version.is_none() || knows_h2) {
+        let ask = |name: &str| {
+            let mut curl = tool("curl").expect("it was there");
+            curl.args(["-sSk", "--proxy-insecure", "--max-time", "20", "-x", &proxy, "--connect-to", &to(name)]);
+            let output = curl.args(version).arg(format!("https://{name}/")).stdin(Stdio::null()).output();
+            let output = output.expect("a client that runs");
+            (output.status.success(), format!("{output:?}"))
+        };
+        let (reached, said) = ask("good.test");
+        assert!(reached && said.contains("secured"), "{version:?}: {said}");
+        let (reached, said) = ask("ads.test");
+        assert!(!reached && said.to_lowercase().contains("access denied"), "{version:?}: {said}");
+    }
 }
