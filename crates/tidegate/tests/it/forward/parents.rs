@@ -110,7 +110,7 @@ fn the_parent_is_told_who_we_are_and_nobody_else() {
     assert_eq!(
         tidegate
             .client()
-            .ask(format!("GET http://a.test/ HTTP/1.1\r\nHost: a\r\nProxy-Authorization: Basic bm9uZQ==\r\n\r\n"))
+            .ask("GET http://a.test/ HTTP/1.1\r\nHost: a\r\nProxy-Authorization: Basic bm9uZQ==\r\n\r\n")
             .text(),
         "a page"
     );
