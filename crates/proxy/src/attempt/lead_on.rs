@@ -7,7 +7,6 @@ use std::pin::pin;
 use base::{Fault, Kind, Retry};
 use net::Stream;
 use net::dial::{self, Through};
-use wire::head::Method;
 use wire::parent::{Refusal, socks5};
 use wire::{Head, Known, forwarded, h1};
 
@@ -105,9 +104,4 @@ fn complain(server: &Server, refusal: Refusal) {
             id.name, id.pool, id.address
         ));
     }
-}
-
-/// Whether a request is for a tunnel, whose connection is nobody's before.
-pub(super) fn is_tunnel(x: &Exchange) -> bool {
-    !x.client.is_flow && x.request.method() == Method::Connect
 }

@@ -24,7 +24,7 @@ pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin};
 pub use ways::{Parent, Way};
-pub(crate) use ways::{lead, lead_elsewhere};
+pub(crate) use ways::{lead, lead_elsewhere, takes_datagrams};
 
 use crate::exchange::Exchange;
 use crate::session::Session;
@@ -44,6 +44,10 @@ pub(crate) fn settle_host(host: &mut Vec<u8>) {
 /// Whether a request names the server that it is for, in a way that we can follow.
 pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
     match head.scheme() {
+        // RFC 8441 section 4: whoever asks for a protocol that we do not know asks us, and no server.
+        _ if head.method() == Method::Connect && !head.protocol().is_empty() => {
+            Err((Kind::Unsupported, "a protocol that nobody speaks here"))
+        }
         _ if head.method() == Method::Connect => Ok(()),
         Scheme::Http => Ok(()),
         Scheme::Https => Err((Kind::Unsupported, "an https target that is not asked for by CONNECT")),
@@ -115,7 +119,7 @@ fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
         return Err(Fault::client(Kind::Malformed));
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let place = Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect };
+    let place = Place { host: host.into(), port, tunnel: x.is_tunnel() };
     let (allowed, reason) = match place.tunnel {
         true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
         false => (egress.lets_ask(port), "a port at which nobody speaks HTTP"),

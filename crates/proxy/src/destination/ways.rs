@@ -73,6 +73,11 @@ pub(crate) async fn lead_elsewhere(
     lead(session, x, ways).await
 }
 
+/// Whether datagrams may be led there: neither proxies nor pools that stand for a host are known to take any.
+pub(crate) fn takes_datagrams(ending: &Ending) -> bool {
+    matches!(ending, Ending::Ways(ways) if matches!(**ways, [Way::Origin(_), ..]))
+}
+
 /// Whether nobody could be connected to, so that nothing was said to anybody. What somebody refuses who was connected to is an answer:
 /// no way leads around it.
 fn is_dead_end(x: &Exchange, fault: Fault) -> bool {

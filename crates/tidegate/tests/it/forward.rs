@@ -1,6 +1,7 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
 mod addresses;
+mod datagrams;
 pub(crate) mod egress;
 mod parents;
 mod real;
