@@ -24,7 +24,7 @@ pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin};
 pub use ways::{Parent, Way};
-pub(crate) use ways::{lead, lead_elsewhere, takes_datagrams};
+pub(crate) use ways::{has_another_way, lead, lead_elsewhere, takes_datagrams};
 
 use crate::exchange::Exchange;
 use crate::session::Session;

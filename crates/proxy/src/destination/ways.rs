@@ -62,7 +62,7 @@ pub(crate) async fn lead_elsewhere(
     fault: Fault,
 ) -> Result<Arc<Arm>, Fault> {
     let Ending::Ways(ways) = &route.ending else { return Err(fault) };
-    if x.notes.way + 1 >= ways.len() || !is_dead_end(x, fault) {
+    if !has_another_way(x, route) || !is_dead_end(x, fault) {
         return Err(fault);
     }
     x.notes.way += 1;
@@ -71,6 +71,11 @@ pub(crate) async fn lead_elsewhere(
     (x.entry, x.permit) = (None, None);
     attempt::again(x);
     lead(session, x, ways).await
+}
+
+/// Whether its route says another way than the one that a request has taken.
+pub(crate) fn has_another_way(x: &Exchange, route: &Route) -> bool {
+    matches!(&route.ending, Ending::Ways(ways) if x.notes.way + 1 < ways.len())
 }
 
 /// Whether datagrams may be led there: neither proxies nor pools that stand for a host are known to take any.
