@@ -87,8 +87,7 @@ impl Lower<'_, '_> {
 impl Lower<'_, '_> {
     /// Whether some route leads whoever asks to whatever server it likes.
     fn leads_anybody(&self, routes: &[Route]) -> bool {
-        let asks_who =
-            |route: &Route| route.matches.as_ref().is_some_and(names_clients) || self.asks_who(&route.uses);
+        let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients) || self.asks_who(&route.uses);
         routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
             Ending::Origin => true,
             Ending::Ways(ways) => ways.contains(&Way::Origin) || self.has_parents(&route.ending),
