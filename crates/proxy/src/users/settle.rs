@@ -49,18 +49,18 @@ pub(crate) async fn settle(
         return Ok(None);
     }
     let was_wrong = !matches!(shown, Shown::Nothing);
+    let challenges = ways.challenges(was_wrong);
+    if challenges.is_empty() {
+        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
+        x.notes.reason = "no client certificate that names a user";
+        return Err(Fault::client(Kind::Denied));
+    }
     if was_wrong {
         session.listener.connections.shard(session.worker.id).auth_failed();
         x.notes.reason = "the credentials are nobody's";
     }
     if let Shown::Credentials(Credentials::Basic { name, .. }) = &shown {
         x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
-    }
-    let challenges = ways.challenges(was_wrong);
-    if challenges.is_empty() {
-        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
-        x.notes.reason = "no client certificate that names a user";
-        return Err(Fault::client(Kind::Denied));
     }
     let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
     Ok(Some(reply::challenge(session, x, route, kind, &challenges).await))
