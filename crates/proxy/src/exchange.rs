@@ -16,7 +16,7 @@ use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
 use wire::head::Method;
-use wire::{Head, Version};
+use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
@@ -100,6 +100,8 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// In which version of SOCKS it was asked for, if it was.
+    pub(crate) socks: Option<socks::Version>,
     /// Who asks, where that is asked.
     pub(crate) user: Option<Arc<User>>,
     /// What it has shown of that ends here: servers do not see it.
@@ -277,7 +279,7 @@ async fn story<'a>(
 }
 
 /// Makes a tunnel of it, by one way or another.
-async fn tunnel(
+pub(crate) async fn tunnel(
     session: &mut Session,
     x: &mut Exchange,
     listener: &Listener,
@@ -417,6 +419,7 @@ impl Facts {
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            socks: None,
             user: self.user.clone(),
             spent: false,
         }
@@ -484,6 +487,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        self.facts.socks = None;
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
@@ -524,6 +528,7 @@ impl Default for Exchange {
                 tls: None,
                 sni: None,
                 said: None,
+                socks: None,
                 user: None,
                 spent: false,
             },

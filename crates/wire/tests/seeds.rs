@@ -28,6 +28,7 @@ fn seeds_hold() {
         ("h2_peer_faults", peer::faults::broken_frames),
         ("h2_peer_talk", peer::talk::conversation),
         ("proxy_header", first::header),
+        ("socks", first::socks),
         ("client_hello", first::hello),
         ("quic_header", first::quic_header),
         ("postgres_startup", first::startup),

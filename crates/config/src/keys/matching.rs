@@ -29,8 +29,8 @@ pub(super) static MATCH: Section = Section::new(
         Key::new("client", Type::List(&Type::Text("CIDR")), "Networks of the client, as found through trusted peers."),
         Key::new(
             "kind",
-            Type::List(&Type::Word(&[live("http"), live("websocket"), live("tunnel"), planned("socks"), live("grpc")])),
-            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `tunnel` a CONNECT to a forward proxy, of which only the host, the port and the client are known, `http` any other request.",
+            Type::List(&Type::Word(&[live("http"), live("websocket"), live("tunnel"), live("socks"), live("grpc")])),
+            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `tunnel` a CONNECT to a forward proxy, of which only the host, the port and the client are known, `socks` the same asked for in SOCKS, `http` any other request.",
         ),
         Key::new(
             "port",

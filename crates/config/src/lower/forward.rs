@@ -56,9 +56,12 @@ impl Lower<'_, '_> {
 
     /// Only forward proxies are asked for tunnels.
     pub(super) fn refuse_tunnels(&mut self, kinds: &Value) {
-        let tunnel = kinds.items().iter().find(|value| value.fixed() == Some("tunnel"));
-        if let Some(value) = tunnel.filter(|_| self.role != Role::Forward) {
-            self.note(value, "`kind: tunnel` never matches without `role: forward`, remove it");
+        if self.role == Role::Forward {
+            return;
+        }
+        let words = kinds.items().iter().filter_map(|value| value.fixed().map(|word| (value, word)));
+        for (value, word) in words.filter(|(_, word)| matches!(*word, "tunnel" | "socks")) {
+            self.note(value, format!("`kind: {word}` never matches without `role: forward`, remove it"));
         }
     }
 

@@ -274,6 +274,7 @@ fn kind(value: &Value) -> Option<Predicate> {
         "http" => Some(Predicate::Kind(Kind::Http)),
         "grpc" => Some(Predicate::Kind(Kind::Grpc)),
         "tunnel" => Some(Predicate::Kind(Kind::Tunnel)),
+        "socks" => Some(Predicate::Kind(Kind::Socks)),
         _ => Some(Predicate::Kind(Kind::Websocket)),
     }
 }

@@ -166,6 +166,8 @@ pub enum Kind {
     Websocket,
     /// A tunnel to a server.
     Tunnel,
+    /// The same, asked for in SOCKS.
+    Socks,
     /// A call of gRPC, also in its form for browsers.
     Grpc,
 }

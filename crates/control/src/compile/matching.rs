@@ -32,6 +32,7 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Kind(spec::Kind::Http) => Condition::Kind(vec![Kind::Http]),
         Predicate::Kind(spec::Kind::Websocket) => Condition::Kind(vec![Kind::Websocket]),
         Predicate::Kind(spec::Kind::Tunnel) => Condition::Kind(vec![Kind::Tunnel]),
+        Predicate::Kind(spec::Kind::Socks) => Condition::Kind(vec![Kind::Socks]),
         Predicate::Kind(spec::Kind::Grpc) => Condition::Kind(vec![Kind::Grpc]),
         Predicate::GrpcService(test) => Condition::GrpcService(vec![text(test)]),
         Predicate::GrpcMethod(test) => Condition::GrpcMethod(vec![text(test)]),

@@ -161,6 +161,7 @@ pub(super) fn listener(
             }
         }
     };
+    let users = directory.ways(&listener.uses);
     let most = if listener.role == spec::Role::Udp { room.flows(spec) } else { room.connections };
     Listener {
         id,
@@ -186,8 +187,9 @@ pub(super) fn listener(
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
-        users: directory.ways(&listener.uses),
         identity: Arc::clone(identity),
+        asks_who: users.is_some() || routes.iter().any(|route| !route.users.is_empty()),
+        users,
         table: Table::compile(rules),
         routes,
         default,
@@ -310,6 +312,7 @@ impl Flattener<'_> {
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
             flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
+            tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,

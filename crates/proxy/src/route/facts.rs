@@ -86,8 +86,17 @@ pub enum Kind {
     Websocket,
     /// A tunnel to a server: of what goes through it nothing is known.
     Tunnel,
+    /// The same, asked for in SOCKS.
+    Socks,
     /// A call of gRPC, also in the form for browsers.
     Grpc,
+}
+
+impl Kind {
+    /// Whether nothing is known of what it carries.
+    pub(super) fn is_tunnel(self) -> bool {
+        matches!(self, Kind::Tunnel | Kind::Socks)
+    }
 }
 
 /// What is known of a request's body, transfer codings removed.

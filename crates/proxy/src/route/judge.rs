@@ -75,7 +75,7 @@ fn known(holds: Option<bool>) -> Truth {
 
 impl Condition {
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Truth {
-        if facts.kind == Kind::Tunnel && self.is_of_requests() {
+        if facts.kind.is_tunnel() && self.is_of_requests() {
             return Truth::Unknown;
         }
         let holds = match self {

@@ -11,7 +11,7 @@ use net::stream::Peek;
 use wire::Head;
 use wire::credentials::Credentials;
 
-use super::{Authentication, User, Verdict};
+use super::{Authentication, Scheme, User, Verdict};
 use crate::exchange::{After, Exchange};
 use crate::reply;
 use crate::session::Session;
@@ -34,40 +34,64 @@ pub(crate) async fn settle(
     role: Role,
     ways: &Authentication,
 ) -> Result<Option<After>, Fault> {
-    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
-    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
-        x.facts.user = Some(user);
+    // Where certificates alone count, the field is about something else.
+    let asks = ways.schemes.iter().any(|scheme| !matches!(**scheme, Scheme::Certificate(_)));
+    let shown = if asks { shown(&x.request, role) } else { Shown::Nothing };
+    if prove(session, x, ways, &shown).await? {
         return Ok(None);
     }
-    let shown = shown(&x.request, role);
-    let found = match &shown {
+    if !asks {
+        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
+        x.notes.reason = "no client certificate that names a user";
+        return Err(Fault::client(Kind::Denied));
+    }
+    let was_wrong = !matches!(shown, Shown::Nothing);
+    let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
+    Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
+}
+
+/// Finds out whether what a client has shown is anybody's, whatever protocol it speaks, and notes whose.
+///
+/// # Errors
+/// Too many others ask at the same time, or it cannot be found out for another reason.
+pub(crate) async fn prove(
+    session: &mut Session,
+    x: &mut Exchange,
+    ways: &Authentication,
+    shown: &Shown,
+) -> Result<bool, Fault> {
+    if recognise(x, ways) {
+        return Ok(true);
+    }
+    let found = match shown {
         Shown::Nothing | Shown::Broken => None,
         Shown::Credentials(credentials) => find(session, x, ways, credentials).await?,
     };
     if let Some(user) = found {
         x.facts.user = Some(user);
-        return Ok(None);
+        return Ok(true);
     }
-    let was_wrong = !matches!(shown, Shown::Nothing);
-    let challenges = ways.challenges(was_wrong);
-    if challenges.is_empty() {
-        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
-        x.notes.reason = "no client certificate that names a user";
-        return Err(Fault::client(Kind::Denied));
-    }
-    if was_wrong {
+    if !matches!(shown, Shown::Nothing) {
         session.listener.connections.shard(session.worker.id).auth_failed();
         x.notes.reason = "the credentials are nobody's";
     }
-    if let Shown::Credentials(Credentials::Basic { name, .. }) = &shown {
+    if let Shown::Credentials(Credentials::Basic { name, .. }) = shown {
         x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
     }
-    let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
-    Ok(Some(reply::challenge(session, x, route, kind, &challenges).await))
+    Ok(false)
 }
 
-/// What a request has shown.
-enum Shown {
+/// Whether the certificate that a client has shown in its handshake names a user, who is noted.
+pub(crate) fn recognise(x: &mut Exchange, ways: &Authentication) -> bool {
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    let user = subject.and_then(|subject| ways.by_certificate(subject));
+    let is_known = user.is_some();
+    x.facts.user = user.or(x.facts.user.take());
+    is_known
+}
+
+/// What a client has shown.
+pub(crate) enum Shown {
     Nothing,
     /// More than one, or none of a scheme that is known here.
     Broken,
