@@ -102,10 +102,10 @@ pub struct Listener {
     pub forwarding: Rules,
     /// How clients show who they are before their route is found, where they must.
     pub users: Option<Arc<Authentication>>,
-    /// Fields in which servers are told who asks: what clients say there themselves is dropped.
-    pub identity: Arc<[Box<str>]>,
     /// Whether it, or any of its routes, asks who clients are.
     pub asks_who: bool,
+    /// Fields in which servers are told who asks: what clients say there themselves is dropped.
+    pub identity: Arc<[Box<str>]>,
     /// Finds the rule of a request.
     pub table: Table,
     /// Its hosts, where clients speak TLS and not every host is served.

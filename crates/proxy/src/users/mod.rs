@@ -22,7 +22,7 @@ use wire::credentials;
 
 pub use desk::Desk;
 pub use secret::{DEAREST, Secret};
-pub(crate) use settle::{Shown, field, prove, recognise, settle};
+pub(crate) use settle::{Shown, field, prove, settle};
 pub(crate) use verdicts::Verdicts;
 
 use crate::worker::Worker;

@@ -50,7 +50,7 @@ pub(crate) async fn settle(
     Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
 }
 
-/// Finds out whether what a client has shown is anybody's, whatever protocol it speaks, and notes whose.
+/// Finds out whether what a client has shown, or its certificate, is anybody's, whatever protocol it speaks, and notes whose.
 ///
 /// # Errors
 /// Too many others ask at the same time, or it cannot be found out for another reason.
@@ -60,7 +60,9 @@ pub(crate) async fn prove(
     ways: &Authentication,
     shown: &Shown,
 ) -> Result<bool, Fault> {
-    if recognise(x, ways) {
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        x.facts.user = Some(user);
         return Ok(true);
     }
     let found = match shown {
@@ -79,15 +81,6 @@ pub(crate) async fn prove(
         x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
     }
     Ok(false)
-}
-
-/// Whether the certificate that a client has shown in its handshake names a user, who is noted.
-pub(crate) fn recognise(x: &mut Exchange, ways: &Authentication) -> bool {
-    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
-    let user = subject.and_then(|subject| ways.by_certificate(subject));
-    let is_known = user.is_some();
-    x.facts.user = user.or(x.facts.user.take());
-    is_known
 }
 
 /// What a client has shown.
