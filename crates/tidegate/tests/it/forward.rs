@@ -7,6 +7,7 @@ mod parents;
 mod real;
 mod routes;
 mod socks_parents;
+mod together;
 mod tunnels;
 
 use testkit::{Response, Server, Tidegate};
