@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Side};
 use wire::grpc::{self, Code, Form};
 use wire::head::Method;
+use wire::socks::Reply;
 use wire::{Framing, Head, Known, Version};
 
 use crate::canary;
@@ -87,6 +88,20 @@ pub fn code_of(kind: Kind) -> Code {
         | Kind::TunnelTimeout
         | Kind::TooEarly => Code::Unavailable,
     }
+}
+
+/// What a client of SOCKS is told of the same fault; nothing if it is not there to hear it.
+pub fn socks_of(kind: Kind) -> Option<Reply> {
+    Some(match kind {
+        Kind::Denied | Kind::NoRoute | Kind::Loop => Reply::NotAllowed,
+        Kind::Unresolved => Reply::HostUnreachable,
+        Kind::Connect => Reply::Refused,
+        Kind::ConnectTimeout | Kind::TotalTimeout => Reply::Expired,
+        Kind::Unsupported => Reply::Command,
+        Kind::Unauthenticated | Kind::ProxyUnauthenticated => Reply::Unproven,
+        Kind::ClientGone | Kind::TunnelTimeout | Kind::HeadTimeout => return None,
+        _ => Reply::Failed,
+    })
 }
 
 /// What a connection is told that cannot even be served a request.
@@ -224,6 +239,30 @@ pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route,
         x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     }
     let text = page.unwrap_or(line);
+    answer(session, x, route, text.as_bytes()).await
+}
+
+/// Asks who the client is, in each of these ways (RFC 9110 sections 11.6.1 and 11.7.1).
+pub(crate) async fn challenge(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    kind: Kind,
+    challenges: &[String],
+) -> After {
+    x.notes.fault = Some(Fault::client(kind));
+    let status = status_of(kind);
+    let text = match x.notes.reason {
+        "" => format!("{status}: {}\n", kind.code()),
+        reason => format!("{status}: {}: {reason}\n", kind.code()),
+    };
+    if let Some(form) = x.facts.call {
+        return end_call(session, x, route, form, code_of(kind), &text).await;
+    }
+    x.response.start_response(status);
+    let field: &[u8] = if status == 407 { b"Proxy-Authenticate" } else { b"WWW-Authenticate" };
+    challenges.iter().for_each(|challenge| x.response.add(field, challenge.as_bytes()));
+    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Cause, Hit, Lists, Wanted};
-use crate::route::{Facts, Kind};
+use crate::route::Facts;
 
 /// Something is on one of some lists.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Listed {
     /// Whether it is there; nothing if that cannot be known.
     pub(crate) fn holds(&self, facts: &Facts<'_>) -> Option<bool> {
         let holds = self.judge(facts).is_some();
-        let is_hidden = self.of == Of::Url && facts.kind == Kind::Tunnel && self.lists.has_patterns(&self.wanted);
+        let is_hidden = self.of == Of::Url && facts.kind.is_tunnel() && self.lists.has_patterns(&self.wanted);
         (holds || !is_hidden).then_some(holds)
     }
 

@@ -25,7 +25,7 @@ pub use listed::{Listed, Of};
 pub use patterns::{LeftOut, Patterns};
 pub use set::Set;
 
-use crate::route::{Facts, Kind};
+use crate::route::Facts;
 use set::ByHost;
 
 /// All lists of a configuration.
@@ -165,7 +165,7 @@ impl Lists {
 
     /// The rule by which a request is listed. Of what a tunnel hides, nothing is known and no rule holds.
     fn judge_url(&self, wanted: &Wanted, facts: &Facts<'_>) -> Option<Cause> {
-        if facts.kind == Kind::Tunnel || !self.has_patterns(wanted) {
+        if facts.kind.is_tunnel() || !self.has_patterns(wanted) {
             return self.judge_host(wanted, facts.host);
         }
         let said = self.hosts.say(facts.host, wanted);

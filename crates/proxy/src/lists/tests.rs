@@ -6,7 +6,7 @@ use wire::Head;
 use wire::list::{Effect, Line, Reader, Rule};
 
 use super::*;
-use crate::route::Body;
+use crate::route::{Body, Kind};
 
 /// Lists of these forms and lines.
 fn lists(all: &[(Format, &str)]) -> Lists {
@@ -76,6 +76,7 @@ impl Asked {
             fingerprint: None,
             said: None,
             user: None,
+            now: 0,
             body: Body::Unread,
         }
     }
