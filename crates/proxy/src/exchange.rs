@@ -275,7 +275,10 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 path: &x.facts.path,
                 client: x.facts.client,
                 port: match listener.role {
-                    Role::Forward => destination::port(&x.request).unwrap_or_default(),
+                    Role::Forward => match session.asked_at() {
+                        Some(asked) => asked.port(),
+                        None => destination::port(&x.request).unwrap_or_default(),
+                    },
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {

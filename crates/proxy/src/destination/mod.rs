@@ -20,7 +20,7 @@ use net::stream::Peek;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
-pub(crate) use datagrams::{Lead, Led, lead as lead_datagrams};
+pub(crate) use datagrams::{Lead, Led, lead as lead_to};
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin};
@@ -54,6 +54,28 @@ pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
     }
 }
 
+/// Whether a request may go on to the address that its connection was opened to, which it cannot choose: the host that it names decides
+/// the rules alone. One that names none has the address.
+pub(crate) fn admit_led(head: &Head, host: &mut Vec<u8>, asked: SocketAddr) -> Result<(), (Kind, &'static str)> {
+    match head.scheme() {
+        _ if head.method() == Method::Connect => {
+            return Err((Kind::Unsupported, "CONNECT is for a proxy that is known"));
+        }
+        Scheme::Https => return Err((Kind::Misdirected, "an https target on a plain connection")),
+        Scheme::Http | Scheme::Unsaid => {}
+    }
+    if host.is_empty() {
+        host.extend_from_slice(asked.ip().to_string().as_bytes());
+        settle_host(host);
+    }
+    match uri::port(head.authority()) {
+        Some(port) if port != asked.port() => {
+            Err((Kind::Misdirected, "another port than the connection was opened to"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The port that a request asks for.
 pub(crate) fn port(head: &Head) -> Option<u16> {
     uri::port(head.authority()).or((head.method() != Method::Connect).then_some(80)).filter(|port| *port > 0)
@@ -71,7 +93,7 @@ pub(crate) struct Place {
 
 /// Finds the addresses of the server that a request asks for, and what leads there.
 pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
-    let place = asked_for(x)?;
+    let place = asked_for(session, x)?;
     let (allowed, reason) = match place.tunnel {
         true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
         false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
@@ -105,7 +127,10 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
 }
 
 /// What a request asks for: by its target, for a forward proxy is asked for nothing else.
-fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
+fn asked_for(session: &Session, x: &mut Exchange) -> Result<Place, Fault> {
+    if let Some(asked) = session.asked_at() {
+        return Ok(Place { host: asked.ip().to_string().into(), port: asked.port(), tunnel: false });
+    }
     let port = port(&x.request);
     let host = std::str::from_utf8(&x.facts.host).ok().filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, port) else {

@@ -6,6 +6,7 @@ pub(crate) mod egress;
 mod real;
 mod routes;
 mod socks;
+mod transparent;
 mod tunnels;
 
 use testkit::{Response, Server, Tidegate};

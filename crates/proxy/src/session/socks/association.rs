@@ -279,7 +279,7 @@ impl Association {
             }
             Ending::Origin(origin) => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
-                destination::lead_datagrams(&worker, origin, host, name.1)
+                destination::lead_to(&worker, origin, host, name.1)
             }
             Ending::Pools(_) => Lead::Known(Err((Fault::client(Kind::Denied), "datagrams go to no other proxy"))),
             _ => Lead::Known(Err((Fault::client(Kind::Denied), ""))),
