@@ -20,7 +20,7 @@ use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
-use crate::destination;
+use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
@@ -71,6 +71,8 @@ pub(crate) struct Exchange {
     pub(crate) copies: Option<Box<Copies>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
+    /// The server that it names, where a proxy leads on to it.
+    pub(crate) beyond: Option<Rc<Place>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -100,6 +102,8 @@ pub struct Facts {
     pub(crate) said: Option<Box<Said>>,
     /// In which version of SOCKS it was asked for, if it was.
     pub(crate) socks: Option<socks::Version>,
+    /// Where it goes whatever its client says, who knows of no proxy.
+    pub(crate) led: Option<SocketAddr>,
     /// Who asks, where that is asked.
     pub(crate) user: Option<Arc<User>>,
     /// What it has shown of that ends here: servers do not see it.
@@ -143,6 +147,10 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
+    /// How many of the tries were no retries: those of further addresses, and those of ways before this one.
+    pub(crate) free: u8,
+    /// The way that it has taken, of those of its route.
+    pub(crate) way: usize,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
     pub(crate) reused: bool,
@@ -225,9 +233,8 @@ async fn story<'a>(
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
-        Ending::Origin(asked) => {
-            origin = Box::pin(destination::find(session, x, asked)).await?;
-            x.origin = Some(Arc::clone(&origin));
+        Ending::Ways(ways) => {
+            origin = Box::pin(destination::lead(session, x, ways)).await?;
             &origin
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
@@ -240,10 +247,14 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.facts.datagrams {
+        if !destination::is_direct(x, route) {
+            x.notes.reason = "datagrams go to the server that is asked for alone";
+            return Err(Fault::client(Kind::Denied));
+        }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
     }
     if x.request.method() == Method::Connect {
-        return Box::pin(attempt::open(session, x, listener, route, arm)).await;
+        return Box::pin(tunnel(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
     if ends_here(x)? {
@@ -252,11 +263,63 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let answered = attempt::attempt(session, x, route, arm).await;
+    let mut other;
+    let mut arm = arm;
+    let answered = loop {
+        let answered = attempt::attempt(session, x, route, arm).await;
+        let Err(fault) = answered else { break answered };
+        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
+            Ok(led) => other = led,
+            Err(fault) => break Err(fault),
+        }
+        arm = &other;
+    };
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Makes a tunnel of what was asked for in another protocol than HTTP, if its route leads anywhere: there is no answer but that it does.
+pub(crate) async fn pass(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+) -> Result<After, Fault> {
+    let led;
+    let arm = match &route.ending {
+        Ending::Pools(arms) => choose(&session.worker, x, arms),
+        Ending::Ways(ways) => {
+            led = Box::pin(destination::lead(session, x, ways)).await?;
+            &led
+        }
+        _ => return Err(Fault::client(Kind::Denied)),
+    };
+    tunnel(session, x, listener, route, arm).await
+}
+
+/// Makes a tunnel of it, by one way or another.
+async fn tunnel(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let mut other;
+    let mut arm = arm;
+    loop {
+        if !arm.pool.takes_tunnels() {
+            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
+            return Err(Fault::client(Kind::Denied));
+        }
+        match attempt::open(session, x, listener, route, arm).await {
+            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
+            ended => return ended,
+        }
+        arm = &other;
+    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -275,8 +338,8 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 path: &x.facts.path,
                 client: x.facts.client,
                 port: match listener.role {
-                    Role::Forward => match session.asked_at() {
-                        Some(asked) => asked.port(),
+                    Role::Forward => match x.facts.led {
+                        Some(to) => to.port(),
                         None => destination::port(&x.request).unwrap_or_default(),
                     },
                     _ => session.origin.port,
@@ -380,6 +443,7 @@ impl Facts {
             sni: self.sni.clone(),
             said: None,
             socks: None,
+            led: None,
             user: self.user.clone(),
             spent: false,
         }
@@ -446,7 +510,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
-        self.facts.socks = None;
+        (self.facts.socks, self.facts.led) = (None, None);
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
@@ -456,7 +520,7 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
-        self.origin = None;
+        (self.origin, self.beyond) = (None, None);
     }
 }
 
@@ -488,6 +552,7 @@ impl Default for Exchange {
                 sni: None,
                 said: None,
                 socks: None,
+                led: None,
                 user: None,
                 spent: false,
             },
@@ -497,6 +562,7 @@ impl Default for Exchange {
             permit: None,
             copies: None,
             origin: None,
+            beyond: None,
         }
     }
 }
@@ -532,6 +598,8 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
+            free: 0,
+            way: 0,
             hedges: 0,
             reused: false,
             interim: false,

@@ -53,9 +53,10 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
             // What stands behind it is for whoever it was for, and is no request of this client's.
             x.client.keep_alive = false;
         }
-        let admitted = match session.asked_at() {
+        x.facts.led = session.asked_at();
+        let admitted = match x.facts.led {
             None => destination::admit(head),
-            Some(asked) => destination::admit_led(head, &mut x.facts.host, asked),
+            Some(to) => destination::admit_led(head, &mut x.facts.host, to),
         };
         admitted.map_err(|(kind, reason)| {
             x.notes.reason = reason;

@@ -14,11 +14,11 @@ use wire::client_hello::ClientHello;
 use wire::uri;
 
 use super::{Session, heard, http, tunnel, way};
-use crate::attempt::{self, Tunnel};
-use crate::destination::{self, Lead};
-use crate::exchange::{self, Exchange};
+use crate::attempt::Tunnel;
+use crate::destination;
+use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
-use crate::snapshot::{Ending, Hears, Listener, Route, Transparent};
+use crate::snapshot::{Hears, Listener, Route, Transparent};
 
 /// Serves a connection that was led to us in this way.
 pub(super) async fn serve(mut session: Session, by: Transparent) {
@@ -69,6 +69,7 @@ async fn story<'a>(
         x.notes.reason = "no address that it was opened to: it was not led here";
         Fault::client(Kind::Malformed)
     })?;
+    x.facts.led = Some(asked);
     x.facts.host = asked.ip().to_string().into_bytes();
     destination::settle_host(&mut x.facts.host);
     let heard = heard::hear(session, listener, Hears { hello: true, ..Hears::default() }).await?;
@@ -82,25 +83,13 @@ async fn story<'a>(
         return Err(Fault::client(Kind::ProxyUnauthenticated));
     }
     *route = way::find(listener, x, asked.port(), &offered(heard.hello.as_ref()));
-    let Ending::Origin(origin) = &route.ending else { return Err(Fault::client(Kind::Denied)) };
     if !route.users.is_empty() {
         return Err(Fault::client(Kind::ProxyUnauthenticated));
     }
-    let address = asked.ip().to_string();
-    let Lead::Known(led) = destination::lead_to(&session.worker, origin, &address, asked.port()) else {
-        return Err(Fault::client(Kind::Malformed));
-    };
-    let arm = led.map_err(|(fault, reason)| {
-        x.notes.reason = reason;
-        fault
-    })?;
-    x.notes.arm = Some(0);
-    x.origin = Some(Arc::clone(&arm));
-    let upstream = attempt::connect(session, x, route, &arm).await?;
-    let until = route.total.map(|total| x.notes.began + total);
-    let account = Account::of(listener, route, &x.notes).through(Some(&arm), &x.notes).owned();
-    let idle = arm.timeouts.tunnel;
-    Ok(Says::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account })))
+    match Box::pin(exchange::pass(session, x, listener, route)).await? {
+        After::Tunnel(switched) => Ok(Says::Tunnel(switched)),
+        _ => Err(Fault::client(Kind::Denied)),
+    }
 }
 
 /// Settles what rules know of it: a tunnel to the name that its client asks for, or to the address.

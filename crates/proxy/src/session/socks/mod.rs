@@ -21,12 +21,12 @@ use wire::uri;
 
 use super::closing::linger;
 use super::{Session, tunnel, way};
-use crate::attempt::{self, Tunnel};
+use crate::attempt::Tunnel;
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
 use crate::reply;
-use crate::snapshot::{Ending, Listener, Route};
+use crate::snapshot::{Listener, Route};
 use crate::users::{self, Shown};
 use association::{Association, Opened};
 
@@ -97,18 +97,7 @@ async fn story<'a>(
             return Err(UNPROVEN.into());
         }
     }
-    let origin;
-    let arm = match &route.ending {
-        Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
-        Ending::Origin(asked) => {
-            origin = Box::pin(destination::find(session, x, asked)).await?;
-            x.origin = Some(Arc::clone(&origin));
-            &origin
-        }
-        // There is no answer but a number.
-        _ => return Err(Fault::client(Kind::Denied).into()),
-    };
-    match Box::pin(attempt::open(session, x, listener, route, arm)).await? {
+    match Box::pin(exchange::pass(session, x, listener, route)).await? {
         After::Tunnel(switched) => Ok(Granted::Tunnel(switched)),
         _ => Err(GONE.into()),
     }
