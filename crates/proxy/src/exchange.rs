@@ -300,7 +300,7 @@ pub(crate) async fn pass(
 }
 
 /// Makes a tunnel of it, by one way or another.
-async fn tunnel(
+pub(crate) async fn tunnel(
     session: &mut Session,
     x: &mut Exchange,
     listener: &Listener,
@@ -355,6 +355,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 said: None,
                 user: x.facts.user.as_deref(),
+                now: x.notes.second(),
                 body,
             };
             listener.table.find(&facts, from)
@@ -463,6 +464,7 @@ impl Facts {
             tls: self.tls.as_deref(),
             sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
             said: self.said.as_deref(),
+            user: self.user.as_deref(),
         }
     }
 }
@@ -581,6 +583,11 @@ impl Default for ClientSide {
 }
 
 impl Notes {
+    /// When it came, in seconds of Unix time.
+    pub(crate) fn second(&self) -> u64 {
+        self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// Empty notes; the moment stands for those that will be noted.
     fn of(now: Instant) -> Notes {
         Notes {

@@ -106,6 +106,8 @@ pub struct Listener {
     pub users: Option<Arc<Authentication>>,
     /// Whether it, or any of its routes, asks who clients are.
     pub asks_who: bool,
+    /// Fields in which servers are told who asks: what clients say there themselves is dropped.
+    pub identity: Arc<[Box<str>]>,
     /// Finds the rule of a request.
     pub table: Table,
     /// Its hosts, where clients speak TLS and not every host is served.

@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 24] = [
+    let targets: [(&str, Target); 25] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),

@@ -78,7 +78,7 @@ impl Lower<'_, '_> {
     /// Who does not know of a proxy cannot say who it is.
     pub(super) fn refuse_unasked(&mut self, item: &Item, uses: &[PolicyId], binds: &[Bind]) {
         let led = binds.iter().find(|bind| bind.transparent.is_some());
-        if let Some(bind) = led.filter(|_| self.asks(uses)) {
+        if let Some(bind) = led.filter(|_| self.asks_who(uses)) {
             let message = format!(
                 "listener `{}` asks who its clients are, and those that are led to {} cannot be asked: give them a listener of their own, \
                  and say in its routes who may use it by `match: {{ client: … }}`",
@@ -86,10 +86,6 @@ impl Lower<'_, '_> {
             );
             self.mistakes.note(&bind.span, message);
         }
-    }
-
-    fn asks(&self, uses: &[PolicyId]) -> bool {
-        uses.iter().any(|id| self.policies.get(id.0).is_some_and(|(policy, _)| policy.kind.authenticates()))
     }
 
     /// Only forward proxies are asked for tunnels.
@@ -104,7 +100,7 @@ impl Lower<'_, '_> {
     }
 
     /// Nobody opens a proxy to everybody without a word.
-    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, serves: &Serves, binds: &[Bind]) {
+    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, uses: &[PolicyId], serves: &Serves, binds: &[Bind]) {
         let Serves::Routes(routes) = serves else { return };
         let is_public = |bind: &Bind| match &bind.address {
             BindAddress::Ip(address) => !address.ip().to_canonical().is_loopback(),
@@ -112,12 +108,13 @@ impl Lower<'_, '_> {
             BindAddress::Unix { .. } => false,
         };
         let Some(bind) = binds.iter().find(|bind| is_public(bind)) else { return };
-        if self.role != Role::Forward || map.boolean("open") == Some(true) || !self.leads_anybody(routes) {
+        let is_closed = self.role != Role::Forward || map.boolean("open") == Some(true) || self.asks_who(uses);
+        if is_closed || !self.leads_anybody(routes) {
             return;
         }
         let message = format!(
             "listener `{}` is a forward proxy for anybody who reaches {}: say who may use it by `match: {{ client: … }}` in each route `to: \
-             origin`, or that all may by `open: true`",
+             origin` or by `use` with `basic_auth`, or that all may by `open: true`",
             item.key, bind.address
         );
         self.mistakes.note(&bind.span, message);
@@ -127,13 +124,18 @@ impl Lower<'_, '_> {
 impl Lower<'_, '_> {
     /// Whether some route leads whoever asks to whatever server it likes.
     fn leads_anybody(&self, routes: &[Route]) -> bool {
-        let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients);
+        let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients) || self.asks_who(&route.uses);
         routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
             Ending::Origin => true,
             Ending::Ways(ways) => ways.contains(&Way::Origin) || self.has_parents(&route.ending),
             Ending::Routes(inner) => self.leads_anybody(inner),
             ending => self.has_parents(ending),
         })
+    }
+
+    /// Whether some policy finds out who the client is, and lets in nobody else.
+    fn asks_who(&self, uses: &[PolicyId]) -> bool {
+        uses.iter().any(|id| self.policies.get(id.0).is_some_and(|(policy, _)| policy.kind.authenticates()))
     }
 
     fn has_parents(&self, ending: &Ending) -> bool {

@@ -64,6 +64,8 @@ pub(super) struct Known<'a> {
     pub(super) policies: &'a [Option<Arc<Policy>>],
     pub(super) keyring: &'a Keyring,
     pub(super) directory: &'a Directory,
+    /// Fields in which servers are told who asks.
+    pub(super) identity: &'a Arc<[Box<str>]>,
 }
 
 pub(super) fn listener(
@@ -73,7 +75,7 @@ pub(super) fn listener(
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
-    let Known { pools, policies, keyring, directory } = known;
+    let Known { pools, policies, keyring, directory, identity } = known;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -196,6 +198,7 @@ pub(super) fn listener(
         forwarding: forwarding(&listener.forwarding),
         asks_who: users.is_some() || routes.iter().any(|route| !route.users.is_empty()),
         users,
+        identity: Arc::clone(identity),
         table: Table::compile(rules),
         routes,
         default,

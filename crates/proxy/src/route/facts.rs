@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub said: Option<&'a Said>,
     /// Who asks, where that is known.
     pub user: Option<&'a User>,
+    /// When it came, in seconds of Unix time.
+    pub now: u64,
     /// What is known of its body.
     pub body: Body<'a>,
 }

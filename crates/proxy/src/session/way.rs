@@ -29,6 +29,7 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &Exchange, port: u16, offered:
         fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
         said: x.facts.said.as_deref(),
         user: x.facts.user.as_deref(),
+        now: x.notes.second(),
         body: Body::Unread,
     };
     match listener.table.find(&facts, 0) {

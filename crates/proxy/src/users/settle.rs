@@ -39,11 +39,17 @@ pub(crate) async fn settle(
         return Ok(None);
     }
     let was_wrong = !matches!(shown, Shown::Nothing);
+    let challenges = ways.challenges(was_wrong);
+    if challenges.is_empty() {
+        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
+        x.notes.reason = "no client certificate that names a user";
+        return Err(Fault::client(Kind::Denied));
+    }
     let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
-    Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
+    Ok(Some(reply::challenge(session, x, route, kind, &challenges).await))
 }
 
-/// Finds out whether what a client has shown is anybody's, whatever protocol it speaks, and notes whose.
+/// Finds out whether what a client has shown, or its certificate, is anybody's, whatever protocol it speaks, and notes whose.
 ///
 /// # Errors
 /// Too many others ask at the same time, or it cannot be found out for another reason.
@@ -53,6 +59,11 @@ pub(crate) async fn prove(
     ways: &Authentication,
     shown: &Shown,
 ) -> Result<bool, Fault> {
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        x.facts.user = Some(user);
+        return Ok(true);
+    }
     let found = match shown {
         Shown::Nothing | Shown::Broken => None,
         Shown::Credentials(credentials) => find(session, x, ways, credentials).await?,

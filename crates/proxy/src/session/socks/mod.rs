@@ -72,13 +72,18 @@ async fn story<'a>(
     version: Version,
 ) -> Result<Granted, Stop> {
     let until = x.notes.began + listener.request_head;
+    // A certificate may have said it already.
+    let needs_user = match &listener.users {
+        None => false,
+        Some(ways) => !Box::pin(users::prove(session, x, ways, &Shown::Nothing)).await?,
+    };
     let shown = match version {
-        Version::V5 => greet(session, x, listener, until).await?,
+        Version::V5 => greet(session, x, listener, needs_user, until).await?,
         // What its client says that it is called proves nothing.
         Version::V4 => Shown::Nothing,
     };
     let asked = hear(session, x, until, |bytes| socks::request(version, bytes)).await?;
-    if version == Version::V4 && listener.users.is_some() {
+    if version == Version::V4 && needs_user {
         x.notes.reason = "SOCKS4 knows no passwords";
         return Err(UNPROVEN.into());
     }
@@ -127,13 +132,19 @@ async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request) 
 
 /// Hears in which ways a client of version 5 would say who it is, and has it say so where anybody here wants to know it, or it would say
 /// nothing else. Answers what it has said.
-async fn greet(session: &mut Session, x: &mut Exchange, listener: &Listener, until: Instant) -> Result<Shown, Stop> {
+async fn greet(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    needs_user: bool,
+    until: Instant,
+) -> Result<Shown, Stop> {
     let methods = hear(session, x, until, socks::greeting).await?;
     let is_asked = methods.password && (listener.asks_who || !methods.none);
-    if !is_asked && (!methods.none || listener.users.is_some()) {
+    if !is_asked && (!methods.none || needs_user) {
         x.notes.reason = "no way to say who it is that counts here";
         say(session, x, &socks::NO_METHOD).await?;
-        let fault = if listener.users.is_some() { UNPROVEN } else { Fault::client(Kind::Unsupported) };
+        let fault = if needs_user { UNPROVEN } else { Fault::client(Kind::Unsupported) };
         return Err(Stop { fault, reply: None });
     }
     if !is_asked {
