@@ -4,6 +4,7 @@ mod addresses;
 mod associations;
 mod datagrams;
 pub(crate) mod egress;
+pub(crate) mod lists;
 mod parents;
 mod real;
 mod routes;
