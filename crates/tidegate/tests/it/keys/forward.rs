@@ -8,6 +8,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
     (&["listeners.*.egress.connect_ports"], egress::tunnels_go_to_some_ports),
     (&["listeners.*.open"], open),
+    (&["listeners.*.bind.*.transparent"], transparent),
     (
         &[
             "lists",
@@ -26,4 +27,23 @@ fn open() {
     let proxy = |open: &str| format!("listeners: {{ web: {{ bind: 0.0.0.0:0, role: forward, {open} to: origin }} }}\n");
     assert_refused(&proxy(""), "is a forward proxy for anybody who reaches");
     assert_eq!(crate::support::start(&proxy("open: true,"), &[]).client().get("/").status, 400);
+}
+
+#[test]
+fn transparent() {
+    let proxy = |more: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: [{{ address: 127.0.0.1:0{more} }}], role: forward, to: origin }} }}\n"
+        );
+        crate::support::start(&text, &[])
+    };
+    assert_eq!(proxy("").client().get("/").status, 400, "a target without a server");
+    // Who comes by itself was led from nowhere: whether the kernel says so or not, the way back to us is none.
+    let tidegate = proxy(", transparent: redirect");
+    let mut client = tidegate.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    match client.try_response() {
+        Ok(response) => assert_eq!(response.status, 403),
+        Err(broken) => assert_eq!(broken, testkit::Broken::Reset),
+    }
 }
