@@ -45,7 +45,8 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
+    Compress, Cookies, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Privacy, Referer, Rewrite,
+    Selector, Template, UserAgent,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::Protocol;
@@ -315,12 +316,19 @@ pub struct Forwarding {
     pub format: ForwardFormat,
     /// Peers whose fields are believed; from others they are dropped.
     pub trust: Vec<IpNet>,
+    /// Further fields that are removed, in lower case, those with a `*` at the end by their beginning; absent is what goes without saying.
+    pub identifying: Option<Vec<String>>,
 }
 
 impl Forwarding {
     /// Nobody is believed, and nothing is told.
-    pub const NOTHING: Forwarding =
-        Forwarding { client: ForwardClient::None, via: false, format: ForwardFormat::XForwarded, trust: Vec::new() };
+    pub const NOTHING: Forwarding = Forwarding {
+        client: ForwardClient::None,
+        via: false,
+        format: ForwardFormat::XForwarded,
+        trust: Vec::new(),
+        identifying: None,
+    };
 }
 
 /// What happens to the fields that name the client.

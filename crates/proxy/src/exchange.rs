@@ -41,7 +41,7 @@ mod prepare;
 use admit::admit;
 use hops::{Hops, NoNumber};
 pub(crate) use pinned::pin;
-use prepare::prepare;
+use prepare::{leaves_no_trace, prepare};
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub struct Facts {
     pub(crate) path: Vec<u8>,
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
+    /// A page of another site has asked for it, where a policy wants to know.
+    pub(crate) third_party: bool,
     pub(crate) websocket: bool,
     /// The form in which its client wants its answer, if it is a call of gRPC.
     pub(crate) call: Option<Form>,
@@ -220,7 +222,8 @@ async fn story<'a>(
         return Box::pin(attempt::open(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
-    if ends_here(x)? {
+    // Where no trace is left, nobody ends here who would have gone on to the server, and nobody is counted.
+    if !leaves_no_trace(listener) && ends_here(x)? {
         return Ok(reply::last_hop(session, x, route).await);
     }
     prepare(session, x, listener, route)?;
@@ -341,6 +344,7 @@ impl Facts {
             path: self.path.clone(),
             query: self.query.clone(),
             captures: Captures::default(),
+            third_party: self.third_party,
             websocket: false,
             call: None,
             timeout: None,
@@ -438,6 +442,7 @@ impl Default for Exchange {
                 path: Vec::new(),
                 query: None,
                 captures: Captures::default(),
+                third_party: false,
                 websocket: false,
                 call: None,
                 timeout: None,

@@ -177,7 +177,7 @@ static FORWARDING: Section = Section::new(
     "forwarding",
     "From peers outside `trust`, `Forwarded`, `X-Forwarded-*` and `X-Real-IP` are dropped and written anew. The client is the \
      rightmost address that is not trusted. Words: `open` appends the client and writes `Via`, `anonymous` writes only `Via`, \
-     `elite` writes nothing.",
+     `elite` writes nothing, and with `role: forward` servers see what they would see of clients without a proxy.",
     &[
         Key::new(
             "client",
@@ -193,6 +193,11 @@ static FORWARDING: Section = Section::new(
         )
         .default("x-forwarded"),
         Key::new("trust", Type::List(&Type::Text("CIDR")), "Peers whose word about the client is believed. Absent means none."),
+        Key::new(
+            "identifying",
+            Type::List(&Type::Text("field name, or the beginning of names and `*`")),
+            "Further fields that say who asks or by which proxies, and are removed from requests: `[From, X-Client-IP, Proxy-*]`. Absent              means, with `client: none`, those that are known (the page about the forward proxy has them in a table), else none.",
+        ),
     ],
 )
 .presets(&[

@@ -241,6 +241,10 @@ impl<'a> Lower<'a, '_> {
 
     fn forwarding(&mut self, map: &Map) -> Option<Forwarding> {
         let trust = map.list("trust").iter().filter_map(|value| self.network(value)).collect();
+        let mut identifying = Vec::new();
+        for value in map.list("identifying") {
+            identifying.extend(value.fixed().and_then(|text| self.free_field_names(text, &value.span)));
+        }
         Some(Forwarding {
             client: match map.fixed("client")? {
                 "append" => ForwardClient::Append,
@@ -255,6 +259,7 @@ impl<'a> Lower<'a, '_> {
                 _ => ForwardFormat::XForwarded,
             },
             trust,
+            identifying: map.has("identifying").then_some(identifying),
         })
     }
 }

@@ -12,7 +12,7 @@ use proxy::snapshot::{
     Advert, Arm, Backoff, Deny, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
     Timeouts, Tls, Versions,
 };
-use wire::forwarded::{Client, Format, Rules};
+use wire::forwarded::{Client, Format, Names, Rules};
 use wire::h1::Limits;
 
 use super::origins::Origins;
@@ -433,6 +433,11 @@ fn forwarding(said: &spec::Forwarding) -> Rules {
             spec::ForwardFormat::Both => Format::Both,
         },
         trust: said.trust.iter().map(matching::net).collect(),
+        identifying: match &said.identifying {
+            Some(names) => Names::new(names.iter().map(String::as_str)),
+            None if said.client == spec::ForwardClient::None => Names::identifying(),
+            None => Names::default(),
+        },
     }
 }
 

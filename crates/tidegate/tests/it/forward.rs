@@ -1,6 +1,8 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
+pub(crate) mod anonymity;
 pub(crate) mod egress;
+pub(crate) mod privacy;
 mod real;
 mod routes;
 mod tunnels;

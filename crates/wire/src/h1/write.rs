@@ -27,7 +27,8 @@ pub fn request_head(head: &Head, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     head.write_fields(out);
-    if !head.protocol().is_empty() {
+    // A head that asks for it as its client did says so already.
+    if !head.protocol().is_empty() && !head.has(Known::Upgrade) {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
         out.extend_from_slice(head.protocol());
         out.extend_from_slice(b"\r\n");

@@ -138,7 +138,13 @@ pub(crate) fn forwarding(bytes: &[u8]) {
     let (trusted, stranger) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
     for format in [Format::XForwarded, Format::Rfc7239, Format::Both] {
         for client in [Client::Append, Client::Replace, Client::Keep, Client::None] {
-            let rules = Rules { client, format, trust: trust.clone(), via: bytes.len().is_multiple_of(2) };
+            let rules = Rules {
+                client,
+                format,
+                trust: trust.clone(),
+                via: bytes.len().is_multiple_of(2),
+                identifying: Names::identifying(),
+            };
             assert_eq!(forwarded::client_ip(&sent, stranger, &rules), stranger);
             for peer in [trusted, stranger] {
                 let mut head = sent.clone();
