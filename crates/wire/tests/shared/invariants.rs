@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tidegate_wire::forwarded::{self, Client, Format, Net, Rules};
+use tidegate_wire::forwarded::{self, Client, Format, Names, Net, Rules};
 use tidegate_wire::h1::{self, Asked, Limits, Progress, Reject, chunked};
 use tidegate_wire::head::{Framing, Head, Method};
 use tidegate_wire::{Known, hop, uri};
