@@ -29,6 +29,7 @@ mod listener;
 mod matching;
 mod name;
 mod nat;
+mod pac;
 mod packets;
 mod path;
 mod policy;

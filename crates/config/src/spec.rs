@@ -36,7 +36,7 @@ pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
-pub use egress::Egress;
+pub use egress::{Egress, Pac, PacProtocol, PacProxy};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use matching::{
@@ -208,6 +208,8 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// What may be connected to, with [`Role::Forward`] alone.
     pub egress: Option<Egress>,
+    /// The file by which browsers find it, if it serves one.
+    pub pac: Option<Pac>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.

@@ -31,7 +31,7 @@ use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
 use crate::worker::Worker;
-use crate::{proof, reply};
+use crate::{pac, proof, reply};
 
 mod admit;
 mod hops;
@@ -197,6 +197,9 @@ async fn story<'a>(
     admit(session, x, listener)?;
     if let Some(proof) = proof::answer(session, x, listener) {
         return Ok(reply::respond(session, x, &listener.default, &proof).await);
+    }
+    if let Some(file) = pac::answer(session, x, listener)? {
+        return Ok(reply::respond(session, x, &listener.default, &file).await);
     }
     *route = find(session, x, listener).await?;
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));

@@ -65,6 +65,12 @@ pub(super) static LISTENER: Section = Section::new(
         )
         .default("false")
         .own(),
+        Key::new(
+            "pac",
+            Type::Section(&PAC),
+            "Serves the file by which browsers find the proxy (PAC), at `/proxy.pac` and `/wpad.dat`. `pac: {}` is enough.",
+        )
+        .own(),
         Key { own: true, ..Key::planned("intercept") },
         Key::new(
             "nat",
@@ -142,6 +148,25 @@ static EGRESS: Section = Section::new(
             "connect_ports",
             Type::List(&Type::Text("PORT or FROM-TO")),
             "The ports that tunnels (CONNECT) may go to. Absent means 443 and 8443.",
+        ),
+    ],
+);
+
+static PAC: Section = Section::new(
+    "pac",
+    "Made of the routes: if each of them is for some hosts, these hosts lead to the proxy and all others do without, else every host leads \
+     there, whatever becomes of it. Names without a dot, loopback and addresses that are not public do without, unless `egress.allow` has \
+     them. Who may use some route gets the file, without credentials.",
+    &[
+        Key::new(
+            "direct",
+            Type::List(&Type::Text("host, *.host or CIDR")),
+            "Hosts, names below a host, and networks of IPv4 that do without the proxy. A name is not looked up for it.",
+        ),
+        Key::new(
+            "proxy",
+            Type::List(&Type::Text("HOST:PORT, http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT")),
+            "The proxies that are named, the first first. Absent means the host and port by which the file was asked for.",
         ),
     ],
 );

@@ -17,7 +17,7 @@ use wire::h1::Limits;
 
 use super::origins::Origins;
 use super::pools::coalesce;
-use super::{matching, policies};
+use super::{matching, pac, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
 use crate::registry::Registry;
@@ -150,6 +150,7 @@ pub(super) fn listener(
         tls,
         faces,
         tokens: keyring.tokens.clone(),
+        pac: listener.pac.as_ref().map(|said| pac::pac(spec, listener, said)),
         introduced,
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,

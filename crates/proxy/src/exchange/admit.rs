@@ -7,10 +7,10 @@ use wire::head::{Method, Scheme};
 use wire::{Framing, Head, Known, Version, forwarded, hop, uri, websocket};
 
 use super::Exchange;
-use crate::destination;
 use crate::relay::Pump;
 use crate::session::Session;
 use crate::snapshot::{Listener, Role};
+use crate::{destination, pac};
 
 /// Settles what the request is, before anything is asked of it: its one path, its host, its client, its connection.
 pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(), Fault> {
@@ -41,10 +41,12 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
             // What stands behind it is for whoever it was for, and is no request of this client's.
             x.client.keep_alive = false;
         }
-        destination::admit(head).map_err(|(kind, reason)| {
-            x.notes.reason = reason;
-            Fault::client(kind)
-        })?;
+        if !pac::is_asked(session, listener, head) {
+            destination::admit(head).map_err(|(kind, reason)| {
+                x.notes.reason = reason;
+                Fault::client(kind)
+            })?;
+        }
     } else {
         is_for_us(session, x, listener)?;
     }

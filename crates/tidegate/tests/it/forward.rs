@@ -1,7 +1,9 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
 pub(crate) mod anonymity;
+mod closed;
 pub(crate) mod egress;
+pub(crate) mod pac;
 pub(crate) mod privacy;
 mod real;
 mod routes;
