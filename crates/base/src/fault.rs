@@ -70,6 +70,10 @@ pub enum Kind {
     NoRoute,
     /// A route or policy denied it.
     Denied,
+    /// It does not show who asks, or what it shows is nobody's.
+    Unauthenticated,
+    /// The same, asked for by a forward proxy.
+    ProxyUnauthenticated,
     /// The pool has no server that may be used.
     NoServer,
     /// As many requests as `circuit_breaker.requests` allows are under way.
@@ -86,6 +90,8 @@ pub enum Kind {
     ServerTls,
     /// The connect did not finish in time.
     ConnectTimeout,
+    /// A proxy that we go through has refused to lead us on.
+    ParentRefused,
     /// The connection broke before the response head was complete.
     Reset,
     /// The response head did not arrive in time.
@@ -132,7 +138,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 34] = [
+    pub const ALL: [Kind; 37] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -149,6 +155,8 @@ impl Kind {
         Kind::ClientGone,
         Kind::NoRoute,
         Kind::Denied,
+        Kind::Unauthenticated,
+        Kind::ProxyUnauthenticated,
         Kind::NoServer,
         Kind::CircuitBreaker,
         Kind::QueueFull,
@@ -157,6 +165,7 @@ impl Kind {
         Kind::Connect,
         Kind::ServerTls,
         Kind::ConnectTimeout,
+        Kind::ParentRefused,
         Kind::Reset,
         Kind::ResponseTimeout,
         Kind::BadResponse,
@@ -188,6 +197,8 @@ impl Kind {
             Kind::ClientGone => "client_gone",
             Kind::NoRoute => "no_route",
             Kind::Denied => "denied",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::ProxyUnauthenticated => "proxy_unauthenticated",
             Kind::NoServer => "no_server",
             Kind::CircuitBreaker => "circuit_breaker",
             Kind::QueueFull => "queue_full",
@@ -196,6 +207,7 @@ impl Kind {
             Kind::Connect => "connect",
             Kind::ServerTls => "server_tls",
             Kind::ConnectTimeout => "connect_timeout",
+            Kind::ParentRefused => "parent_refused",
             Kind::Reset => "reset",
             Kind::ResponseTimeout => "response_timeout",
             Kind::BadResponse => "bad_response",

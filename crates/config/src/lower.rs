@@ -31,6 +31,7 @@ mod name;
 mod nat;
 mod pac;
 mod packets;
+mod parents;
 mod path;
 mod policy;
 mod pool;
@@ -43,6 +44,7 @@ mod template;
 mod text;
 mod tier;
 mod tls;
+mod users;
 
 pub(crate) use flows::reached;
 

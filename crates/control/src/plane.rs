@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::spec::{self, LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
-use net::dial::may_be_transparent;
+use net::dial::{may_be_source, may_be_transparent};
 use net::tls::Tickets;
 use observe::access::{Format, Log, Target};
 use proxy::pool::{Gate, Pool};
@@ -22,6 +23,7 @@ use crate::nat::{self, Nat};
 use crate::registry::Registry;
 use crate::room::Room;
 use crate::sockets::{Planned, Sockets};
+use crate::users::{self, Directory};
 
 /// What is in force.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Plane {
     pub discovery: Discovery,
     /// What listeners show and pools believe.
     pub keyring: Keyring,
+    /// Who may come in.
+    pub directory: Directory,
     /// Certificates that are asked for and made here.
     pub vault: Vault,
     /// When it was last tried to make some anew.
@@ -69,6 +73,7 @@ struct Prepared {
     planned: Planned,
     log: Option<(config::spec::AccessLog, Log)>,
     keyring: Keyring,
+    directory: Directory,
     in_force: Option<Spec>,
     compiled: Compiled,
 }
@@ -85,6 +90,7 @@ impl Plane {
             sockets: Sockets::default(),
             discovery: Discovery::default(),
             keyring: Keyring::default(),
+            directory: Directory::default(),
             vault: Vault::default(),
             tried: None,
             health: Health::default(),
@@ -133,9 +139,10 @@ impl Plane {
         };
 
         // From here on nothing can fail.
-        let Prepared { planned, log, keyring, in_force, compiled } = prepared;
+        let Prepared { planned, log, keyring, directory, in_force, compiled } = prepared;
         self.discovery = discovery;
         self.keyring = keyring;
+        self.directory = directory;
         // Nobody is led to an address in the moment in which it becomes ours.
         self.registry.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
         self.switch(compiled);
@@ -198,14 +205,18 @@ impl Plane {
             _ => None,
         };
         mistakes.extend(not_transparent(spec));
+        mistakes.extend(foreign_sources(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
         let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
-        let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
+        let directory = users::read(spec).map_err(|bad| mistakes.extend(bad)).ok();
+        let read = keyring.zip(directory);
+        let Some((planned, (keyring, directory))) = planned.zip(read).filter(|_| mistakes.is_empty()) else {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled = compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.room);
-        Ok(Prepared { planned, log, keyring, in_force, compiled })
+        let compiled =
+            compile::compile(now, discovery, &keyring, &directory, &mut self.registry, generation, self.room);
+        Ok(Prepared { planned, log, keyring, directory, in_force, compiled })
     }
 
     /// The configuration in force, with the servers that its sources stand for now, and with proxies where the kernel does not
@@ -220,8 +231,8 @@ impl Plane {
         let generation = self.snapshot.generation;
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
-        let keyring = &self.keyring;
-        let compiled = compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.room);
+        let (keyring, directory) = (&self.keyring, &self.directory);
+        let compiled = compile::compile(now, &discovery, keyring, directory, &mut self.registry, generation, self.room);
         self.discovery = discovery;
         self.nat.remark(now);
         self.in_force = in_force;
@@ -343,6 +354,34 @@ fn not_transparent(spec: &Spec) -> Vec<Mistake> {
         Mistake { message, span: pool.span.clone() }
     };
     wanted.into_iter().map(mistake).collect()
+}
+
+/// Addresses to connect from that are not this host's.
+fn foreign_sources(spec: &Spec) -> Vec<Mistake> {
+    let mut sources: Vec<&spec::Source> = Vec::new();
+    for listener in &spec.listeners {
+        sources.extend(listener.egress.iter().flat_map(|egress| &egress.source));
+        if let spec::Serves::Routes(routes) = &listener.serves {
+            gather_sources(routes, &mut sources);
+        }
+    }
+    let addresses = |source: &spec::Source| [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)];
+    let each = sources.iter().flat_map(|source| addresses(source).into_iter().flatten().map(|ip| (ip, &source.span)));
+    let mistake = |(ip, span): (IpAddr, &config::Span)| {
+        let error = may_be_source(ip).err()?;
+        let message = format!("`source`: connections cannot be made from {ip}, use an address of this host: {error}");
+        Some(Mistake { message, span: span.clone() })
+    };
+    each.filter_map(mistake).collect()
+}
+
+fn gather_sources<'a>(routes: &'a [spec::Route], sources: &mut Vec<&'a spec::Source>) {
+    for route in routes {
+        sources.extend(&route.source);
+        if let spec::Ending::Routes(inner) = &route.ending {
+            gather_sources(inner, sources);
+        }
+    }
 }
 
 fn open_log(wanted: &config::spec::AccessLog) -> std::io::Result<Log> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
+use net::datagram::Peer;
 use wire::grpc::Code;
 
 use crate::exchange::Exchange;
@@ -27,9 +28,11 @@ mod correspond;
 mod deliver;
 mod discard;
 mod hedge;
+mod lead_on;
 mod overtaken;
 mod prefix;
 mod queue;
+mod race;
 mod reshape;
 mod retry;
 mod send;
@@ -38,13 +41,14 @@ mod switch;
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;
 pub(crate) use prefix::read_prefix;
-pub(crate) use switch::open;
+pub(crate) use switch::{open, open_datagrams};
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;
 pub(crate) use correspond::{Correspondent, REFUSED, correspond, may_try_another};
 use prefix::prefetch_what_is_here;
-use retry::{Next, again, count, may_repeat, next};
+pub(crate) use retry::again;
+use retry::{Next, count, may_repeat, next};
 use send::{Sent, send, set_host};
 
 /// A server's connection with a request on it, and with its response's head read.
@@ -68,6 +72,18 @@ pub(crate) struct Tunnel {
     pub(crate) raw: bool,
     /// Which small pieces wait for others on the way to the server.
     pub(crate) coalesce: Option<Coalesce>,
+    /// Under which names it is recorded.
+    pub(crate) account: Kept,
+}
+
+/// A flow of UDP whose client speaks it inside of HTTP.
+pub(crate) struct Datagrams {
+    /// Its server.
+    pub(crate) by: Correspondent<Peer>,
+    /// How long it may be silent.
+    pub(crate) idle: Duration,
+    /// When it ends whatever is said.
+    pub(crate) until: Option<Instant>,
     /// Under which names it is recorded.
     pub(crate) account: Kept,
 }
@@ -151,6 +167,11 @@ async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
                     (sent, _) => sent.map(|_| ()),
                 };
                 match sent {
+                    Ok(()) if lead_on::is_refused(x, arm, &upstream) => {
+                        let fault = Fault::proxy(Kind::ParentRefused);
+                        finish::attempt(&session.worker, x, &upstream, Some(fault));
+                        (fault, None)
+                    }
                     Ok(()) => match unwanted(x, arm) {
                         None => return Ok(upstream),
                         Some(retry) => (Fault::server(Kind::BadStatus, retry), Some(upstream)),

@@ -18,9 +18,9 @@ use wire::grpc::{Code, Form};
 use wire::head::Method;
 use wire::{Head, Version};
 
-use crate::attempt::{self, Tunnel};
+use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
-use crate::destination;
+use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
@@ -30,6 +30,7 @@ use crate::route::{self, Body, Captures, Finding, Said};
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
+use crate::users::{self, User};
 use crate::worker::Worker;
 use crate::{pac, proof, reply};
 
@@ -70,6 +71,8 @@ pub(crate) struct Exchange {
     pub(crate) copies: Option<Box<Copies>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
+    /// The server that it names, where a proxy leads on to it.
+    pub(crate) beyond: Option<Rc<Place>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -85,6 +88,8 @@ pub struct Facts {
     /// A page of another site has asked for it, where a policy wants to know.
     pub(crate) third_party: bool,
     pub(crate) websocket: bool,
+    /// It asks for a server of UDP (RFC 9298).
+    pub(crate) datagrams: bool,
     /// The form in which its client wants its answer, if it is a call of gRPC.
     pub(crate) call: Option<Form>,
     /// The time that it gives its call.
@@ -97,6 +102,10 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// Who asks, where that is asked.
+    pub(crate) user: Option<Arc<User>>,
+    /// What it has shown of that ends here: servers do not see it.
+    pub(crate) spent: bool,
 }
 
 /// How the connection to the client goes on.
@@ -136,6 +145,10 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
+    /// How many of the tries were no retries: those of further addresses, and those of ways before this one.
+    pub(crate) free: u8,
+    /// The way that it has taken, of those of its route.
+    pub(crate) way: usize,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
     pub(crate) reused: bool,
@@ -157,6 +170,8 @@ pub(crate) struct Notes {
     pub(crate) cohort: Option<u32>,
     /// The request has chosen a canary's version for itself.
     pub(crate) forced: bool,
+    /// Who the client has said it is, where that was not so.
+    pub(crate) claimed: Option<Box<[u8]>>,
 }
 
 /// What becomes of the connection after an exchange.
@@ -169,6 +184,8 @@ pub(crate) enum After {
     Linger,
     /// It becomes a tunnel, which is recorded when it ends.
     Tunnel(Box<Tunnel>),
+    /// It becomes one for datagrams.
+    Datagrams(Box<Datagrams>),
 }
 
 /// Serves one request whose head has been read.
@@ -179,7 +196,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
         Ok(after) => after,
         Err(fault) => reply::fault(session, x, route, fault).await,
     };
-    if !matches!(after, After::Tunnel(_)) {
+    if !matches!(after, After::Tunnel(_) | After::Datagrams(_)) {
         let origin = x.origin.take();
         let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
@@ -201,28 +218,44 @@ async fn story<'a>(
     if let Some(file) = pac::answer(session, x, listener)? {
         return Ok(reply::respond(session, x, &listener.default, &file).await);
     }
+    if let Some(ways) = &listener.users
+        && let Some(asked) = Box::pin(users::settle(session, x, &listener.default, listener.role, ways)).await?
+    {
+        return Ok(asked);
+    }
     *route = find(session, x, listener).await?;
+    for ways in &route.users {
+        if let Some(asked) = Box::pin(users::settle(session, x, route, listener.role, ways)).await? {
+            return Ok(asked);
+        }
+    }
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
-        Ending::Origin(asked) => {
-            origin = Box::pin(destination::find(session, x, asked)).await?;
-            x.origin = Some(Arc::clone(&origin));
+        Ending::Ways(ways) => {
+            origin = Box::pin(destination::lead(session, x, ways)).await?;
             &origin
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         // RFC 9110 section 9.3.6: to a CONNECT it would say that there is a tunnel.
-        Ending::Respond(respond) if x.request.method() == Method::Connect && respond.status < 300 => {
+        Ending::Respond(respond) if x.is_tunnel() && respond.status < 300 => {
             return Err(Fault::client(Kind::Denied));
         }
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
+    if x.facts.datagrams {
+        if !destination::is_direct(x, route) {
+            x.notes.reason = "datagrams go to the server that is asked for alone";
+            return Err(Fault::client(Kind::Denied));
+        }
+        return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
+    }
     if x.request.method() == Method::Connect {
-        return Box::pin(attempt::open(session, x, listener, route, arm)).await;
+        return Box::pin(tunnel(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
     // Where no trace is left, nobody ends here who would have gone on to the server, and nobody is counted.
@@ -232,11 +265,44 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let answered = attempt::attempt(session, x, route, arm).await;
+    let mut other;
+    let mut arm = arm;
+    let answered = loop {
+        let answered = attempt::attempt(session, x, route, arm).await;
+        let Err(fault) = answered else { break answered };
+        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
+            Ok(led) => other = led,
+            Err(fault) => break Err(fault),
+        }
+        arm = &other;
+    };
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Makes a tunnel of it, by one way or another.
+async fn tunnel(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let mut other;
+    let mut arm = arm;
+    loop {
+        if !arm.pool.takes_tunnels() {
+            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
+            return Err(Fault::client(Kind::Denied));
+        }
+        match attempt::open(session, x, listener, route, arm).await {
+            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
+            ended => return ended,
+        }
+        arm = &other;
+    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -259,7 +325,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {
-                    _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
+                    _ if x.is_tunnel() => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,
                     (false, None) => route::Kind::Http,
@@ -268,6 +334,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 said: None,
+                user: x.facts.user.as_deref(),
                 body,
             };
             listener.table.find(&facts, from)
@@ -349,12 +416,15 @@ impl Facts {
             captures: Captures::default(),
             third_party: self.third_party,
             websocket: false,
+            datagrams: false,
             call: None,
             timeout: None,
             wish: None,
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            user: self.user.clone(),
+            spent: false,
         }
     }
 
@@ -377,6 +447,11 @@ impl Facts {
 }
 
 impl Exchange {
+    /// Whether it is for whatever its client says to the server that it names.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.facts.datagrams || self.request.method() == Method::Connect
+    }
+
     /// A request's head has been read; its first byte came at `first`, if not just now.
     pub(crate) fn began(&mut self, first: Option<Instant>) {
         let now = Instant::now();
@@ -414,6 +489,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -422,7 +498,7 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
-        self.origin = None;
+        (self.origin, self.beyond) = (None, None);
     }
 }
 
@@ -447,12 +523,15 @@ impl Default for Exchange {
                 captures: Captures::default(),
                 third_party: false,
                 websocket: false,
+                datagrams: false,
                 call: None,
                 timeout: None,
                 wish: None,
                 tls: None,
                 sni: None,
                 said: None,
+                user: None,
+                spent: false,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
@@ -460,6 +539,7 @@ impl Default for Exchange {
             permit: None,
             copies: None,
             origin: None,
+            beyond: None,
         }
     }
 }
@@ -495,6 +575,8 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
+            free: 0,
+            way: 0,
             hedges: 0,
             reused: false,
             interim: false,
@@ -508,6 +590,7 @@ impl Notes {
             server: None,
             cohort: None,
             forced: false,
+            claimed: None,
         }
     }
 }

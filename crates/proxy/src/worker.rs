@@ -24,11 +24,12 @@ use crate::balance::Cursor;
 use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
-use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
+use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Suited, Trunks, Use, Warm, warm};
 use crate::relay::Encoders;
 use crate::session;
 use crate::session::datagram::{At, Relays};
 use crate::snapshot::Snapshot;
+use crate::users::Verdicts;
 
 mod fleet;
 mod hold;
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     pub(crate) trunks: Trunks,
     pub(crate) warm: Warm,
     pub(crate) origins: Origins,
+    /// Passwords that this worker has asked for lately.
+    pub(crate) verdicts: RefCell<Verdicts>,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
     #[expect(
@@ -89,6 +92,8 @@ const KEPT_BLOCKS: usize = 8;
 /// Small buffers to write from that it keeps: each exchange that [gives way](Worker::give_way) holds one meanwhile.
 const KEPT_OUTS: usize = 64;
 const KEPT_EXCHANGES: usize = 256;
+/// Passwords of each kind that it knows without asking: right and wrong ones.
+const VERDICTS: usize = 1024;
 /// How often a worker flushes its log, opens connections that should be ready, and sweeps idle ones.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const FLUSHES_A_SWEEP: u32 = 10;
@@ -130,6 +135,7 @@ impl Worker {
             trunks: Trunks::default(),
             warm: Warm::default(),
             origins: Origins::default(),
+            verdicts: RefCell::new(Verdicts::new(VERDICTS)),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),
@@ -247,7 +253,7 @@ impl Worker {
             return pool.servers.iter().filter(waited_for).for_each(|server| self.trunks.relinquish(server));
         }
         for wanted in [Use::Take, Use::Close] {
-            for server in pool.servers.iter().filter(|server| self.idle.has(server)) {
+            for server in pool.servers.iter().filter(|server| self.idle.has(server, Suited::Any)) {
                 if pool.gate.use_of(server) == wanted {
                     self.relinquish(server, &pool.gate);
                 }
@@ -260,13 +266,18 @@ impl Worker {
         match gate.use_of(server) {
             Use::None => {}
             // Its lease ends with it, and whoever needs the place is told.
-            Use::Close => drop(self.idle.take(server)),
-            Use::Take => self.idle.take(server).into_iter().for_each(|parked| self.hand_on(parked, gate)),
+            Use::Close => drop(self.idle.take(server, Suited::Any)),
+            Use::Take => self.idle.take(server, Suited::Any).into_iter().for_each(|parked| self.hand_on(parked, gate)),
         }
     }
 
     /// Gives an idle connection to the first who waits for one to its server.
     pub(crate) fn hand_on(&self, parked: Parked, gate: &Gate) {
+        if parked.beyond.is_some() {
+            // Who waits wants to be led elsewhere: the right alone is of use.
+            drop(parked.conn);
+            return drop(gate.give(Grant::Lease(parked.lease)));
+        }
         if let Some(stream) = parked.conn.into_stream()
             && let Ok(detached) = stream.detach()
             && let Some(Grant::Connection(unwanted, lease)) = gate.give(Grant::Connection(detached, parked.lease))

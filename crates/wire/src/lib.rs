@@ -6,6 +6,7 @@
 //! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
 //! - [`quic`]: the ids of QUIC that anybody on the way can read
 //! - [`starttls`]: TLS that begins inside of a protocol, either side
+//! - [`parent`]: what is said to a proxy that is asked to connect us to somebody else
 //! - [`mysql`]: where TLS begins in its connections, on both sides at once
 //! - [`postgres`] and [`mqtt`]: the first words of their clients, whose connection ends elsewhere
 //! - [`head`]: the one message head of every HTTP version
@@ -17,6 +18,7 @@
 //! - [`hop`]: which fields end at this hop
 //! - [`websocket`]: the key of a WebSocket and its answer, where only one side has them
 //! - [`forwarded`]: who the client is, and what servers are told of it
+//! - [`credentials`]: who a client says it is, and how it is asked (Basic, Bearer)
 //! - [`coding`]: which content coding a client would have, and what heads say of one
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
@@ -24,6 +26,7 @@
 
 pub mod client_hello;
 pub mod coding;
+pub mod credentials;
 pub mod forwarded;
 pub mod grpc;
 pub mod h1;
@@ -32,8 +35,10 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod masque;
 pub mod mqtt;
 pub mod mysql;
+pub mod parent;
 pub mod postgres;
 pub mod proxy_protocol;
 pub mod quic;

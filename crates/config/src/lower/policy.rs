@@ -78,6 +78,9 @@ impl<'a> Lower<'a, '_> {
                 (PolicyKind::Compress(self.compress(item.value.map()?)?), Needs::default())
             }
             item if item.key == "privacy" => (PolicyKind::Privacy(self.privacy(item.value.map()?)?), Needs::default()),
+            item if item.key == "basic_auth" => {
+                (PolicyKind::BasicAuth(self.basic_auth(item.value.map()?)?), Needs::default())
+            }
             item if item.key == "grpc_web" => (PolicyKind::GrpcWeb, Needs::default()),
             _ => return None,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::PoolId;
+use super::{BasicAuth, PoolId};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -34,6 +34,8 @@ pub enum PolicyKind {
     GrpcWeb,
     /// Tells servers less of who asks.
     Privacy(Privacy),
+    /// Lets in who has a name and a password.
+    BasicAuth(BasicAuth),
 }
 
 /// What servers learn from fields that browsers send of themselves.
@@ -74,6 +76,13 @@ pub enum UserAgent {
     Keep,
     Remove,
     Text(String),
+}
+
+impl PolicyKind {
+    /// Whether it finds out who the client is, and lets in nobody else.
+    pub fn authenticates(&self) -> bool {
+        matches!(self, PolicyKind::BasicAuth(_))
+    }
 }
 
 /// Edits of header fields.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
+use proxy::destination::Way;
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
@@ -12,6 +13,7 @@ use proxy::snapshot::{
     Advert, Arm, Backoff, Deny, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
     Timeouts, Tls, Versions,
 };
+use proxy::users::Authentication;
 use wire::forwarded::{Client, Format, Names, Rules};
 use wire::h1::Limits;
 
@@ -23,24 +25,30 @@ use crate::certificates::Keyring;
 use crate::registry::Registry;
 use crate::room::Room;
 use crate::sockets;
+use crate::users::Directory;
 
 /// What an outer level hands down to the routes inside it.
 #[derive(Clone)]
 struct Level {
     conditions: Vec<Condition>,
     policies: Vec<Arc<Policy>>,
+    /// Who may come in, beyond what the listener asks of all.
+    users: Vec<Arc<Authentication>>,
     // Routes and sites only: the pool stands between them and the listener.
     priority: Option<spec::Priority>,
     timeouts: spec::Timeouts,
     retries: spec::Retries,
     limits: spec::Limits,
+    source: Option<spec::Source>,
+    subset: spec::Labels,
 }
 
 struct Flattener<'a> {
     spec: &'a Spec,
     listener: &'a spec::Listener,
     pools: &'a [Arc<Pool>],
-    policies: &'a [Arc<Policy>],
+    policies: &'a [Option<Arc<Policy>>],
+    directory: &'a Directory,
     /// Where clients may name servers themselves.
     origins: Option<Origins>,
     registry: &'a mut Registry,
@@ -48,15 +56,24 @@ struct Flattener<'a> {
     routes: Vec<Arc<Route>>,
 }
 
+/// What listeners name, by what it was made into.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) pools: &'a [Arc<Pool>],
+    /// Those that only ask who the client is are none here.
+    pub(super) policies: &'a [Option<Arc<Policy>>],
+    pub(super) keyring: &'a Keyring,
+    pub(super) directory: &'a Directory,
+}
+
 pub(super) fn listener(
     spec: &Spec,
     listener: &spec::Listener,
-    pools: &[Arc<Pool>],
-    policies: &[Arc<Policy>],
-    keyring: &Keyring,
+    known: Known<'_>,
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
+    let Known { pools, policies, keyring, directory } = known;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -91,15 +108,27 @@ pub(super) fn listener(
         })
         .collect();
     let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
-    let mut flat =
-        Flattener { spec, listener, pools, policies, origins, registry, rules: Vec::new(), routes: Vec::new() };
+    let mut flat = Flattener {
+        spec,
+        listener,
+        pools,
+        policies,
+        directory,
+        origins,
+        registry,
+        rules: Vec::new(),
+        routes: Vec::new(),
+    };
     let top = Level {
         conditions: Vec::new(),
         policies: flat.policies_of(&listener.uses),
+        users: Vec::new(),
         priority: None,
         timeouts: spec::Timeouts::default(),
         retries: spec::Retries::default(),
         limits: spec::Limits::default(),
+        source: None,
+        subset: spec::Labels::default(),
     };
     let default = Arc::new(flat.route("", Ending::NoRoute, &top));
     match &listener.serves {
@@ -156,6 +185,7 @@ pub(super) fn listener(
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
+        users: directory.ways(&listener.uses),
         table: Table::compile(rules),
         routes,
         default,
@@ -199,10 +229,13 @@ impl Flattener<'_> {
             let level = Level {
                 conditions: host.map(|host| Condition::Host(vec![host])).into_iter().collect(),
                 policies: [&top.policies[..], &self.policies_of(&site.uses)].concat(),
+                users: self.directory.ways(&site.uses).into_iter().collect(),
                 priority: site.priority,
                 timeouts: site.timeouts.or(top.timeouts),
                 retries: site.retries.clone().or(&top.retries),
                 limits: site.limits.or(top.limits),
+                source: None,
+                subset: spec::Labels::default(),
             };
             self.list(&site.routes, &level, &format!("{}/", site.name));
             self.dead_end(&level, &site.name);
@@ -214,10 +247,13 @@ impl Flattener<'_> {
             let mut level = Level {
                 conditions: outer.conditions.clone(),
                 policies: [&outer.policies[..], &self.policies_of(&route.uses)].concat(),
+                users: outer.users.iter().cloned().chain(self.directory.ways(&route.uses)).collect(),
                 priority: route.priority.or(outer.priority),
                 timeouts: route.timeouts.or(outer.timeouts),
                 retries: route.retries.clone().or(&outer.retries),
                 limits: route.limits.or(outer.limits),
+                source: route.source.clone().or_else(|| outer.source.clone()),
+                subset: route.subset.clone(),
             };
             level.conditions.extend(route.matches.iter().flat_map(matching::conditions));
             let name = route.name.clone().unwrap_or_else(|| format!("{path}{number}"));
@@ -226,13 +262,7 @@ impl Flattener<'_> {
                 self.dead_end(&level, &name);
                 continue;
             }
-            let mut ending = self.ending(&route.ending, &level, &name);
-            if let (Ending::Pools(arms), false) = (&mut ending, route.subset.is_empty()) {
-                for arm in arms {
-                    let subset = arm.pool.subsets.iter().find(|subset| subset.labels == route.subset);
-                    arm.subset = subset.map(|subset| Arc::clone(&subset.roster));
-                }
-            }
+            let ending = self.ending(&route.ending, &level, &name);
             self.push(&name, ending, &level);
         }
     }
@@ -250,18 +280,22 @@ impl Flattener<'_> {
 
     fn route(&mut self, name: &str, ending: Ending, level: &Level) -> Route {
         // A pool decides over what happens before it is reached only if it is the one that every request reaches.
-        let pool = match &ending {
-            Ending::Pools(arms) if arms.len() == 1 => {
-                self.spec.pools.iter().find(|pool| pool.name == *arms[0].pool.name)
-            }
+        let only = match &ending {
+            Ending::Pools(arms) if arms.len() == 1 => Some(&arms[0]),
+            Ending::Ways(ways) => match &**ways {
+                [Way::Parent(parent)] => Some(&*parent.arm),
+                _ => None,
+            },
             _ => None,
         };
+        let pool = only.and_then(|arm| self.spec.pools.iter().find(|pool| pool.name == *arm.pool.name));
         let (of_pool, limits_of_pool) = pool.map_or_else(Default::default, |pool| (pool.timeouts, pool.limits));
         let timeouts = level.timeouts.or(of_pool).or(self.listener.timeouts).or(spec::Timeouts::DEFAULT);
         let limits = level.limits.or(limits_of_pool).or(self.listener.limits).or(spec::Limits::DEFAULT);
         Route {
             name: name.into(),
             policies: level.policies.clone().into(),
+            users: level.users.clone().into(),
             // The nearest level wins.
             compress: level.policies.iter().rev().find_map(|policy| match &**policy {
                 Policy::Compress(compress) => Some(Arc::clone(compress)),
@@ -285,11 +319,12 @@ impl Flattener<'_> {
 
     fn ending(&mut self, ending: &Said, level: &Level, name: &str) -> Ending {
         match ending {
-            Said::To(pool) => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
-            Said::Origin => self.origins.as_ref().map_or(Ending::NoRoute, |origins| {
-                let timeouts = level.timeouts.or(self.listener.timeouts);
-                Ending::Origin(origins.to(timeouts, &level.retries.clone().or(&self.listener.retries)))
-            }),
+            Said::To(pool) => match self.way(spec::Way::Pool(*pool), level) {
+                Some(parent @ Way::Parent(_)) => Ending::Ways([parent].into()),
+                _ => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
+            },
+            Said::Origin => Ending::Ways(self.way(spec::Way::Origin, level).into_iter().collect()),
+            Said::Ways(ways) => Ending::Ways(ways.iter().filter_map(|way| self.way(*way, level)).collect()),
             Said::Split(portions) => {
                 let mut up_to = 0;
                 let arm = |portion: &spec::Portion| {
@@ -317,6 +352,22 @@ impl Flattener<'_> {
             }
             Said::Routes(_) => Ending::NoRoute,
         }
+    }
+
+    /// A way of a forward proxy; other listeners have none.
+    fn way(&self, way: spec::Way, level: &Level) -> Option<Way> {
+        let origins = self.origins.as_ref()?;
+        Some(match way {
+            spec::Way::Origin => {
+                let timeouts = level.timeouts.or(self.listener.timeouts);
+                let retries = level.retries.clone().or(&self.listener.retries);
+                Way::Origin(origins.to(timeouts, &retries, level.source.as_ref()))
+            }
+            spec::Way::Pool(id) if self.pools[id.0].parent.is_some() => {
+                Way::Parent(origins.by(self.arm(id, 10_000, level)))
+            }
+            spec::Way::Pool(id) => Way::Pool(Arc::new(self.arm(id, 10_000, level))),
+        })
     }
 
     fn canary(&mut self, said: &spec::Canary, level: &Level, name: &str) -> Canary {
@@ -362,11 +413,13 @@ impl Flattener<'_> {
         let pool = self.spec.pool(id);
         let timeouts = level.timeouts.or(pool.timeouts).or(self.listener.timeouts);
         let retries = level.retries.clone().or(&pool.retries).or(&self.listener.retries);
-        arm(&self.pools[id.0], up_to, timeouts, &retries)
+        let pool = &self.pools[id.0];
+        let subset = pool.subsets.iter().find(|subset| !level.subset.is_empty() && subset.labels == level.subset);
+        Arm { subset: subset.map(|subset| Arc::clone(&subset.roster)), ..arm(pool, up_to, timeouts, &retries) }
     }
 
     fn policies_of(&self, uses: &[spec::PolicyId]) -> Vec<Arc<Policy>> {
-        uses.iter().map(|id| Arc::clone(&self.policies[id.0])).collect()
+        uses.iter().filter_map(|id| self.policies[id.0].clone()).collect()
     }
 }
 
@@ -387,6 +440,8 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
             per_try: timeouts.per_try,
         },
         retries: self::retries(&retries.clone().or(&spec::Retries::standard())),
+        races: false,
+        sources: None,
     }
 }
 
@@ -395,7 +450,6 @@ fn retries(retries: &spec::Retries) -> Retries {
     let has = |wanted| conditions.contains(&wanted);
     Retries {
         extra: retries.extra.unwrap_or(0),
-        addresses: 0,
         connect: has(spec::RetryIf::Connect),
         reset: has(spec::RetryIf::Reset),
         timeout: has(spec::RetryIf::Timeout),
