@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tidegate_wire::forwarded::{self, Client, Format, Names, Net, Rules};
 use tidegate_wire::h1::{self, Asked, Limits, Progress, Reject, chunked};
 use tidegate_wire::head::{Framing, Head, Method};
+use tidegate_wire::hop::Meant;
 use tidegate_wire::{Known, hop, uri};
 
 use super::reference::{self, Body, Message};
@@ -36,9 +37,16 @@ pub(crate) fn request(bytes: &[u8]) {
 
     // The next hop frames a stripped and marked head as we did.
     let wishes = hop::wishes(&head);
-    if hop::strip(&mut head).is_ok() {
+    for unseen in [true, false] {
+        let mut head = head.clone();
+        let meant = Meant { expects: wishes.close, upgrades: wishes.upgrade };
+        let stripped = if unseen { hop::strip_unseen(&mut head, meant) } else { hop::strip(&mut head) };
+        if stripped.is_err() {
+            continue;
+        }
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        forwarded::apply(&mut head, peer, wishes.close, 80, &Rules::open());
+        let rules = if unseen { Rules::elite() } else { Rules::open() };
+        forwarded::apply(&mut head, peer, wishes.close, 80, &rules);
         out.clear();
         h1::request_head(&head, &mut out);
         let length = h1::request(&out, &Limits { fields: 200, ..limits }, &mut again);

@@ -226,6 +226,19 @@ fn it_is_for_those_who_may_use_the_proxy_and_is_all_that_is_served() {
 }
 
 #[test]
+fn who_is_asked_for_a_password_finds_the_proxy_without_one() {
+    let folder = testkit::Folder::new();
+    let people = folder.write("people", crate::users::PEOPLE);
+    let tidegate = proxy(&format!(
+        "use: [{{ basic_auth: {{ users: '{}', realm: office }} }}]\n    pac: {{}}\n    to: origin",
+        people.display()
+    ));
+    assert_eq!(super::ask(&tidegate, "http://a.test:1/").status, 407);
+    assert_eq!(tidegate.client().get("/").status, 400);
+    check(&file(&tidegate, "/proxy.pac"), &[("http://a.test/", HERE)]);
+}
+
+#[test]
 fn a_reload_changes_it() {
     let text = |direct: &str| OPEN.replace("@MORE", &format!("pac: {{ direct: {direct} }}\n    to: origin"));
     let tidegate = start(&text("a.test"), &[]);
