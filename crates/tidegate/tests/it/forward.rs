@@ -2,6 +2,7 @@
 
 mod addresses;
 pub(crate) mod anonymity;
+mod associations;
 mod closed;
 mod datagrams;
 pub(crate) mod egress;
@@ -10,6 +11,7 @@ mod parents;
 pub(crate) mod privacy;
 mod real;
 mod routes;
+mod socks;
 mod socks_parents;
 mod tunnels;
 
