@@ -224,7 +224,8 @@ static FORWARDING: Section = Section::new(
         Key::new(
             "identifying",
             Type::List(&Type::Text("field name, or the beginning of names and `*`")),
-            "Further fields that say who asks or by which proxies, and are removed from requests: `[From, X-Client-IP, Proxy-*]`. Absent              means, with `client: none`, those that are known (the page about the forward proxy has them in a table), else none.",
+            "Further fields that say who asks or by which proxies, and are removed from requests: `[From, X-Client-IP, Proxy-*]`. Absent \
+             means, with `client: none`, those that are known (the page about the forward proxy has them in a table), else none.",
         ),
     ],
 )
