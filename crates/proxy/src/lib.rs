@@ -5,6 +5,7 @@
 //! - [`exchange`]: the story of one request, top to bottom
 //! - [`users`]: who the client is
 //! - [`route`]: host, path and predicates to one route
+//! - [`lists`]: which lists of sites name what is asked for
 //! - [`canary`]: which of two versions a request sees
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
 //! - [`pac`]: the file by which browsers find a forward proxy
@@ -30,6 +31,7 @@ pub mod destination;
 pub mod door;
 pub mod exchange;
 pub mod finish;
+pub mod lists;
 pub mod mirror;
 pub mod pac;
 pub mod policy;

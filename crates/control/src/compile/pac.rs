@@ -105,6 +105,8 @@ fn hosts_of_routes(routes: &[Route]) -> Option<Vec<HostPattern>> {
     let each = routes.iter().map(|route| match (route.matches.as_ref().and_then(hosts_of), &route.ending) {
         (Some(hosts), _) => Some(hosts),
         (None, Ending::Routes(inner)) => hosts_of_routes(inner),
+        // What only refuses some of what other routes lead on is for nobody else.
+        (None, Ending::Deny(_)) if route.matches.is_some() => Some(Vec::new()),
         (None, _) => None,
     });
     each.collect::<Option<Vec<_>>>().map(|hosts| hosts.concat())

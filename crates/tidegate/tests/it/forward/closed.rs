@@ -34,6 +34,11 @@ fn no_example_of_another_role_is_an_open_proxy() {
     let mut asked = Vec::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")).expect("the examples") {
         let path = entry.expect("an entry").path();
+        // These have no other role.
+        let name = path.file_name().expect("a name").to_string_lossy();
+        if name.starts_with("forward") || name == "sidecar.yaml" {
+            continue;
+        }
         let desk = desk();
         let text = fs::read_to_string(&path).expect("an example");
         let file = desk.folder.write("example.yaml", &text);
@@ -116,8 +121,10 @@ fn ask(address: &str, tls: Option<&ClientTls>, request: &str, victim: &Server) {
         Some(tls) => Client::secured(address, tls),
         None => Client::connect(address),
     };
-    client.send(&bytes);
-    client.finish();
+    // Who is not listened to at all may be told by a reset.
+    if client.try_send(&bytes) {
+        client.finish();
+    }
     let answered = client.try_response().map(|answer| answer.status);
     assert!(!matches!(answered, Ok(200..300)), "{request:?}: {answered:?}");
 }

@@ -131,6 +131,11 @@ fn a_proxy_for_some_hosts_gets_those() {
             ("http://example.com/", DIRECT),
         ],
     );
+    // What refuses by other things than the host leads nobody to the proxy.
+    let tidegate = strict(
+        "pac: {}, routes: [{ match: { path: /x }, deny: 403 }, { match: { host: '~^b' }, deny: 403 }, { match: { host: a.test }, to: origin }]",
+    );
+    check(&file(&tidegate, "/proxy.pac"), &[("http://a.test/", HERE), ("http://b.test/", DIRECT)]);
     // A host that may be any is every host.
     let tidegate = strict("pac: {}, routes: [{ match: { host: '~^a' }, to: origin }]");
     check(&file(&tidegate, "/proxy.pac"), &[("http://a.test/", HERE), ("http://b.test/", HERE)]);

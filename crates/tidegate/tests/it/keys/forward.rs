@@ -1,6 +1,7 @@
 //! The keys of forward proxies. Each case is also a test of its own, with its friends.
 
 use super::{Case, assert_refused};
+use crate::forward::lists::pages;
 use crate::forward::{anonymity, egress, pac, privacy};
 
 pub(super) const CASES: &[Case] = &[
@@ -14,6 +15,17 @@ pub(super) const CASES: &[Case] = &[
     (&["policies.*.*.privacy", "policies.*.*.privacy.cookies"], privacy::cookies_pass_as_far_as_they_may),
     (&["policies.*.*.privacy.referer"], privacy::the_page_before_is_told_by_its_policy),
     (&["policies.*.*.privacy.user_agent"], privacy::a_browser_is_what_is_said_of_it),
+    (
+        &[
+            "lists",
+            "lists.*.file",
+            "lists.*.format",
+            "listeners.*.routes.*.match.url",
+            "listeners.*.routes.*.match.url.list",
+        ],
+        pages::every_form_blocks_what_it_names_and_nothing_else,
+    ),
+    (&["pools.*.health.body.*.list"], pages::what_a_list_has_not_decided_is_told_as_ever),
 ];
 
 #[test]
