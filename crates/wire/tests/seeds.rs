@@ -37,6 +37,7 @@ fn seeds_hold() {
         ("starttls", first::starttls),
         ("capsules", first::capsules),
         ("parent", first::parent),
+        ("credentials", first::credentials),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);
