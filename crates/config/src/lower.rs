@@ -30,6 +30,7 @@ mod listener;
 mod matching;
 mod name;
 mod nat;
+mod pac;
 mod packets;
 mod parents;
 mod path;

@@ -38,7 +38,7 @@ pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Advert, Bind, BindAddress, BindTls, Http3, Transparent};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
-pub use egress::{Egress, Source};
+pub use egress::{Egress, Pac, PacProtocol, PacProxy, Source};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use list::{List, ListId};
@@ -48,7 +48,8 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
+    Compress, Cookies, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Privacy, Referer, Rewrite,
+    Selector, Template, UserAgent,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::{Credentials, Protocol};
@@ -213,6 +214,8 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// What may be connected to, with [`Role::Forward`] alone.
     pub egress: Option<Egress>,
+    /// The file by which browsers find it, if it serves one.
+    pub pac: Option<Pac>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.
@@ -321,12 +324,19 @@ pub struct Forwarding {
     pub format: ForwardFormat,
     /// Peers whose fields are believed; from others they are dropped.
     pub trust: Vec<IpNet>,
+    /// Further fields that are removed, in lower case, those with a `*` at the end by their beginning; absent is what goes without saying.
+    pub identifying: Option<Vec<String>>,
 }
 
 impl Forwarding {
     /// Nobody is believed, and nothing is told.
-    pub const NOTHING: Forwarding =
-        Forwarding { client: ForwardClient::None, via: false, format: ForwardFormat::XForwarded, trust: Vec::new() };
+    pub const NOTHING: Forwarding = Forwarding {
+        client: ForwardClient::None,
+        via: false,
+        format: ForwardFormat::XForwarded,
+        trust: Vec::new(),
+        identifying: None,
+    };
 }
 
 /// What happens to the fields that name the client.

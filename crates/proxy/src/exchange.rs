@@ -33,7 +33,7 @@ use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
 use crate::users::{self, User};
 use crate::worker::Worker;
-use crate::{proof, reply};
+use crate::{pac, proof, reply};
 
 mod admit;
 mod hops;
@@ -46,7 +46,7 @@ use hops::{Hops, NoNumber};
 pub(crate) use passage::pass;
 use passage::{elsewhere, tunnel};
 pub(crate) use pinned::pin;
-use prepare::prepare;
+use prepare::{leaves_no_trace, prepare};
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
@@ -89,6 +89,8 @@ pub struct Facts {
     pub(crate) path: Vec<u8>,
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
+    /// A page of another site has asked for it, where a policy wants to know.
+    pub(crate) third_party: bool,
     pub(crate) websocket: bool,
     /// It asks for a server of UDP (RFC 9298).
     pub(crate) datagrams: bool,
@@ -223,6 +225,9 @@ async fn story<'a>(
     if let Some(proof) = proof::answer(session, x, listener) {
         return Ok(reply::respond(session, x, &listener.default, &proof).await);
     }
+    if let Some(file) = pac::answer(session, x, listener)? {
+        return Ok(reply::respond(session, x, &listener.default, &file).await);
+    }
     if let Some(ways) = &listener.users
         && let Some(asked) = Box::pin(users::settle(session, x, &listener.default, listener.role, ways)).await?
     {
@@ -263,7 +268,8 @@ async fn story<'a>(
         return Box::pin(tunnel(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
-    if ends_here(x)? {
+    // Where no trace is left, nobody ends here who would have gone on to the server, and nobody is counted.
+    if !leaves_no_trace(listener) && ends_here(x)? {
         return Ok(reply::last_hop(session, x, route).await);
     }
     prepare(session, x, listener, route)?;
@@ -408,6 +414,7 @@ impl Facts {
             path: self.path.clone(),
             query: self.query.clone(),
             captures: Captures::default(),
+            third_party: self.third_party,
             websocket: false,
             datagrams: false,
             call: None,
@@ -518,6 +525,7 @@ impl Default for Exchange {
                 path: Vec::new(),
                 query: None,
                 captures: Captures::default(),
+                third_party: false,
                 websocket: false,
                 datagrams: false,
                 call: None,

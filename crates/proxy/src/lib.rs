@@ -8,6 +8,7 @@
 //! - [`lists`]: which lists of sites name what is asked for
 //! - [`canary`]: which of two versions a request sees
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
+//! - [`pac`]: the file by which browsers find a forward proxy
 //! - [`destination`]: the server that a client has asked for itself
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
@@ -32,6 +33,7 @@ pub mod exchange;
 pub mod finish;
 pub mod lists;
 pub mod mirror;
+pub mod pac;
 pub mod policy;
 pub mod pool;
 pub mod proof;

@@ -16,6 +16,7 @@ use wire::starttls::Protocol;
 use crate::balance::Roster;
 use crate::canary::Canary;
 use crate::destination::Way;
+use crate::pac::Pac;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
@@ -114,6 +115,8 @@ pub struct Listener {
     pub hosts: Option<Table>,
     /// What authorities are answered that ask for a proof, where any is asked for certificates.
     pub tokens: Option<Tokens>,
+    /// The file by which browsers find it, if it is a forward proxy that serves one.
+    pub pac: Option<Pac>,
     /// What each rule of the table leads to.
     pub routes: Vec<Arc<Route>>,
     /// What a request without a rule leads to.

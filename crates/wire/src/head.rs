@@ -4,6 +4,7 @@
 //! forwarded is written by copying the ranges that survive. Edits append to the arena and change the index.
 //! A `Head` is meant to be kept and filled again, so that a request needs no allocation of its own.
 
+mod edits;
 mod lines;
 
 use crate::known::Known;
@@ -351,69 +352,6 @@ impl Head {
     /// The first value of a field with this name.
     pub fn value<'a>(&'a self, name: &'a [u8]) -> Option<&'a [u8]> {
         self.values(name).next()
-    }
-
-    /// Adds a field at the end. The caller has made sure that name and value are valid.
-    pub fn add(&mut self, name: &[u8], value: &[u8]) {
-        self.add_parts(name, &[value]);
-    }
-
-    /// Adds a field whose value is the concatenation of these parts.
-    pub fn add_parts(&mut self, name: &[u8], parts: &[&[u8]]) {
-        let name = self.push(name);
-        self.arena.extend_from_slice(b": ");
-        let start = self.arena.len();
-        for part in parts {
-            self.arena.extend_from_slice(part);
-        }
-        let value = Span::of(start, self.arena.len() - start);
-        self.arena.extend_from_slice(b"\r\n");
-        let known = Known::of(self.bytes(name));
-        self.present |= known.bit();
-        self.fields.push(Field { name, value, known, canonical: true, secret: false });
-    }
-
-    /// Replaces all fields of this name by one.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        self.remove(name);
-        self.add(name, value);
-    }
-
-    /// Removes all fields of this name, letter case ignored; says whether there were any.
-    pub fn remove(&mut self, name: &[u8]) -> bool {
-        let known = Known::of(name);
-        if known != Known::Other && known != Known::XForwardedOther {
-            return self.remove_known(known);
-        }
-        let before = self.fields.len();
-        let arena = &self.arena;
-        self.fields.retain(|field| !slice(arena, field.name).eq_ignore_ascii_case(name));
-        before != self.fields.len()
-    }
-
-    /// Removes all fields with a known name; says whether there were any.
-    pub fn remove_known(&mut self, known: Known) -> bool {
-        if !self.has(known) {
-            return false;
-        }
-        self.fields.retain(|field| field.known != known);
-        self.present &= !known.bit();
-        true
-    }
-
-    /// Keeps only the fields that the predicate likes.
-    pub fn retain(&mut self, mut keep: impl FnMut(FieldRef<'_>) -> bool) {
-        let arena = &self.arena;
-        let mut present = 0;
-        self.fields.retain(|field| {
-            let stays =
-                keep(FieldRef { name: slice(arena, field.name), value: slice(arena, field.value), known: field.known });
-            if stays {
-                present |= field.known.bit();
-            }
-            stays
-        });
-        self.present = present;
     }
 
     /// Writes the fields as HTTP/1 field lines, without the empty line at the end.

@@ -286,8 +286,10 @@ proptest! {
                 }
                 Edit::Set(name, value) => {
                     head.set(name.as_bytes(), value.as_bytes());
+                    let stood = model.iter().position(|field| field.0.eq_ignore_ascii_case(name.as_bytes()));
+                    let arrived = stood.map_or_else(|| name.clone().into_bytes(), |at| model[at].0.clone());
                     model.retain(others(name));
-                    model.push((name.clone().into_bytes(), value.clone().into_bytes()));
+                    model.insert(stood.unwrap_or(model.len()), (arrived, value.clone().into_bytes()));
                 }
                 Edit::Remove(name) => {
                     let before = model.len();

@@ -67,6 +67,12 @@ pub(super) static LISTENER: Section = Section::new(
         )
         .default("false")
         .own(),
+        Key::new(
+            "pac",
+            Type::Section(&PAC),
+            "Serves the file by which browsers find the proxy (PAC), at `/proxy.pac` and `/wpad.dat`. `pac: {}` is enough.",
+        )
+        .own(),
         Key { own: true, ..Key::planned("intercept") },
         Key::new(
             "nat",
@@ -156,6 +162,25 @@ static EGRESS: Section = Section::new(
     ],
 );
 
+static PAC: Section = Section::new(
+    "pac",
+    "Made of the routes: if each of them is for some hosts, these hosts lead to the proxy and all others do without, else every host leads \
+     there, whatever becomes of it. Names without a dot, loopback and addresses that are not public do without, unless `egress.allow` has \
+     them. Who may use some route gets the file, without credentials.",
+    &[
+        Key::new(
+            "direct",
+            Type::List(&Type::Text("host, *.host or CIDR")),
+            "Hosts, names below a host, and networks of IPv4 that do without the proxy. A name is not looked up for it.",
+        ),
+        Key::new(
+            "proxy",
+            Type::List(&Type::Text("HOST:PORT, http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT")),
+            "The proxies that are named, the first first. Absent means the host and port by which the file was asked for.",
+        ),
+    ],
+);
+
 static HTTP3: Section = Section::new(
     "http3",
     "HTTP/3, where `http` has it. Clients come by TCP first, and learn from `Alt-Svc` in a response that they may come by UDP.",
@@ -187,7 +212,7 @@ static FORWARDING: Section = Section::new(
     "forwarding",
     "From peers outside `trust`, `Forwarded`, `X-Forwarded-*` and `X-Real-IP` are dropped and written anew. The client is the \
      rightmost address that is not trusted. Words: `open` appends the client and writes `Via`, `anonymous` writes only `Via`, \
-     `elite` writes nothing.",
+     `elite` writes nothing, and with `role: forward` servers see what they would see of clients without a proxy.",
     &[
         Key::new(
             "client",
@@ -203,6 +228,12 @@ static FORWARDING: Section = Section::new(
         )
         .default("x-forwarded"),
         Key::new("trust", Type::List(&Type::Text("CIDR")), "Peers whose word about the client is believed. Absent means none."),
+        Key::new(
+            "identifying",
+            Type::List(&Type::Text("field name, or the beginning of names and `*`")),
+            "Further fields that say who asks or by which proxies, and are removed from requests: `[From, X-Client-IP, Proxy-*]`. Absent \
+             means, with `client: none`, those that are known (the page about the forward proxy has them in a table), else none.",
+        ),
     ],
 )
 .presets(&[

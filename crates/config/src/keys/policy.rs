@@ -17,6 +17,7 @@ pub(super) static POLICY: Section = Section::new(
             "Lets browsers call servers of gRPC: translates gRPC-Web, also as text, to plain gRPC and back. What is no such call \
              passes as it is.",
         ),
+        Key::new("privacy", Type::Section(&PRIVACY), "Tells servers less of who asks."),
         Key::new("basic_auth", Type::Section(&BASIC_AUTH), "Lets in who has a name and a password."),
         Key::new("bearer_auth", Type::Section(&BEARER_AUTH), "Lets in who has a token."),
         Key::new("cert_auth", Type::Section(&CERT_AUTH), "Lets in who has shown a certificate."),
@@ -116,6 +117,34 @@ static LEVELS: Section = Section::new(
 );
 
 static GRPC_WEB: Section = Section::new("grpc_web", "It has no keys: `{ grpc_web: {} }`.", &[]);
+
+static PRIVACY: Section = Section::new(
+    "privacy",
+    "What servers learn from fields that browsers send of themselves. Addresses and proxies are what `forwarding` is about.",
+    &[
+        Key::new(
+            "referer",
+            Type::Word(&[live("keep"), live("origin"), live("same_origin"), live("origin_when_cross_origin"), live("remove")]),
+            "The page before, by the policies of Referrer Policy: as it came; its origin (scheme, host and port) alone; to its own origin as it \
+             came, and nothing to others; the same, and its origin to others; nothing. By all but `keep` nothing of a page under TLS is \
+             told in plain.",
+        )
+        .default("keep"),
+        Key::new(
+            "cookies",
+            Type::Word(&[live("keep"), live("first_party"), live("remove")]),
+            "`Cookie` and `Set-Cookie`: all; those of pages of the same site, by `Sec-Fetch-Site` or else by a `Referer` whose host is the \
+             one that is asked, or above or below it; or none.",
+        )
+        .default("keep"),
+        Key::new(
+            "user_agent",
+            Type::Text("keep, remove, or what it is"),
+            "What `User-Agent` is. With anything but `keep` the hints that say the same (`Sec-CH-UA*`) are removed.",
+        )
+        .default("keep"),
+    ],
+);
 
 static MIRROR: Section = Section::new(
     "mirror",

@@ -26,6 +26,20 @@ impl Lower<'_, '_> {
         None
     }
 
+    /// The name of a field that may be removed, or the beginning of such names and a `*`.
+    pub(super) fn free_field_names(&mut self, text: &str, span: &Span) -> Option<String> {
+        let Some(beginning) = text.strip_suffix('*') else { return self.free_field_name(text, span) };
+        let beginning = self.field_name(beginning, span)?;
+        let Some(name) = FRAMING.iter().find(|name| name.starts_with(&beginning)) else {
+            return Some(beginning + "*");
+        };
+        let message = format!(
+            "`{text}` is also `{name}`, which belongs to the connection or to framing, write more of the names"
+        );
+        self.mistakes.note(span, message);
+        None
+    }
+
     /// Reports names that only differ in case, where case does not count.
     pub(super) fn refuse_same_name(&mut self, items: &[Item], what: &str) {
         let mut seen = std::collections::HashMap::new();

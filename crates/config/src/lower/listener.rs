@@ -66,6 +66,7 @@ impl<'a> Lower<'a, '_> {
             Role::Forward => Some(self.egress(map)?),
             Role::Http | Role::Tcp | Role::Udp | Role::Nat => None,
         };
+        let pac = map.map("pac").map(|said| self.pac(said, tls.is_some()));
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -85,6 +86,7 @@ impl<'a> Lower<'a, '_> {
             forwarding: forwarding?,
             coalesce,
             egress,
+            pac,
             uses,
             nat,
             serves,
@@ -245,6 +247,10 @@ impl<'a> Lower<'a, '_> {
 
     fn forwarding(&mut self, map: &Map) -> Option<Forwarding> {
         let trust = map.list("trust").iter().filter_map(|value| self.network(value)).collect();
+        let mut identifying = Vec::new();
+        for value in map.list("identifying") {
+            identifying.extend(value.fixed().and_then(|text| self.free_field_names(text, &value.span)));
+        }
         Some(Forwarding {
             client: match map.fixed("client")? {
                 "append" => ForwardClient::Append,
@@ -259,6 +265,7 @@ impl<'a> Lower<'a, '_> {
                 _ => ForwardFormat::XForwarded,
             },
             trust,
+            identifying: map.has("identifying").then_some(identifying),
         })
     }
 }

@@ -5,7 +5,10 @@ use super::{Lower, template};
 use crate::diagnostics::did_you_mean;
 use crate::keys::{TOP, Type};
 use crate::shape::{Map, Shape, Value};
-use crate::spec::{HeaderEdits, Headers, Mirror, Part, Policy, PolicyId, PolicyKind, Rewrite, Template};
+use crate::spec::{
+    Cookies, HeaderEdits, Headers, Mirror, Part, Policy, PolicyId, PolicyKind, Privacy, Referer, Rewrite, Template,
+    UserAgent,
+};
 
 impl<'a> Lower<'a, '_> {
     pub(super) fn named_policies(&mut self) {
@@ -74,6 +77,7 @@ impl<'a> Lower<'a, '_> {
             item if item.key == "compress" => {
                 (PolicyKind::Compress(self.compress(item.value.map()?)?), Needs::default())
             }
+            item if item.key == "privacy" => (PolicyKind::Privacy(self.privacy(item.value.map()?)?), Needs::default()),
             item if item.key == "basic_auth" => {
                 (PolicyKind::BasicAuth(self.basic_auth(item.value.map()?)?), Needs::default())
             }
@@ -101,6 +105,34 @@ impl<'a> Lower<'a, '_> {
             at_once: map.small("at_once")?,
             timeout: timeout?,
         })
+    }
+
+    fn privacy(&mut self, map: &Map) -> Option<Privacy> {
+        let referer = match map.fixed("referer")? {
+            "origin" => Referer::Origin,
+            "same_origin" => Referer::SameOrigin,
+            "origin_when_cross_origin" => Referer::OriginWhenCrossOrigin,
+            "remove" => Referer::Remove,
+            _ => Referer::Keep,
+        };
+        let cookies = match map.fixed("cookies")? {
+            "first_party" => Cookies::FirstParty,
+            "remove" => Cookies::Remove,
+            _ => Cookies::Keep,
+        };
+        let user_agent = match map.fixed("user_agent")? {
+            "keep" => UserAgent::Keep,
+            "remove" => UserAgent::Remove,
+            text => UserAgent::Text(text.to_owned()),
+        };
+        if let (UserAgent::Text(text), Some(value)) = (&user_agent, map.get("user_agent")) {
+            self.check_field_value(text, value);
+        }
+        if (referer, cookies, &user_agent) == (Referer::Keep, Cookies::Keep, &UserAgent::Keep) {
+            let message = format!("{} does nothing, give it `referer`, `cookies` or `user_agent`", map.label);
+            self.mistakes.note(&map.span, message);
+        }
+        Some(Privacy { referer, cookies, user_agent })
     }
 
     fn headers(&mut self, map: &Map) -> Headers {

@@ -3,7 +3,40 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
+
+use super::HostPattern;
+
+/// The file by which browsers find the proxy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pac {
+    /// Hosts that do without, exact ones and wildcards.
+    pub direct: Vec<HostPattern>,
+    /// Networks that do without.
+    pub networks: Vec<Ipv4Net>,
+    /// The proxies that are named, first the first; empty is the one that was asked.
+    pub proxies: Vec<PacProxy>,
+}
+
+/// A proxy that browsers are told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacProxy {
+    /// What it speaks.
+    pub speaks: PacProtocol,
+    /// Its host and port.
+    pub authority: String,
+}
+
+/// What browsers speak with a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacProtocol {
+    /// HTTP in plain.
+    Http,
+    /// HTTP under TLS.
+    Https,
+    /// SOCKS 5.
+    Socks5,
+}
 
 use crate::span::Span;
 

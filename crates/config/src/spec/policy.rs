@@ -32,12 +32,54 @@ pub enum PolicyKind {
     Compress(Compress),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
+    /// Tells servers less of who asks.
+    Privacy(Privacy),
     /// Lets in who has a name and a password.
     BasicAuth(BasicAuth),
     /// Lets in who has a token.
     BearerAuth(BearerAuth),
     /// Lets in who has shown a certificate.
     CertAuth(CertAuth),
+}
+
+/// What servers learn from fields that browsers send of themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privacy {
+    /// What becomes of `Referer`.
+    pub referer: Referer,
+    /// What becomes of cookies.
+    pub cookies: Cookies,
+    /// What becomes of `User-Agent`.
+    pub user_agent: UserAgent,
+}
+
+/// What becomes of `Referer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the words of the configuration")]
+pub enum Referer {
+    Keep,
+    Origin,
+    SameOrigin,
+    OriginWhenCrossOrigin,
+    Remove,
+}
+
+/// What becomes of cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the words of the configuration")]
+pub enum Cookies {
+    Keep,
+    FirstParty,
+    Remove,
+}
+
+/// What becomes of `User-Agent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the words of the configuration")]
+pub enum UserAgent {
+    Keep,
+    Remove,
+    Text(String),
 }
 
 impl PolicyKind {

@@ -6,6 +6,7 @@ mod balance;
 mod matching;
 mod mirrors;
 mod origins;
+mod pac;
 mod policies;
 mod pools;
 mod roster;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use config::spec::{self, Spec};
-use proxy::policy::{Compress, Edits, Headers, MediaType, Part, Policy, Rewrite, Selector, Template};
+use proxy::policy::{
+    Compress, Cookies, Edits, Headers, MediaType, Part, Policy, Privacy, Referer, Rewrite, Selector, Template,
+    UserAgent,
+};
 use proxy::pool::Pool;
 use proxy::relay::Recipe;
 
@@ -27,6 +30,7 @@ pub(super) fn policy(
         }
         spec::PolicyKind::Compress(said) => Policy::Compress(Arc::new(compress(said))),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
+        spec::PolicyKind::Privacy(said) => Policy::Privacy(privacy(said)),
         // What is asked for before anything is done to a request is no step of what is.
         spec::PolicyKind::BasicAuth(_) | spec::PolicyKind::BearerAuth(_) | spec::PolicyKind::CertAuth(_) => {
             return None;
@@ -65,6 +69,28 @@ fn compress(said: &spec::Compress) -> Compress {
         types: said.types.iter().map(media_type).collect(),
         offload: said.offload,
         at_once: said.at_once as usize,
+    }
+}
+
+fn privacy(said: &spec::Privacy) -> Privacy {
+    Privacy {
+        referer: match said.referer {
+            spec::Referer::Keep => Referer::Keep,
+            spec::Referer::Origin => Referer::Origin,
+            spec::Referer::SameOrigin => Referer::SameOrigin,
+            spec::Referer::OriginWhenCrossOrigin => Referer::OriginWhenCrossOrigin,
+            spec::Referer::Remove => Referer::Remove,
+        },
+        cookies: match said.cookies {
+            spec::Cookies::Keep => Cookies::Keep,
+            spec::Cookies::FirstParty => Cookies::FirstParty,
+            spec::Cookies::Remove => Cookies::Remove,
+        },
+        user_agent: match &said.user_agent {
+            spec::UserAgent::Keep => UserAgent::Keep,
+            spec::UserAgent::Remove => UserAgent::Remove,
+            spec::UserAgent::Text(text) => UserAgent::Text(text.as_str().into()),
+        },
     }
 }
 

@@ -15,12 +15,12 @@ use proxy::snapshot::{
     Timeouts, Tls, Transparent, Versions,
 };
 use proxy::users::Authentication;
-use wire::forwarded::{Client, Format, Rules};
+use wire::forwarded::{Client, Format, Names, Rules};
 use wire::h1::Limits;
 
 use super::origins::Origins;
 use super::pools::coalesce;
-use super::{matching, policies};
+use super::{matching, pac, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
 use crate::registry::Registry;
@@ -195,6 +195,7 @@ pub(super) fn listener(
         faces,
         led,
         tokens: keyring.tokens.clone(),
+        pac: listener.pac.as_ref().map(|said| pac::pac(spec, listener, said)),
         introduced,
         request_head: listener.request_head_timeout,
         keep_alive: listener.keep_alive_timeout,
@@ -518,6 +519,11 @@ fn forwarding(said: &spec::Forwarding) -> Rules {
             spec::ForwardFormat::Both => Format::Both,
         },
         trust: said.trust.iter().map(matching::net).collect(),
+        identifying: match &said.identifying {
+            Some(names) => Names::new(names.iter().map(String::as_str)),
+            None if said.client == spec::ForwardClient::None => Names::identifying(),
+            None => Names::default(),
+        },
     }
 }
 

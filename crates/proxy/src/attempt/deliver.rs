@@ -31,7 +31,8 @@ pub(crate) async fn deliver(
     if x.response.status() == 101 {
         return switch(session, x, listener, route, arm, upstream).await;
     }
-    let reusable = server_keeps_open(&x.response);
+    // Where the client's own wish was sent on, the server closes by that.
+    let reusable = server_keeps_open(&x.response) && !hop::wishes(&x.request).close;
     let arrived = x.response.framing();
     if hop::strip(&mut x.response).is_err() {
         return Err(bad_response(x, "Connection names a field that frames the message"));

@@ -7,10 +7,10 @@ use wire::head::{Method, Scheme};
 use wire::{Framing, Head, Known, Version, forwarded, hop, known, masque, uri, websocket};
 
 use super::Exchange;
-use crate::destination;
 use crate::relay::Pump;
 use crate::session::Session;
 use crate::snapshot::{Listener, Role};
+use crate::{destination, pac};
 
 /// Settles what the request is, before anything is asked of it: its one path, its host, its client, its connection.
 pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) -> Result<(), Fault> {
@@ -55,6 +55,7 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
         }
         x.facts.led = session.asked_at();
         let admitted = match x.facts.led {
+            None if pac::is_asked(session, listener, head) => Ok(()),
             None => destination::admit(head),
             Some(to) => destination::admit_led(head, &mut x.facts.host, to),
         };

@@ -3,6 +3,7 @@
 use base::{Fault, Kind};
 use wire::grpc::Form;
 use wire::head::Scheme;
+use wire::hop::Meant;
 use wire::{Known, forwarded, hop};
 
 use super::Exchange;
@@ -14,8 +15,13 @@ use crate::users;
 /// Makes the head what the next hop should see.
 pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Route) -> Result<(), Fault> {
     let head = &mut x.request;
-    let trailers = hop::accepts_trailers(head) || (route.grpc_web && x.facts.call.is_some());
-    if hop::strip(head).is_err() {
+    let mut trailers = hop::accepts_trailers(head) || (route.grpc_web && x.facts.call.is_some());
+    let mut expects = x.client.awaits_continue;
+    let stripped = match leaves_no_trace(listener) {
+        false => hop::strip(head),
+        true => hop::strip_unseen(head, Meant { expects, upgrades: x.facts.websocket }),
+    };
+    if stripped.is_err() {
         x.notes.reason = "Connection names a field that frames or routes the message";
         return Err(Fault::client(Kind::Malformed));
     }
@@ -28,17 +34,20 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
         head.set(b"Host", &authority);
     }
     forwarded::apply(head, x.facts.peer.ip(), session.tls.is_some(), session.origin.port, &listener.forwarding);
+    trailers &= !head.has(Known::Te);
+    expects &= !head.has(Known::Expect);
     if trailers {
         head.add(b"TE", b"trailers");
         head.add(b"Connection", b"TE");
     }
-    if x.client.awaits_continue {
+    if expects {
         head.add(b"Expect", b"100-continue");
     }
     if session.origin.early {
         // RFC 8470 section 5.1: the server may know better what may happen twice.
         head.set(b"Early-Data", b"1");
     }
+    x.facts.third_party = policy::third_party(&route.policies, head);
     policy::forwards(&route.policies, head, &x.facts).map_err(|Climbs| {
         x.notes.reason = "the rewritten path climbs";
         Fault::client(Kind::Malformed)
@@ -47,6 +56,11 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
         compress.forwards(head);
     }
     translate(x, route)
+}
+
+/// Whether servers shall see what they would see of clients without a proxy.
+pub(super) fn leaves_no_trace(listener: &Listener) -> bool {
+    listener.role == Role::Forward && listener.forwarding.leaves_no_trace()
 }
 
 /// Makes the call of a browser a plain one, where the route wants that.

@@ -4,6 +4,7 @@
 mod compress;
 pub(crate) mod grpc_web;
 mod headers;
+mod privacy;
 mod rewrite;
 mod template;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub(crate) use compress::Client;
 pub use compress::{Compress, MediaType};
 pub use headers::{Edits, Headers};
+pub use privacy::{Cookies, Privacy, Referer, UserAgent};
 pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
 pub use template::{Part, Selector, Template, View};
@@ -34,6 +36,15 @@ pub enum Policy {
     Compress(Arc<Compress>),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
+    /// Tells servers less of who asks.
+    Privacy(Privacy),
+}
+
+/// Whether a page of another site has asked, where a policy wants to know it. Asked before policies change what says it.
+pub(crate) fn third_party(policies: &[Arc<Policy>], head: &Head) -> bool {
+    let wants =
+        |policy: &Arc<Policy>| matches!(&**policy, Policy::Privacy(said) if said.cookies == Cookies::FirstParty);
+    policies.iter().any(wants) && privacy::is_third_party(head)
 }
 
 /// Walks the policies in their order, before the request goes on.
@@ -45,6 +56,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
         match &**policy {
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
+            Policy::Privacy(privacy) => privacy.forwards(head, facts),
             Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
         }
     }
@@ -56,6 +68,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
     for policy in policies.iter().rev() {
         match &**policy {
             Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
+            Policy::Privacy(privacy) => privacy.backwards(response, facts),
             Policy::Rewrite(_) | Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
         }
     }

@@ -1,11 +1,15 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
 mod addresses;
+pub(crate) mod anonymity;
 mod associations;
+mod closed;
 mod datagrams;
 pub(crate) mod egress;
 pub(crate) mod lists;
+pub(crate) mod pac;
 mod parents;
+pub(crate) mod privacy;
 mod real;
 mod routes;
 mod socks;

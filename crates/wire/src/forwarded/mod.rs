@@ -3,6 +3,7 @@
 //! What a peer says of its clients is believed only if the peer is trusted; from all others it is dropped before
 //! anything of ours is written. Nothing here looks a name up, and nothing here judges whether a client may enter.
 
+mod names;
 mod read;
 mod write;
 
@@ -12,6 +13,7 @@ use crate::head::Head;
 use crate::hop;
 use crate::known::Known;
 
+pub use names::{IDENTIFYING, Names};
 use write::{Arrival, add_via, tell};
 
 /// What servers are told, and whose word is taken for it.
@@ -25,6 +27,8 @@ pub struct Rules {
     pub format: Format,
     /// The peers whose word on their clients is taken.
     pub trust: Vec<Net>,
+    /// Further fields that say who asks, or by which proxies, and go.
+    pub identifying: Names,
 }
 
 /// What servers are told of the client's address.
@@ -95,6 +99,9 @@ pub fn client_ip(head: &Head, peer: IpAddr, rules: &Rules) -> IpAddr {
 pub fn apply(head: &mut Head, peer: IpAddr, tls: bool, local_port: u16, rules: &Rules) {
     let peer = peer.to_canonical();
     let client = client_ip(head, peer, rules);
+    if !rules.identifying.is_empty() {
+        head.retain(|field| field.known == Known::Host || !rules.identifying.has(field.name));
+    }
     let heeded = matches!(rules.client, Client::Append | Client::Keep) && rules.trusts(peer);
     if !heeded && head.has_any(&ABOUT_CLIENTS) {
         head.retain(|field| !ABOUT_CLIENTS.contains(&field.known));
@@ -124,17 +131,28 @@ pub fn via_count(head: &Head) -> usize {
 impl Rules {
     /// `open`: servers are told who asks.
     pub fn open() -> Rules {
-        Rules { client: Client::Append, via: true, format: Format::XForwarded, trust: Vec::new() }
+        Rules {
+            client: Client::Append,
+            via: true,
+            format: Format::XForwarded,
+            trust: Vec::new(),
+            identifying: Names::default(),
+        }
     }
 
     /// `anonymous`: servers are told that a proxy asks, not for whom.
     pub fn anonymous() -> Rules {
-        Rules { client: Client::None, ..Rules::open() }
+        Rules { client: Client::None, identifying: Names::identifying(), ..Rules::open() }
     }
 
     /// `elite`: nothing betrays a proxy.
     pub fn elite() -> Rules {
         Rules { via: false, ..Rules::anonymous() }
+    }
+
+    /// Whether servers shall not even see that there is a proxy.
+    pub fn leaves_no_trace(&self) -> bool {
+        self.client == Client::None && !self.via
     }
 
     /// Whether a peer's word on its clients is taken.

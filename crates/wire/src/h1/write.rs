@@ -53,7 +53,8 @@ fn rest(head: &Head, credentials: Option<&[u8]>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n");
     }
     head.write_fields(out);
-    if !head.protocol().is_empty() {
+    // A head that asks for it as its client did says so already.
+    if !head.protocol().is_empty() && !head.has(Known::Upgrade) {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
         out.extend_from_slice(head.protocol());
         out.extend_from_slice(b"\r\n");

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tidegate_wire::forwarded::{self, Client, Format, Net, Rules};
+use tidegate_wire::forwarded::{self, Client, Format, Names, Net, Rules};
 use tidegate_wire::h1::{self, Asked, Limits, Progress, Reject, chunked};
 use tidegate_wire::head::{Framing, Head, Method};
+use tidegate_wire::hop::Meant;
 use tidegate_wire::{Known, hop, uri};
 
 use super::reference::{self, Body, Message};
@@ -36,9 +37,16 @@ pub(crate) fn request(bytes: &[u8]) {
 
     // The next hop frames a stripped and marked head as we did.
     let wishes = hop::wishes(&head);
-    if hop::strip(&mut head).is_ok() {
+    for unseen in [true, false] {
+        let mut head = head.clone();
+        let meant = Meant { expects: wishes.close, upgrades: wishes.upgrade };
+        let stripped = if unseen { hop::strip_unseen(&mut head, meant) } else { hop::strip(&mut head) };
+        if stripped.is_err() {
+            continue;
+        }
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        forwarded::apply(&mut head, peer, wishes.close, 80, &Rules::open());
+        let rules = if unseen { Rules::elite() } else { Rules::open() };
+        forwarded::apply(&mut head, peer, wishes.close, 80, &rules);
         out.clear();
         h1::request_head(&head, &mut out);
         let length = h1::request(&out, &Limits { fields: 200, ..limits }, &mut again);
@@ -138,7 +146,13 @@ pub(crate) fn forwarding(bytes: &[u8]) {
     let (trusted, stranger) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
     for format in [Format::XForwarded, Format::Rfc7239, Format::Both] {
         for client in [Client::Append, Client::Replace, Client::Keep, Client::None] {
-            let rules = Rules { client, format, trust: trust.clone(), via: bytes.len().is_multiple_of(2) };
+            let rules = Rules {
+                client,
+                format,
+                trust: trust.clone(),
+                via: bytes.len().is_multiple_of(2),
+                identifying: Names::identifying(),
+            };
             assert_eq!(forwarded::client_ip(&sent, stranger, &rules), stranger);
             for peer in [trusted, stranger] {
                 let mut head = sent.clone();

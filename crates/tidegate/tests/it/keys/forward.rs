@@ -1,14 +1,21 @@
 //! The keys of forward proxies. Each case is also a test of its own, with its friends.
 
 use super::{Case, assert_refused};
-use crate::forward::egress;
 use crate::forward::lists::pages;
+use crate::forward::{anonymity, egress, pac, privacy};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
     (&["listeners.*.egress.connect_ports"], egress::tunnels_go_to_some_ports),
     (&["listeners.*.open"], open),
     (&["listeners.*.bind.*.transparent"], transparent),
+    (&["listeners.*.forwarding.identifying"], anonymity::fields_that_identify_are_a_list),
+    (&["listeners.*.pac"], pac::whatever_could_be_for_the_proxy_is_led_there),
+    (&["listeners.*.pac.direct"], pac::exceptions_do_without_the_proxy),
+    (&["listeners.*.pac.proxy"], pac::other_proxies_can_be_named),
+    (&["policies.*.*.privacy", "policies.*.*.privacy.cookies"], privacy::cookies_pass_as_far_as_they_may),
+    (&["policies.*.*.privacy.referer"], privacy::the_page_before_is_told_by_its_policy),
+    (&["policies.*.*.privacy.user_agent"], privacy::a_browser_is_what_is_said_of_it),
     (
         &[
             "lists",
