@@ -55,9 +55,9 @@
 //! Apache's `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`, with `-` for what is not there. Quotes and
 //! backslashes are escaped by a backslash; control bytes and all bytes outside ASCII are written as `\xhh`.
 
-mod address;
+pub(crate) mod address;
 mod combined;
-mod escape;
+pub(crate) mod escape;
 mod json;
 mod queue;
 mod sink;
