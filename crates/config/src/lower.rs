@@ -16,6 +16,7 @@ mod address;
 mod balance;
 mod body;
 mod canary;
+mod capture;
 mod certificate;
 mod compress;
 mod ending;
@@ -60,6 +61,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     lower.refuse_shared_binds(admin.as_ref());
     let dns = lower.dns();
     let access_log = lower.access_log();
+    lower.refuse_shared_files(access_log.as_ref().map(|log| &log.to));
     let secret = lower.secret();
     let mut pools = std::mem::take(&mut lower.pools);
     lower.share_out_subsets(&mut pools);

@@ -20,6 +20,7 @@ use proxy::snapshot::{BindId, ListenerId, Snapshot};
 use proxy::sticky::Table;
 
 use crate::canary::{Canaries, Plan};
+use crate::captures::Captures;
 
 /// Everything that is kept.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Registry {
     tables: Vec<(Algorithm, Vec<Member>, Prepared)>,
     /// The canaries.
     pub canaries: Canaries,
+    /// The archives that are written.
+    pub captures: Captures,
     /// Where this process listens by TCP.
     pub own: Arc<Own>,
     stuck: HashMap<String, Arc<Table>>,
@@ -84,6 +87,7 @@ impl Registry {
             crowds: HashMap::new(),
             tables: Vec::new(),
             canaries: Canaries::default(),
+            captures: Captures::default(),
             own: Arc::default(),
             mirrors: BTreeMap::new(),
             next_slot: 0,

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -47,6 +48,8 @@ pub struct Dialled {
     pub stream: Stream,
     /// What the server said before TLS that its client has still to hear. With MySQL TLS has not begun.
     pub greeting: Vec<u8>,
+    /// How long the handshake of TLS took, if there was one.
+    pub tls: Option<Duration>,
 }
 
 /// Connects to a server, says what is to be said before anything else, and makes the connection a secured one if that is wanted. The
@@ -69,17 +72,19 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     };
     stream.write_all(call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
-    let mut greeting = Vec::new();
+    let (mut greeting, mut tls) = (Vec::new(), None);
     if let Some(security) = call.security {
         match security.starttls {
             None => {}
             Some(starttls::Protocol::Mysql) => {
                 let greeting = Box::pin(offered(&mut stream)).await?;
-                return Ok(Dialled { stream, greeting });
+                return Ok(Dialled { stream, greeting, tls: None });
             }
             Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
         }
+        let began = Instant::now();
         stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
+        tls = Some(began.elapsed());
     }
     if let Some(protocol) = call.greeted {
         if greeting.is_empty() {
@@ -87,7 +92,7 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
         }
         greeting.clear();
     }
-    Ok(Dialled { stream, greeting })
+    Ok(Dialled { stream, greeting, tls })
 }
 
 /// Connects with the address of somebody else. Where that cannot be had, or leads nowhere, the error is one of

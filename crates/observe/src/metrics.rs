@@ -39,6 +39,7 @@
 //! | `tidegate_mirror_pairs_total` | `mirror`, `real`, `shadow` |
 //! | `tidegate_mirror_response_seconds` (histogram) | `mirror`, `of`: `real`, `shadow` |
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
+//! | `tidegate_capture_entries_total`, `tidegate_capture_lost_total` | `file` |
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
 //! | `tidegate_nat_in_kernel` | `listener` |
 //! | `tidegate_nat_packets_total`, `tidegate_nat_bytes_total` | `listener`, `bind`, `server`, `address`, `direction` |
@@ -53,6 +54,7 @@
 //! | `tidegate_config_reloads_total` | `result`: `ok`, `failed` |
 //! | `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` | |
 
+mod archives;
 mod canaries;
 mod certificates;
 mod mirrors;
@@ -67,6 +69,7 @@ use crate::stats::{ConnectionStats, Connections, RequestStats, TurnMeter};
 use page::{Label, Page, labels};
 use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 
+pub use archives::Archive;
 pub use canaries::{Canary, Version};
 pub use certificates::Certificate;
 pub use mirrors::Mirror;
@@ -90,6 +93,8 @@ pub struct Scrape<'a> {
     pub sources: Vec<(&'a str, bool)>,
     /// The mirrors.
     pub mirrors: Vec<Mirror<'a>>,
+    /// The archives that routes are captured into.
+    pub archives: Vec<Archive>,
     /// The certificates that clients are shown, each once for each host.
     pub certificates: Vec<Certificate<'a>>,
     /// Packets that the kernel rewrites.
@@ -185,6 +190,7 @@ impl Scrape<'_> {
         self.write_pools(&mut page);
         canaries::write(&self.canaries, &mut page);
         mirrors::write(&self.mirrors, &mut page);
+        archives::write(&self.archives, &mut page);
         certificates::write(&self.certificates, &mut page);
         nat::write(&self.nat, &mut page);
         self.write_workers(&mut page);

@@ -20,6 +20,7 @@ use wire::{Head, Version};
 
 use crate::attempt::{self, Tunnel};
 use crate::canary;
+use crate::capture::{self, Caught};
 use crate::destination;
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
@@ -68,6 +69,8 @@ pub(crate) struct Exchange {
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
+    /// What of it goes into an archive.
+    pub(crate) caught: Option<Box<Caught>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
 }
@@ -122,7 +125,14 @@ pub(crate) struct Notes {
     pub(crate) ended: Instant,
     pub(crate) head: Option<Duration>,
     pub(crate) queue: Option<Duration>,
+    /// How long it took to find out the addresses of a name.
+    pub(crate) dns: Option<Duration>,
     pub(crate) connect: Option<Duration>,
+    /// What TLS took of that.
+    pub(crate) tls: Option<Duration>,
+    /// When the last try began to send the request, and when the head of the response was here; that a tunnel stood, too.
+    pub(crate) sent: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
     pub(crate) response: Option<Duration>,
     /// How long the try has waited for a response's head until its time was over.
     pub(crate) waited: Option<Duration>,
@@ -197,6 +207,7 @@ async fn story<'a>(
         return Ok(reply::respond(session, x, &listener.default, &proof).await);
     }
     *route = find(session, x, listener).await?;
+    capture::begin(session, x, listener, route);
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {
@@ -415,6 +426,7 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
+        self.caught = None;
         self.origin = None;
     }
 }
@@ -451,6 +463,7 @@ impl Default for Exchange {
             entry: None,
             permit: None,
             copies: None,
+            caught: None,
             origin: None,
         }
     }
@@ -478,7 +491,11 @@ impl Notes {
             ended: now,
             head: None,
             queue: None,
+            dns: None,
             connect: None,
+            tls: None,
+            sent: None,
+            answered: None,
             response: None,
             waited: None,
             status: 0,

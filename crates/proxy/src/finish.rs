@@ -15,6 +15,7 @@ use wire::grpc::Code;
 use crate::attempt::Upstream;
 use crate::balance::outlier::Verdict;
 use crate::canary::{self, Variant};
+use crate::capture;
 use crate::exchange::{Exchange, Notes};
 use crate::pool::{LOCAL, Limit, Server};
 use crate::session::Session;
@@ -74,6 +75,21 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// The listener's name.
+    pub(crate) fn listener(&self) -> Arc<str> {
+        Arc::clone(self.listener)
+    }
+
+    /// The route's.
+    pub(crate) fn route(&self) -> Arc<str> {
+        Arc::clone(self.route)
+    }
+
+    /// The server of the last try, and its pool's name.
+    pub(crate) fn server(&self) -> Option<(&Arc<str>, &Arc<Server>)> {
+        self.pool.zip(self.server)
+    }
+
     pub(crate) fn owned(&self) -> Kept {
         Kept {
             listener: Arc::clone(self.listener),
@@ -121,6 +137,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         let took = micros(until_answered(&x.notes, total));
         state.count(worker.id, variant, (status, is_whole), x.notes.fault, took);
     }
+    capture::release(x, account);
     let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };
     sink.record(&Record {

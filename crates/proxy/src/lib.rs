@@ -12,6 +12,7 @@
 //! - [`balance`]: one file per algorithm
 //! - [`sticky`]: clients that stay with their server
 //! - [`mirror`]: copies of requests whose answers nobody sees
+//! - [`capture`]: what of an exchange goes into an archive
 //! - [`pool`]: servers, idle connections, limits and the queue
 //! - [`relay`]: bodies, trailers and tunnels
 //! - [`reply`]: answers of our own; the one table from faults to statuses
@@ -24,6 +25,7 @@
 pub mod attempt;
 pub mod balance;
 pub mod canary;
+pub mod capture;
 pub mod destination;
 pub mod door;
 pub mod exchange;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use net::quic;
 use net::tls::Terminator;
+use observe::capture::Recorder;
 use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::{Net, Rules};
 use wire::grpc::Code;
@@ -252,6 +253,8 @@ pub struct Route {
     pub policies: Box<[Arc<Policy>]>,
     /// How its responses are compressed, if they are.
     pub compress: Option<Arc<Compress>>,
+    /// Into which archive its exchanges go, if they do.
+    pub capture: Option<Arc<Recorder>>,
     /// Whether calls of browsers become plain calls of gRPC.
     pub grpc_web: bool,
     /// Where it ends.

@@ -27,6 +27,7 @@ pub(super) fn mirror(
         name: format!("mirror:{name}").into(),
         policies: [].into(),
         compress: None,
+        capture: None,
         grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
         max_request_body: u64::MAX,

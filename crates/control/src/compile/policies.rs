@@ -26,6 +26,7 @@ pub(super) fn policy(
             Policy::Mirror(Arc::new(mirrors::mirror(spec, name, mirror, pools, registry)))
         }
         spec::PolicyKind::Compress(said) => Policy::Compress(Arc::new(compress(said))),
+        spec::PolicyKind::Capture(said) => Policy::Capture(registry.captures.recorder(said)),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
         spec::PolicyKind::Rewrite(rewrite) => Policy::Rewrite(Rewrite { path: template(&rewrite.path) }),
     }

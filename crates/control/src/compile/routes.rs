@@ -266,6 +266,10 @@ impl Flattener<'_> {
                 Policy::Compress(compress) => Some(Arc::clone(compress)),
                 _ => None,
             }),
+            capture: level.policies.iter().rev().find_map(|policy| match &**policy {
+                Policy::Capture(recorder) => recorder.clone(),
+                _ => None,
+            }),
             grpc_web: level.policies.iter().any(|policy| matches!(**policy, Policy::GrpcWeb)),
             ending,
             max_request_body: limits.request_body.unwrap_or(u64::MAX),

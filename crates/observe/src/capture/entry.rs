@@ -78,7 +78,7 @@ pub struct Server {
     /// Its pool's name.
     pub pool: Arc<str>,
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its address, if it has one of IP.
     pub address: Option<SocketAddr>,
 }

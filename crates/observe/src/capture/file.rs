@@ -35,7 +35,7 @@ impl Archive {
     /// Opens an archive, or begins one. It is readable for nobody else.
     ///
     /// # Errors
-    /// It cannot be opened, another process writes to it, or it is something else.
+    /// It cannot be opened, somebody else writes to it, or it is something else.
     pub(super) fn open(path: &Path) -> io::Result<Archive> {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let mut options = OpenOptions::new();
@@ -180,7 +180,7 @@ fn lock(file: &File) -> io::Result<()> {
             locked => return Ok(locked?),
         }
     }
-    Err(io::Error::other("another process writes to it"))
+    Err(io::Error::other("somebody else writes to it"))
 }
 
 /// `traffic.har` with a number: `traffic.1.har`.

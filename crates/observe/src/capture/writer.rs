@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -116,6 +116,12 @@ impl Capture {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody has a [`Recorder`] of it.
+    pub fn is_unused(&self) -> bool {
+        // The writer has one, and this is one.
+        Arc::strong_count(&self.shared) <= 2
+    }
+
     /// Takes no more entries, and waits until those that were handed over are written; says whether all were.
     pub fn shutdown(self, within: Duration) -> bool {
         self.shared.closing.store(true, Ordering::Release);
@@ -204,10 +210,7 @@ impl Writer {
         if !self.shared.closing.load(Ordering::Acquire) {
             return inbox.recv().ok();
         }
-        match inbox.try_recv() {
-            Ok(message) => Some(message),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        inbox.try_recv().ok()
     }
 
     fn write(&mut self, text: &mut Vec<u8>, count: &mut u64, settings: &Settings) {

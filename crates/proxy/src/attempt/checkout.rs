@@ -159,6 +159,7 @@ pub(super) async fn connect(
     match dialled {
         Ok(Ok(dialled)) => {
             server.connect_succeeded();
+            x.notes.tls = dialled.tls;
             let mut conn = Conn::new(dialled.stream);
             conn.keep(&dialled.greeting);
             Ok(Some(Upstream::new(conn, busy, false)))

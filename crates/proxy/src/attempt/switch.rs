@@ -1,5 +1,7 @@
 //! The server has switched protocols: the client is told, and from there on both sides say what they like.
 
+use std::time::Instant;
+
 use wire::{Known, Version, hop, websocket};
 
 use super::deliver::walk_back;
@@ -62,6 +64,7 @@ pub(crate) async fn open(
     let upstream = connect(session, x, route, arm).await?;
     x.response.start_response(200);
     x.client.answered = true;
+    x.notes.answered = Some(Instant::now());
     let mut out = Vec::new();
     session.client.write_switched(&mut x.response, &mut out);
     x.notes.status = 200;

@@ -16,6 +16,7 @@ pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
 pub use template::{Part, Selector, Template, View};
 
+use observe::capture::Recorder;
 use wire::Head;
 
 use crate::exchange::Facts;
@@ -32,6 +33,8 @@ pub enum Policy {
     Mirror(Arc<Mirror>),
     /// Compresses responses, once they are what clients will see.
     Compress(Arc<Compress>),
+    /// Writes what passes into an archive, if that is open.
+    Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
 }
@@ -45,7 +48,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
         match &**policy {
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
-            Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
+            Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::GrpcWeb => {}
         }
     }
     Ok(())
@@ -56,7 +59,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
     for policy in policies.iter().rev() {
         match &**policy {
             Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
-            Policy::Rewrite(_) | Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
+            Policy::Rewrite(_) | Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::GrpcWeb => {}
         }
     }
 }

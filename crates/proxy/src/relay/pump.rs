@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use base::Kind;
 use http::{Backlog, BodyReader, BodyWriter, Conn};
 use net::splice::Pipe;
+use observe::capture::Kept;
 use tokio::task::yield_now;
 use wire::{Framing, Head};
 
@@ -39,7 +40,7 @@ pub(crate) struct Pump {
     pub(crate) limit: u64,
     /// Something has moved since the caller looked last.
     pub(crate) moved: bool,
-    /// The content that goes through, for somebody else who wants it, too.
+    /// The content that goes through, for others who want it, too.
     copy: Option<Box<Copied>>,
     /// What becomes of the content on its way.
     transform: Option<Box<Transform>>,
@@ -47,9 +48,16 @@ pub(crate) struct Pump {
     gather: Option<Box<Gather>>,
 }
 
-/// A copy of content, up to a length.
-#[derive(Debug)]
+/// Copies of content.
+#[derive(Debug, Default)]
 struct Copied {
+    whole: Option<Whole>,
+    part: Option<Kept>,
+}
+
+/// A copy of content, unless that is longer than this.
+#[derive(Debug)]
+struct Whole {
     bytes: Vec<u8>,
     most: usize,
     overflown: bool,
@@ -133,13 +141,23 @@ impl Pump {
     /// Keeps a copy of all content that is still to come, unless it is longer than this. It goes through no pipe then.
     pub(crate) fn copy_up_to(&mut self, most: usize) {
         self.splice = false;
-        self.copy = Some(Box::new(Copied { bytes: Vec::new(), most, overflown: false }));
+        self.copy.get_or_insert_default().whole = Some(Whole { bytes: Vec::new(), most, overflown: false });
+    }
+
+    /// Keeps the beginning of all content that is still to come. What comes behind that may go through a pipe.
+    pub(crate) fn keep(&mut self, part: Kept) {
+        self.copy.get_or_insert_default().part = Some(part);
+    }
+
+    /// The beginning that was kept, if that was wanted.
+    pub(crate) fn kept(&mut self) -> Option<Kept> {
+        self.copy.as_mut()?.part.take()
     }
 
     /// The copy, if one was wanted.
     pub(crate) fn copied(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
-        let copied = *self.copy.take()?;
-        Some(if copied.overflown { Err(TooLong) } else { Ok(copied.bytes) })
+        let whole = self.copy.as_mut()?.whole.take()?;
+        Some(if whole.overflown { Err(TooLong) } else { Ok(whole.bytes) })
     }
 
     /// Whether the whole body was read.
@@ -305,6 +323,9 @@ impl Pump {
         let Some(transform) = self.transform.as_mut().filter(|transform| transform.holds()) else { return Ok(()) };
         let (mut made, mut out) = (Vec::new(), Vec::new());
         transform.flush(&mut made).map_err(Stop::Spoiled)?;
+        if let Some(copy) = &mut self.copy {
+            copy.take(&made);
+        }
         self.writer.content(&made, &mut out);
         self.count(made.len() as u64)?;
         self.push(cx, to, &out)
@@ -432,6 +453,9 @@ impl Pump {
         if let Some(transform) = &mut self.transform {
             let mut made = Vec::new();
             transform.end(self.reader.trailers(), &mut made).map_err(Stop::Spoiled)?;
+            if let Some(copy) = &mut self.copy {
+                copy.take(&made);
+            }
             self.writer.content(&made, out);
             self.content += made.len() as u64;
         }
@@ -451,6 +475,7 @@ impl Pump {
     fn wants_pipe(&self, from: &Conn, to: &Conn) -> bool {
         self.splice
             && self.writer == BodyWriter::Plain
+            && self.copy.as_ref().is_none_or(|copy| copy.part.as_ref().is_none_or(Kept::is_full))
             && !from.has_carry()
             && (self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
                 || (self.floods && matches!(self.reader, BodyReader::UntilClose)))
@@ -516,11 +541,16 @@ impl Pump {
 
 impl Copied {
     fn take(&mut self, content: &[u8]) {
-        if self.bytes.len() + content.len() > self.most {
-            (self.overflown, self.bytes) = (true, Vec::new());
+        if let Some(whole) = &mut self.whole {
+            if whole.bytes.len() + content.len() > whole.most {
+                (whole.overflown, whole.bytes) = (true, Vec::new());
+            }
+            if !whole.overflown {
+                whole.bytes.extend_from_slice(content);
+            }
         }
-        if !self.overflown {
-            self.bytes.extend_from_slice(content);
+        if let Some(part) = &mut self.part {
+            part.add(content);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the cases in [`levels`] and [`endings`] run at each level that has them.
 
 mod canary;
+mod capture;
 mod compress;
 mod endings;
 mod forward;
@@ -34,13 +35,14 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 16] = [
+const AREAS: [&[Case]; 17] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
     levels::CASES,
     endings::CASES,
     canary::CASES,
+    capture::CASES,
     matching::CASES,
     policies::CASES,
     mirror::CASES,
@@ -95,6 +97,11 @@ fn endings() {
 #[test]
 fn canaries() {
     show(canary::CASES);
+}
+
+#[test]
+fn captures() {
+    show(capture::CASES);
 }
 
 #[test]

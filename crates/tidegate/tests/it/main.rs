@@ -9,6 +9,7 @@ mod attacks;
 mod attempts;
 mod balance;
 mod canary;
+mod capture;
 mod cli;
 mod clients;
 mod compress;
