@@ -80,10 +80,7 @@ pub fn probe(address: &Address, terms: Terms) -> io::Result<()> {
     let Address::Tcp(address) = address else { return Ok(()) };
     let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    set_free(&socket, *address, terms)?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
+    prepare(&socket, *address, terms)?;
     socket.bind(&(*address).into())
 }
 
@@ -129,24 +126,25 @@ fn is_local_by(routes: &str, ip: Ipv6Addr) -> bool {
 /// A route to ourselves, as `linux/ipv6_route.h` has it.
 const RTF_LOCAL: u32 = 0x8000_0000;
 
-/// Lets a socket have an address that no interface has, if the terms say so.
-pub(crate) fn set_free(socket: &Socket, address: SocketAddr, terms: Terms) -> io::Result<()> {
+/// Lets a socket have an address that no interface has, if the terms say so. `:PORT` means both families; an address that was
+/// written out means itself.
+pub(crate) fn prepare(socket: &Socket, address: SocketAddr, terms: Terms) -> io::Result<()> {
     match address {
-        _ if !terms.free => Ok(()),
-        SocketAddr::V4(_) => socket.set_freebind_v4(true),
-        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+        SocketAddr::V4(_) if terms.free => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) if terms.free => socket.set_freebind_v6(true)?,
+        _ => {}
+    }
+    match address {
+        SocketAddr::V4(_) => Ok(()),
+        SocketAddr::V6(v6) => socket.set_only_v6(!v6.ip().is_unspecified()),
     }
 }
 
 fn tcp(address: SocketAddr, terms: Terms) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    set_free(&socket, address, terms)?;
+    prepare(&socket, address, terms)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    if let SocketAddr::V6(v6) = address {
-        // `:PORT` means both families; an address that was written out means itself.
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: one system call fewer for each connection.
     socket.set_tcp_nodelay(true)?;

@@ -151,6 +151,17 @@ impl Stream {
         rustix::net::getsockname(self.as_fd()).ok().and_then(|address| SocketAddr::try_from(address).ok())
     }
 
+    /// Reads what was looked at; answers whether it was there, as it should be.
+    pub fn take(&mut self, cx: &mut Context<'_>, mut into: &mut [u8]) -> bool {
+        while !into.is_empty() {
+            match self.poll_read(cx, into) {
+                Poll::Ready(Ok(count @ 1..)) => into = &mut into[count..],
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Looks at what waits to be read, without reading it: ready when it is more than `beyond` bytes, or when no more will come.
     /// Streams that are secured show nothing.
     ///

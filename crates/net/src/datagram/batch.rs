@@ -58,16 +58,6 @@ impl Batch {
         self.free().min(AT_ONCE)
     }
 
-    /// How many reads are in it.
-    pub fn len(&self) -> usize {
-        self.filled
-    }
-
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.filled == 0
-    }
-
     /// What a read has brought.
     ///
     /// # Panics

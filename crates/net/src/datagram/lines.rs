@@ -94,11 +94,6 @@ impl Lines {
 }
 
 impl Line {
-    /// The server.
-    pub fn to(&self) -> SocketAddr {
-        self.to
-    }
-
     /// Has the kernel join what comes, and tell what the way says of its load: worth it where much comes.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, Socket as Raw, Type};
 
-use crate::listen::{Terms, set_free};
+use crate::listen::{Terms, prepare};
 
 pub(crate) use batch::receive;
 pub use batch::{Arrival, Batch};
@@ -53,21 +53,15 @@ pub fn bind(address: SocketAddr, terms: Terms, count: usize) -> io::Result<(Sock
 /// Somebody does, or the address is not ours to bind.
 pub fn probe(address: SocketAddr, terms: Terms) -> io::Result<()> {
     let socket = raw(address)?;
-    set_free(&socket, address, terms)?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
+    prepare(&socket, address, terms)?;
     socket.bind(&address.into())
 }
 
 /// A socket that shares its address with others.
 pub(crate) fn shared(address: SocketAddr, terms: Terms) -> io::Result<std::net::UdpSocket> {
     let socket = raw(address)?;
-    set_free(&socket, address, terms)?;
+    prepare(&socket, address, terms)?;
     socket.set_reuse_port(true)?;
-    if let SocketAddr::V6(v6) = address {
-        socket.set_only_v6(!v6.ip().is_unspecified())?;
-    }
     buffer(&socket);
     socket.bind(&address.into())?;
     Ok(socket.into())

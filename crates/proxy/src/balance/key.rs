@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::hash::hash;
 use crate::policy::{Selector, View};
+use base::xxh64::hash;
 
 /// The selectors of which the first that is there decides; the client's address if none is.
 #[derive(Clone, Debug, Default)]

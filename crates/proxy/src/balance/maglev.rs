@@ -18,7 +18,7 @@ impl Table {
 
     /// The servers from the place of this hash on; without end unless there is none at all.
     pub(super) fn from(&self, hash: u64) -> impl Iterator<Item = usize> {
-        let start = super::hash::scale(hash, self.places.len() as u64) as usize;
+        let start = base::xxh64::scale(hash, self.places.len() as u64) as usize;
         let (before, after) = self.places.split_at(start);
         after.iter().chain(before).map(|number| usize::from(*number))
     }
@@ -81,7 +81,7 @@ mod tests {
         let head: Vec<usize> = table.from(0).take(16).collect();
         let bytes: Vec<u8> = table.places.iter().map(|number| *number as u8).collect();
         assert_eq!(
-            (head, super::super::hash::hash(0, &bytes)),
+            (head, base::xxh64::hash(0, &bytes)),
             (vec![1, 2, 0, 2, 2, 2, 2, 1, 0, 2, 2, 0, 1, 1, 1, 2], 6_535_633_487_310_410_883)
         );
     }

@@ -28,6 +28,6 @@ impl Member {
 
     /// One of the member's hashes.
     pub(super) fn hash(&self, number: u64) -> u64 {
-        super::hash::hash(number, &self.identity)
+        base::xxh64::hash(number, &self.identity)
     }
 }

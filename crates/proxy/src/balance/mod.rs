@@ -24,9 +24,6 @@ mod table;
 use std::sync::Arc;
 use std::time::Instant;
 
-use base::xxh64 as hash;
-
-pub use base::xxh64::hash;
 pub use bounded::Bound;
 pub use key::Key;
 pub use maglev::Table;

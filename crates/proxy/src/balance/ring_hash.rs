@@ -116,7 +116,7 @@ mod tests {
         let head: Vec<usize> = ring.from(0).take(16).collect();
         let bytes: Vec<u8> = ring.numbers.iter().map(|number| *number as u8).collect();
         assert_eq!(
-            (head, super::super::hash::hash(0, &bytes)),
+            (head, base::xxh64::hash(0, &bytes)),
             (vec![1, 2, 1, 2, 2, 1, 0, 1, 0, 1, 2, 1, 1, 2, 2, 1], 18_198_382_668_268_636_506)
         );
     }

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::hash::{hash, scale};
 use super::{Balance, Cursor, Wish, pick};
 use crate::policy::View;
 use crate::pool::Server;
+use base::xxh64::{hash, scale};
 
 /// Servers in the order in which they are asked.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 //! well stay where they are, and the others spread over the rest by weight.
 
 use super::Member;
-use super::hash::{hash, scale};
+use base::xxh64::{hash, scale};
 
 /// Where each server's part of the numbers ends.
 #[derive(Debug)]

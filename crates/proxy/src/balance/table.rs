@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::bounded::Bound;
-use super::hash::scale;
 use super::maglev::Table;
 use super::ring_hash::Ring;
 use super::source::Parts;
 use crate::pool::Server;
+use base::xxh64::scale;
 
 /// What was prepared for a group of servers.
 #[derive(Clone, Debug)]

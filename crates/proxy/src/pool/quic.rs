@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use wire::quic::{self, Header, LONGEST_ID};
 
 use super::Server;
-use crate::balance::hash;
 use crate::sticky::Table;
+use base::xxh64::hash;
 
 /// How the servers of a pool are found.
 #[derive(Clone, Debug)]

@@ -64,13 +64,8 @@ fn poll_header(stream: &mut Stream, cx: &mut Context<'_>, block: &mut [u8]) -> P
             Err(proxy_protocol::Invalid(reason)) => return Poll::Ready(Err(reason)),
         }
     };
-    let mut left = length;
-    while left > 0 {
-        // All of it is there.
-        match stream.poll_read(cx, &mut block[..left]) {
-            Poll::Ready(Ok(count @ 1..)) => left -= count,
-            _ => return Poll::Ready(Err("a PROXY header that could not be read")),
-        }
+    if !stream.take(cx, &mut block[..length]) {
+        return Poll::Ready(Err("a PROXY header that could not be read"));
     }
     Poll::Ready(Ok(said))
 }

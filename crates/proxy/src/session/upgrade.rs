@@ -115,21 +115,10 @@ impl Talk {
                 Step::Begun => (0, Some(End::TlsAtOnce)),
                 Step::Over(reason) => (0, Some(End::Nothing(reason))),
             };
-            if !take(stream, cx, &mut block[..done]) {
+            if !stream.take(cx, &mut block[..done]) {
                 return Poll::Ready(End::Nothing(None));
             }
             (self.seen, self.end) = (0, end);
         }
     }
-}
-
-/// Reads what was looked at; answers whether it was there, as it should be.
-pub(super) fn take(stream: &mut Stream, cx: &mut Context<'_>, mut left: &mut [u8]) -> bool {
-    while !left.is_empty() {
-        match stream.poll_read(cx, left) {
-            Poll::Ready(Ok(count @ 1..)) => left = &mut left[count..],
-            _ => return false,
-        }
-    }
-    true
 }

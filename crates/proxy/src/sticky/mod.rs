@@ -123,8 +123,8 @@ impl Cookie {
         lasts: Option<Duration>,
         seal: &Seal,
     ) -> Cookie {
-        let name = name
-            .map_or_else(|| format!("tidegate-{:08x}", crate::balance::hash(0, pool.as_bytes()) >> 32), str::to_owned);
+        let name =
+            name.map_or_else(|| format!("tidegate-{:08x}", base::xxh64::hash(0, pool.as_bytes()) >> 32), str::to_owned);
         let max_age = lasts.map_or_else(String::new, |lasts| format!("; Max-Age={}", lasts.as_secs().max(1)));
         let values: Box<[_]> = servers.iter().map(|server| value(&server.id, seal)).collect();
         Cookie {

@@ -100,7 +100,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::hash;
+    use base::xxh64::hash;
 
     const FOR: Duration = Duration::from_secs(60);
 

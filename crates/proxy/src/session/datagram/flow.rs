@@ -173,11 +173,7 @@ impl Served {
 
     /// Notes an id that the server has chosen, if its datagram says one.
     pub(super) fn learn(&mut self, datagram: &[u8], now: Instant) {
-        const LONG: u8 = 0x80;
         let Some(learned) = &mut self.learned else { return };
-        if datagram.first().is_none_or(|first| first & LONG == 0) {
-            return;
-        }
         let Some(server) = self.by.server() else { return };
         let id = learned.ids.learn(datagram, server.slot, now, learned.lasts * 2);
         if id.is_some() && !learned.chosen.contains(&id) {
