@@ -72,7 +72,7 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     };
     stream.write_all(call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
-    let (mut greeting, mut tls) = (Vec::new(), None);
+    let (mut greeting, mut tls) = (Vec::new(), 0);
     if let Some(security) = call.security {
         match security.starttls {
             None => {}
@@ -82,9 +82,7 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
             }
             Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
         }
-        let began = Instant::now();
-        stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
-        tls = Some(began.elapsed());
+        (stream, tls) = Box::pin(secured(stream, security)).await?;
     }
     match call.greeted {
         None => {}
@@ -96,7 +94,15 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
             greeting.clear();
         }
     }
+    let tls = (tls > 0).then(|| Duration::from_micros(tls.into()));
     Ok(Dialled { stream, greeting, tls })
+}
+
+/// Begins TLS; answers how long that took, too, in microseconds, of which there is at least one.
+async fn secured(stream: Stream, security: &Security) -> io::Result<(Stream, u32)> {
+    let began = Instant::now();
+    let stream = security.originator.connect(stream, &security.name).await?;
+    Ok((stream, u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX).max(1)))
 }
 
 /// Connects with the address of somebody else. Where that cannot be had, or leads nowhere, the error is one of
