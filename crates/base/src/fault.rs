@@ -70,6 +70,10 @@ pub enum Kind {
     NoRoute,
     /// A route or policy denied it.
     Denied,
+    /// It does not show who asks, or what it shows is nobody's.
+    Unauthenticated,
+    /// The same, asked for by a forward proxy.
+    ProxyUnauthenticated,
     /// The pool has no server that may be used.
     NoServer,
     /// As many requests as `circuit_breaker.requests` allows are under way.
@@ -132,7 +136,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 34] = [
+    pub const ALL: [Kind; 36] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -149,6 +153,8 @@ impl Kind {
         Kind::ClientGone,
         Kind::NoRoute,
         Kind::Denied,
+        Kind::Unauthenticated,
+        Kind::ProxyUnauthenticated,
         Kind::NoServer,
         Kind::CircuitBreaker,
         Kind::QueueFull,
@@ -188,6 +194,8 @@ impl Kind {
             Kind::ClientGone => "client_gone",
             Kind::NoRoute => "no_route",
             Kind::Denied => "denied",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::ProxyUnauthenticated => "proxy_unauthenticated",
             Kind::NoServer => "no_server",
             Kind::CircuitBreaker => "circuit_breaker",
             Kind::QueueFull => "queue_full",

@@ -271,7 +271,9 @@ impl Conn {
             Carrier::Line(_) => {
                 if head.status() == 101 {
                     head.add(b"Connection", b"Upgrade");
-                    head.add(b"Upgrade", b"websocket");
+                    let protocol =
+                        if head.protocol().is_empty() { b"websocket".to_vec() } else { head.protocol().to_vec() };
+                    head.add(b"Upgrade", &protocol);
                 }
                 h1::response_head(head, out);
             }

@@ -113,7 +113,7 @@ pub(crate) fn release(x: &mut Exchange, account: &Account<'_>) {
         route: account.route(),
         peer: base::ids::PeerAddr(x.facts.peer),
         client: base::ids::ClientIp(x.facts.client),
-        user: None,
+        user: x.facts.user.as_ref().map(|user| user.name.clone()),
         sort,
         secure,
         version: x.client.version,

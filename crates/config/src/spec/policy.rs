@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::PoolId;
+use super::{BasicAuth, PoolId};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -35,6 +35,15 @@ pub enum PolicyKind {
     Capture(Capture),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
+    /// Lets in who has a name and a password.
+    BasicAuth(BasicAuth),
+}
+
+impl PolicyKind {
+    /// Whether it finds out who the client is, and lets in nobody else.
+    pub fn authenticates(&self) -> bool {
+        matches!(self, PolicyKind::BasicAuth(_))
+    }
 }
 
 /// Edits of header fields.

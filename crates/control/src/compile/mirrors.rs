@@ -26,6 +26,7 @@ pub(super) fn mirror(
     let route = Route {
         name: format!("mirror:{name}").into(),
         policies: [].into(),
+        users: [].into(),
         compress: None,
         capture: None,
         grpc_web: false,

@@ -41,6 +41,10 @@ pub(crate) fn settle_host(host: &mut Vec<u8>) {
 /// Whether a request names the server that it is for, in a way that we can follow.
 pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
     match head.scheme() {
+        // RFC 8441 section 4: whoever asks for a protocol that we do not know asks us, and no server.
+        _ if head.method() == Method::Connect && !head.protocol().is_empty() => {
+            Err((Kind::Unsupported, "a protocol that nobody speaks here"))
+        }
         _ if head.method() == Method::Connect => Ok(()),
         Scheme::Http => Ok(()),
         Scheme::Https => Err((Kind::Unsupported, "an https target that is not asked for by CONNECT")),
@@ -107,7 +111,7 @@ fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
         return Err(Fault::client(Kind::Malformed));
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok(Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect })
+    Ok(Place { host: host.into(), port, tunnel: x.is_tunnel() })
 }
 
 /// An address that stands for itself does not change.

@@ -10,7 +10,7 @@ use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
 use super::closing::{close, linger};
-use super::{Session, h2, tunnel};
+use super::{Session, h2, masque, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -33,6 +33,7 @@ pub(crate) async fn serve(mut session: Session) {
         };
         let after = match after {
             After::Tunnel(switched) => return tunnel::spawn(session, exchange, *switched),
+            After::Datagrams(flow) => return masque::spawn(session, exchange, flow),
             after => after,
         };
         let now = exchange.ended_at();
@@ -43,7 +44,9 @@ pub(crate) async fn serve(mut session: Session) {
                 let Session { client, timer, worker, .. } = &mut session;
                 return Box::pin(linger(client, timer, worker)).await;
             }
-            After::Close | After::Tunnel(_) => return close(&session.client, &session.timer, &session.worker).await,
+            After::Close | After::Tunnel(_) | After::Datagrams(_) => {
+                return close(&session.client, &session.timer, &session.worker).await;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod h3;
 mod heard;
 mod http;
 mod introduced;
+mod masque;
 mod mysql;
 mod record;
 mod stream;
