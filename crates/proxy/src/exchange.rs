@@ -83,6 +83,8 @@ pub struct Facts {
     pub(crate) peer: SocketAddr,
     pub(crate) client: IpAddr,
     pub(crate) host: Vec<u8>,
+    /// The port that it asks for, where clients name their servers.
+    pub(crate) port: Option<u16>,
     pub(crate) path: Vec<u8>,
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
@@ -374,6 +376,7 @@ impl Facts {
             peer: self.peer,
             client: self.client,
             host: self.host.clone(),
+            port: self.port,
             path: self.path.clone(),
             query: self.query.clone(),
             captures: Captures::default(),
@@ -449,7 +452,7 @@ impl Exchange {
         self.facts.path.clear();
         self.facts.peer = NOBODY;
         self.facts.client = NOBODY.ip();
-        self.facts.query = None;
+        (self.facts.query, self.facts.port) = (None, None);
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
@@ -481,6 +484,7 @@ impl Default for Exchange {
                 peer: NOBODY,
                 client: NOBODY.ip(),
                 host: Vec::new(),
+                port: None,
                 path: Vec::new(),
                 query: None,
                 captures: Captures::default(),

@@ -138,9 +138,11 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         state.count(worker.id, variant, (status, is_whole), x.notes.fault, took);
     }
     capture::release(x, account);
-    let mut log = worker.log.borrow_mut();
-    let Some(sink) = log.as_mut() else { return };
-    sink.record(&Record {
+    let (mut log, mut tails) = (worker.log.borrow_mut(), worker.tails.borrow_mut());
+    if log.is_none() && tails.is_empty() {
+        return;
+    }
+    let record = Record {
         time: x.notes.time,
         id: x.facts.id,
         listener: account.listener,
@@ -150,6 +152,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         user: x.facts.user.as_deref().map(|user| user.name.as_bytes()).or(x.notes.claimed.as_deref()),
         method: if x.client.is_flow { b"" } else { x.request.method_text() },
         host: &x.facts.host,
+        port: x.facts.port,
         path: &x.facts.path,
         query: x.facts.query.as_deref(),
         version: (!x.client.is_flow).then_some(x.client.version),
@@ -187,7 +190,11 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         reason: x.notes.reason,
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
-    });
+    };
+    if let Some(sink) = log.as_mut() {
+        sink.record(&record);
+    }
+    tails.tell(&record);
 }
 
 /// The same of a request that has ended, in microseconds.

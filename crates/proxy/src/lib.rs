@@ -18,6 +18,7 @@
 //! - [`relay`]: bodies, trailers and tunnels
 //! - [`reply`]: answers of our own; the one table from faults to statuses
 //! - [`finish`]: the access record and the counters
+//! - [`tail`]: access records as they come, for operators who look
 //! - [`seal`]: values that clients keep for us and cannot change
 //!
 //! [`worker`] is the thread that all of it runs on, and [`snapshot`] is what it runs by: defined here, manufactured by
@@ -42,5 +43,6 @@ pub mod seal;
 pub mod session;
 pub mod snapshot;
 pub mod sticky;
+pub mod tail;
 pub mod users;
 pub mod worker;

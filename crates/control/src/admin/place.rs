@@ -28,6 +28,8 @@ pub(super) enum Place {
     Mirrors,
     /// `/api/nat`
     Nat,
+    /// `/api/tail`
+    Tail,
     /// `/api/certificates`
     Certificates,
     /// `/api/pools`
@@ -60,6 +62,7 @@ impl Place {
                 Place::Canary { listener: decode(listener)?, route: decode(route)? }
             }
             [b"", b"api", b"nat"] => Place::Nat,
+            [b"", b"api", b"tail"] => Place::Tail,
             [b"", b"api", b"mirrors"] => Place::Mirrors,
             [b"", b"api", b"certificates"] => Place::Certificates,
             [b"", b"api", b"pools"] => Place::Pools,
@@ -92,7 +95,7 @@ impl Place {
     }
 }
 
-fn decode(segment: &[u8]) -> Option<String> {
+pub(super) fn decode(segment: &[u8]) -> Option<String> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut out = Vec::with_capacity(segment.len());
     let mut rest = segment;

@@ -59,7 +59,7 @@ fn every_family_is_on_the_page_and_reads_back() {
             latencies: ["real", "shadow"].map(|of| (of, requests.read().latency)),
             differences: ["slower", "faster"].map(|than| (than, requests.read().latency)),
         }],
-        archives: vec![Archive { file: "a.har".to_owned(), written: 5, lost: 1 }],
+        archives: vec![crate::metrics::Archive { file: "a.har".to_owned(), written: 5, lost: 1 }],
         certificates: vec![
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },

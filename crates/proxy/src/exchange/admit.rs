@@ -60,6 +60,7 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
     } else {
         is_for_us(session, x, listener)?;
     }
+    x.facts.port = destination::port(&x.request).filter(|_| listener.role == Role::Forward);
     let head = &mut x.request;
     if head.path() != b"*" && head.method() != Method::Connect {
         let normal = match uri::normalize(head.path()) {
