@@ -21,7 +21,7 @@ use wire::{Head, Version};
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
 use crate::capture::{self, Caught};
-use crate::destination;
+use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
@@ -74,6 +74,8 @@ pub(crate) struct Exchange {
     pub(crate) caught: Option<Box<Caught>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
+    /// The server that it names, where a proxy leads on to it.
+    pub(crate) beyond: Option<Rc<Place>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -153,6 +155,10 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
+    /// How many of the tries were no retries: those of further addresses, and those of ways before this one.
+    pub(crate) free: u8,
+    /// The way that it has taken, of those of its route.
+    pub(crate) way: usize,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
     pub(crate) reused: bool,
@@ -236,9 +242,8 @@ async fn story<'a>(
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
-        Ending::Origin(asked) => {
-            origin = Box::pin(destination::find(session, x, asked)).await?;
-            x.origin = Some(Arc::clone(&origin));
+        Ending::Ways(ways) => {
+            origin = Box::pin(destination::lead(session, x, ways)).await?;
             &origin
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
@@ -251,10 +256,14 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.facts.datagrams {
+        if !destination::is_direct(x, route) {
+            x.notes.reason = "datagrams go to the server that is asked for alone";
+            return Err(Fault::client(Kind::Denied));
+        }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
     }
     if x.request.method() == Method::Connect {
-        return Box::pin(attempt::open(session, x, listener, route, arm)).await;
+        return Box::pin(tunnel(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
     if ends_here(x)? {
@@ -263,11 +272,44 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let answered = attempt::attempt(session, x, route, arm).await;
+    let mut other;
+    let mut arm = arm;
+    let answered = loop {
+        let answered = attempt::attempt(session, x, route, arm).await;
+        let Err(fault) = answered else { break answered };
+        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
+            Ok(led) => other = led,
+            Err(fault) => break Err(fault),
+        }
+        arm = &other;
+    };
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Makes a tunnel of it, by one way or another.
+async fn tunnel(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let mut other;
+    let mut arm = arm;
+    loop {
+        if !arm.pool.takes_tunnels() {
+            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
+            return Err(Fault::client(Kind::Denied));
+        }
+        match attempt::open(session, x, listener, route, arm).await {
+            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
+            ended => return ended,
+        }
+        arm = &other;
+    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -464,7 +506,7 @@ impl Exchange {
         self.permit = None;
         self.copies = None;
         self.caught = None;
-        self.origin = None;
+        (self.origin, self.beyond) = (None, None);
     }
 }
 
@@ -506,6 +548,7 @@ impl Default for Exchange {
             copies: None,
             caught: None,
             origin: None,
+            beyond: None,
         }
     }
 }
@@ -545,6 +588,8 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
+            free: 0,
+            way: 0,
             hedges: 0,
             reused: false,
             interim: false,

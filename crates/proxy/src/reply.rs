@@ -39,6 +39,7 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::Unresolved
         | Kind::Connect
         | Kind::ServerTls
+        | Kind::ParentRefused
         | Kind::Reset
         | Kind::BadResponse
         | Kind::Truncated
@@ -69,6 +70,7 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::Unresolved
         | Kind::Connect
         | Kind::ServerTls
+        | Kind::ParentRefused
         | Kind::Reset
         | Kind::Truncated
         | Kind::BadStatus

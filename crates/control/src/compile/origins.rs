@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{self, Spec};
-use proxy::destination::{Egress, Names, Origin};
+use proxy::destination::{Egress, Names, Origin, Parent};
 use proxy::pool::{Breaker, HostRule, Pool};
-use proxy::snapshot::Arm;
+use proxy::snapshot::{Arm, Sources};
 
 use super::{matching, routes};
 use crate::registry::Registry;
@@ -17,6 +17,7 @@ pub(super) struct Origins {
     egress: Arc<Egress>,
     names: Arc<Names>,
     pool: Arc<Pool>,
+    source: Option<spec::Source>,
 }
 
 impl Origins {
@@ -39,6 +40,7 @@ impl Origins {
             sticky: None,
             host: HostRule::Client,
             shared: None,
+            parent: None,
             send_proxy: None,
             as_client: false,
             coalesce: None,
@@ -51,13 +53,24 @@ impl Origins {
             breaker: Breaker::default(),
             concurrency: None,
         };
-        Origins { egress: Arc::new(egress), names: Arc::new(names), pool: Arc::new(pool) }
+        Origins { egress: Arc::new(egress), names: Arc::new(names), pool: Arc::new(pool), source: said.source.clone() }
     }
 
     /// What holds on the way by what was said on all levels.
-    pub(super) fn to(&self, timeouts: spec::Timeouts, retries: &spec::Retries) -> Arc<Origin> {
-        let arm: Arm = routes::arm(&self.pool, 10_000, timeouts, retries);
+    pub(super) fn to(
+        &self,
+        timeouts: spec::Timeouts,
+        retries: &spec::Retries,
+        source: Option<&spec::Source>,
+    ) -> Arc<Origin> {
+        let sources = source.or(self.source.as_ref()).map(|source| Sources { v4: source.v4, v6: source.v6 });
+        let arm = Arm { sources, ..routes::arm(&self.pool, 10_000, timeouts, retries) };
         Arc::new(Origin { arm, egress: Arc::clone(&self.egress), names: Arc::clone(&self.names) })
+    }
+
+    /// What holds by proxies.
+    pub(super) fn by(&self, arm: Arm) -> Arc<Parent> {
+        Arc::new(Parent { arm: Arc::new(arm), egress: Arc::clone(&self.egress), names: Arc::clone(&self.names) })
     }
 }
 

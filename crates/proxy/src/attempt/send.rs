@@ -72,7 +72,7 @@ pub(super) async fn send(
                 x.request.set(b"grpc-timeout", grpc::write_timeout(left).as_bytes());
             }
             let mut out = session.worker.out();
-            upstream.conn.write_request(&x.request, &mut out);
+            arm.pool.write_request(&mut upstream.conn, &x.request, &mut out);
             let framing = x.request.framing();
             match x.upload.begin_with_content(cx, &mut upstream.conn, framing, &mut out, &x.prefix) {
                 Ok(()) => {}

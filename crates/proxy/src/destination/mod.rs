@@ -6,6 +6,7 @@
 
 mod egress;
 mod origins;
+mod ways;
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,8 @@ use wire::{Head, uri};
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin};
+pub use ways::{Parent, Way};
+pub(crate) use ways::{is_direct, lead, lead_elsewhere};
 
 use crate::exchange::Exchange;
 use crate::session::Session;
@@ -61,23 +64,23 @@ pub(crate) fn port(head: &Head) -> Option<u16> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// Its host in normal form; an address of IPv6 without brackets.
-    host: Box<str>,
-    port: u16,
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
     /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
-    tunnel: bool,
+    pub(crate) tunnel: bool,
+}
+
+impl Place {
+    /// Its host and port as they are written.
+    pub(crate) fn authority(&self) -> String {
+        let Place { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 /// Finds the addresses of the server that a request asks for, and what leads there.
-pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
-    let place = asked_for(x)?;
-    let (allowed, reason) = match place.tunnel {
-        true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
-        false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
-    };
-    if !allowed {
-        x.notes.reason = reason;
-        return Err(Fault::client(Kind::Denied));
-    }
+async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
+    let place = asked_for(x, &origin.egress)?;
     let now = Instant::now();
     if let Some(arm) = session.worker.origins.known(&place, origin, now) {
         x.notes.arm = Some(0);
@@ -88,7 +91,12 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
         Err(_) => named(session, x, &place.host, origin).await?,
     };
     let mut allowed = Vec::with_capacity(addresses.len());
+    let sources = origin.arm.sources;
     for address in addresses {
+        if sources.is_some_and(|sources| sources.towards(address.to_canonical()).is_none()) {
+            x.notes.reason = "no address of its family to connect from";
+            continue;
+        }
         match origin.egress.judge(SocketAddr::new(address, place.port)) {
             Ok(address) => allowed.push(address),
             Err(refused) => x.notes.reason = refused.reason(),
@@ -103,7 +111,7 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
 }
 
 /// What a request asks for: by its target, for a forward proxy is asked for nothing else.
-fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
+fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
     let port = port(&x.request);
     let host = std::str::from_utf8(&x.facts.host).ok().filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, port) else {
@@ -111,7 +119,16 @@ fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
         return Err(Fault::client(Kind::Malformed));
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok(Place { host: host.into(), port, tunnel: x.is_tunnel() })
+    let place = Place { host: host.into(), port, tunnel: x.is_tunnel() };
+    let (allowed, reason) = match place.tunnel {
+        true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
+        false => (egress.lets_ask(port), "a port at which nobody speaks HTTP"),
+    };
+    if !allowed {
+        x.notes.reason = reason;
+        return Err(Fault::client(Kind::Denied));
+    }
+    Ok(place)
 }
 
 /// An address that stands for itself does not change.

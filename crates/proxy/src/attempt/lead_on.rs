@@ -1,0 +1,113 @@
+//! A server that is a proxy is asked to lead its connection on to another server, for a tunnel or by SOCKS.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::pin;
+
+use base::{Fault, Kind, Retry};
+use net::Stream;
+use net::dial::{self, Through};
+use wire::head::Method;
+use wire::parent::{Refusal, socks5};
+use wire::{Head, Known, forwarded, h1};
+
+use super::Upstream;
+use super::checkout::{Patience, patiently};
+use crate::exchange::Exchange;
+use crate::pool::{Credentials, Parent, Server};
+use crate::session::Session;
+use crate::snapshot::{Arm, Route};
+
+/// Lets a proxy lead a connection on, if it has to; answers what was said there already.
+pub(super) async fn lead_on(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    server: &Server,
+    stream: &mut Stream,
+) -> Result<Vec<u8>, Fault> {
+    let (Some(parent), Some(place)) = (&arm.pool.parent, x.beyond.clone()) else { return Ok(Vec::new()) };
+    let request;
+    let through = match parent {
+        Parent::Http(_) if !place.tunnel => return Ok(Vec::new()),
+        Parent::Http(credentials) => {
+            request = tunnel_request(session, x, &place.authority(), credentials.as_ref());
+            Through::Connect(&request)
+        }
+        Parent::Socks5(_) if place.host.len() > socks5::LONGEST => {
+            x.notes.reason = "a name that is too long for SOCKS";
+            return Err(Fault::client(Kind::Malformed));
+        }
+        Parent::Socks5(credentials) => {
+            let credentials = credentials.as_ref().map(Credentials::said);
+            Through::Socks5(socks5::Asked { host: &place.host, port: place.port, credentials })
+        }
+    };
+    // It has to connect, too. How long the server takes that a client has chosen says nothing of the proxy.
+    let patience = Patience { most: arm.timeouts.response, late: Fault::proxy(Kind::ResponseTimeout) };
+    let led = {
+        let mut leading = pin!(dial::lead_on(stream, through));
+        patiently(session, x, route, patience, |_, cx| leading.as_mut().poll(cx)).await?
+    };
+    led.map_err(|error| match (dial::refusal(&error), error.kind()) {
+        (Some(refusal), _) => {
+            complain(server, refusal);
+            x.notes.reason = refusal.reason();
+            Fault::proxy(Kind::ParentRefused)
+        }
+        (None, io::ErrorKind::InvalidInput) => {
+            x.notes.reason = "the parent does not answer like a proxy";
+            Fault::server(Kind::BadResponse, Retry::Always)
+        }
+        (None, _) => Fault::server(Kind::Reset, Retry::Always),
+    })
+}
+
+/// A CONNECT that says no more than it has to: where to, who asks, and what `forwarding` has of the client and the way.
+fn tunnel_request(session: &Session, x: &Exchange, authority: &str, credentials: Option<&Credentials>) -> Vec<u8> {
+    let mut head = Head::default();
+    head.start_request(b"CONNECT", authority.as_bytes(), b"", None);
+    head.set(b"Host", authority.as_bytes());
+    // A loop is found out by it, through whatever proxies it leads.
+    x.request.values_of(Known::Via).for_each(|via| head.add(b"Via", via));
+    for name in [&b"Forwarded"[..], b"X-Forwarded-For"] {
+        x.request.values(name).for_each(|value| head.add(name, value));
+    }
+    let origin = &session.origin;
+    forwarded::apply(&mut head, x.facts.peer.ip(), session.tls.is_some(), origin.port, &session.listener.forwarding);
+    let mut out = Vec::new();
+    h1::request_head_for_proxy(&head, credentials.map(Credentials::basic), &mut out);
+    out
+}
+
+/// Whether a proxy has answered a request by asking who we are. That is between it and us: its client has other credentials, which are
+/// not for it.
+pub(super) fn is_refused(x: &mut Exchange, arm: &Arm, upstream: &Upstream) -> bool {
+    if !matches!(arm.pool.parent, Some(Parent::Http(_))) || x.response.status() != 407 {
+        return false;
+    }
+    let refusal = Refusal::Status(407);
+    upstream.server().into_iter().for_each(|server| complain(server, refusal));
+    x.notes.reason = refusal.reason();
+    true
+}
+
+/// What nobody but the operator can mend is said in the process's log, too.
+fn complain(server: &Server, refusal: Refusal) {
+    if refusal.is_of_credentials()
+        && let Some(left_out) = server.may_complain()
+    {
+        let id = &server.id;
+        let more = if left_out > 0 { format!(" ({left_out} more since the last time)") } else { String::new() };
+        observe::log::warn(format_args!(
+            "server `{}` of pool `{}` at {}: {refusal}, look at `username` and `password`{more}",
+            id.name, id.pool, id.address
+        ));
+    }
+}
+
+/// Whether a request is for a tunnel, whose connection is nobody's before.
+pub(super) fn is_tunnel(x: &Exchange) -> bool {
+    !x.client.is_flow && x.request.method() == Method::Connect
+}
