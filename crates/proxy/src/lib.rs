@@ -13,6 +13,7 @@
 //! - [`balance`]: one file per algorithm
 //! - [`sticky`]: clients that stay with their server
 //! - [`mirror`]: copies of requests whose answers nobody sees
+//! - [`bandwidth`]: how fast bodies and tunnels may go
 //! - [`capture`]: what of an exchange goes into an archive
 //! - [`pool`]: servers, idle connections, limits and the queue
 //! - [`relay`]: bodies, trailers and tunnels
@@ -26,6 +27,7 @@
 
 pub mod attempt;
 pub mod balance;
+pub mod bandwidth;
 pub mod canary;
 pub mod capture;
 pub mod destination;

@@ -16,6 +16,7 @@ use wire::{Framing, Head};
 
 use super::gather::Gather;
 use super::{Coalesce, Transform};
+use crate::bandwidth::Pace;
 use crate::worker::Worker;
 
 /// A body on its way.
@@ -46,6 +47,8 @@ pub(crate) struct Pump {
     transform: Option<Box<Transform>>,
     /// Small pieces that wait for others.
     gather: Option<Box<Gather>>,
+    /// What holds it back.
+    pub(crate) pace: Option<Box<Pace>>,
 }
 
 /// Copies of content.
@@ -113,6 +116,7 @@ impl Pump {
             copy: None,
             transform: None,
             gather: None,
+            pace: None,
         }
     }
 
@@ -268,13 +272,22 @@ impl Pump {
                 self.tell_if_ended(to);
                 return Poll::Ready(Ok(()));
             }
+            let may = match &mut self.pace {
+                None => usize::MAX,
+                // What has been taken into a pipe goes on, whatever may follow.
+                Some(pace) => match pace.poll_room(cx) {
+                    Poll::Ready(room) => room,
+                    Poll::Pending if self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0) => 0,
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
             if self.pipe.is_some() || self.wants_pipe(from, to) {
                 if self.pipe.is_none() {
                     self.pipe = worker.pipes.lend();
                     self.splice = self.pipe.is_some();
                 }
                 if self.pipe.is_some() {
-                    ready!(self.poll_pipe(cx, worker, from, to))?;
+                    ready!(self.poll_pipe(cx, worker, from, to, may))?;
                     continue;
                 }
             }
@@ -284,7 +297,7 @@ impl Pump {
                 from.unkeep(&mut block)
             } else {
                 let kept = from.carry().len();
-                let room = block.len().min(kept.saturating_add(piece - changed));
+                let room = block.len().min(kept.saturating_add((piece - changed).min(may)));
                 let Poll::Ready(read) = from.poll_bytes(cx, &mut block[..room]) else {
                     self.let_out(cx, to)?;
                     ready!(self.poll_late(cx, to))?;
@@ -443,6 +456,9 @@ impl Pump {
 
     fn count(&mut self, content: u64) -> Result<(), Stop> {
         self.content += content;
+        if let Some(pace) = &self.pace {
+            pace.took(content);
+        }
         if self.content > self.limit { Err(Stop::TooLarge) } else { Ok(()) }
     }
 
@@ -483,7 +499,15 @@ impl Pump {
             && to.plain().is_some()
     }
 
-    fn poll_pipe(&mut self, cx: &mut Context<'_>, worker: &Worker, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {
+    /// Moves so many bytes at most into a pipe, and all that is in it out of it.
+    fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        from: &Conn,
+        to: &Conn,
+        mut may: usize,
+    ) -> Poll<Result<(), Stop>> {
         let (Some(pipe), Some(source), Some(sink)) = (&mut self.pipe, from.plain(), to.plain()) else {
             return Poll::Ready(Err(BROKEN));
         };
@@ -491,9 +515,9 @@ impl Pump {
         loop {
             let left = self.reader.raw().unwrap_or(0);
             let mut stuck = true;
-            if left > 0 && !pipe.is_full() {
+            if left > 0 && may > 0 && !pipe.is_full() {
                 // More than the kernel would take at once it refuses to take at all.
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30);
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30).min(may);
                 match pipe.poll_fill(cx, source, most) {
                     Poll::Ready(Ok(0)) if self.reader.ended(None) => stuck = false,
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(BROKEN)),
@@ -501,6 +525,10 @@ impl Pump {
                         self.reader.passed(count as u64);
                         self.content += count as u64;
                         filled += count as u64;
+                        if let Some(pace) = &self.pace {
+                            pace.took(count as u64);
+                            may -= count;
+                        }
                         if self.content > self.limit {
                             return Poll::Ready(Err(Stop::TooLarge));
                         }
@@ -519,6 +547,11 @@ impl Pump {
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Sink)),
                     Poll::Pending => {}
                 }
+            }
+            if may == 0 && left > 0 && pipe.filled() == 0 && !self.reader.is_done() {
+                // Its caller asks how much may follow, and when.
+                self.moved |= filled > 0;
+                return Poll::Ready(Ok(()));
             }
             if self.reader.is_done() && pipe.filled() == 0 {
                 self.pipe = None;
