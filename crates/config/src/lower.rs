@@ -14,6 +14,7 @@ use crate::spec::{
 
 mod address;
 mod balance;
+mod bandwidth;
 mod body;
 mod canary;
 mod capture;

@@ -46,7 +46,8 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Capture, Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
+    Bandwidth, Capture, Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector,
+    Template,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::{Credentials, Protocol};

@@ -10,6 +10,7 @@ use config::spec::{Algorithm, Secret};
 use net::dial::Security;
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
+use proxy::bandwidth::Buckets;
 use proxy::canary::State;
 use proxy::destination::Own;
 use proxy::mirror::Report;
@@ -43,6 +44,7 @@ pub struct Registry {
     pub own: Arc<Own>,
     stuck: HashMap<String, Arc<Table>>,
     ids: HashMap<String, Arc<Ids>>,
+    buckets: HashMap<String, Arc<Buckets>>,
     mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
     next_slot: usize,
     seal: Arc<Seal>,
@@ -93,6 +95,7 @@ impl Registry {
             next_slot: 0,
             stuck: HashMap::new(),
             ids: HashMap::new(),
+            buckets: HashMap::new(),
             seal: Arc::clone(&drawn),
             secret: None,
             drawn,
@@ -120,6 +123,13 @@ impl Registry {
         }
         self.stuck.insert(pool.to_owned(), Arc::clone(&table));
         table
+    }
+
+    /// What those have had whom a limit of bandwidth tells apart.
+    pub fn buckets(&mut self, policy: &str) -> Arc<Buckets> {
+        // Those that nobody has any more are forgotten when there are others.
+        self.buckets.retain(|known, buckets| known == policy || Arc::strong_count(buckets) > 1);
+        Arc::clone(self.buckets.entry(policy.to_owned()).or_default())
     }
 
     /// The ids of QUIC that a pool's servers have chosen, with room for this many.

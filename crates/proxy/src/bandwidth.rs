@@ -69,6 +69,8 @@ const EACH: usize = 1024;
 const TURNS: u64 = 20;
 /// A turn is no longer than a read.
 const LONGEST_TURN: u64 = 64 * 1024;
+/// What may have passed before it was looked at: what came with heads, and what many workers have let pass at once.
+const MOST_OWED: u64 = 4 * 1024 * 1024;
 const SECOND: u64 = 1_000_000_000;
 
 /// Holds the request's body back, where its route says so.
@@ -136,21 +138,27 @@ impl std::fmt::Debug for Pace {
 impl Bandwidth {
     /// How many bytes may pass now, or how long it takes until some may.
     fn room(&self, bucket: &Bucket, now: u64) -> Result<u64, Duration> {
-        let paid = bucket.paid.load(Ordering::Relaxed);
+        let paid = bucket.paid.load(Ordering::Relaxed).min(self.latest(now));
         let turn = (self.rate / TURNS).clamp(1, LONGEST_TURN).min(self.burst);
         let most = self.cost(self.burst);
-        let left = (now + most).saturating_sub(paid.max(now));
+        let left = now.saturating_add(most).saturating_sub(paid.max(now));
         match self.cost(turn).checked_sub(left) {
             None | Some(0) => Ok(self.bytes(left).max(turn)),
             // What is owed beyond the burst is waited for, too.
-            Some(short) => Err(Duration::from_nanos(short + paid.saturating_sub(now + most))),
+            Some(short) => Err(Duration::from_nanos(short + paid.saturating_sub(now.saturating_add(most)))),
         }
     }
 
     fn took(&self, bucket: &Bucket, bytes: u64, now: u64) {
         let cost = self.cost(bytes);
         // What is added in a loop is never lost to another worker.
-        let _ = bucket.paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid| Some(paid.max(now) + cost));
+        let add = |paid: u64| Some((paid.max(now) + cost).min(self.latest(now)));
+        let _ = bucket.paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Nobody owes more than this, whatever was owed by another rate.
+    fn latest(&self, now: u64) -> u64 {
+        now.saturating_add(self.cost(self.burst.saturating_add(MOST_OWED)))
     }
 
     /// Nanoseconds that so many bytes take.
@@ -234,7 +242,9 @@ mod tests {
         assert!(buckets.shards.iter().all(|shard| shard.lock().expect("whole").len() <= EACH));
         drop(held);
         // Who is paid and gone makes room.
-        assert!((0..100).map(|key| buckets.of(key + (1 << 40), now)).all(|bucket| !Arc::ptr_eq(&bucket, &buckets.others)));
+        assert!(
+            (0..100).map(|key| buckets.of(key + (1 << 40), now)).all(|bucket| !Arc::ptr_eq(&bucket, &buckets.others))
+        );
     }
 
     proptest! {

@@ -19,6 +19,7 @@ use wire::head::Method;
 use wire::{Head, Version};
 
 use crate::attempt::{self, Datagrams, Tunnel};
+use crate::bandwidth::{self, Paces};
 use crate::canary;
 use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
@@ -70,6 +71,8 @@ pub(crate) struct Exchange {
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
+    /// What holds both directions of a tunnel back.
+    pub(crate) paces: Paces,
     /// What of it goes into an archive.
     pub(crate) caught: Option<Box<Caught>>,
     /// What leads to the server that it names, where it may name one.
@@ -232,6 +235,7 @@ async fn story<'a>(
     }
     *route = find(session, x, listener).await?;
     capture::begin(session, x, listener, route);
+    bandwidth::begin(&session.worker, x, route);
     for ways in &route.users {
         if let Some(asked) = Box::pin(users::settle(session, x, route, listener.role, ways)).await? {
             return Ok(asked);
@@ -506,6 +510,7 @@ impl Exchange {
         self.permit = None;
         self.copies = None;
         self.caught = None;
+        self.paces = Paces::default();
         (self.origin, self.beyond) = (None, None);
     }
 }
@@ -546,6 +551,7 @@ impl Default for Exchange {
             entry: None,
             permit: None,
             copies: None,
+            paces: Paces::default(),
             caught: None,
             origin: None,
             beyond: None,

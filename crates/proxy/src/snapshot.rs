@@ -15,6 +15,7 @@ use wire::h1::Limits;
 use wire::starttls::Protocol;
 
 use crate::balance::Roster;
+use crate::bandwidth::Bandwidth;
 use crate::canary::Canary;
 use crate::destination::Way;
 use crate::policy::{Compress, Policy, Template};
@@ -258,6 +259,8 @@ pub struct Route {
     pub users: Box<[Arc<Authentication>]>,
     /// How its responses are compressed, if they are.
     pub compress: Option<Arc<Compress>>,
+    /// How fast its bodies go, if that is limited.
+    pub bandwidth: Option<Arc<Bandwidth>>,
     /// Into which archive its exchanges go, if they do.
     pub capture: Option<Arc<Recorder>>,
     /// Whether calls of browsers become plain calls of gRPC.

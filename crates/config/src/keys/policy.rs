@@ -11,6 +11,7 @@ pub(super) static POLICY: Section = Section::new(
         Key::new("rewrite", Type::Section(&REWRITE), "Changes what the server is asked for."),
         Key::new("mirror", Type::Section(&MIRROR), "Sends copies to servers whose answers nobody sees."),
         Key::new("compress", Type::Section(&COMPRESS), "Compresses responses for clients that ask for it."),
+        Key::new("bandwidth", Type::Section(&BANDWIDTH), "Limits how fast bodies and tunnels go, by client or user."),
         Key::new("capture", Type::Section(&CAPTURE), "Writes requests and responses into an archive that browsers open."),
         Key::new(
             "grpc_web",
@@ -114,6 +115,34 @@ static LEVELS: Section = Section::new(
 );
 
 static GRPC_WEB: Section = Section::new("grpc_web", "It has no keys: `{ grpc_web: {} }`.", &[]);
+
+static BANDWIDTH: Section = Section::new(
+    "bandwidth",
+    "Those who are told apart by `by` have so many bytes a second each, over all workers and all that they do at once. Heads, answers \
+     made here and datagrams are not counted. Of several levels the nearest wins; a named policy keeps its counts over reloads. Text \
+     stands for `rate`.",
+    &[
+        Key::new("rate", Type::Text("SIZE/s"), "How fast: `1MiB/s`.").required(),
+        Key::new(
+            "burst",
+            Type::Size,
+            "So much may go at once after a silence. By default what passes in a quarter of a second, 16KiB at least.",
+        ),
+        Key::new(
+            "by",
+            Type::List(&Type::Text("selector")),
+            "Who shares it: the first of these that a request has, else the client's address.",
+        )
+        .default("client_ip"),
+        Key::new(
+            "direction",
+            Type::Word(&[live("both"), live("in"), live("out")]),
+            "Which bodies are counted: from clients (`in`), to them (`out`), or both together.",
+        )
+        .default("both"),
+    ],
+)
+.short("rate");
 
 static CAPTURE: Section = Section::new(
     "capture",

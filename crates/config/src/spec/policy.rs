@@ -31,6 +31,8 @@ pub enum PolicyKind {
     Mirror(Mirror),
     /// Compresses responses.
     Compress(Compress),
+    /// Limits how fast bodies go.
+    Bandwidth(Bandwidth),
     /// Writes what passes into an archive.
     Capture(Capture),
     /// Makes calls of browsers plain calls of gRPC.
@@ -104,6 +106,21 @@ pub struct Compress {
     pub offload: bool,
     /// Responses that the process has under way into a coding.
     pub at_once: u32,
+}
+
+/// A limit of how fast bodies and tunnels go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// Bytes a second.
+    pub rate: u64,
+    /// Bytes that may go at once after a silence.
+    pub burst: u64,
+    /// Who shares it: the first that is there.
+    pub by: Vec<Selector>,
+    /// Whether it holds from clients.
+    pub up: bool,
+    /// Whether it holds to clients.
+    pub down: bool,
 }
 
 /// An archive of what passes.

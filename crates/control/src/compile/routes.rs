@@ -300,6 +300,10 @@ impl Flattener<'_> {
                 Policy::Compress(compress) => Some(Arc::clone(compress)),
                 _ => None,
             }),
+            bandwidth: level.policies.iter().rev().find_map(|policy| match &**policy {
+                Policy::Bandwidth(bandwidth) => Some(Arc::clone(bandwidth)),
+                _ => None,
+            }),
             capture: level.policies.iter().rev().find_map(|policy| match &**policy {
                 Policy::Capture(recorder) => recorder.clone(),
                 _ => None,

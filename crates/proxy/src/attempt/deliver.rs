@@ -17,7 +17,7 @@ use crate::relay::{Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
 use crate::worker::{Out, Worker};
-use crate::{canary, capture, finish, policy, reply, sticky};
+use crate::{bandwidth, canary, capture, finish, policy, reply, sticky};
 
 /// Relays the response, and settles what becomes of both connections.
 pub(crate) async fn deliver(
@@ -51,6 +51,7 @@ pub(crate) async fn deliver(
         down.transform(transform);
     }
     capture::follow(x, &mut down);
+    bandwidth::follow(&session.worker, x, route, &mut down);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();

@@ -19,6 +19,7 @@ pub use template::{Part, Selector, Template, View};
 use observe::capture::Recorder;
 use wire::Head;
 
+use crate::bandwidth::Bandwidth;
 use crate::exchange::Facts;
 use crate::mirror::Mirror;
 
@@ -33,6 +34,8 @@ pub enum Policy {
     Mirror(Arc<Mirror>),
     /// Compresses responses, once they are what clients will see.
     Compress(Arc<Compress>),
+    /// Limits how fast bodies go.
+    Bandwidth(Arc<Bandwidth>),
     /// Writes what passes into an archive, if that is open.
     Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
@@ -48,7 +51,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
         match &**policy {
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
-            Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::GrpcWeb => {}
+            Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::Bandwidth(_) | Policy::GrpcWeb => {}
         }
     }
     Ok(())
@@ -59,7 +62,12 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
     for policy in policies.iter().rev() {
         match &**policy {
             Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
-            Policy::Rewrite(_) | Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::GrpcWeb => {}
+            Policy::Rewrite(_)
+            | Policy::Mirror(_)
+            | Policy::Compress(_)
+            | Policy::Capture(_)
+            | Policy::Bandwidth(_)
+            | Policy::GrpcWeb => {}
         }
     }
 }

@@ -18,9 +18,10 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
     let Tunnel { mut upstream, idle, until, raw, coalesce, account } = switched;
     let down = listener.coalesce.filter(|_| raw);
     let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice, up: coalesce, down };
+    let paces = std::mem::take(&mut exchange.paces);
     async move {
         let _counted = counted;
-        let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits).await;
+        let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, paces).await;
         if raw && ended.fault.is_some() {
             client.reset_on_close();
             upstream.conn.reset_on_close();

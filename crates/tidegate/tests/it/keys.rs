@@ -4,6 +4,7 @@
 //! [`every_key_has_a_case`], and so does a case of a key that is gone. Levels share one description of their keys:
 //! the cases in [`levels`] and [`endings`] run at each level that has them.
 
+mod bandwidth;
 mod canary;
 mod capture;
 mod compress;
@@ -35,7 +36,7 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 17] = [
+const AREAS: [&[Case]; 18] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -43,6 +44,7 @@ const AREAS: [&[Case]; 17] = [
     endings::CASES,
     canary::CASES,
     capture::CASES,
+    bandwidth::CASES,
     matching::CASES,
     policies::CASES,
     mirror::CASES,
@@ -97,6 +99,11 @@ fn endings() {
 #[test]
 fn canaries() {
     show(canary::CASES);
+}
+
+#[test]
+fn bandwidths() {
+    show(bandwidth::CASES);
 }
 
 #[test]

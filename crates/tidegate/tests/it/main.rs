@@ -8,6 +8,7 @@ mod admin;
 mod attacks;
 mod attempts;
 mod balance;
+mod bandwidth;
 mod canary;
 mod capture;
 mod cli;
