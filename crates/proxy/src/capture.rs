@@ -87,7 +87,7 @@ pub(crate) fn answered(x: &mut Exchange, body: &[u8]) {
 /// Hands the exchange over, if it is captured and has ended.
 pub(crate) fn release(x: &mut Exchange, account: &Account<'_>) {
     let Some(caught) = x.caught.take() else { return };
-    let Caught { recorder, mut place, request, secure, interim, response_body } = *caught;
+    let Caught { recorder, mut place, mut request, secure, interim, response_body } = *caught;
     let response = match x.notes.status {
         0 => None,
         _ if place.grow(x.response.capacity()) => Some(x.response.clone()),
@@ -105,6 +105,11 @@ pub(crate) fn release(x: &mut Exchange, account: &Account<'_>) {
         true => Sort::Websocket,
         false => Sort::Http,
     };
+    if let Some(version) = x.facts.socks {
+        // It is told as what it was, as in the access log.
+        let authority = request.authority().to_vec();
+        request.start_request(version.text(), &authority, b"", None);
+    }
     recorder.record(Box::new(Entry {
         place,
         time: x.notes.time,
@@ -116,7 +121,7 @@ pub(crate) fn release(x: &mut Exchange, account: &Account<'_>) {
         user: x.facts.user.as_ref().map(|user| user.name.clone()),
         sort,
         secure,
-        version: x.client.version,
+        version: (!x.client.is_flow).then_some(x.client.version),
         request,
         request_body,
         bytes_in: x.notes.bytes_in,

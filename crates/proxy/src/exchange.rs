@@ -16,7 +16,7 @@ use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
 use wire::head::Method;
-use wire::{Head, Version};
+use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::bandwidth::{self, Paces};
@@ -108,6 +108,8 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// In which version of SOCKS it was asked for, if it was.
+    pub(crate) socks: Option<socks::Version>,
     /// Who asks, where that is asked.
     pub(crate) user: Option<Arc<User>>,
     /// What it has shown of that ends here: servers do not see it.
@@ -294,7 +296,7 @@ async fn story<'a>(
 }
 
 /// Makes a tunnel of it, by one way or another.
-async fn tunnel(
+pub(crate) async fn tunnel(
     session: &mut Session,
     x: &mut Exchange,
     listener: &Listener,
@@ -346,6 +348,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 said: None,
                 user: x.facts.user.as_deref(),
+                now: x.notes.second(),
                 body,
             };
             listener.table.find(&facts, from)
@@ -434,6 +437,7 @@ impl Facts {
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            socks: None,
             user: self.user.clone(),
             spent: false,
         }
@@ -453,6 +457,7 @@ impl Facts {
             tls: self.tls.as_deref(),
             sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
             said: self.said.as_deref(),
+            user: self.user.as_deref(),
         }
     }
 }
@@ -500,6 +505,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         (self.facts.query, self.facts.port) = (None, None);
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        self.facts.socks = None;
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
@@ -543,6 +549,7 @@ impl Default for Exchange {
                 tls: None,
                 sni: None,
                 said: None,
+                socks: None,
                 user: None,
                 spent: false,
             },
@@ -573,6 +580,11 @@ impl Default for ClientSide {
 }
 
 impl Notes {
+    /// When it came, in seconds of Unix time.
+    pub(crate) fn second(&self) -> u64 {
+        self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// Empty notes; the moment stands for those that will be noted.
     fn of(now: Instant) -> Notes {
         Notes {

@@ -102,7 +102,7 @@ async fn serve(stream: Stream, address: Option<SocketAddr>, desk: &Rc<Desk>) {
     let mut patience = head_within;
     loop {
         let (answer, after) = match line.head(&mut head, patience).await {
-            Ok(Arrival::Closed | Arrival::Preface) | Err(Kind::ClientGone) => return,
+            Ok(Arrival::Closed | Arrival::Preface | Arrival::Socks) | Err(Kind::ClientGone) => return,
             Ok(Arrival::Head) => match line.request(&head, desk).await {
                 Said::Answer(answer, after) => (answer, after),
                 Said::Tail(watch) => return line.tail(watch).await,

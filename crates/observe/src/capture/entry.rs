@@ -33,8 +33,8 @@ pub struct Entry {
     pub sort: Sort,
     /// Whether it asks for something that is secured by TLS.
     pub secure: bool,
-    /// The version of HTTP that the client spoke.
-    pub version: Version,
+    /// The version of HTTP that the client spoke, if it was HTTP.
+    pub version: Option<Version>,
     /// The request's head as it came.
     pub request: Head,
     /// The beginning of its content.

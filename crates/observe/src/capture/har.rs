@@ -238,7 +238,7 @@ fn sizes(head: &Head, entry: &Entry, body: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"headersSize\":");
     match entry.version {
         _ if head.is_empty() => out.extend_from_slice(b"-1"),
-        Version::H10 | Version::H11 if entry.sort != Sort::Tunnel => {
+        Some(Version::H10 | Version::H11) if entry.sort != Sort::Tunnel => {
             let fields: usize = head.fields().map(|field| field.name.len() + field.value.len() + 4).sum();
             let line = match head.status() {
                 0 => {
@@ -331,12 +331,13 @@ fn essence(media_type: &[u8]) -> &[u8] {
     media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }
 
-fn version(version: Version) -> &'static [u8] {
+fn version(version: Option<Version>) -> &'static [u8] {
     match version {
-        Version::H10 => b"HTTP/1.0",
-        Version::H11 => b"HTTP/1.1",
-        Version::H2 => b"HTTP/2",
-        Version::H3 => b"HTTP/3",
+        None => b"",
+        Some(Version::H10) => b"HTTP/1.0",
+        Some(Version::H11) => b"HTTP/1.1",
+        Some(Version::H2) => b"HTTP/2",
+        Some(Version::H3) => b"HTTP/3",
     }
 }
 

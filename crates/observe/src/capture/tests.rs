@@ -49,7 +49,7 @@ fn entry(place: Place, path: &str) -> Box<Entry> {
         user: None,
         sort: Sort::Http,
         secure: false,
-        version: Version::H11,
+        version: Some(Version::H11),
         request,
         request_body: None,
         bytes_in: 0,

@@ -314,6 +314,28 @@ fn a_forward_proxy_tells_of_requests_and_tunnels() {
 }
 
 #[test]
+fn a_tunnel_by_socks_is_told_as_one() {
+    let server = Server::echo();
+    let tidegate = forward::proxy("use: [{ capture: { har: a.har, bodies: 1KiB } }]\n    to: origin");
+    let mut client = tidegate.client();
+    client.send([5, 1, 0]);
+    assert_eq!(client.exactly(2), [5, 0]);
+    client.send([&[5, 1, 0, 3, 6][..], b"a.test", &server.port().to_be_bytes()].concat());
+    assert_eq!(client.exactly(10)[1], 0);
+    client.send(get("/", ""));
+    assert_eq!(client.response().status, 200);
+    drop(client);
+    let entry = entries(&tidegate, "a.har", 1).remove(0);
+    let request = &entry["request"];
+    let url = format!("tunnel://a.test:{}", server.port());
+    assert_eq!(
+        (&request["method"], &request["url"], &request["httpVersion"]),
+        (&json!("SOCKS5"), &json!(url), &json!(""))
+    );
+    assert!(entry["response"]["bodySize"].as_u64().is_some_and(|size| size > 0));
+}
+
+#[test]
 fn a_websocket_is_told_by_its_heads_and_interim_responses_by_theirs() {
     let server = Server::script(|peer| {
         while let Some(request) = peer.request() {

@@ -22,6 +22,7 @@ mod process;
 mod tcp;
 mod tls;
 mod udp;
+mod users;
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -55,6 +56,7 @@ const AREAS: [&[Case]; 18] = [
     tcp::CASES,
     udp::CASES,
     forward::CASES,
+    users::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.
