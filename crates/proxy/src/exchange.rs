@@ -237,12 +237,12 @@ async fn story<'a>(
     }
     *route = find(session, x, listener).await?;
     capture::begin(session, x, listener, route);
-    bandwidth::begin(&session.worker, x, route);
     for ways in &route.users {
         if let Some(asked) = Box::pin(users::settle(session, x, route, listener.role, ways)).await? {
             return Ok(asked);
         }
     }
+    bandwidth::begin(&session.worker, x, route);
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {

@@ -37,7 +37,7 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 18] = [
+const AREAS: [&[Case]; 19] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
