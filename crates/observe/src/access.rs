@@ -44,6 +44,8 @@
 //! | `response_us` | microseconds from sending the request to the complete response head |
 //! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
 //! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests`, `concurrency` |
+//! | `list` | the list by which its route was found |
+//! | `rule` | the rule of that list |
 //! | `cut` | `true` if the response ended before it was complete |
 //! | `fault` | what went wrong, a short stable code |
 //! | `side` | on whose side: `client`, `server`, `proxy` |
@@ -144,6 +146,8 @@ pub struct Record<'a> {
     pub fault: Option<Fault>,
     /// More about what went wrong; empty if there is no more to say.
     pub reason: &'a str,
+    /// The list by which its route was found, and the rule of it.
+    pub listed: Option<(&'a str, &'a str)>,
     /// The request's `Referer`, which only the combined format shows.
     pub referer: Option<&'a [u8]>,
     /// The request's `User-Agent`, which only the combined format shows.

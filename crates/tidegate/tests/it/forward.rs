@@ -4,11 +4,13 @@ mod addresses;
 mod associations;
 mod datagrams;
 pub(crate) mod egress;
+pub(crate) mod lists;
 mod parents;
 mod real;
 mod routes;
 mod socks;
 mod socks_parents;
+mod together;
 mod tunnels;
 
 use testkit::{Response, Server, Tidegate};
