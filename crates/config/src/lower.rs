@@ -14,8 +14,10 @@ use crate::spec::{
 
 mod address;
 mod balance;
+mod bandwidth;
 mod body;
 mod canary;
+mod capture;
 mod certificate;
 mod compress;
 mod ending;
@@ -66,6 +68,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let dns = lower.dns();
     let lists = lower.lists();
     let access_log = lower.access_log();
+    lower.refuse_shared_files(access_log.as_ref().map(|log| &log.to));
     let secret = lower.secret();
     let mut pools = std::mem::take(&mut lower.pools);
     lower.share_out_subsets(&mut pools);

@@ -48,7 +48,7 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Compress, Cookies, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Privacy, Referer, Rewrite,
+    Bandwidth, Capture, Compress, Cookies, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Privacy, Referer, Rewrite,
     Selector, Template, UserAgent,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};

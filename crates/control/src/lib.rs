@@ -6,6 +6,7 @@
 //! - [`acme`]: certificates that are asked for
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
+//! - [`captures`]: the archives that are written
 //! - [`canary`]: what moves the share of a candidate
 //! - [`room`]: how much the system lets the process have
 //! - [`sockets`]: the listening sockets of the process
@@ -22,6 +23,7 @@
 pub mod acme;
 pub mod admin;
 pub mod canary;
+pub mod captures;
 pub mod certificates;
 pub mod compile;
 pub mod discovery;

@@ -124,6 +124,7 @@ impl Plane {
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(mistakes) => {
+                self.registry.captures.keep_those_of(self.loaded.as_ref().map(|loaded| &loaded.spec));
                 self.nat.undo(plan);
                 return Err(mistakes);
             }
@@ -179,6 +180,7 @@ impl Plane {
         }
         self.nat.remark(in_force.as_ref().unwrap_or(&loaded.spec));
         self.in_force = in_force;
+        self.registry.captures.keep_those_of(Some(&loaded.spec));
         self.loaded = Some(loaded);
         self.applied = SystemTime::now();
         Ok(())
@@ -216,6 +218,7 @@ impl Plane {
             _ => None,
         };
         mistakes.extend(not_transparent(spec));
+        mistakes.extend(self.registry.captures.open(spec).err().into_iter().flatten());
         mistakes.extend(foreign_sources(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
         let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
@@ -279,6 +282,7 @@ impl Plane {
     /// Looks after certificates that are asked for and made here.
     pub fn renew(&mut self) {
         let Some(loaded) = &self.loaded else { return };
+        self.registry.captures.keep_those_of(Some(&loaded.spec));
         let has_come = self.vault.acme.look(&loaded.spec);
         let is_due = self.vault.is_due() && self.tried.is_none_or(|tried| tried.elapsed() > TRIED_EVERY);
         if is_due {
@@ -330,8 +334,9 @@ impl Plane {
         }
     }
 
-    /// Writes what the access log still holds.
+    /// Writes what the access log and archives still hold.
     pub fn close_log(&mut self) {
+        self.registry.captures.close();
         if let Some((_, log)) = self.log.take() {
             log.shutdown(std::time::Duration::from_secs(2));
         }

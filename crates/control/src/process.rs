@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::spec::{AccessLog, Admin, AdminBind, BindAddress, LogSink, Spec};
+use config::spec::{AccessLog, Admin, AdminBind, BindAddress, LogSink, PolicyKind, Spec};
 use config::{LoadOptions, Loaded, Mistakes};
 use proxy::users::Desk;
 use proxy::worker::{Command, Fleet};
@@ -118,6 +118,11 @@ pub fn in_state_folder(mut loaded: Loaded) -> Loaded {
     }
     if let Some(Admin { bind: AdminBind::Unix(path), .. }) = &mut spec.admin {
         *path = state.join(&*path);
+    }
+    for policy in &mut spec.policies {
+        if let PolicyKind::Capture(capture) = &mut policy.kind {
+            capture.har = state.join(&capture.har);
+        }
     }
     for bind in spec.listeners.iter_mut().flat_map(|listener| &mut listener.binds) {
         if let BindAddress::Unix { path, .. } = &mut bind.address {

@@ -10,6 +10,7 @@ use config::spec::{Algorithm, Secret};
 use net::dial::Security;
 use observe::stats::{ConnectionStats, RequestStats};
 use proxy::balance::{Member, Prepared};
+use proxy::bandwidth::Buckets;
 use proxy::canary::State;
 use proxy::destination::Own;
 use proxy::mirror::Report;
@@ -20,6 +21,7 @@ use proxy::snapshot::{BindId, ListenerId, Snapshot};
 use proxy::sticky::Table;
 
 use crate::canary::{Canaries, Plan};
+use crate::captures::Captures;
 
 /// Everything that is kept.
 #[derive(Debug)]
@@ -36,10 +38,13 @@ pub struct Registry {
     tables: Vec<(Algorithm, Vec<Member>, Prepared)>,
     /// The canaries.
     pub canaries: Canaries,
+    /// The archives that are written.
+    pub captures: Captures,
     /// Where this process listens by TCP.
     pub own: Arc<Own>,
     stuck: HashMap<String, Arc<Table>>,
     ids: HashMap<String, Arc<Ids>>,
+    buckets: HashMap<String, Arc<Buckets>>,
     mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
     next_slot: usize,
     seal: Arc<Seal>,
@@ -84,11 +89,13 @@ impl Registry {
             crowds: HashMap::new(),
             tables: Vec::new(),
             canaries: Canaries::default(),
+            captures: Captures::default(),
             own: Arc::default(),
             mirrors: BTreeMap::new(),
             next_slot: 0,
             stuck: HashMap::new(),
             ids: HashMap::new(),
+            buckets: HashMap::new(),
             seal: Arc::clone(&drawn),
             secret: None,
             drawn,
@@ -116,6 +123,13 @@ impl Registry {
         }
         self.stuck.insert(pool.to_owned(), Arc::clone(&table));
         table
+    }
+
+    /// What those have had whom a limit of bandwidth tells apart.
+    pub fn buckets(&mut self, policy: &str) -> Arc<Buckets> {
+        // Those that nobody has any more are forgotten when there are others.
+        self.buckets.retain(|known, buckets| known == policy || Arc::strong_count(buckets) > 1);
+        Arc::clone(self.buckets.entry(policy.to_owned()).or_default())
     }
 
     /// The ids of QUIC that a pool's servers have chosen, with room for this many.

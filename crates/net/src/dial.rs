@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,6 +67,8 @@ pub struct Dialled {
     pub stream: Stream,
     /// What the server said before TLS that its client has still to hear. If the server's TLS begins inside of MySQL, it has not yet.
     pub greeting: Vec<u8>,
+    /// How long the handshake of TLS took, if there was one.
+    pub tls: Option<Duration>,
 }
 
 /// Connects to a server, says what is to be said before anything else, and makes the connection a secured one if that is wanted. The
@@ -89,17 +92,17 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     };
     stream.write_all(call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
-    let mut greeting = Vec::new();
+    let (mut greeting, mut tls) = (Vec::new(), 0);
     if let Some(security) = call.security {
         match security.starttls {
             None => {}
             Some(starttls::Protocol::Mysql) => {
                 let greeting = Box::pin(greeted(&mut stream, true)).await?;
-                return Ok(Dialled { stream, greeting });
+                return Ok(Dialled { stream, greeting, tls: None });
             }
             Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
         }
-        stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
+        (stream, tls) = Box::pin(secured(stream, security)).await?;
     }
     match call.greeted {
         None => {}
@@ -111,7 +114,15 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
             greeting.clear();
         }
     }
-    Ok(Dialled { stream, greeting })
+    let tls = (tls > 0).then(|| Duration::from_micros(tls.into()));
+    Ok(Dialled { stream, greeting, tls })
+}
+
+/// Begins TLS; answers how long that took, too, in microseconds, of which there is at least one.
+async fn secured(stream: Stream, security: &Security) -> io::Result<(Stream, u32)> {
+    let began = Instant::now();
+    let stream = security.originator.connect(stream, &security.name).await?;
+    Ok((stream, u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX).max(1)))
 }
 
 /// Asks a proxy that we are connected to to lead us on to somebody else; answers what that one has said already. The caller bounds the

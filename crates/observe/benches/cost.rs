@@ -104,6 +104,7 @@ fn typical() -> Record<'static> {
         user: None,
         method: b"GET",
         host: b"www.example.com",
+        port: None,
         path: b"/assets/app/2024/main.bundle.js",
         query: Some(b"v=1f3a9c&lang=en"),
         version: Some(Version::H11),

@@ -19,6 +19,7 @@
 //! | `method` | the request's method; `SOCKS4` or `SOCKS5` where a tunnel was asked for so |
 //! | `user` | who asked; with the fault `unauthenticated` or `proxy_unauthenticated`, who the client has said it is |
 //! | `host` | the host it asked for, in normal form |
+//! | `port` | the port that a client of a forward proxy asked for |
 //! | `path` | the path, in normal form, without the query |
 //! | `query` | the query, without its question mark |
 //! | `version` | the HTTP version the client spoke: `1.0`, `1.1`, `2`, `3`; absent for flows of TCP and for SOCKS |
@@ -58,9 +59,9 @@
 //! Apache's `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`, with `-` for what is not there. Quotes and
 //! backslashes are escaped by a backslash; control bytes and all bytes outside ASCII are written as `\xhh`.
 
-mod address;
+pub(crate) mod address;
 mod combined;
-mod escape;
+pub(crate) mod escape;
 mod json;
 mod queue;
 mod sink;
@@ -74,6 +75,8 @@ use std::time::SystemTime;
 use base::Fault;
 use base::ids::{ClientIp, PeerAddr, RequestId};
 use wire::Version;
+
+use crate::stamp::Stamp;
 
 pub use sink::Sink;
 pub use writer::Log;
@@ -99,6 +102,8 @@ pub struct Record<'a> {
     pub method: &'a [u8],
     /// The host in normal form; empty if there was none.
     pub host: &'a [u8],
+    /// The port that was asked for, where clients name their servers.
+    pub port: Option<u16>,
     /// The path; empty if there was none, as for `CONNECT`.
     pub path: &'a [u8],
     /// The query without its question mark.
@@ -147,6 +152,20 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /// The request's `User-Agent`, which only the combined format shows.
     pub user_agent: Option<&'a [u8]>,
+}
+
+/// Makes single lines of JSON, for whoever wants them besides the log.
+#[derive(Debug, Default)]
+pub struct Lines(Stamp);
+
+impl Lines {
+    /// The line of a record, without its end.
+    pub fn json(&mut self, record: &Record<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        json::write(record, &mut self.0, &mut out);
+        out.pop();
+        out
+    }
 }
 
 /// What TLS has agreed on.

@@ -5,12 +5,14 @@
 //! - [`access`]: one line a finished request, formatted by the worker, written by one thread
 //! - [`stats`]: counters and latencies with a shard a worker, summed only when somebody asks
 //! - [`metrics`]: those sums as a page for Prometheus
+//! - [`capture`]: what passes a route, whole, into an archive, written by one thread a file
 //! - [`log`]: the process's own messages to the operator
 //!
 //! Nothing here makes a worker wait: a blocked disk loses lines and counts them, and counting takes no lock and no
 //! locked instruction.
 
 pub mod access;
+pub mod capture;
 pub mod log;
 pub mod metrics;
 pub mod stats;

@@ -40,6 +40,7 @@
 //! | `tidegate_mirror_pairs_total` | `mirror`, `real`, `shadow` |
 //! | `tidegate_mirror_response_seconds` (histogram) | `mirror`, `of`: `real`, `shadow` |
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
+//! | `tidegate_capture_entries_total`, `tidegate_capture_lost_total` | `file` |
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
 //! | `tidegate_list_rules` | `list`, `kind`: `host`, `pattern` |
 //! | `tidegate_list_wrong_lines`, `tidegate_list_bytes`, `tidegate_list_loaded_seconds`, `tidegate_list_current`, `tidegate_list_hits_total` | `list` |
@@ -57,6 +58,7 @@
 //! | `tidegate_config_reloads_total` | `result`: `ok`, `failed` |
 //! | `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds`, `process_max_fds`, `process_start_time_seconds` | |
 
+mod archives;
 mod canaries;
 mod certificates;
 mod lists;
@@ -72,6 +74,7 @@ use crate::stats::{ConnectionStats, Connections, RequestStats, TurnMeter};
 use page::{Label, Page, labels};
 use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 
+pub use archives::Archive;
 pub use canaries::{Canary, Version};
 pub use certificates::Certificate;
 pub use lists::List;
@@ -96,6 +99,8 @@ pub struct Scrape<'a> {
     pub sources: Vec<(&'a str, bool)>,
     /// The mirrors.
     pub mirrors: Vec<Mirror<'a>>,
+    /// The archives that routes are captured into.
+    pub archives: Vec<Archive>,
     /// The certificates that clients are shown, each once for each host.
     pub certificates: Vec<Certificate<'a>>,
     /// Lists of sites.
@@ -195,6 +200,7 @@ impl Scrape<'_> {
         self.write_pools(&mut page);
         canaries::write(&self.canaries, &mut page);
         mirrors::write(&self.mirrors, &mut page);
+        archives::write(&self.archives, &mut page);
         certificates::write(&self.certificates, &mut page);
         lists::write(&self.lists, &mut page);
         nat::write(&self.nat, &mut page);

@@ -19,7 +19,9 @@ use wire::head::{Method, Scheme};
 use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
+use crate::bandwidth::{self, Paces};
 use crate::canary;
+use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::lists::Hit;
@@ -73,6 +75,10 @@ pub(crate) struct Exchange {
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
+    /// What holds both directions of a tunnel back.
+    pub(crate) paces: Paces,
+    /// What of it goes into an archive.
+    pub(crate) caught: Option<Box<Caught>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
     /// The server that it names, where a proxy leads on to it.
@@ -86,6 +92,8 @@ pub struct Facts {
     pub(crate) peer: SocketAddr,
     pub(crate) client: IpAddr,
     pub(crate) host: Vec<u8>,
+    /// The port that it asks for, where clients name their servers.
+    pub(crate) port: Option<u16>,
     pub(crate) path: Vec<u8>,
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
@@ -141,7 +149,14 @@ pub(crate) struct Notes {
     pub(crate) ended: Instant,
     pub(crate) head: Option<Duration>,
     pub(crate) queue: Option<Duration>,
+    /// How long it took to find out the addresses of a name.
+    pub(crate) dns: Option<Duration>,
     pub(crate) connect: Option<Duration>,
+    /// What TLS took of that.
+    pub(crate) tls: Option<Duration>,
+    /// When the last try began to send the request, and when the head of the response was here; that a tunnel stood, too.
+    pub(crate) sent: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
     pub(crate) response: Option<Duration>,
     /// How long the try has waited for a response's head until its time was over.
     pub(crate) waited: Option<Duration>,
@@ -234,11 +249,13 @@ async fn story<'a>(
         return Ok(asked);
     }
     *route = find(session, x, listener).await?;
+    capture::begin(session, x, listener, route);
     for ways in &route.users {
         if let Some(asked) = Box::pin(users::settle(session, x, route, listener.role, ways)).await? {
             return Ok(asked);
         }
     }
+    bandwidth::begin(&session.worker, x, route);
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {
@@ -411,6 +428,7 @@ impl Facts {
             peer: self.peer,
             client: self.client,
             host: self.host.clone(),
+            port: self.port,
             path: self.path.clone(),
             query: self.query.clone(),
             captures: Captures::default(),
@@ -490,7 +508,7 @@ impl Exchange {
         self.facts.path.clear();
         self.facts.peer = NOBODY;
         self.facts.client = NOBODY.ip();
-        self.facts.query = None;
+        (self.facts.query, self.facts.port) = (None, None);
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         (self.facts.socks, self.facts.led) = (None, None);
         (self.facts.user, self.facts.spent) = (None, false);
@@ -502,6 +520,8 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
+        self.caught = None;
+        self.paces = Paces::default();
         (self.origin, self.beyond) = (None, None);
     }
 }
@@ -522,6 +542,7 @@ impl Default for Exchange {
                 peer: NOBODY,
                 client: NOBODY.ip(),
                 host: Vec::new(),
+                port: None,
                 path: Vec::new(),
                 query: None,
                 captures: Captures::default(),
@@ -544,6 +565,8 @@ impl Default for Exchange {
             entry: None,
             permit: None,
             copies: None,
+            paces: Paces::default(),
+            caught: None,
             origin: None,
             beyond: None,
         }
@@ -577,7 +600,11 @@ impl Notes {
             ended: now,
             head: None,
             queue: None,
+            dns: None,
             connect: None,
+            tls: None,
+            sent: None,
+            answered: None,
             response: None,
             waited: None,
             status: 0,

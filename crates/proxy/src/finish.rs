@@ -15,6 +15,7 @@ use wire::grpc::Code;
 use crate::attempt::Upstream;
 use crate::balance::outlier::Verdict;
 use crate::canary::{self, Variant};
+use crate::capture;
 use crate::exchange::{Exchange, Notes};
 use crate::pool::{LOCAL, Limit, Parent, Server};
 use crate::session::Session;
@@ -74,6 +75,21 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// The listener's name.
+    pub(crate) fn listener(&self) -> Arc<str> {
+        Arc::clone(self.listener)
+    }
+
+    /// The route's.
+    pub(crate) fn route(&self) -> Arc<str> {
+        Arc::clone(self.route)
+    }
+
+    /// The server of the last try, and its pool's name.
+    pub(crate) fn server(&self) -> Option<(&Arc<str>, &Arc<Server>)> {
+        self.pool.zip(self.server)
+    }
+
     pub(crate) fn owned(&self) -> Kept {
         Kept {
             listener: Arc::clone(self.listener),
@@ -129,9 +145,12 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
     if let Some(hit) = &x.notes.hit {
         hit.list.hits.count(worker.id);
     }
-    let mut log = worker.log.borrow_mut();
-    let Some(sink) = log.as_mut() else { return };
-    sink.record(&Record {
+    capture::release(x, account);
+    let (mut log, mut tails) = (worker.log.borrow_mut(), worker.tails.borrow_mut());
+    if log.is_none() && tails.is_empty() {
+        return;
+    }
+    let record = Record {
         time: x.notes.time,
         id: x.facts.id,
         listener: account.listener,
@@ -145,6 +164,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         },
         user: x.facts.user.as_deref().map(|user| user.name.as_bytes()).or(x.notes.claimed.as_deref()),
         host: &x.facts.host,
+        port: x.facts.port,
         path: &x.facts.path,
         query: x.facts.query.as_deref(),
         version: (!x.client.is_flow).then_some(x.client.version),
@@ -183,7 +203,11 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         listed: x.notes.hit.as_ref().map(|hit| (&*hit.list.name, &*hit.rule)),
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
-    });
+    };
+    if let Some(sink) = log.as_mut() {
+        sink.record(&record);
+    }
+    tails.tell(&record);
 }
 
 /// The same of a request that has ended, in microseconds.

@@ -15,10 +15,13 @@
 //! - [`balance`]: one file per algorithm
 //! - [`sticky`]: clients that stay with their server
 //! - [`mirror`]: copies of requests whose answers nobody sees
+//! - [`bandwidth`]: how fast bodies and tunnels may go
+//! - [`capture`]: what of an exchange goes into an archive
 //! - [`pool`]: servers, idle connections, limits and the queue
 //! - [`relay`]: bodies, trailers and tunnels
 //! - [`reply`]: answers of our own; the one table from faults to statuses
 //! - [`finish`]: the access record and the counters
+//! - [`tail`]: access records as they come, for operators who look
 //! - [`seal`]: values that clients keep for us and cannot change
 //!
 //! [`worker`] is the thread that all of it runs on, and [`snapshot`] is what it runs by: defined here, manufactured by
@@ -26,7 +29,9 @@
 
 pub mod attempt;
 pub mod balance;
+pub mod bandwidth;
 pub mod canary;
+pub mod capture;
 pub mod destination;
 pub mod door;
 pub mod exchange;
@@ -44,5 +49,6 @@ pub mod seal;
 pub mod session;
 pub mod snapshot;
 pub mod sticky;
+pub mod tail;
 pub mod users;
 pub mod worker;

@@ -11,6 +11,7 @@ use wire::socks::Reply;
 use wire::{Framing, Head, Known, Version};
 
 use crate::canary;
+use crate::capture;
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account};
 use crate::policy::{self, Client, Compress};
@@ -347,6 +348,7 @@ async fn answer(session: &mut Session, x: &mut Exchange, route: &Route, body: &[
         coded = code(session, x, route, body).await;
     }
     let body = coded.as_deref().unwrap_or(body);
+    capture::answered(x, if x.client.head_only || bodiless { b"" } else { body });
     x.notes.bytes_out = if x.client.head_only || bodiless { 0 } else { body.len() as u64 };
     let mut out = Vec::with_capacity(512 + body.len());
     write_response(session, x, keep, &mut out);

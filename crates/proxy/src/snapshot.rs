@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use net::quic;
 use net::tls::Terminator;
+use observe::capture::Recorder;
 use observe::stats::{ConnectionStats, RequestStats};
 use wire::forwarded::{Net, Rules};
 use wire::grpc::Code;
@@ -14,6 +15,7 @@ use wire::h1::Limits;
 use wire::starttls::Protocol;
 
 use crate::balance::Roster;
+use crate::bandwidth::Bandwidth;
 use crate::canary::Canary;
 use crate::destination::Way;
 use crate::pac::Pac;
@@ -280,6 +282,10 @@ pub struct Route {
     pub users: Box<[Arc<Authentication>]>,
     /// How its responses are compressed, if they are.
     pub compress: Option<Arc<Compress>>,
+    /// How fast its bodies go, if that is limited.
+    pub bandwidth: Option<Arc<Bandwidth>>,
+    /// Into which archive its exchanges go, if they do.
+    pub capture: Option<Arc<Recorder>>,
     /// Whether calls of browsers become plain calls of gRPC.
     pub grpc_web: bool,
     /// Where it ends.

@@ -30,6 +30,7 @@ use crate::relay::Encoders;
 use crate::session;
 use crate::session::datagram::{At, Relays};
 use crate::snapshot::Snapshot;
+use crate::tail::Tails;
 use crate::users::Verdicts;
 
 mod fleet;
@@ -54,6 +55,7 @@ pub(crate) struct Worker {
     pub(crate) verdicts: RefCell<Verdicts>,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
+    pub(crate) tails: RefCell<Tails>,
     #[expect(
         clippy::redundant_allocation,
         reason = "a pin counts in this worker's memory, not in memory that all share"
@@ -140,6 +142,7 @@ impl Worker {
             origins: Origins::default(),
             verdicts: RefCell::new(Verdicts::new(VERDICTS)),
             log: RefCell::new(None),
+            tails: RefCell::default(),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),
             blocks: RefCell::default(),
@@ -215,6 +218,7 @@ impl Worker {
                 }
                 *self.log.borrow_mut() = sink;
             }
+            Command::Tail(tails) => self.tails.borrow_mut().set(tails),
             Command::Adopt(detached, origin) => match detached.attach() {
                 Ok(stream) => session::spawn(self, stream, origin),
                 Err(_) => self.fleet.connection_ended(self.id),

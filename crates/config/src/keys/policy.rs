@@ -11,6 +11,8 @@ pub(super) static POLICY: Section = Section::new(
         Key::new("rewrite", Type::Section(&REWRITE), "Changes what the server is asked for."),
         Key::new("mirror", Type::Section(&MIRROR), "Sends copies to servers whose answers nobody sees."),
         Key::new("compress", Type::Section(&COMPRESS), "Compresses responses for clients that ask for it."),
+        Key::new("bandwidth", Type::Section(&BANDWIDTH), "Limits how fast bodies and tunnels go, by client or user."),
+        Key::new("capture", Type::Section(&CAPTURE), "Writes requests and responses into an archive that browsers open."),
         Key::new(
             "grpc_web",
             Type::Section(&GRPC_WEB),
@@ -23,7 +25,6 @@ pub(super) static POLICY: Section = Section::new(
         Key::new("cert_auth", Type::Section(&CERT_AUTH), "Lets in who has shown a certificate."),
         Key::planned("api_key"),
         Key::planned("cache"),
-        Key::planned("capture"),
         Key::planned("cors"),
         Key::planned("forward_auth"),
         Key::planned("jwt"),
@@ -145,6 +146,79 @@ static PRIVACY: Section = Section::new(
         .default("keep"),
     ],
 );
+
+static BANDWIDTH: Section = Section::new(
+    "bandwidth",
+    "Those who are told apart by `by` have so many bytes a second each, over all workers and all that they do at once. Heads, answers \
+     made here and datagrams are not counted. Of several levels the nearest wins; a named policy keeps its counts over reloads. Text \
+     stands for `rate`.",
+    &[
+        Key::new("rate", Type::Text("SIZE/s"), "How fast: `1MiB/s`.").required(),
+        Key::new(
+            "burst",
+            Type::Size,
+            "So much may go at once after a silence. By default what passes in a quarter of a second, 16KiB at least.",
+        ),
+        Key::new(
+            "by",
+            Type::List(&Type::Text("selector")),
+            "Who shares it: the first of these that a request has, else the client's address.",
+        )
+        .default("client_ip"),
+        Key::new(
+            "direction",
+            Type::Word(&[live("both"), live("in"), live("out")]),
+            "Which bodies are counted: from clients (`in`), to them (`out`), or both together.",
+        )
+        .default("both"),
+    ],
+)
+.short("rate");
+
+static CAPTURE: Section = Section::new(
+    "capture",
+    "Requests as clients send them and responses as clients get them, in the format HAR 1.2, with their times, and of tunnels and \
+     WebSockets that they were. The file is for its owner alone, and a whole document after each write. What there is no room for \
+     is left out and counted. Of several levels the nearest wins. Text stands for `har`.",
+    &[
+        Key::new("har", Type::Text("file"), "The archive; a relative path is in the `state` folder. One that is there is gone on with.")
+            .required(),
+        Key::new(
+            "bodies",
+            Type::Size,
+            "So much of each body is kept, from its beginning, 16MiB at most. Large bodies go through no pipe until so much has passed.",
+        )
+        .default("0B"),
+        Key::new("max_size", Type::Size, "When the archive would be larger, it gets a number (`traffic.1.har`) and another begins.")
+            .default("64MiB"),
+        Key::new("keep", Type::Integer(0, 1000), "So many archives with numbers are kept.").default("4"),
+        Key::new("redact", Type::Section(&REDACT), "Whose values are written as `[redacted]`.").filled(),
+    ],
+)
+.short("har");
+
+static REDACT: Section = Section::new(
+    "redact",
+    "Names of fields and parameters, in any case. Bodies are written as they are, but for the parameters of forms. A list stands for \
+     `fields`.",
+    &[
+        Key::new("fields", Type::List(&Type::Text("field name")), "Fields of requests and responses, besides the usual ones."),
+        Key::new(
+            "parameters",
+            Type::List(&Type::Text("parameter")),
+            "Parameters of queries, also in `Referer` and `Location`, and of forms, besides the usual ones.",
+        ),
+        Key::new(
+            "usual",
+            Type::Bool,
+            "Whether to redact, too: `Authorization`, `Proxy-Authorization`, `Authentication-Info`, `Proxy-Authentication-Info`, `Cookie`, \
+             `Set-Cookie`, `X-Api-Key`, `X-Auth-Token`; `access_token`, `api_key`, `apikey`, `client_secret`, `id_token`, `password`, \
+             `refresh_token`, `token`.",
+        )
+        .default("true"),
+    ],
+)
+.short("fields");
 
 static MIRROR: Section = Section::new(
     "mirror",

@@ -1,5 +1,6 @@
 //! What happens to a request and its response on the way.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use wire::coding::Coding;
@@ -30,6 +31,10 @@ pub enum PolicyKind {
     Mirror(Mirror),
     /// Compresses responses.
     Compress(Compress),
+    /// Limits how fast bodies go.
+    Bandwidth(Bandwidth),
+    /// Writes what passes into an archive.
+    Capture(Capture),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
     /// Tells servers less of who asks.
@@ -147,6 +152,40 @@ pub struct Compress {
     pub offload: bool,
     /// Responses that the process has under way into a coding.
     pub at_once: u32,
+}
+
+/// A limit of how fast bodies and tunnels go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// Bytes a second.
+    pub rate: u64,
+    /// Bytes that may go at once after a silence.
+    pub burst: u64,
+    /// Who shares it: the first that is there.
+    pub by: Vec<Selector>,
+    /// Whether it holds from clients.
+    pub up: bool,
+    /// Whether it holds to clients.
+    pub down: bool,
+}
+
+/// An archive of what passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Its file; a relative path is in the state folder.
+    pub har: PathBuf,
+    /// So much of each body is kept.
+    pub bodies: u64,
+    /// When it is this large, another one begins.
+    pub max_size: u64,
+    /// So many of the old ones are kept.
+    pub keep: u32,
+    /// Fields whose values are not told, in lower case.
+    pub fields: Vec<String>,
+    /// Parameters whose values are not told, in lower case.
+    pub parameters: Vec<String>,
+    /// Whether the usual ones are not told, either.
+    pub usual: bool,
 }
 
 /// A pattern of media types, in lower case.

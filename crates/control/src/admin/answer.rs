@@ -42,8 +42,20 @@ impl Answer {
         self
     }
 
+    /// Appends the head of an answer that ends with its connection.
+    pub(super) fn begin(&self, out: &mut Vec<u8>) {
+        self.head(true, Framing::UntilClose, out);
+    }
+
     /// Appends the answer as HTTP/1.1; to a HEAD request without its content.
     pub(super) fn write(&self, to_head: bool, close: bool, out: &mut Vec<u8>) {
+        self.head(close, Framing::Length(self.body.len() as u64), out);
+        if !to_head {
+            out.extend_from_slice(&self.body);
+        }
+    }
+
+    fn head(&self, close: bool, framing: Framing, out: &mut Vec<u8>) {
         let mut head = Head::default();
         head.start_response(self.status);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -57,11 +69,8 @@ impl Answer {
         if close {
             head.add(b"Connection", b"close");
         }
-        head.set_framing(Framing::Length(self.body.len() as u64));
+        head.set_framing(framing);
         h1::response_head(&head, out);
-        if !to_head {
-            out.extend_from_slice(&self.body);
-        }
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     let packets = Packets::of(&plane);
     scrape.nat = packets.measured();
     scrape.mirrors.extend(plane.registry.mirrors().map(|report| mirror(report)));
+    scrape.archives = plane.registry.captures.archives();
     scrape.certificates.extend(certificates::measured(&plane));
     scrape.lists.extend(lists::measured(&plane));
     scrape.canaries.extend(plane.registry.canaries.iter().map(canary));

@@ -7,6 +7,7 @@
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
 //! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `lists`, `certificates`, `nat`, `metrics`: one room for each noun
+//! - `tail`: access records as they come
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
 //!
@@ -30,18 +31,21 @@ mod place;
 mod pools;
 mod server;
 mod status;
+mod tail;
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use ::config::Mistake;
 use ::config::spec::{AdminBind, Spec};
 use net::Address;
 use net::listen::{Bound, Terms, bind};
+use proxy::tail::Tail;
 use wire::Method;
 
 use crate::process::Process;
@@ -115,6 +119,7 @@ pub async fn serve(admin: Admin, process: Rc<Process>) {
         recent: RefCell::default(),
         generation_put: Cell::new(None),
         connections: Cell::new(0),
+        tails: RefCell::default(),
     });
     let Some(bound) = admin.bound.into_iter().next() else { return };
     match bound.attach() {
@@ -132,6 +137,8 @@ struct Desk {
     generation_put: Cell<Option<u64>>,
     /// Connections of operators that are open.
     connections: Cell<usize>,
+    /// Those who look at access records as they come.
+    tails: RefCell<Vec<Arc<Tail>>>,
 }
 
 /// Answers a request that the guard has let pass and whose place takes its method.
@@ -152,6 +159,8 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Lists => Ok(lists::list(desk)),
         Place::Mirrors => Ok(mirrors::list(desk)),
         Place::Nat => Ok(nat::show(desk)),
+        // To a GET it is served elsewhere, for it has no end.
+        Place::Tail => Ok(Answer::new(200, tail::KIND, "")),
         Place::Certificates => Ok(certificates::list(desk)),
         Place::Canary { listener, route } if put => canaries::change(desk, &listener, &route, ask),
         Place::Canary { listener, route } => canaries::show(desk, &listener, &route),

@@ -30,6 +30,8 @@ pub(super) enum Place {
     Lists,
     /// `/api/nat`
     Nat,
+    /// `/api/tail`
+    Tail,
     /// `/api/certificates`
     Certificates,
     /// `/api/pools`
@@ -63,6 +65,7 @@ impl Place {
             }
             [b"", b"api", b"nat"] => Place::Nat,
             [b"", b"api", b"lists"] => Place::Lists,
+            [b"", b"api", b"tail"] => Place::Tail,
             [b"", b"api", b"mirrors"] => Place::Mirrors,
             [b"", b"api", b"certificates"] => Place::Certificates,
             [b"", b"api", b"pools"] => Place::Pools,
@@ -95,7 +98,7 @@ impl Place {
     }
 }
 
-fn decode(segment: &[u8]) -> Option<String> {
+pub(super) fn decode(segment: &[u8]) -> Option<String> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut out = Vec::with_capacity(segment.len());
     let mut rest = segment;

@@ -19,6 +19,7 @@ use super::answer::Answer;
 use super::ask::{Ask, Peer};
 use super::guard::{self, Way};
 use super::place::Place;
+use super::tail::{self, Watch};
 use super::{Desk, answer};
 
 /// Connections at a time.
@@ -77,6 +78,13 @@ enum After {
     Linger,
 }
 
+/// What is said to a request.
+enum Said {
+    Answer(Answer, After),
+    /// Something that has no end.
+    Tail(Watch),
+}
+
 /// A connection.
 struct Line {
     conn: Conn,
@@ -85,7 +93,7 @@ struct Line {
     peer: Peer,
 }
 
-async fn serve(stream: Stream, address: Option<SocketAddr>, desk: &Desk) {
+async fn serve(stream: Stream, address: Option<SocketAddr>, desk: &Rc<Desk>) {
     let way = if matches!(stream, Stream::Unix(_)) { Way::Unix } else { Way::Tcp };
     let peer = Peer::of(&stream, address);
     let mut line = Line { conn: Conn::new(stream), block: vec![0; BLOCK], way, peer };
@@ -95,7 +103,10 @@ async fn serve(stream: Stream, address: Option<SocketAddr>, desk: &Desk) {
     loop {
         let (answer, after) = match line.head(&mut head, patience).await {
             Ok(Arrival::Closed | Arrival::Preface | Arrival::Socks) | Err(Kind::ClientGone) => return,
-            Ok(Arrival::Head) => line.request(&head, desk).await,
+            Ok(Arrival::Head) => match line.request(&head, desk).await {
+                Said::Answer(answer, after) => (answer, after),
+                Said::Tail(watch) => return line.tail(watch).await,
+            },
             Err(kind) => (refusal(kind), After::Linger),
         };
         let mut out = Vec::new();
@@ -135,21 +146,45 @@ impl Line {
     }
 
     /// Answers a request: refuses it before its body is read, if that can be.
-    async fn request(&mut self, head: &Head, desk: &Desk) -> (Answer, After) {
+    async fn request(&mut self, head: &Head, desk: &Rc<Desk>) -> Said {
         let place = match self.admit(head) {
             Ok(place) => place,
             Err(refused) => {
                 let after = if head.framing() == Framing::None { after(head) } else { After::Linger };
-                return (refused, after);
+                return Said::Answer(refused, after);
             }
         };
         let body = match timeout(BODY, self.body(head)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(kind)) => return (refusal(kind), After::Linger),
-            Err(_) => return (refusal(Kind::BodyTimeout), After::Linger),
+            Ok(Err(kind)) => return Said::Answer(refusal(kind), After::Linger),
+            Err(_) => return Said::Answer(refusal(Kind::BodyTimeout), After::Linger),
         };
+        if place == Place::Tail && head.method() == Method::Get {
+            return match Watch::begin(desk, head.query()) {
+                Ok(watch) => Said::Tail(watch),
+                Err(refused) => Said::Answer(refused, after(head)),
+            };
+        }
         let ask = Ask { head, body: &body, peer: &self.peer };
-        (answer(desk, place, &ask).await, after(head))
+        Said::Answer(answer(desk, place, &ask).await, after(head))
+    }
+
+    /// Tells of access records until the client has had enough, or does not read.
+    async fn tail(&mut self, mut watch: Watch) {
+        let mut out = Vec::new();
+        Answer::new(200, tail::KIND, "").begin(&mut out);
+        loop {
+            if self.write(&out).await.is_err() {
+                return;
+            }
+            let Line { conn, block, .. } = self;
+            // It has nothing to say any more: whatever comes, its end above all, ends this.
+            let is_gone = |cx: &mut Context<'_>| conn.poll_read(cx, block).map(drop);
+            match watch.next(is_gone).await {
+                Some(events) => out = events,
+                None => return,
+            }
+        }
     }
 
     /// What is asked for, if it may be.

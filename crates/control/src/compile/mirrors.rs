@@ -28,6 +28,8 @@ pub(super) fn mirror(
         policies: [].into(),
         users: [].into(),
         compress: None,
+        bandwidth: None,
+        capture: None,
         grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
         max_request_body: u64::MAX,

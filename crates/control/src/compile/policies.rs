@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use config::spec::{self, Spec};
+use proxy::balance::Key;
+use proxy::bandwidth::Bandwidth;
 use proxy::policy::{
     Compress, Cookies, Edits, Headers, MediaType, Part, Policy, Privacy, Referer, Rewrite, Selector, Template,
     UserAgent,
@@ -29,6 +31,16 @@ pub(super) fn policy(
             Policy::Mirror(Arc::new(mirrors::mirror(spec, name, mirror, pools, registry)))
         }
         spec::PolicyKind::Compress(said) => Policy::Compress(Arc::new(compress(said))),
+        spec::PolicyKind::Bandwidth(said) => Policy::Bandwidth(Arc::new(Bandwidth {
+            rate: said.rate,
+            burst: said.burst,
+            by: Key(said.by.iter().map(selector).collect()),
+            up: said.up,
+            down: said.down,
+            // An inline one is known by its place: its servers may change meanwhile.
+            buckets: registry.buckets(&policy.name.clone().unwrap_or_else(|| policy.span.to_string())),
+        })),
+        spec::PolicyKind::Capture(said) => Policy::Capture(registry.captures.recorder(said)),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
         spec::PolicyKind::Privacy(said) => Policy::Privacy(privacy(said)),
         // What is asked for before anything is done to a request is no step of what is.

@@ -331,6 +331,14 @@ impl Flattener<'_> {
                 Policy::Compress(compress) => Some(Arc::clone(compress)),
                 _ => None,
             }),
+            bandwidth: level.policies.iter().rev().find_map(|policy| match &**policy {
+                Policy::Bandwidth(bandwidth) => Some(Arc::clone(bandwidth)),
+                _ => None,
+            }),
+            capture: level.policies.iter().rev().find_map(|policy| match &**policy {
+                Policy::Capture(recorder) => recorder.clone(),
+                _ => None,
+            }),
             grpc_web: level.policies.iter().any(|policy| matches!(**policy, Policy::GrpcWeb)),
             ending,
             max_request_body: limits.request_body.unwrap_or(u64::MAX),

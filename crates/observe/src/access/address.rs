@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Appends an IP address.
-pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
+pub(crate) fn ip(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => v4(address, out),
         IpAddr::V6(address) => v6(address, out),
@@ -11,7 +11,7 @@ pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
 }
 
 /// Appends an address and its port.
-pub(super) fn socket(address: SocketAddr, out: &mut Vec<u8>) {
+pub(crate) fn socket(address: SocketAddr, out: &mut Vec<u8>) {
     match address {
         SocketAddr::V4(address) => v4(*address.ip(), out),
         SocketAddr::V6(address) => {

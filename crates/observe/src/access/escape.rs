@@ -1,7 +1,7 @@
 //! Bytes of the wire made safe for a line: the clean ones, which are nearly all, are found eight at a time and copied.
 
 /// Appends the inside of a JSON string (RFC 8259 section 7).
-pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn json(text: &[u8], out: &mut Vec<u8>) {
     let clean = clean_prefix(text);
     out.extend_from_slice(&text[..clean]);
     if clean < text.len() {

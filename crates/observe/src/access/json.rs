@@ -54,6 +54,7 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
 fn request(record: &Record<'_>, out: &mut Vec<u8>) {
     maybe_text(b",\"method\":\"", some(record.method), out);
     maybe_text(b",\"host\":\"", some(record.host), out);
+    maybe_number(b",\"port\":", record.port.map(u64::from), out);
     maybe_text(b",\"path\":\"", some(record.path), out);
     maybe_text(b",\"query\":\"", record.query, out);
     out.extend_from_slice(match record.version {

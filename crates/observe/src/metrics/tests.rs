@@ -61,6 +61,7 @@ fn every_family_is_on_the_page_and_reads_back() {
             latencies: ["real", "shadow"].map(|of| (of, requests.read().latency)),
             differences: ["slower", "faster"].map(|than| (than, requests.read().latency)),
         }],
+        archives: vec![crate::metrics::Archive { file: "a.har".to_owned(), written: 5, lost: 1 }],
         certificates: vec![
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },
@@ -132,6 +133,8 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_list_hits_total{list="ads"}"#, 4.0),
         (r#"tidegate_certificate_missing{certificate="site",host="a.test"}"#, 0.0),
         (r#"tidegate_certificate_missing{certificate="auto",host="b.test"}"#, 1.0),
+        (r#"tidegate_capture_entries_total{file="a.har"}"#, 5.0),
+        (r#"tidegate_capture_lost_total{file="a.har"}"#, 1.0),
         (r#"tidegate_mirror_copies_total{mirror="shadow",result="too_many"}"#, 4.0),
         (r#"tidegate_mirror_pairs_total{mirror="shadow",real="2xx",shadow="5xx"}"#, 1.0),
         (r#"tidegate_mirror_response_seconds_count{mirror="shadow",of="real"}"#, 2.0),

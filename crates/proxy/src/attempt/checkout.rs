@@ -173,6 +173,7 @@ pub(super) async fn connect(
     match dialled {
         Ok(Ok(dialled)) => {
             server.connect_succeeded();
+            x.notes.tls = dialled.tls;
             if arm.pool.parent.is_some() {
                 // Boxed: most connections are led nowhere.
                 return Box::pin(lead_on(session, x, route, arm, busy, dialled)).await.map(Some);

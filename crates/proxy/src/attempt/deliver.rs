@@ -17,7 +17,7 @@ use crate::relay::{Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
 use crate::worker::{Out, Worker};
-use crate::{canary, finish, policy, reply, sticky};
+use crate::{bandwidth, canary, capture, finish, policy, reply, sticky};
 
 /// Relays the response, and settles what becomes of both connections.
 pub(crate) async fn deliver(
@@ -51,11 +51,14 @@ pub(crate) async fn deliver(
     if let Some(transform) = transform {
         down.transform(transform);
     }
+    capture::follow(x, &mut down);
+    bandwidth::follow(&session.worker, x, route, &mut down);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
     let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
     x.notes.bytes_out = down.content;
+    capture::followed(x, &mut down);
     if x.facts.call.is_some() {
         x.notes.call = x.notes.call.or_else(|| down.read_trailers().and_then(Code::said));
     }

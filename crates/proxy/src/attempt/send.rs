@@ -12,6 +12,7 @@ use wire::h1::{self, Asked};
 use wire::{Head, Known, Version, hop};
 
 use super::{GONE, Upstream, bad_response, begin_try, bounded, is_over, of_client, time_left, within_try};
+use crate::capture;
 use crate::exchange::Exchange;
 use crate::pool::{HostRule, Server};
 use crate::relay::Stop;
@@ -50,6 +51,7 @@ pub(super) async fn send(
     Worker::give_way().await;
     let sent_at = Instant::now();
     let mut due_since = sent_at;
+    x.notes.sent = Some(sent_at);
     // A client that was not told to go on yet does not stand still. While one sends, the time of the try does not run.
     let mut sends = !x.upload.is_read() && !x.client.awaits_continue;
     let gap = match sends {
@@ -193,6 +195,7 @@ fn upload_gap(x: &Exchange, route: &Route, arm: &Arm) -> Duration {
 /// Notes how long the server took that answers. How fast one can fail says nothing of how much it can do.
 pub(super) fn note_answer(x: &mut Exchange, arm: &Arm, now: Instant, took: Duration) {
     x.notes.response = Some(took);
+    x.notes.answered = Some(now);
     if let Some(bounds) = arm.pool.concurrency.filter(|_| x.response.status() < 500) {
         arm.pool.gate.concurrency.sample(now, took, bounds);
     }
@@ -238,6 +241,7 @@ fn pass_interim(session: &mut Session, x: &mut Exchange, cx: &mut Context<'_>) -
         return Err(bad_response(x, "Connection names a field that frames the message"));
     }
     x.notes.interim = true;
+    capture::interim(x);
     let mut out = session.worker.out();
     session.client.write_interim(&x.response, &mut out);
     x.to_client.push(cx, &mut session.client, &out).map_err(|_| GONE)

@@ -1,6 +1,7 @@
 //! The server has switched protocols: the client is told, and from there on both sides say what they like.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use net::datagram::Peer;
 use wire::socks::Reply;
@@ -8,6 +9,7 @@ use wire::{Known, Version, hop, masque, websocket};
 
 use super::deliver::walk_back;
 use super::{Datagrams, Tunnel, Upstream, bad_response, connect, correspond};
+use crate::bandwidth;
 use crate::exchange::{After, Exchange};
 use crate::finish::Account;
 use crate::reply;
@@ -44,6 +46,7 @@ pub(super) async fn switch(
     }
     reply::write_all(session, x, arm.timeouts.stream, &out).await?;
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
+    x.paces = bandwidth::of_tunnel(&session.worker, x, route);
     Ok(After::Tunnel(Box::new(Tunnel {
         upstream,
         idle: arm.timeouts.tunnel,
@@ -65,6 +68,7 @@ pub(crate) async fn open(
 ) -> Result<After, Fault> {
     let upstream = connect(session, x, route, arm).await?;
     x.client.answered = true;
+    x.notes.answered = Some(Instant::now());
     let mut out = Vec::new();
     if let Some(version) = x.facts.socks {
         Reply::Granted.write(version, upstream.conn.local(), &mut out);
@@ -77,6 +81,7 @@ pub(crate) async fn open(
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
     let idle = arm.timeouts.tunnel;
+    x.paces = bandwidth::of_tunnel(&session.worker, x, route);
     Ok(After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account })))
 }
 
@@ -94,6 +99,7 @@ pub(crate) async fn open_datagrams(
     x.response.set_protocol(masque::PROTOCOL);
     x.response.add(masque::CAPSULE_PROTOCOL.0, masque::CAPSULE_PROTOCOL.1);
     x.client.answered = true;
+    x.notes.answered = Some(Instant::now());
     let mut out = Vec::new();
     session.client.write_switched(&mut x.response, &mut out);
     x.notes.status = x.response.status();

@@ -192,8 +192,9 @@ async fn named(
         ready!(timer.poll_expired(cx));
         Poll::Ready(Err(Fault::server(Kind::Unresolved, Retry::Never)))
     })
-    .await?;
-    match answered {
+    .await;
+    x.notes.dns = Some(began.elapsed());
+    match answered? {
         Ok(answer) if !answer.found.is_empty() => Ok((answer.found, answer.ttl.clamp(LEAST, MOST))),
         _ => {
             x.notes.reason = "a name without an address";

@@ -66,6 +66,7 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
     } else {
         is_for_us(session, x, listener)?;
     }
+    x.facts.port = destination::port(&x.request).filter(|_| listener.role == Role::Forward);
     let head = &mut x.request;
     if !listener.identity.is_empty() {
         head.retain(|field| !listener.identity.iter().any(|name| known::is_spelled(field.name, name.as_bytes())));

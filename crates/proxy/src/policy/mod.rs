@@ -18,8 +18,10 @@ pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
 pub use template::{Part, Selector, Template, View};
 
+use observe::capture::Recorder;
 use wire::Head;
 
+use crate::bandwidth::Bandwidth;
 use crate::exchange::Facts;
 use crate::mirror::Mirror;
 
@@ -34,6 +36,10 @@ pub enum Policy {
     Mirror(Arc<Mirror>),
     /// Compresses responses, once they are what clients will see.
     Compress(Arc<Compress>),
+    /// Limits how fast bodies go.
+    Bandwidth(Arc<Bandwidth>),
+    /// Writes what passes into an archive, if that is open.
+    Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
     /// Tells servers less of who asks.
@@ -57,7 +63,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
             Policy::Privacy(privacy) => privacy.forwards(head, facts),
-            Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
+            Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::Bandwidth(_) | Policy::GrpcWeb => {}
         }
     }
     Ok(())
@@ -69,7 +75,12 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
         match &**policy {
             Policy::Headers(headers) => headers.response.apply_with(response, &facts.view(request)),
             Policy::Privacy(privacy) => privacy.backwards(response, facts),
-            Policy::Rewrite(_) | Policy::Mirror(_) | Policy::Compress(_) | Policy::GrpcWeb => {}
+            Policy::Rewrite(_)
+            | Policy::Mirror(_)
+            | Policy::Compress(_)
+            | Policy::Capture(_)
+            | Policy::Bandwidth(_)
+            | Policy::GrpcWeb => {}
         }
     }
 }

@@ -10,11 +10,13 @@ use std::task::{Context, Poll, ready};
 use base::Kind;
 use http::{Backlog, BodyReader, BodyWriter, Conn};
 use net::splice::Pipe;
+use observe::capture::Kept;
 use tokio::task::yield_now;
 use wire::{Framing, Head};
 
 use super::gather::Gather;
 use super::{Coalesce, Transform};
+use crate::bandwidth::Pace;
 use crate::worker::Worker;
 
 /// A body on its way.
@@ -39,17 +41,26 @@ pub(crate) struct Pump {
     pub(crate) limit: u64,
     /// Something has moved since the caller looked last.
     pub(crate) moved: bool,
-    /// The content that goes through, for somebody else who wants it, too.
+    /// The content that goes through, for others who want it, too.
     copy: Option<Box<Copied>>,
     /// What becomes of the content on its way.
     transform: Option<Box<Transform>>,
     /// Small pieces that wait for others.
     gather: Option<Box<Gather>>,
+    /// What holds it back.
+    pub(crate) pace: Option<Box<Pace>>,
 }
 
-/// A copy of content, up to a length.
-#[derive(Debug)]
+/// Copies of content.
+#[derive(Debug, Default)]
 struct Copied {
+    whole: Option<Whole>,
+    part: Option<Kept>,
+}
+
+/// A copy of content, unless that is longer than this.
+#[derive(Debug)]
+struct Whole {
     bytes: Vec<u8>,
     most: usize,
     overflown: bool,
@@ -105,6 +116,7 @@ impl Pump {
             copy: None,
             transform: None,
             gather: None,
+            pace: None,
         }
     }
 
@@ -133,13 +145,23 @@ impl Pump {
     /// Keeps a copy of all content that is still to come, unless it is longer than this. It goes through no pipe then.
     pub(crate) fn copy_up_to(&mut self, most: usize) {
         self.splice = false;
-        self.copy = Some(Box::new(Copied { bytes: Vec::new(), most, overflown: false }));
+        self.copy.get_or_insert_default().whole = Some(Whole { bytes: Vec::new(), most, overflown: false });
+    }
+
+    /// Keeps the beginning of all content that is still to come. What comes behind that may go through a pipe.
+    pub(crate) fn keep(&mut self, part: Kept) {
+        self.copy.get_or_insert_default().part = Some(part);
+    }
+
+    /// The beginning that was kept, if that was wanted.
+    pub(crate) fn kept(&mut self) -> Option<Kept> {
+        self.copy.as_mut()?.part.take()
     }
 
     /// The copy, if one was wanted.
     pub(crate) fn copied(&mut self) -> Option<Result<Vec<u8>, TooLong>> {
-        let copied = *self.copy.take()?;
-        Some(if copied.overflown { Err(TooLong) } else { Ok(copied.bytes) })
+        let whole = self.copy.as_mut()?.whole.take()?;
+        Some(if whole.overflown { Err(TooLong) } else { Ok(whole.bytes) })
     }
 
     /// Whether the whole body was read.
@@ -250,13 +272,22 @@ impl Pump {
                 self.tell_if_ended(to);
                 return Poll::Ready(Ok(()));
             }
+            let may = match &mut self.pace {
+                None => usize::MAX,
+                // What has been taken into a pipe goes on, whatever may follow.
+                Some(pace) => match pace.poll_room(cx) {
+                    Poll::Ready(room) => room,
+                    Poll::Pending if self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0) => 0,
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
             if self.pipe.is_some() || self.wants_pipe(from, to) {
                 if self.pipe.is_none() {
                     self.pipe = worker.pipes.lend();
                     self.splice = self.pipe.is_some();
                 }
                 if self.pipe.is_some() {
-                    ready!(self.poll_pipe(cx, worker, from, to))?;
+                    ready!(self.poll_pipe(cx, worker, from, to, may))?;
                     continue;
                 }
             }
@@ -266,7 +297,7 @@ impl Pump {
                 from.unkeep(&mut block)
             } else {
                 let kept = from.carry().len();
-                let room = block.len().min(kept.saturating_add(piece - changed));
+                let room = block.len().min(kept.saturating_add((piece - changed).min(may)));
                 let Poll::Ready(read) = from.poll_bytes(cx, &mut block[..room]) else {
                     self.let_out(cx, to)?;
                     ready!(self.poll_late(cx, to))?;
@@ -305,6 +336,9 @@ impl Pump {
         let Some(transform) = self.transform.as_mut().filter(|transform| transform.holds()) else { return Ok(()) };
         let (mut made, mut out) = (Vec::new(), Vec::new());
         transform.flush(&mut made).map_err(Stop::Spoiled)?;
+        if let Some(copy) = &mut self.copy {
+            copy.take(&made);
+        }
         self.writer.content(&made, &mut out);
         self.count(made.len() as u64)?;
         self.push(cx, to, &out)
@@ -422,6 +456,9 @@ impl Pump {
 
     fn count(&mut self, content: u64) -> Result<(), Stop> {
         self.content += content;
+        if let Some(pace) = &self.pace {
+            pace.took(content);
+        }
         if self.content > self.limit { Err(Stop::TooLarge) } else { Ok(()) }
     }
 
@@ -432,6 +469,9 @@ impl Pump {
         if let Some(transform) = &mut self.transform {
             let mut made = Vec::new();
             transform.end(self.reader.trailers(), &mut made).map_err(Stop::Spoiled)?;
+            if let Some(copy) = &mut self.copy {
+                copy.take(&made);
+            }
             self.writer.content(&made, out);
             self.content += made.len() as u64;
         }
@@ -451,6 +491,7 @@ impl Pump {
     fn wants_pipe(&self, from: &Conn, to: &Conn) -> bool {
         self.splice
             && self.writer == BodyWriter::Plain
+            && self.copy.as_ref().is_none_or(|copy| copy.part.as_ref().is_none_or(Kept::is_full))
             && !from.has_carry()
             && (self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
                 || (self.floods && matches!(self.reader, BodyReader::UntilClose)))
@@ -458,7 +499,15 @@ impl Pump {
             && to.plain().is_some()
     }
 
-    fn poll_pipe(&mut self, cx: &mut Context<'_>, worker: &Worker, from: &Conn, to: &Conn) -> Poll<Result<(), Stop>> {
+    /// Moves so many bytes at most into a pipe, and all that is in it out of it.
+    fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        from: &Conn,
+        to: &Conn,
+        mut may: usize,
+    ) -> Poll<Result<(), Stop>> {
         let (Some(pipe), Some(source), Some(sink)) = (&mut self.pipe, from.plain(), to.plain()) else {
             return Poll::Ready(Err(BROKEN));
         };
@@ -466,9 +515,9 @@ impl Pump {
         loop {
             let left = self.reader.raw().unwrap_or(0);
             let mut stuck = true;
-            if left > 0 && !pipe.is_full() {
+            if left > 0 && may > 0 && !pipe.is_full() {
                 // More than the kernel would take at once it refuses to take at all.
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30);
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30).min(may);
                 match pipe.poll_fill(cx, source, most) {
                     Poll::Ready(Ok(0)) if self.reader.ended(None) => stuck = false,
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(BROKEN)),
@@ -476,6 +525,10 @@ impl Pump {
                         self.reader.passed(count as u64);
                         self.content += count as u64;
                         filled += count as u64;
+                        if let Some(pace) = &self.pace {
+                            pace.took(count as u64);
+                            may -= count;
+                        }
                         if self.content > self.limit {
                             return Poll::Ready(Err(Stop::TooLarge));
                         }
@@ -494,6 +547,11 @@ impl Pump {
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Sink)),
                     Poll::Pending => {}
                 }
+            }
+            if may == 0 && left > 0 && pipe.filled() == 0 && !self.reader.is_done() {
+                // Its caller asks how much may follow, and when.
+                self.moved |= filled > 0;
+                return Poll::Ready(Ok(()));
             }
             if self.reader.is_done() && pipe.filled() == 0 {
                 self.pipe = None;
@@ -516,11 +574,16 @@ impl Pump {
 
 impl Copied {
     fn take(&mut self, content: &[u8]) {
-        if self.bytes.len() + content.len() > self.most {
-            (self.overflown, self.bytes) = (true, Vec::new());
+        if let Some(whole) = &mut self.whole {
+            if whole.bytes.len() + content.len() > whole.most {
+                (whole.overflown, whole.bytes) = (true, Vec::new());
+            }
+            if !whole.overflown {
+                whole.bytes.extend_from_slice(content);
+            }
         }
-        if !self.overflown {
-            self.bytes.extend_from_slice(content);
+        if let Some(part) = &mut self.part {
+            part.add(content);
         }
     }
 }

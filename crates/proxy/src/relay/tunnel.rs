@@ -10,6 +10,7 @@ use http::{BodyReader, BodyWriter, Conn};
 use net::timer::Timer;
 
 use super::{Coalesce, Pump, Stop};
+use crate::bandwidth::Paces;
 use crate::worker::Worker;
 
 /// What went through a tunnel, and how it ended.
@@ -42,11 +43,13 @@ pub(crate) fn tunnel<'a>(
     timer: &'a Timer,
     limits: TunnelLimits,
     hold: &'a mut Hold<'_>,
+    paces: Paces,
 ) -> impl Future<Output = Ended> + 'a {
     // Taken apart before it begins, for what is taken apart inside is kept for as long as it lives.
     let TunnelLimits { idle, until, splice, .. } = limits;
     let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
     let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
+    (up.pace, down.pace) = (paces.up, paces.down);
     if let Some(said) = limits.up {
         up.gather(worker, said);
     }

@@ -24,6 +24,7 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
     let Tunnel { mut upstream, idle, until, raw, coalesce, account } = switched;
     let down = listener.coalesce.filter(|_| raw);
     let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice, up: coalesce, down };
+    let paces = std::mem::take(&mut exchange.paces);
     let mut gate = Gate::of(&listener).filter(|_| raw).map(Box::new);
     drop(listener);
     async move {
@@ -38,7 +39,7 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
                     Poll::Ready(open)
                 }
             };
-            relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, &mut hold).await
+            relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, &mut hold, paces).await
         };
         let is_denied = ended.fault.is_some_and(|fault| fault.kind == Kind::Denied);
         if raw && ended.fault.is_some() {

@@ -19,6 +19,7 @@ use crate::pool::Pool;
 use crate::relay::UnderWay;
 use crate::session::Origin;
 use crate::snapshot::{BindId, ListenerId, Snapshot};
+use crate::tail::Tail;
 use crate::users::Desk;
 
 /// All workers of the process, as each of them and the control crate see them.
@@ -56,6 +57,8 @@ pub enum Command {
     Unlisten(SocketId, Leave, tokio::sync::mpsc::Sender<()>),
     /// Write access records here from now on.
     Log(Option<Sink>),
+    /// Tell these of access records from now on.
+    Tail(Vec<Arc<Tail>>),
     /// Serve this connection, which another worker accepted.
     Adopt(Detached, Origin),
     /// Give up idle connections to servers of this pool for those who wait at its gate.

@@ -4,6 +4,7 @@ mod changes;
 mod document;
 mod refusals;
 mod shown;
+mod tail;
 
 use std::time::Instant;
 

@@ -4,7 +4,9 @@
 //! [`every_key_has_a_case`], and so does a case of a key that is gone. Levels share one description of their keys:
 //! the cases in [`levels`] and [`endings`] run at each level that has them.
 
+mod bandwidth;
 mod canary;
+mod capture;
 mod compress;
 mod endings;
 mod forward;
@@ -35,13 +37,15 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 17] = [
+const AREAS: [&[Case]; 19] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
     levels::CASES,
     endings::CASES,
     canary::CASES,
+    capture::CASES,
+    bandwidth::CASES,
     matching::CASES,
     policies::CASES,
     mirror::CASES,
@@ -97,6 +101,16 @@ fn endings() {
 #[test]
 fn canaries() {
     show(canary::CASES);
+}
+
+#[test]
+fn bandwidths() {
+    show(bandwidth::CASES);
+}
+
+#[test]
+fn captures() {
+    show(capture::CASES);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use wire::uri;
 use super::closing::linger;
 use super::{Session, tunnel, way};
 use crate::attempt::Tunnel;
+use crate::capture;
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
@@ -97,6 +98,7 @@ async fn story<'a>(
     }
     let alpn: Option<Alpn> = x.facts.tls.as_deref().and_then(|tls| tls.alpn);
     *route = way::find(listener, x, asked.port, alpn.as_slice());
+    capture::begin(session, x, listener, route);
     for ways in &route.users {
         if !Box::pin(users::prove(session, x, ways, &shown)).await? {
             return Err(UNPROVEN.into());
@@ -172,6 +174,7 @@ async fn greet(
 fn settle(x: &mut Exchange, host: &Host, port: u16) {
     let authority = host.authority(port);
     x.client.is_flow = true;
+    x.facts.port = Some(port);
     x.request.start_request(b"CONNECT", authority.as_bytes(), b"", None);
     x.facts.host.clear();
     x.facts.host.extend_from_slice(&uri::host(authority.as_bytes()));

@@ -1,0 +1,179 @@
+//! What is not told: values of fields, of cookies and of parameters, by their names. The names stay.
+
+use std::borrow::Cow;
+
+/// Fields whose values prove who somebody is, and are not told unless that is wanted.
+pub const USUAL_FIELDS: [&str; 8] = [
+    "authorization",
+    "proxy-authorization",
+    "authentication-info",
+    "proxy-authentication-info",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "x-auth-token",
+];
+/// The same of parameters, in queries and in forms.
+pub const USUAL_PARAMETERS: [&str; 8] =
+    ["access_token", "api_key", "apikey", "client_secret", "id_token", "password", "refresh_token", "token"];
+
+/// What stands in the place of what is not told.
+pub(super) const REDACTED: &[u8] = b"[redacted]";
+
+/// Schemes of authentication that may be told, because what follows them is not (RFC 9110 section 11.6.2).
+const SCHEMES: [&[u8]; 7] = [b"basic", b"bearer", b"digest", b"dpop", b"hoba", b"negotiate", b"ntlm"];
+
+/// Names of what is not told, all in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redact {
+    /// Fields of heads.
+    pub fields: Vec<String>,
+    /// Parameters of queries and forms.
+    pub parameters: Vec<String>,
+}
+
+impl Redact {
+    /// Whether the values of a field are not told.
+    pub(super) fn has_field(&self, name: &[u8]) -> bool {
+        self.fields.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    fn has_parameter(&self, name: &[u8]) -> bool {
+        let name = decoded(name);
+        self.parameters.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(&name))
+    }
+
+    /// What may be told of a field's value.
+    pub(super) fn field<'a>(&self, name: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.has_field(name) {
+            return redacted(name, value).into();
+        }
+        let is_url =
+            [&b"referer"[..], b"location", b"content-location"].iter().any(|url| url.eq_ignore_ascii_case(name));
+        match value.iter().position(|byte| matches!(byte, b'?' | b'#')).filter(|_| is_url) {
+            None => value.into(),
+            Some(mark) => {
+                let (before, query) = value.split_at(mark + 1);
+                // OAuth gives tokens in fragments, too (RFC 6749 section 4.2.2).
+                let parts = query.split(|byte| *byte == b'#').map(|part| self.query(part));
+                [before, &parts.collect::<Vec<_>>().join(&b'#')].concat().into()
+            }
+        }
+    }
+
+    /// What may be told of a query or a form: `a=1&token=[redacted]`.
+    pub(super) fn query<'a>(&self, query: &'a [u8]) -> Cow<'a, [u8]> {
+        if !pairs(query).any(|(name, _)| self.has_parameter(name)) {
+            return query.into();
+        }
+        let mut out = Vec::with_capacity(query.len());
+        for (number, pair) in query.split(|byte| *byte == b'&').enumerate() {
+            if number > 0 {
+                out.push(b'&');
+            }
+            let (name, value) = split(pair);
+            if value.is_some() && self.has_parameter(name) {
+                out.extend_from_slice(name);
+                out.push(b'=');
+                out.extend_from_slice(REDACTED);
+            } else {
+                out.extend_from_slice(pair);
+            }
+        }
+        out.into()
+    }
+}
+
+/// A credential keeps its scheme, which often is what somebody wants to know.
+fn redacted(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let is_credential =
+        [&b"authorization"[..], b"proxy-authorization"].iter().any(|one| one.eq_ignore_ascii_case(name));
+    let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let is_scheme = SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) && scheme.len() < value.len();
+    match is_credential && is_scheme {
+        true => [scheme, b" ", REDACTED].concat(),
+        false => REDACTED.to_vec(),
+    }
+}
+
+/// The parameters of a query or form, as they are written.
+pub(super) fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let written = query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    written.map(|pair| {
+        let (name, value) = split(pair);
+        (name, value.unwrap_or_default())
+    })
+}
+
+fn split(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match pair.iter().position(|byte| *byte == b'=') {
+        None => (pair, None),
+        Some(mark) => (&pair[..mark], Some(&pair[mark + 1..])),
+    }
+}
+
+/// A name or value of a form, as it is meant; an escape that is none stays as it is written.
+pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return text.into();
+    }
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, digit(after.first()), digit(after.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            (b'+', ..) => out.push(b' '),
+            _ => out.push(*byte),
+        }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usual() -> Redact {
+        Redact {
+            fields: USUAL_FIELDS.map(str::to_owned).to_vec(),
+            parameters: USUAL_PARAMETERS.map(str::to_owned).to_vec(),
+        }
+    }
+
+    fn field(name: &str, value: &str) -> String {
+        String::from_utf8(usual().field(name.as_bytes(), value.as_bytes()).into_owned()).expect("UTF-8")
+    }
+
+    #[test]
+    fn secrets_of_fields_are_not_told() {
+        assert_eq!(field("Authorization", "Basic dTpw"), "Basic [redacted]");
+        assert_eq!(field("proxy-authorization", "bearer x y"), "bearer [redacted]");
+        assert_eq!(field("AUTHORIZATION", "secret words"), "[redacted]");
+        assert_eq!(field("authorization", "Basic"), "[redacted]");
+        assert_eq!(field("Cookie", "a=1"), "[redacted]");
+        assert_eq!(field("Set-Cookie", "basic a"), "[redacted]");
+        assert_eq!(field("Accept", "a"), "a");
+    }
+
+    #[test]
+    fn secrets_of_urls_and_forms_are_not_told() {
+        let query = |text: &str| String::from_utf8(usual().query(text.as_bytes()).into_owned()).expect("UTF-8");
+        assert_eq!(query("a=1&token=x&b&TOKEN=&token"), "a=1&token=[redacted]&b&TOKEN=[redacted]&token");
+        assert_eq!(query("%74oken=x=y"), "%74oken=[redacted]", "an escape hides no name");
+        assert_eq!(query("tokens=1&&a"), "tokens=1&&a");
+        let location = field("Location", "https://a.test/?a=1&access_token=x#token=y");
+        assert_eq!(location, "https://a.test/?a=1&access_token=[redacted]#token=[redacted]");
+        assert_eq!(field("Location", "/a#token=y"), "/a#token=[redacted]");
+        assert_eq!(field("Referer", "https://a.test/?token"), "https://a.test/?token");
+    }
+
+    #[test]
+    fn escapes_are_read_or_left() {
+        assert_eq!(decoded(b"a+b%20c%zz%4"), &b"a b c%zz%4"[..]);
+    }
+}
