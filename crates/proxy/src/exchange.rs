@@ -250,8 +250,8 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.facts.datagrams {
-        if !destination::is_direct(x, route) {
-            x.notes.reason = "datagrams go to the server that is asked for alone";
+        if !destination::takes_datagrams(&route.ending) {
+            x.notes.reason = "datagrams go to the server that is asked for, and by nobody else";
             return Err(Fault::client(Kind::Denied));
         }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
@@ -266,21 +266,33 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let mut other;
-    let mut arm = arm;
-    let answered = loop {
-        let answered = attempt::attempt(session, x, route, arm).await;
-        let Err(fault) = answered else { break answered };
-        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
-            Ok(led) => other = led,
-            Err(fault) => break Err(fault),
-        }
-        arm = &other;
-    };
+    let answered = attempt::attempt(session, x, route, arm).await;
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
+    if let Err(fault) = answered
+        && destination::has_another_way(x, route)
+    {
+        return Box::pin(elsewhere(session, x, listener, route, fault)).await;
+    }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Attempts it by the ways that are left.
+async fn elsewhere(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    mut fault: Fault,
+) -> Result<After, Fault> {
+    loop {
+        let arm = destination::lead_elsewhere(session, x, route, fault).await?;
+        match attempt::attempt(session, x, route, &arm).await {
+            Ok(upstream) => return attempt::deliver(session, x, listener, route, &arm, upstream).await,
+            Err(other) => fault = other,
+        }
+    }
 }
 
 /// Makes a tunnel of it, by one way or another.

@@ -66,6 +66,12 @@ pub enum Predicate {
     PostgresDatabase(TextMatch),
     /// It is a client of MQTT, by an identifier that is so.
     MqttClient(TextMatch),
+    /// Who asks is a user of such a name.
+    User(TextMatch),
+    /// Who asks is in a group of such a name, or in any or none.
+    Group(ValueMatch),
+    /// It is such a time.
+    Time(Schedule),
     /// It is on one of some lists.
     Listed {
         /// What is.
@@ -73,25 +79,8 @@ pub enum Predicate {
         /// The lists, at least one. Exceptions of any count for all.
         lists: Vec<ListId>,
     },
-    /// Who asks is a user of such a name.
-    User(TextMatch),
-    /// Who asks is in a group of such a name, or in any or none.
-    Group(ValueMatch),
-    /// It is such a time.
-    Time(Schedule),
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
-}
-
-/// What is looked for in lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Listed {
-    /// All that is known of a request.
-    Url,
-    /// Its host.
-    Host,
-    /// The name that the client asked for in its handshake.
-    Sni,
 }
 
 /// Some hours of some days.
@@ -113,6 +102,17 @@ pub enum Zone {
     Fixed(i32),
     /// By a name that is in the IANA database.
     Named(String),
+}
+
+/// What is looked for in lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listed {
+    /// All that is known of a request.
+    Url,
+    /// Its host.
+    Host,
+    /// The name that the client asked for in its handshake.
+    Sni,
 }
 
 /// A pattern of hosts.

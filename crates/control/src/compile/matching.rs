@@ -50,12 +50,12 @@ fn condition(predicate: &Predicate, listed: OnLists<'_>) -> Condition {
         Predicate::PostgresUser(test) => Condition::PostgresUser(vec![text(test)]),
         Predicate::PostgresDatabase(test) => Condition::PostgresDatabase(vec![text(test)]),
         Predicate::MqttClient(test) => Condition::MqttClient(vec![text(test)]),
-        Predicate::Listed { of: spec::Listed::Url, lists } => Condition::Listed(listed(Of::Url, lists)),
-        Predicate::Listed { of: spec::Listed::Host, lists } => Condition::Listed(listed(Of::Host, lists)),
-        Predicate::Listed { of: spec::Listed::Sni, lists } => Condition::Listed(listed(Of::Sni, lists)),
         Predicate::User(test) => Condition::User(vec![text(test)]),
         Predicate::Group(test) => Condition::Group(vec![value(test)]),
         Predicate::Time(said) => Condition::Time(vec![schedule(said)]),
+        Predicate::Listed { of: spec::Listed::Url, lists } => Condition::Listed(listed(Of::Url, lists)),
+        Predicate::Listed { of: spec::Listed::Host, lists } => Condition::Listed(listed(Of::Host, lists)),
+        Predicate::Listed { of: spec::Listed::Sni, lists } => Condition::Listed(listed(Of::Sni, lists)),
         Predicate::Body(test) => Condition::Body(body(test)),
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::Conn;
 
-use super::lead_on::is_tunnel;
 use crate::balance::{Group, Level, Roster, Wish};
 use crate::exchange::Exchange;
 use crate::pool::{Lease, Parent, Parked, Pool, Server, Suited};
@@ -70,7 +69,7 @@ pub(super) fn choose_for(
     own: Option<usize>,
     tried: &[usize],
 ) -> Choice {
-    if is_tunnel(x) {
+    if x.is_tunnel() {
         return choose_new(worker, arm, wish, own, tried);
     }
     if arm.races {

@@ -5,32 +5,30 @@ use std::io;
 use std::pin::pin;
 
 use base::{Fault, Kind, Retry};
-use net::Stream;
-use net::dial::{self, Through};
-use wire::head::Method;
+use net::dial::{self, Dialled, Through};
 use wire::parent::{Refusal, socks5};
 use wire::{Head, Known, forwarded, h1};
 
-use super::Upstream;
-use super::checkout::{Patience, patiently};
+use super::checkout::{Patience, connected, patiently};
+use super::{Busy, Upstream};
 use crate::exchange::Exchange;
 use crate::pool::{Credentials, Parent, Server};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 
-/// Lets a proxy lead a connection on, if it has to; answers what was said there already.
+/// Lets a proxy lead a connection on, if it has to.
 pub(super) async fn lead_on(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
     arm: &Arm,
-    server: &Server,
-    stream: &mut Stream,
-) -> Result<Vec<u8>, Fault> {
-    let (Some(parent), Some(place)) = (&arm.pool.parent, x.beyond.clone()) else { return Ok(Vec::new()) };
+    busy: Busy,
+    mut dialled: Dialled,
+) -> Result<Upstream, Fault> {
+    let (Some(parent), Some(place)) = (&arm.pool.parent, x.beyond.clone()) else { return Ok(connected(dialled, busy)) };
     let request;
     let through = match parent {
-        Parent::Http(_) if !place.tunnel => return Ok(Vec::new()),
+        Parent::Http(_) if !place.tunnel => return Ok(connected(dialled, busy)),
         Parent::Http(credentials) => {
             request = tunnel_request(session, x, &place.authority(), credentials.as_ref());
             Through::Connect(&request)
@@ -47,12 +45,16 @@ pub(super) async fn lead_on(
     // It has to connect, too. How long the server takes that a client has chosen says nothing of the proxy.
     let patience = Patience { most: arm.timeouts.response, late: Fault::proxy(Kind::ResponseTimeout) };
     let led = {
-        let mut leading = pin!(dial::lead_on(stream, through));
+        let mut leading = pin!(dial::lead_on(&mut dialled.stream, through));
         patiently(session, x, route, patience, |_, cx| leading.as_mut().poll(cx)).await?
     };
-    led.map_err(|error| match (dial::refusal(&error), error.kind()) {
+    let error = match led {
+        Ok(said) => return Ok(connected(Dialled { greeting: said, ..dialled }, busy)),
+        Err(error) => error,
+    };
+    Err(match (dial::refusal(&error), error.kind()) {
         (Some(refusal), _) => {
-            complain(server, refusal);
+            busy.server().into_iter().for_each(|server| complain(server, refusal));
             x.notes.reason = refusal.reason();
             Fault::proxy(Kind::ParentRefused)
         }
@@ -105,9 +107,4 @@ fn complain(server: &Server, refusal: Refusal) {
             id.name, id.pool, id.address
         ));
     }
-}
-
-/// Whether a request is for a tunnel, whose connection is nobody's before.
-pub(super) fn is_tunnel(x: &Exchange) -> bool {
-    !x.client.is_flow && x.request.method() == Method::Connect
 }

@@ -106,13 +106,13 @@ impl Condition {
                 let id = facts.said.and_then(Said::mqtt);
                 return known(id.map(|id| one_holds(values, id.as_bytes())));
             }
-            Condition::Listed(listed) => return known(listed.holds(facts)),
             Condition::User(values) => return known(facts.user.map(|user| one_holds(values, user.name.as_bytes()))),
             Condition::Group(values) => {
                 let one = |user: &User| any_holds(values, user.groups.iter().map(|group| group.as_bytes()));
                 return known(facts.user.map(one));
             }
             Condition::Time(schedules) => schedules.iter().any(|schedule| schedule.holds(facts.now)),
+            Condition::Listed(listed) => return known(listed.holds(facts)),
             Condition::Body(body) => return body.judge(facts),
             Condition::Any(lists) => return one(lists, facts),
             Condition::Not(list) => return all(list, facts).not(),

@@ -72,13 +72,13 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => text().prop_map(|text| Condition::PostgresUser(vec![text])),
         1 => text().prop_map(|text| Condition::PostgresDatabase(vec![text])),
         1 => text().prop_map(|text| Condition::MqttClient(vec![text])),
-        1 => listed(),
         1 => text().prop_map(|text| Condition::User(vec![text])),
         1 => text().prop_map(|text| Condition::Group(vec![text])),
         1 => (0..128_u8, 0..1440_u16, 0..1440_u16).prop_map(|(days, from, to)| {
             let zone = Zone::fixed(i32::from(from) * 10).expect("less than a day");
             Condition::Time(vec![Schedule { days, hours: [(from, to)].into(), zone }])
         }),
+        1 => listed(),
         1 => body(),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
