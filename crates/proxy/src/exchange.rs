@@ -15,7 +15,7 @@ use http::Backlog;
 use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
-use wire::head::{Method, Scheme};
+use wire::head::Method;
 use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
@@ -29,7 +29,7 @@ use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
-use crate::route::{self, Body, Captures, Finding, Said};
+use crate::route::{Body, Captures, Finding, Said};
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
@@ -42,6 +42,7 @@ mod hops;
 mod passage;
 mod pinned;
 mod prepare;
+mod seen;
 
 use admit::admit;
 use hops::{Hops, NoNumber};
@@ -49,6 +50,7 @@ pub(crate) use passage::pass;
 use passage::{elsewhere, tunnel};
 pub(crate) use pinned::pin;
 use prepare::{leaves_no_trace, prepare};
+pub(crate) use seen::seen;
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
@@ -338,41 +340,6 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 (from, wanted) = (ordinal, Some(limit));
             }
         }
-    }
-}
-
-/// What a request shows to the table, that arrived at this port.
-pub(crate) fn seen<'a>(x: &'a Exchange, listener: &Listener, port: u16, body: Body<'a>) -> route::Facts<'a> {
-    route::Facts {
-        head: &x.request,
-        host: &x.facts.host,
-        path: &x.facts.path,
-        client: x.facts.client,
-        port: match listener.role {
-            Role::Forward => match x.facts.led {
-                Some(to) => to.port(),
-                None => destination::port(&x.request).unwrap_or_default(),
-            },
-            _ => port,
-        },
-        secure: match listener.role {
-            Role::Forward => x.request.scheme() == Scheme::Https,
-            _ => x.facts.tls.is_some(),
-        },
-        kind: match (x.facts.websocket, x.facts.call) {
-            _ if x.facts.socks.is_some() => route::Kind::Socks,
-            _ if x.is_tunnel() => route::Kind::Tunnel,
-            (true, _) => route::Kind::Websocket,
-            (false, Some(_)) => route::Kind::Grpc,
-            (false, None) => route::Kind::Http,
-        },
-        sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
-        alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
-        fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
-        said: None,
-        user: x.facts.user.as_deref(),
-        now: x.notes.second(),
-        body,
     }
 }
 
