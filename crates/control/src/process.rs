@@ -135,7 +135,7 @@ async fn live(options: Options) -> ExitCode {
     let room = Room::take();
     let workers = loaded.spec.workers.unwrap_or_else(processors);
     let desk = Arc::new(Desk::new(random_seal()));
-    let fleet = match users::man(&desk, processors()).and_then(|()| Fleet::start(workers, desk)) {
+    let fleet = match users::attend(&desk, processors()).and_then(|()| Fleet::start(workers, desk)) {
         Ok(fleet) => fleet,
         Err(error) => {
             observe::log::error(format_args!("cannot start {workers} workers: {error}"));

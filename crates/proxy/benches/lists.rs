@@ -83,10 +83,11 @@ fn rules() {
             lines.push('\n');
         }
     }
-    let (patterns, wrong) = Patterns::of(&lines);
+    let (patterns, left_out) = Patterns::of(&lines);
     let (hosts_count, patterns_count) = (hosts.count(), patterns.as_ref().map_or(0, Patterns::count));
     println!(
-        "{path}: {hosts_count} hosts, {patterns_count} patterns, {wrong} wrong, in {:.0} ms, {:.1} MiB more resident",
+        "{path}: {hosts_count} hosts, {patterns_count} patterns, {} wrong, in {:.0} ms, {:.1} MiB more resident",
+        left_out.wrong,
         begin.elapsed().as_secs_f64() * 1e3,
         (resident() - before) as f64 / MIB
     );

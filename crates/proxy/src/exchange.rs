@@ -300,9 +300,6 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
         };
         match found {
             Finding::Rule(found) => {
-                if let Some(hit) = &x.notes.hit {
-                    hit.list.hits.count(session.worker.id);
-                }
                 x.facts.captures = found.captures;
                 return Ok(&listener.routes[found.ordinal]);
             }

@@ -126,6 +126,9 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         let took = micros(until_answered(&x.notes, total));
         state.count(worker.id, variant, (status, is_whole), x.notes.fault, took);
     }
+    if let Some(hit) = &x.notes.hit {
+        hit.list.hits.count(worker.id);
+    }
     let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };
     sink.record(&Record {

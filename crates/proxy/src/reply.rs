@@ -215,27 +215,30 @@ pub(crate) async fn last_hop(session: &mut Session, x: &mut Exchange, route: &Ro
 /// Refuses.
 pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route, deny: &Deny) -> After {
     x.notes.fault = Some(Fault::client(Kind::Denied));
-    let hit = x.notes.hit.clone();
-    let text = match (&deny.reason, &hit) {
-        (reason, Some(hit)) => blocked::line(deny.status, reason.as_deref(), hit),
+    let reason = deny.reason.as_deref();
+    let line = match (reason, &x.notes.hit) {
+        (reason, Some(hit)) => blocked::line(deny.status, reason, hit),
         (Some(reason), None) => format!("{}: {reason}\n", deny.status),
         (None, None) => format!("{}: {}\n", deny.status, Kind::Denied.code()),
     };
     if let Some(form) = x.facts.call {
-        return end_call(session, x, route, form, Code::of_http(deny.status), &text).await;
+        return end_call(session, x, route, form, Code::of_http(deny.status), &line).await;
     }
     x.response.start_response(deny.status);
-    if let Some(hit) = &hit {
+    let mut page = None;
+    if let Some(hit) = &x.notes.hit {
         // Lists change, and what is blocked today should not be so tomorrow by memory alone.
         x.response.add(b"Cache-Control", b"no-store");
-        if !x.is_tunnel() && blocked::wants_page(&x.request) {
-            let page = blocked::page(deny.status, deny.reason.as_deref(), &x.facts.host, hit);
-            x.response.add(b"Content-Type", b"text/html; charset=utf-8");
-            x.response.add(b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'");
-            return answer(session, x, route, page.as_bytes()).await;
-        }
+        let wants_page = !x.is_tunnel() && blocked::wants_page(&x.request);
+        page = wants_page.then(|| blocked::page(deny.status, reason, &x.facts.host, hit));
     }
-    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
+    if page.is_some() {
+        x.response.add(b"Content-Type", b"text/html; charset=utf-8");
+        x.response.add(b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'");
+    } else {
+        x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
+    }
+    let text = page.unwrap_or(line);
     answer(session, x, route, text.as_bytes()).await
 }
 

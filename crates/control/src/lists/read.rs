@@ -68,9 +68,10 @@ pub(super) fn list(said: &Said, number: u8, hosts: &mut Set) -> Result<Raw, (usi
             return Err((at, format!("{}: nothing in it is a rule of `format: {form}`", file.path.display())));
         }
     }
-    let (patterns, wrong) = Patterns::of(&lines);
-    content.patterns -= wrong;
-    content.wrong += wrong;
+    let (patterns, left_out) = Patterns::of(&lines);
+    content.patterns = patterns.as_ref().map_or(0, Patterns::count);
+    content.wrong += left_out.wrong;
+    content.foreign += left_out.foreign;
     Ok(Raw { patterns, content })
 }
 

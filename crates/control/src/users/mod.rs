@@ -72,7 +72,7 @@ pub fn files(spec: &Spec) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// A thread could not be made.
-pub fn man(desk: &Arc<Desk>, processors: usize) -> std::io::Result<()> {
+pub fn attend(desk: &Arc<Desk>, processors: usize) -> std::io::Result<()> {
     for number in 0..processors.div_ceil(2).min(MOST_THREADS) {
         let desk = Arc::clone(desk);
         std::thread::Builder::new().name(format!("passwords-{number}")).spawn(move || desk.work())?;

@@ -22,7 +22,7 @@ use base::ids::WorkerId;
 use wire::list::Format;
 
 pub use listed::{Listed, Of};
-pub use patterns::Patterns;
+pub use patterns::{LeftOut, Patterns};
 pub use set::Set;
 
 use crate::route::Facts;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use adblock::filters::network::NetworkFilter;
 use adblock::lists::{ParseOptions, ParsedLine, RuleTypes, parse_filter};
 use adblock::request::Request;
 use adblock::{Engine, FilterSet};
@@ -16,6 +17,15 @@ pub struct Patterns {
     count: usize,
     has_exceptions: bool,
     bytes: usize,
+}
+
+/// Lines of which no engine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Those that are no rule.
+    pub wrong: usize,
+    /// Those that a proxy can do nothing about.
+    pub foreign: usize,
 }
 
 /// One engine for all workers.
@@ -33,15 +43,21 @@ pub(super) struct Said {
 }
 
 impl Patterns {
-    /// Makes an engine of these lines; those that it does not understand are left out and counted.
-    pub fn of(lines: &str) -> (Option<Patterns>, usize) {
+    /// Makes an engine of these lines; those that it does not understand, or that no proxy can do anything about, are left out and counted.
+    pub fn of(lines: &str) -> (Option<Patterns>, LeftOut) {
         let options = ParseOptions { rule_types: RuleTypes::NetworkOnly, ..ParseOptions::default() };
-        let (mut text, mut count, mut wrong, mut has_exceptions) = (String::new(), 0, 0, false);
+        let (mut text, mut count, mut left_out, mut has_exceptions) = (String::new(), 0, LeftOut::default(), false);
         for line in lines.lines() {
-            let is_rule = is_small(line) && matches!(parse_filter(line, false, options), Ok(ParsedLine::Network(_)));
-            if !is_rule {
-                wrong += 1;
-                continue;
+            match parse_filter(line, false, options) {
+                Ok(ParsedLine::Network(rule)) if is_for_pages(&rule) => {
+                    left_out.foreign += 1;
+                    continue;
+                }
+                Ok(ParsedLine::Network(_)) if is_small(line) => {}
+                _ => {
+                    left_out.wrong += 1;
+                    continue;
+                }
             }
             count += 1;
             has_exceptions |= line.starts_with("@@");
@@ -49,7 +65,7 @@ impl Patterns {
             text.push('\n');
         }
         if count == 0 {
-            return (None, wrong);
+            return (None, left_out);
         }
         // What it says of a match is the line: without, nobody could be told why.
         let mut filters = FilterSet::new(true);
@@ -57,7 +73,7 @@ impl Patterns {
         // Rules that were fused would be told as one, and their regular expressions compiled as one.
         let engine = Engine::new_with_filter_set_no_optimize(filters);
         let bytes = engine.serialize().len();
-        (Some(Patterns { engine, count, has_exceptions, bytes }), wrong)
+        (Some(Patterns { engine, count, has_exceptions, bytes }), left_out)
     }
 
     /// How many there are.
@@ -86,6 +102,14 @@ impl fmt::Debug for Patterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Patterns").field("count", &self.count).finish_non_exhaustive()
     }
+}
+
+/// Whether a rule changes what a page does, and blocks nothing.
+fn is_for_pages(rule: &NetworkFilter<'_>) -> bool {
+    rule.is_csp()
+        || rule.is_removeparam()
+        || rule.is_generic_hide()
+        || (rule.is_redirect() && !rule.also_block_redirect())
 }
 
 /// Whether a rule that is a regular expression is one, and small: it is compiled by a worker, when it is first needed.

@@ -6,7 +6,7 @@ use wire::Head;
 use wire::list::{Effect, Line, Reader, Rule};
 
 use super::*;
-use crate::route::Body;
+use crate::route::{Body, Kind};
 
 /// Lists of these forms and lines.
 fn lists(all: &[(Format, &str)]) -> Lists {
@@ -76,6 +76,7 @@ impl Asked {
             fingerprint: None,
             said: None,
             user: None,
+            now: 0,
             body: Body::Unread,
         }
     }
@@ -192,9 +193,10 @@ fn what_a_tunnel_hides_is_neither_listed_nor_not() {
 
 #[test]
 fn lines_that_no_engine_understands_and_expressions_that_are_large_are_wrong() {
-    let lines = "||a.test/x\n||a.test/x$nonsense\n/(a/\n/(x{999}){999}/\n/ok[0-9]/\n@@/ok1/$script\n";
-    let (patterns, wrong) = Patterns::of(lines);
-    assert_eq!((patterns.expect("some").count(), wrong), (3, 3));
+    let lines = "||a.test/x\n||a.test/x$nonsense\n/(a/\n/(x{999}){999}/\n/ok[0-9]/\n@@/ok1/$script\n\
+        ||b.test^$removeparam=x\n||b.test^$csp=img-src 'none'\n@@||b.test^$generichide\n";
+    let (patterns, left_out) = Patterns::of(lines);
+    assert_eq!((patterns.expect("some").count(), left_out), (3, LeftOut { wrong: 3, foreign: 3 }));
     assert!(Patterns::of("").0.is_none());
 }
 

@@ -41,9 +41,6 @@ impl Gate {
             if x.facts.host == name.as_bytes() || !self.is_denied(&name, x) {
                 return Ok(());
             }
-            if let Some(hit) = &x.notes.hit {
-                hit.list.hits.count(worker.id);
-            }
             x.notes.reason = "the name asked for in TLS is on a list";
             // It is what its client awaits next, who then knows why (RFC 8446 section 6.2). If it cannot be written at once, it closes
             // without.

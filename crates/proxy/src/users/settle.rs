@@ -11,7 +11,7 @@ use net::stream::Peek;
 use wire::Head;
 use wire::credentials::Credentials;
 
-use super::{Authentication, User, Verdict};
+use super::{Authentication, Scheme, User, Verdict};
 use crate::exchange::{After, Exchange};
 use crate::reply;
 use crate::session::Session;
@@ -34,19 +34,20 @@ pub(crate) async fn settle(
     role: Role,
     ways: &Authentication,
 ) -> Result<Option<After>, Fault> {
-    let shown = shown(&x.request, role);
+    // Where certificates alone count, the field is about something else.
+    let asks = ways.schemes.iter().any(|scheme| !matches!(**scheme, Scheme::Certificate(_)));
+    let shown = if asks { shown(&x.request, role) } else { Shown::Nothing };
     if prove(session, x, ways, &shown).await? {
         return Ok(None);
     }
-    let was_wrong = !matches!(shown, Shown::Nothing);
-    let challenges = ways.challenges(was_wrong);
-    if challenges.is_empty() {
+    if !asks {
         // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
         x.notes.reason = "no client certificate that names a user";
         return Err(Fault::client(Kind::Denied));
     }
+    let was_wrong = !matches!(shown, Shown::Nothing);
     let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
-    Ok(Some(reply::challenge(session, x, route, kind, &challenges).await))
+    Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
 }
 
 /// Finds out whether what a client has shown, or its certificate, is anybody's, whatever protocol it speaks, and notes whose.

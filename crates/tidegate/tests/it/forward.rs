@@ -10,6 +10,7 @@ mod real;
 mod routes;
 mod socks;
 mod socks_parents;
+mod together;
 mod transparent;
 mod tunnels;
 

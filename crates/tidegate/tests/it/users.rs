@@ -4,6 +4,7 @@ pub(crate) mod basic;
 pub(crate) mod forward;
 pub(crate) mod groups;
 pub(crate) mod others;
+mod socks;
 pub(crate) mod times;
 
 use testkit::{Folder, Tidegate};

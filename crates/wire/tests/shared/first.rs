@@ -2,6 +2,7 @@
 //! QUIC, and what is said before TLS begins inside of a protocol.
 
 use tidegate_wire::client_hello::{self, Seen};
+use tidegate_wire::credentials::Credentials;
 use tidegate_wire::parent::{self, connect, socks5};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::quic::{self, Header};
@@ -148,6 +149,22 @@ pub(crate) fn connect(bytes: &[u8]) {
         let shortest = (0..bytes.len()).find(|length| mqtt::read(&bytes[..*length]) != mqtt::Seen::Partial);
         assert!(shortest.is_none_or(|length| mqtt::read(&bytes[..length]) == seen), "seen before it was there");
     }
+}
+
+/// What a client says of who it is comes apart in one way: it is read again as it would be written.
+pub(crate) fn credentials(bytes: &[u8]) {
+    use base64::Engine as _;
+    let read = Credentials::read(bytes);
+    let again = match &read {
+        None => return,
+        Some(Credentials::Bearer(token)) => [b"bearer  ", &token[..], b" "].concat(),
+        Some(Credentials::Basic { name, password }) => {
+            assert!(!name.contains(&b':') && ![&name[..], password].concat().iter().any(u8::is_ascii_control));
+            let pair = base64::engine::general_purpose::STANDARD.encode([name, &b":"[..], password].concat());
+            format!("BASIC {pair}").into_bytes()
+        }
+    };
+    assert!(Credentials::read(&again) == read, "read in another way");
 }
 
 /// A conversation before TLS, of the protocol and the side that the first byte chooses, comes to the same in whatever portions, and never

@@ -277,9 +277,8 @@ impl Association {
         x.facts.user.clone_from(&self.user);
         settle(&mut x, &name.0, name.1);
         let listener = exchange::pin(&mut self.session);
-        let tls = x.facts.tls.clone();
-        let alpn: &[Alpn] = tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
-        let route = way::find(&listener, &mut x, name.1, alpn);
+        let alpn: Option<Alpn> = x.facts.tls.as_deref().and_then(|tls| tls.alpn);
+        let route = way::find(&listener, &mut x, name.1, alpn.as_slice());
         let lead = match &route.ending {
             // A route that asks for more than its listener has nobody to ask.
             _ if !route.users.is_empty() => {

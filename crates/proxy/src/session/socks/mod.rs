@@ -95,9 +95,8 @@ async fn story<'a>(
         x.notes.reason = "a command that is not carried out here";
         return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: Some(Reply::Command) });
     }
-    let tls = x.facts.tls.clone();
-    let alpn: &[Alpn] = tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
-    *route = way::find(listener, x, asked.port, alpn);
+    let alpn: Option<Alpn> = x.facts.tls.as_deref().and_then(|tls| tls.alpn);
+    *route = way::find(listener, x, asked.port, alpn.as_slice());
     for ways in &route.users {
         if !Box::pin(users::prove(session, x, ways, &shown)).await? {
             return Err(UNPROVEN.into());

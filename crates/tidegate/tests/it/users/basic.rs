@@ -160,6 +160,22 @@ pools: { app: [@APP] }
 }
 
 #[test]
+fn who_leaves_while_it_waits_is_let_go() {
+    let (files, server) = (Files::new(), Server::named("app"));
+    let tidegate = files.start(ASKS, &[("APP", &server)]);
+    // Whoever is in front keeps the desk busy, so that somebody waits.
+    let mut front: Vec<_> = (0..12).map(|_| tidegate.client()).collect();
+    for (number, client) in front.iter_mut().enumerate() {
+        client.send(get("/", &format!("Authorization: {}\r\n", basic(&format!("slow:guess {number}")))));
+    }
+    let mut leaving = tidegate.client();
+    leaving.send(get("/left", &format!("Authorization: {}\r\n", basic("slow:last guess"))));
+    leaving.reset();
+    assert_eq!(tidegate.log_of("/left")["fault"], "client_gone");
+    assert!(front.iter_mut().all(|client| client.response().status == 401));
+}
+
+#[test]
 fn a_queue_of_guesses_ends_and_says_so() {
     let (files, server) = (Files::new(), Server::named("app"));
     let tidegate = files.start(ASKS, &[("APP", &server)]);

@@ -64,6 +64,19 @@ fn a_tunnel_by_http_2_is_asked_for_the_same() {
 }
 
 #[test]
+fn a_call_of_grpc_is_told_by_its_own_status() {
+    let files = Files::new();
+    let text = "listeners: { web: { bind: 127.0.0.1:0, http: [h1, h2], use: [{ basic_auth: { users: '@DIR/people' } }], respond: 200 } }\n";
+    let tidegate = files.start(text, &[]);
+    let mut client = h2::Client::connect(tidegate.address("web").parse().expect("an address"));
+    let fields = [("content-type", "application/grpc"), ("te", "trailers"), ("authorization", "Basic eDp5")];
+    let whole = client.post("a.test", "/a.B/C", &fields, b"").expect("an answer");
+    assert_eq!((whole.status, whole.fields["grpc-status"].as_bytes()), (200, &b"16"[..]));
+    let page = client.get("a.test", "/page", &[("authorization", &basic("ann:sesame"))]).expect("an answer");
+    assert_eq!(page.status, 200);
+}
+
+#[test]
 fn curl_is_let_in_by_its_user() {
     let (files, server) = (Files::new(), Server::named("one"));
     let tidegate = proxy(&files);

@@ -68,6 +68,24 @@ fn tunnels_are_routed_by_their_user() {
 }
 
 #[test]
+fn a_pool_may_go_by_the_user() {
+    let files = Files::new();
+    let servers: Vec<Server> = ["one", "two", "three", "four"].map(Server::named).into();
+    let text = "
+listeners:
+  web: { bind: 127.0.0.1:0, use: [{ basic_auth: { users: '@DIR/people' } }], to: app }
+pools: { app: { servers: [@ONE, @TWO, @THREE, @FOUR], balance: { algorithm: maglev, hash: [user] } } }
+";
+    let places: Vec<(&str, &dyn crate::support::Place)> =
+        ["ONE", "TWO", "THREE", "FOUR"].into_iter().zip(servers.iter().map(|server| server as _)).collect();
+    let tidegate = files.start(text, &places);
+    for pair in ["ann:sesame", "bob:bob", "cy:sha"] {
+        let first = ask(&tidegate, "/", pair).text();
+        assert!((0..8).all(|_| ask(&tidegate, "/", pair).text() == first), "{pair}");
+    }
+}
+
+#[test]
 fn servers_are_told_and_nobody_else_can_tell_them() {
     let (files, server) = (Files::new(), Server::named("app"));
     let text = "
