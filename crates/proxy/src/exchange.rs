@@ -46,7 +46,7 @@ mod seen;
 
 use admit::admit;
 use hops::{Hops, NoNumber};
-pub(crate) use passage::pass;
+pub(crate) use passage::{choose, pass};
 use passage::{elsewhere, tunnel};
 pub(crate) use pinned::pin;
 use prepare::{leaves_no_trace, prepare};
@@ -353,17 +353,6 @@ fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
         }
         _ => Fault::client(Kind::NoRoute),
     }
-}
-
-pub(crate) fn choose<'a>(worker: &Worker, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
-    let number = if arms.len() == 1 {
-        0
-    } else {
-        let drawn = worker.random.borrow_mut().u32(0..10_000);
-        arms.iter().position(|arm| drawn < arm.up_to).unwrap_or(arms.len() - 1)
-    };
-    x.notes.arm = Some(number);
-    &arms[number]
 }
 
 fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {

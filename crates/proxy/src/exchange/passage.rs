@@ -2,11 +2,12 @@
 
 use base::{Fault, Kind};
 
-use super::{After, Exchange, choose};
+use super::{After, Exchange};
 use crate::attempt;
 use crate::destination;
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
+use crate::worker::Worker;
 
 /// Makes a tunnel of what was asked for in another protocol than HTTP, if its route leads anywhere: there is no answer but that it does.
 pub(crate) async fn pass(
@@ -65,4 +66,16 @@ pub(super) async fn tunnel(
         }
         arm = &other;
     }
+}
+
+/// Draws one of several pools by its share.
+pub(crate) fn choose<'a>(worker: &Worker, x: &mut Exchange, arms: &'a [Arm]) -> &'a Arm {
+    let number = if arms.len() == 1 {
+        0
+    } else {
+        let drawn = worker.random.borrow_mut().u32(0..10_000);
+        arms.iter().position(|arm| drawn < arm.up_to).unwrap_or(arms.len() - 1)
+    };
+    x.notes.arm = Some(number);
+    &arms[number]
 }
