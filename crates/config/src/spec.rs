@@ -36,7 +36,7 @@ mod users;
 
 pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
-pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
+pub use bind::{Advert, Bind, BindAddress, BindTls, Http3, Transparent};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use egress::{Egress, Pac, PacProtocol, PacProxy, Source};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use base::ids::WorkerId;
 use config::Span;
-use config::spec::{Bind, BindAddress, HttpVersion, Listener, Role, Spec};
+use config::spec::{Bind, BindAddress, HttpVersion, Listener, Role, Spec, Transparent};
 use net::listen::{Bound, Terms, bind, probe};
 use net::{Address, datagram, quic};
 use proxy::snapshot::{BindId, ListenerId};
@@ -110,8 +110,9 @@ impl Sockets {
         let mut failed = Vec::new();
         for listener in bound() {
             // Where this process stands in for the kernel, no interface needs to have the address.
-            let terms = Terms { free: listener.nat.is_some(), ..Terms::default() };
             for (at, key) in listener.binds.iter().zip(keys(listener)) {
+                let transparent = at.transparent == Some(Transparent::Tproxy);
+                let terms = Terms { free: listener.nat.is_some(), transparent, ..Terms::default() };
                 let bound = match listener.role {
                     Role::Udp => self.plan_datagrams(at, &key, terms, workers, &mut planned),
                     // None of packets is among these: what stands in for one is of TCP or of UDP.
@@ -120,8 +121,12 @@ impl Sockets {
                     }
                 };
                 if let Err(error) = bound {
+                    let needs = match transparent && error.kind() == io::ErrorKind::PermissionDenied {
+                        true => " (`transparent: tproxy` needs `CAP_NET_ADMIN` or `CAP_NET_RAW`)",
+                        false => "",
+                    };
                     failed.push(Unbound {
-                        message: format!("cannot bind listener `{}`: {}: {error}", listener.name, at.address),
+                        message: format!("cannot bind listener `{}`: {}: {error}{needs}", listener.name, at.address),
                         span: at.span.clone(),
                     });
                 }

@@ -42,6 +42,8 @@ pub struct Terms {
     pub mode: Option<u32>,
     /// Whether no interface needs to have the address (`IP_FREEBIND`): a route may deliver it all the same.
     pub free: bool,
+    /// Whether connections to any address may be led here (`IP_TRANSPARENT`).
+    pub transparent: bool,
 }
 
 /// Binds `count` sockets to one address. Port 0 becomes one port for all of them; the answer names it.
@@ -133,6 +135,10 @@ pub(crate) fn prepare(socket: &Socket, address: SocketAddr, terms: Terms) -> io:
         SocketAddr::V4(_) if terms.free => socket.set_freebind_v4(true)?,
         SocketAddr::V6(_) if terms.free => socket.set_freebind_v6(true)?,
         _ => {}
+    }
+    if terms.transparent {
+        // One flag serves both families.
+        socket.set_ip_transparent_v4(true)?;
     }
     match address {
         SocketAddr::V4(_) => Ok(()),

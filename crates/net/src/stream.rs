@@ -2,11 +2,12 @@
 
 use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
+use rustix::net::sockopt::{ip_original_dst, ipv6_original_dst};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -149,6 +150,14 @@ impl Stream {
     /// Our end of it, if it has an address.
     pub fn local(&self) -> Option<SocketAddr> {
         rustix::net::getsockname(self.as_fd()).ok().and_then(|address| SocketAddr::try_from(address).ok())
+    }
+
+    /// Where its client has opened it to, if the system's own rules for packets have written another address in its place.
+    pub fn opened_to(&self) -> Option<SocketAddr> {
+        match self.local()?.ip().to_canonical() {
+            IpAddr::V4(_) => ip_original_dst(self.as_fd()).ok().map(SocketAddr::V4),
+            IpAddr::V6(_) => ipv6_original_dst(self.as_fd()).ok().map(SocketAddr::V6),
+        }
     }
 
     /// Reads what was looked at; answers whether it was there, as it should be.

@@ -37,11 +37,14 @@ use crate::{pac, proof, reply};
 
 mod admit;
 mod hops;
+mod passage;
 mod pinned;
 mod prepare;
 
 use admit::admit;
-use hops::{Hops, NoNumber};
+use hops::ends_here;
+pub(crate) use passage::pass;
+use passage::{elsewhere, tunnel};
 pub(crate) use pinned::pin;
 use prepare::{leaves_no_trace, prepare};
 
@@ -105,6 +108,8 @@ pub struct Facts {
     pub(crate) said: Option<Box<Said>>,
     /// In which version of SOCKS it was asked for, if it was.
     pub(crate) socks: Option<socks::Version>,
+    /// Where it goes whatever its client says, who knows of no proxy.
+    pub(crate) led: Option<SocketAddr>,
     /// Who asks, where that is asked.
     pub(crate) user: Option<Arc<User>>,
     /// What it has shown of that ends here: servers do not see it.
@@ -282,46 +287,6 @@ async fn story<'a>(
     attempt::deliver(session, x, listener, route, arm, answered?).await
 }
 
-/// Attempts it by the ways that are left.
-async fn elsewhere(
-    session: &mut Session,
-    x: &mut Exchange,
-    listener: &Listener,
-    route: &Route,
-    mut fault: Fault,
-) -> Result<After, Fault> {
-    loop {
-        let arm = destination::lead_elsewhere(session, x, route, fault).await?;
-        match attempt::attempt(session, x, route, &arm).await {
-            Ok(upstream) => return attempt::deliver(session, x, listener, route, &arm, upstream).await,
-            Err(other) => fault = other,
-        }
-    }
-}
-
-/// Makes a tunnel of it, by one way or another.
-pub(crate) async fn tunnel(
-    session: &mut Session,
-    x: &mut Exchange,
-    listener: &Listener,
-    route: &Route,
-    arm: &Arm,
-) -> Result<After, Fault> {
-    let mut other;
-    let mut arm = arm;
-    loop {
-        if !arm.pool.takes_tunnels() {
-            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
-            return Err(Fault::client(Kind::Denied));
-        }
-        match attempt::open(session, x, listener, route, arm).await {
-            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
-            ended => return ended,
-        }
-        arm = &other;
-    }
-}
-
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
 async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listener) -> Result<&'a Arc<Route>, Fault> {
     let mut from = 0;
@@ -367,7 +332,10 @@ pub(crate) fn seen<'a>(x: &'a Exchange, listener: &Listener, port: u16, body: Bo
         path: &x.facts.path,
         client: x.facts.client,
         port: match listener.role {
-            Role::Forward => destination::port(&x.request).unwrap_or_default(),
+            Role::Forward => match x.facts.led {
+                Some(to) => to.port(),
+                None => destination::port(&x.request).unwrap_or_default(),
+            },
             _ => port,
         },
         secure: match listener.role {
@@ -427,14 +395,6 @@ fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether the request has said that it may go no farther than here.
-fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
-    hops::count(&mut x.request).map(|hops| hops == Hops::EndsHere).map_err(|NoNumber| {
-        x.notes.reason = "Max-Forwards is no number";
-        Fault::client(Kind::Malformed)
-    })
-}
-
 impl Facts {
     /// What a copy of the request has in common with it.
     pub(crate) fn copy(&self) -> Facts {
@@ -456,6 +416,7 @@ impl Facts {
             sni: self.sni.clone(),
             said: None,
             socks: None,
+            led: None,
             user: self.user.clone(),
             spent: false,
         }
@@ -523,7 +484,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
-        self.facts.socks = None;
+        (self.facts.socks, self.facts.led) = (None, None);
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
@@ -566,6 +527,7 @@ impl Default for Exchange {
                 sni: None,
                 said: None,
                 socks: None,
+                led: None,
                 user: None,
                 spent: false,
             },

@@ -93,6 +93,8 @@ pub struct Listener {
     pub faces: Box<[Face]>,
     /// At which addresses which peers say first for whom they come (the PROXY protocol).
     pub introduced: Box<[(BindId, Box<[Net]>)]>,
+    /// At which addresses connections come that were meant for others, and how.
+    pub led: Box<[(BindId, Transparent)]>,
     /// How long a head may take.
     pub request_head: Duration,
     /// How long a connection may wait for its next request.
@@ -125,6 +127,15 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
+}
+
+/// How the system's rules for packets lead connections to us that were meant for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transparent {
+    /// By our address in the place of theirs, which is remembered.
+    Redirect,
+    /// As they are: our end has their address.
+    Tproxy,
 }
 
 /// What arrives at a listener.
@@ -239,6 +250,11 @@ impl Listener {
     pub fn introduces(&self, bind: BindId, peer: IpAddr) -> bool {
         let nets = self.introduced.iter().find(|(at, _)| *at == bind);
         nets.is_some_and(|(_, nets)| nets.iter().any(|net| net.contains(peer.to_canonical())))
+    }
+
+    /// How connections come to one of its addresses that were meant for others, if they do.
+    pub fn leads(&self, bind: BindId) -> Option<Transparent> {
+        self.led.iter().find(|(at, _)| *at == bind).map(|(_, by)| *by)
     }
 
     /// What is spoken at one of its addresses.

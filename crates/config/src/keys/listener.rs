@@ -124,6 +124,13 @@ static BIND: Section = Section::new(
             Type::Section(&ACCEPT_PROXY),
             "Who says first for whom they come, by the PROXY protocol.",
         ),
+        Key::new(
+            "transparent",
+            Type::Word(&[live("redirect"), live("tproxy")]),
+            "Connections come here that were meant for others: by `REDIRECT`, which writes this address in the place of theirs, or by \
+             `TPROXY`, which does not. They go on to the address that they were opened to; rules hold for the name in a ClientHello or \
+             the host of a request.",
+        ),
     ],
 );
 

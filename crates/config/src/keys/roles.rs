@@ -36,7 +36,7 @@ impl Role {
 }
 
 /// Keys of some roles alone.
-pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 36] = [
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 37] = [
     (REQUESTS, "listener", &["http", "forwarding", "use", "redirect", "respond"]),
     (&[Role::Http], "listener", &["http3", "canary"]),
     (&[Role::Http, Role::Tcp, Role::Udp], "listener", &["split"]),
@@ -46,6 +46,7 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 36] = [
     (&[Role::Tcp], "listener", &["coalesce"]),
     (&[Role::Nat], "listener", &["nat", "interfaces", "source", "engine"]),
     (STREAMS, "bind", &["mode", "tls", "accept_proxy"]),
+    (&[Role::Forward], "bind", &["transparent"]),
     (REQUESTS, "route", &["use", "redirect", "respond"]),
     (&[Role::Http], "route", &["canary"]),
     (&[Role::Http, Role::Tcp, Role::Udp], "route", &["split"]),

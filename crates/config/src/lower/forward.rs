@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::Lower;
 use crate::shape::{Item, Map, Value};
-use crate::spec::{Bind, BindAddress, Egress, Ending, PolicyId, Predicate, Role, Route, Serves, Way};
+use crate::spec::{Bind, BindAddress, Egress, Ending, PolicyId, Predicate, Role, Route, Serves, Transparent, Way};
 
 impl Lower<'_, '_> {
     /// Where `to` leads: to whatever server is asked for, to a pool, or by one; several stand for each other.
@@ -51,6 +51,40 @@ impl Lower<'_, '_> {
                 self.note(value, format!("`{text}` is no port, write it like `443` or `8000-8100`"));
                 None
             }
+        }
+    }
+
+    /// How connections come to an address that were meant for others.
+    pub(super) fn transparent(
+        &mut self,
+        word: &Value,
+        address: &BindAddress,
+        is_plain: bool,
+        label: &str,
+    ) -> Option<Transparent> {
+        if !is_plain {
+            let message = format!(
+                "`transparent` of {label}: who does not know of a proxy speaks neither TLS nor the PROXY protocol with it, take `tls` and \
+                 `accept_proxy` out or give it an address of its own"
+            );
+            self.note(word, message);
+        }
+        if matches!(address, BindAddress::Unix { .. }) {
+            self.note(word, format!("`transparent` of {label}: nothing is led to a Unix socket, give it a port"));
+        }
+        Some(if word.fixed()? == "tproxy" { Transparent::Tproxy } else { Transparent::Redirect })
+    }
+
+    /// Who does not know of a proxy cannot say who it is.
+    pub(super) fn refuse_unasked(&mut self, item: &Item, uses: &[PolicyId], binds: &[Bind]) {
+        let led = binds.iter().find(|bind| bind.transparent.is_some());
+        if let Some(bind) = led.filter(|_| self.asks_who(uses)) {
+            let message = format!(
+                "listener `{}` asks who its clients are, and those that are led to {} cannot be asked: give them a listener of their own, \
+                 and say in its routes who may use it by `match: {{ client: … }}`",
+                item.key, bind.address
+            );
+            self.mistakes.note(&bind.span, message);
         }
     }
 

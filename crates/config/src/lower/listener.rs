@@ -48,6 +48,7 @@ impl<'a> Lower<'a, '_> {
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         self.refuse_open(item, map, &uses, &serves, &binds);
+        self.refuse_unasked(item, &uses, &binds);
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
             Role::Forward | Role::Tcp | Role::Udp | Role::Nat => Some(Http3::UNSAID),
@@ -115,6 +116,7 @@ impl<'a> Lower<'a, '_> {
             .and_then(|map| map.map("accept_proxy"))
             .map(|map| map.list("from").iter().filter_map(|value| self.network(value)).collect())
             .unwrap_or_default();
+        let transparent = value.map().and_then(|map| map.get("transparent"));
         let (value, mode) = match value.map() {
             Some(map) => (map.get("address")?, map.get("mode")),
             None => (value, None),
@@ -153,8 +155,10 @@ impl<'a> Lower<'a, '_> {
                 format!("`accept_proxy` of {label}: nothing precedes a connection of `h3`, take one of them out"),
             );
         }
+        let is_plain = !secured && accept_proxy.is_empty();
+        let transparent = transparent.and_then(|word| self.transparent(word, &address, is_plain, label));
         let transport = if self.role == Role::Udp { Transport::Udp } else { Transport::Tcp };
-        Some(Bind { address, transport, tls, http, accept_proxy, span: value.span.clone() })
+        Some(Bind { address, transport, tls, http, accept_proxy, transparent, span: value.span.clone() })
     }
 
     /// A listener has routes, or an ending of its own, or sites.

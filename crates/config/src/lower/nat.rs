@@ -20,6 +20,7 @@ impl Lower<'_, '_> {
                 tls: BindTls::Inherited,
                 http: Vec::new(),
                 accept_proxy: Vec::new(),
+                transparent: None,
                 span: value.span.clone(),
             }),
             Err(why) => {

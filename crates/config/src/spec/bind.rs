@@ -23,8 +23,19 @@ pub struct Bind {
     pub http: Vec<HttpVersion>,
     /// Peers that say first for whom they come.
     pub accept_proxy: Vec<IpNet>,
+    /// How connections come there that were meant for others, if they do.
+    pub transparent: Option<Transparent>,
     /// Where it was written, for an address that cannot be bound.
     pub span: Span,
+}
+
+/// How the system's rules for packets lead connections here that were meant for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transparent {
+    /// By another address in the place of the one that they were opened to.
+    Redirect,
+    /// As they are.
+    Tproxy,
 }
 
 /// TLS at one address.

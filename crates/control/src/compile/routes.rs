@@ -12,7 +12,7 @@ use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
 use proxy::snapshot::{
     Advert, Arm, Backoff, Deny, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
-    Timeouts, Tls, Versions,
+    Timeouts, Tls, Transparent, Versions,
 };
 use proxy::users::Authentication;
 use wire::forwarded::{Client, Format, Names, Rules};
@@ -112,6 +112,14 @@ pub(super) fn listener(
             (registry.bind(&name, &address), bind.accept_proxy.iter().map(matching::net).collect())
         })
         .collect();
+    let led = listener.binds.iter().zip(sockets::keys(listener)).filter_map(|(bind, (name, address))| {
+        let by = match bind.transparent? {
+            spec::Transparent::Redirect => Transparent::Redirect,
+            spec::Transparent::Tproxy => Transparent::Tproxy,
+        };
+        Some((registry.bind(&name, &address), by))
+    });
+    let led = led.collect();
     let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
     let mut flat = Flattener {
         spec,
@@ -185,6 +193,7 @@ pub(super) fn listener(
         hosts: secured.and_then(|()| Table::of_hosts(&rules)),
         tls,
         faces,
+        led,
         tokens: keyring.tokens.clone(),
         pac: listener.pac.as_ref().map(|said| pac::pac(spec, listener, said)),
         introduced,

@@ -68,7 +68,7 @@ pub(crate) async fn open(
     let mut out = Vec::new();
     if let Some(version) = x.facts.socks {
         Reply::Granted.write(version, upstream.conn.local(), &mut out);
-    } else {
+    } else if x.facts.led.is_none() {
         x.response.start_response(200);
         session.client.write_switched(&mut x.response, &mut out);
         x.notes.status = 200;

@@ -71,7 +71,12 @@ async fn ask(worker: Rc<Worker>, place: Place, origin: Arc<Origin>) -> Led {
 
 fn learn(worker: &Worker, place: Place, origin: &Arc<Origin>, addresses: Vec<IpAddr>, until: Instant) -> Led {
     let mut why = "";
+    let sources = origin.arm.sources;
     let judged = addresses.into_iter().filter_map(|ip| {
+        if sources.is_some_and(|sources| sources.towards(ip.to_canonical()).is_none()) {
+            why = "no address of its family to connect from";
+            return None;
+        }
         let judged = origin.egress.judge(SocketAddr::new(ip, place.port));
         judged.inspect_err(|refused| why = refused.reason()).ok()
     });

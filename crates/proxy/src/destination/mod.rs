@@ -21,7 +21,7 @@ use net::stream::Peek;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
-pub(crate) use datagrams::{Lead, Led, lead as lead_datagrams};
+pub(crate) use datagrams::{Lead, Led, lead as lead_to};
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin};
@@ -54,6 +54,28 @@ pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
         Scheme::Http => Ok(()),
         Scheme::Https => Err((Kind::Unsupported, "an https target that is not asked for by CONNECT")),
         Scheme::Unsaid => Err((Kind::Malformed, "a target without a server: this is a forward proxy")),
+    }
+}
+
+/// Whether a request may go on to the address that its connection was opened to, which it cannot choose: the host that it names decides
+/// the rules alone. One that names none has the address.
+pub(crate) fn admit_led(head: &Head, host: &mut Vec<u8>, asked: SocketAddr) -> Result<(), (Kind, &'static str)> {
+    match head.scheme() {
+        _ if head.method() == Method::Connect => {
+            return Err((Kind::Unsupported, "CONNECT is for a proxy that is known"));
+        }
+        Scheme::Https => return Err((Kind::Misdirected, "an https target on a plain connection")),
+        Scheme::Http | Scheme::Unsaid => {}
+    }
+    if host.is_empty() {
+        host.extend_from_slice(asked.ip().to_string().as_bytes());
+        settle_host(host);
+    }
+    match uri::port(head.authority()) {
+        Some(port) if port != asked.port() => {
+            Err((Kind::Misdirected, "another port than the connection was opened to"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -112,10 +134,11 @@ async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> 
     Ok(session.worker.origins.learn(&session.worker, place, origin, allowed, now + ttl))
 }
 
-/// What a request asks for: by its target, for a forward proxy is asked for nothing else.
+/// What a request asks for: by its target, for a forward proxy is asked for nothing else; or where its connection was opened to.
 fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
-    let port = port(&x.request);
-    let host = std::str::from_utf8(&x.facts.host).ok().filter(|host| !host.is_empty());
+    let led = x.facts.led.map(|to| to.ip().to_string());
+    let port = x.facts.led.map(|to| to.port()).or_else(|| port(&x.request));
+    let host = led.as_deref().or(std::str::from_utf8(&x.facts.host).ok()).filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, port) else {
         x.notes.reason = "no host and port to go to";
         return Err(Fault::client(Kind::Malformed));

@@ -35,7 +35,7 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
     }
-    x.facts.datagrams = listener.role == Role::Forward && asks_for_datagrams(head, wishes.upgrade);
+    x.facts.datagrams = listener.role == Role::Forward && !session.led && asks_for_datagrams(head, wishes.upgrade);
     if x.facts.datagrams {
         let Some(target) = masque::target(head.path()).filter(|_| x.upload.is_read() || head.version() != Version::H11)
         else {
@@ -53,12 +53,16 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
             // What stands behind it is for whoever it was for, and is no request of this client's.
             x.client.keep_alive = false;
         }
-        if !pac::is_asked(session, listener, head) {
-            destination::admit(head).map_err(|(kind, reason)| {
-                x.notes.reason = reason;
-                Fault::client(kind)
-            })?;
-        }
+        x.facts.led = session.asked_at();
+        let admitted = match x.facts.led {
+            None if pac::is_asked(session, listener, head) => Ok(()),
+            None => destination::admit(head),
+            Some(to) => destination::admit_led(head, &mut x.facts.host, to),
+        };
+        admitted.map_err(|(kind, reason)| {
+            x.notes.reason = reason;
+            Fault::client(kind)
+        })?;
     } else {
         is_for_us(session, x, listener)?;
     }

@@ -14,6 +14,11 @@ use super::{Session, h2, masque, socks, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
+/// Serves a connection that has begun otherwise, in a task of its own: what that has needed should not stay with it.
+pub(super) fn spawn(session: Session) {
+    tokio::task::spawn_local(serve(session));
+}
+
 /// Serves a connection until it ends. A connection that waits for a request holds no buffer and no exchange.
 pub(crate) async fn serve(mut session: Session) {
     let mut waiting = Waiting { since: Instant::now(), fresh: true, begun: false };

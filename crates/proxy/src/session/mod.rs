@@ -13,6 +13,7 @@ mod mysql;
 mod record;
 mod socks;
 mod stream;
+mod transparent;
 mod tunnel;
 mod unbound;
 mod upgrade;
@@ -66,6 +67,8 @@ pub(crate) struct Session {
     pub(crate) tls: Option<Rc<Agreed>>,
     /// The address that it was opened to, if a proxy in front has said that.
     pub(crate) opened_to: Option<Rc<SocketAddr>>,
+    /// Whether that is all that is known of where it goes: its client does not know of a proxy.
+    pub(crate) led: bool,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -113,6 +116,9 @@ fn speak(arrived: Arrived, stream: Stream) {
     drop(match (listener.role, stream.alpn()) {
         // Nobody connects to a listener of UDP: it was one of TCP when this one did.
         (Role::Udp, _) => return,
+        (Role::Forward, _) if let Some(by) = listener.leads(origin.bind) => {
+            tokio::task::spawn_local(transparent::serve(arrived.session(Conn::new(stream)), by))
+        }
         (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),
         (_, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
         // Without an agreement, whoever knows what is spoken here begins with it.
@@ -206,7 +212,7 @@ impl Arrived {
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
         let Common { worker, origin, listener, tls, opened_to } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, opened_to }
+        Session { worker, client, origin, listener, timer, counted, tls, opened_to, led: false }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -239,6 +245,7 @@ impl Session {
             counted: None,
             tls: None,
             opened_to: None,
+            led: false,
             worker: Rc::clone(worker),
         }
     }
@@ -246,6 +253,11 @@ impl Session {
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
     pub(crate) fn is_leaving(&self) -> bool {
         is_leaving(&self.worker, &self.listener)
+    }
+
+    /// The address to which it goes on, whatever its client says.
+    pub(crate) fn asked_at(&self) -> Option<SocketAddr> {
+        self.opened_to.as_deref().copied().filter(|_| self.led)
     }
 
     /// Takes on the listener as a reload has made it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use net::tls::Alpn;
+use wire::head::Method;
 
 use crate::exchange::Exchange;
 use crate::route::{self, Body, Finding};
@@ -19,7 +20,11 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &mut Exchange, port: u16, offe
         client: x.facts.client,
         port,
         secure: true,
-        kind: if x.facts.socks.is_some() { route::Kind::Socks } else { route::Kind::Http },
+        kind: match x.facts.socks {
+            Some(_) => route::Kind::Socks,
+            None if x.request.method() == Method::Connect => route::Kind::Tunnel,
+            None => route::Kind::Http,
+        },
         sni: name.as_bytes(),
         alpn: offered,
         fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),

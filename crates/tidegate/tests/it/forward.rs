@@ -15,6 +15,7 @@ mod routes;
 mod socks;
 mod socks_parents;
 mod together;
+mod transparent;
 mod tunnels;
 
 use testkit::{Response, Server, Tidegate};

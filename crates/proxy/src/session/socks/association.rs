@@ -38,8 +38,8 @@ pub(super) struct Association {
     socket: Socket,
     /// From where it does: its address, and its port once that is known.
     client: (IpAddr, Option<u16>),
-    /// From where its datagrams go on, by IPv4 and by IPv6.
-    outward: [Option<Socket>; 2],
+    /// From where its datagrams go on: an address of ours for each family, or those that routes say.
+    outward: Vec<(IpAddr, Socket)>,
     places: Places<Place>,
     lookups: Vec<Lookup>,
     /// How long nobody may say anything.
@@ -70,12 +70,19 @@ struct Place {
 }
 
 enum Standing {
-    /// It is at this address.
-    Led(SocketAddr),
+    /// It is there.
+    Led(Route),
     /// Its name is being looked up, and these are for it.
     Asked(Vec<Box<[u8]>>),
     /// Nothing goes there, until it is asked for again after this.
     Not(Fault, &'static str, Instant),
+}
+
+/// The way of datagrams: which address of ours they come from, and where they go.
+#[derive(Clone, Copy)]
+struct Route {
+    from: IpAddr,
+    to: SocketAddr,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -124,7 +131,7 @@ impl Association {
             session,
             socket: opened.socket,
             client: opened.client,
-            outward: [None, None],
+            outward: Vec::new(),
             places: Places::new(),
             lookups: Vec::new(),
             last: Instant::now(),
@@ -236,9 +243,9 @@ impl Association {
         place.come.add(datagram);
         place.last = now;
         match &mut place.standing {
-            Standing::Led(to) => {
-                let to = *to;
-                self.send(to, datagram).is_ok()
+            Standing::Led(route) => {
+                let route = *route;
+                self.send(route, datagram).is_ok()
             }
             Standing::Asked(waiting) if waiting.len() < WAITING && datagram.len() <= LONGEST_WAITING => {
                 waiting.push(datagram.into());
@@ -248,16 +255,16 @@ impl Association {
         }
     }
 
-    fn send(&mut self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let outward = &mut self.outward[usize::from(to.is_ipv6())];
-        let socket = match outward {
-            Some(socket) => socket,
+    fn send(&mut self, route: Route, datagram: &[u8]) -> io::Result<()> {
+        let known = self.outward.iter().position(|(from, _)| *from == route.from);
+        let at = match known {
+            Some(at) => at,
             None => {
-                let any = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-                outward.insert(alone(any)?)
+                self.outward.push((route.from, alone(route.from)?));
+                self.outward.len() - 1
             }
         };
-        socket.send(to, datagram)
+        self.outward[at].1.send(route.to, datagram)
     }
 
     /// Finds the route of a server, and the server.
@@ -279,10 +286,10 @@ impl Association {
             }
             Ending::Ways(ways) if let Some(Way::Origin(origin)) = ways.first() => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
-                destination::lead_datagrams(&worker, origin, host, name.1)
+                destination::lead_to(&worker, origin, host, name.1)
             }
-            Ending::Pools(_) | Ending::Ways(_) => {
-                Lead::Known(Err((Fault::client(Kind::Denied), "datagrams go to no other proxy")))
+            Ending::Ways(_) | Ending::Pools(_) => {
+                Lead::Known(Err((Fault::client(Kind::Denied), "datagrams go to the server that is asked for alone")))
             }
             _ => Lead::Known(Err((Fault::client(Kind::Denied), ""))),
         };
@@ -333,12 +340,14 @@ impl Association {
                 return;
             }
         };
+        let any = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        let route = Route { from: arm.sources.and_then(|sources| sources.towards(to.ip())).unwrap_or(any), to };
         place.account.leads_to(&arm);
-        let before = std::mem::replace(&mut place.standing, Standing::Led(to));
+        let before = std::mem::replace(&mut place.standing, Standing::Led(route));
         self.idle = arm.timeouts.tunnel;
         self.places.found(name, to, arm.timeouts.flow);
         if let Standing::Asked(waiting) = before {
-            let lost = waiting.iter().filter(|datagram| self.send(to, datagram).is_err()).count();
+            let lost = waiting.iter().filter(|datagram| self.send(route, datagram).is_err()).count();
             self.lost(lost);
         }
     }
@@ -359,17 +368,16 @@ impl Association {
     /// Takes what servers have said to the client; says whether there may be more.
     fn hear_servers(&mut self, cx: &mut Context<'_>, batch: &mut Batch, now: Instant) -> bool {
         let mut more = false;
-        for family in 0..self.outward.len() {
-            more |= self.hear_family(family, cx, batch, now);
+        for at in 0..self.outward.len() {
+            more |= self.hear_at(at, cx, batch, now);
         }
         more
     }
 
-    fn hear_family(&mut self, family: usize, cx: &mut Context<'_>, batch: &mut Batch, now: Instant) -> bool {
+    fn hear_at(&mut self, at: usize, cx: &mut Context<'_>, batch: &mut Batch, now: Instant) -> bool {
         for _ in 0..ROUNDS {
             batch.clear();
-            let Some(socket) = &self.outward[family] else { return false };
-            match socket.poll_receive(cx, batch) {
+            match self.outward[at].1.poll_receive(cx, batch) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(_)) => batch.arrivals().for_each(|arrival| self.answer(&arrival, now)),
                 Poll::Ready(Err(_)) => {}

@@ -26,7 +26,7 @@ use crate::destination;
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
 use crate::reply;
-use crate::snapshot::{Ending, Listener, Route};
+use crate::snapshot::{Listener, Route};
 use crate::users::{self, Shown};
 use association::{Association, Opened};
 
@@ -102,17 +102,7 @@ async fn story<'a>(
             return Err(UNPROVEN.into());
         }
     }
-    let origin;
-    let arm = match &route.ending {
-        Ending::Pools(arms) => exchange::choose(&session.worker, x, arms),
-        Ending::Ways(ways) => {
-            origin = Box::pin(destination::lead(session, x, ways)).await?;
-            &origin
-        }
-        // There is no answer but a number.
-        _ => return Err(Fault::client(Kind::Denied).into()),
-    };
-    match Box::pin(exchange::tunnel(session, x, listener, route, arm)).await? {
+    match Box::pin(exchange::pass(session, x, listener, route)).await? {
         After::Tunnel(switched) => Ok(Granted::Tunnel(switched)),
         _ => Err(GONE.into()),
     }

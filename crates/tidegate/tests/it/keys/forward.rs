@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     (&["policies.*.*.privacy", "policies.*.*.privacy.cookies"], privacy::cookies_pass_as_far_as_they_may),
     (&["policies.*.*.privacy.referer"], privacy::the_page_before_is_told_by_its_policy),
     (&["policies.*.*.privacy.user_agent"], privacy::a_browser_is_what_is_said_of_it),
+    (&["listeners.*.bind.*.transparent"], transparent),
     (
         &[
             "lists",
@@ -33,4 +34,23 @@ fn open() {
     let proxy = |open: &str| format!("listeners: {{ web: {{ bind: 0.0.0.0:0, role: forward, {open} to: origin }} }}\n");
     assert_refused(&proxy(""), "is a forward proxy for anybody who reaches");
     assert_eq!(crate::support::start(&proxy("open: true,"), &[]).client().get("/").status, 400);
+}
+
+#[test]
+fn transparent() {
+    let proxy = |more: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: [{{ address: 127.0.0.1:0{more} }}], role: forward, to: origin }} }}\n"
+        );
+        crate::support::start(&text, &[])
+    };
+    assert_eq!(proxy("").client().get("/").status, 400, "a target without a server");
+    // Who comes by itself was led from nowhere: whether the kernel says so or not, the way back to us is none.
+    let tidegate = proxy(", transparent: redirect");
+    let mut client = tidegate.client();
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    match client.try_response() {
+        Ok(response) => assert_eq!(response.status, 403),
+        Err(broken) => assert_eq!(broken, testkit::Broken::Reset),
+    }
 }

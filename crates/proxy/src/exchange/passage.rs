@@ -1,0 +1,68 @@
+//! Requests and tunnels by one way or another: where nobody can be connected to by one, the next that the route has.
+
+use base::{Fault, Kind};
+
+use super::{After, Exchange, choose};
+use crate::attempt;
+use crate::destination;
+use crate::session::Session;
+use crate::snapshot::{Arm, Ending, Listener, Route};
+
+/// Makes a tunnel of what was asked for in another protocol than HTTP, if its route leads anywhere: there is no answer but that it does.
+pub(crate) async fn pass(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+) -> Result<After, Fault> {
+    let led;
+    let arm = match &route.ending {
+        Ending::Pools(arms) => choose(&session.worker, x, arms),
+        Ending::Ways(ways) => {
+            led = Box::pin(destination::lead(session, x, ways)).await?;
+            &led
+        }
+        _ => return Err(Fault::client(Kind::Denied)),
+    };
+    tunnel(session, x, listener, route, arm).await
+}
+
+/// Attempts it by the ways that are left.
+pub(super) async fn elsewhere(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    mut fault: Fault,
+) -> Result<After, Fault> {
+    loop {
+        let arm = destination::lead_elsewhere(session, x, route, fault).await?;
+        match attempt::attempt(session, x, route, &arm).await {
+            Ok(upstream) => return attempt::deliver(session, x, listener, route, &arm, upstream).await,
+            Err(other) => fault = other,
+        }
+    }
+}
+
+/// Makes a tunnel of it, by one way or another.
+pub(super) async fn tunnel(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let mut other;
+    let mut arm = arm;
+    loop {
+        if !arm.pool.takes_tunnels() {
+            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
+            return Err(Fault::client(Kind::Denied));
+        }
+        match attempt::open(session, x, listener, route, arm).await {
+            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
+            ended => return ended,
+        }
+        arm = &other;
+    }
+}
