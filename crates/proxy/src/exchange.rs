@@ -45,7 +45,7 @@ mod prepare;
 mod seen;
 
 use admit::admit;
-use hops::{Hops, NoNumber};
+use hops::ends_here;
 pub(crate) use passage::{choose, pass};
 use passage::{elsewhere, tunnel};
 pub(crate) use pinned::pin;
@@ -366,14 +366,6 @@ fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
     }
     x.upload.limit = limit;
     Ok(())
-}
-
-/// Whether the request has said that it may go no farther than here.
-fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
-    hops::count(&mut x.request).map(|hops| hops == Hops::EndsHere).map_err(|NoNumber| {
-        x.notes.reason = "Max-Forwards is no number";
-        Fault::client(Kind::Malformed)
-    })
 }
 
 impl Facts {

@@ -35,6 +35,7 @@ pub(crate) fn is_asked(session: &Session, listener: &Listener, head: &Head) -> b
             session.tls.is_some() && matches!(head.version(), Version::H2 | Version::H3) && port == session.origin.port
         }
     };
+    // Who knows of no proxy asks whoever it takes for the server.
     listener.pac.is_some()
         && session.asked_at().is_none()
         && is_ours
