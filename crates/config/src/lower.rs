@@ -25,6 +25,7 @@ mod forward;
 mod health;
 mod http3;
 mod levels;
+mod list;
 mod listener;
 mod matching;
 mod name;
@@ -42,6 +43,7 @@ mod sticky;
 mod template;
 mod text;
 mod tier;
+mod time;
 mod tls;
 mod users;
 
@@ -61,6 +63,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let admin = lower.admin();
     lower.refuse_shared_binds(admin.as_ref());
     let dns = lower.dns();
+    let lists = lower.lists();
     let access_log = lower.access_log();
     let secret = lower.secret();
     let mut pools = std::mem::take(&mut lower.pools);
@@ -68,6 +71,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let policies: Vec<_> = std::mem::take(&mut lower.policies).into_iter().map(|(policy, _)| policy).collect();
     flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
     lower.spread_datagrams(&listeners, &all_sites, &mut pools);
+    users::check(&listeners, &all_sites, &policies, lower.mistakes);
     packets::check(&listeners, &all_sites, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),
@@ -79,6 +83,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         admin,
         sites: all_sites,
         policies,
+        lists,
         pools: pools.into_iter().flatten().collect(),
         shutdown: shutdown(top),
         dns,
@@ -142,7 +147,7 @@ impl<'a, 'b> Lower<'a, 'b> {
 
     /// Checks every name that others may refer to, and gives pools their ids.
     fn names(&mut self) {
-        for key in ["certificates", "listeners", "sites", "policies", "pools"] {
+        for key in ["certificates", "listeners", "sites", "policies", "pools", "lists"] {
             for item in self.top.named(key) {
                 if let Err(why) = name::check(&item.key) {
                     self.mistakes.note(&item.span, why);

@@ -21,6 +21,7 @@ mod canary;
 mod egress;
 mod ending;
 mod health;
+mod list;
 mod matching;
 mod nat;
 mod policy;
@@ -40,9 +41,10 @@ pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use egress::{Egress, Source};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
+pub use list::{List, ListId};
 pub use matching::{
-    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
-    ValueMatch,
+    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, Listed, OverLimit, PathPattern, Predicate, Schedule,
+    TextMatch, TextTest, ValueMatch, Zone,
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
@@ -58,7 +60,7 @@ pub use tls::{
     PoolTls,
 };
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
-pub use users::{BasicAuth, Groups};
+pub use users::{BasicAuth, BearerAuth, CertAuth, CertName, Groups};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +88,8 @@ pub struct Spec {
     pub policies: Vec<Policy>,
     /// Every pool, in file order, then those that a literal `host:port` in `to` stands for.
     pub pools: Vec<Pool>,
+    /// Lists of sites, in file order; predicates refer to them by index.
+    pub lists: Vec<List>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// How names become addresses.

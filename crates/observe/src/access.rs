@@ -16,12 +16,12 @@
 //! | `route` | the route's name |
 //! | `client` | the client's address, after trusted proxies were considered |
 //! | `peer` | the address and port of the connection's other end |
+//! | `method` | the request's method; `SOCKS4` or `SOCKS5` where a tunnel was asked for so |
 //! | `user` | who asked; with the fault `unauthenticated` or `proxy_unauthenticated`, who the client has said it is |
-//! | `method` | the request's method |
 //! | `host` | the host it asked for, in normal form |
 //! | `path` | the path, in normal form, without the query |
 //! | `query` | the query, without its question mark |
-//! | `version` | the HTTP version the client spoke: `1.0`, `1.1`, `2`, `3`; absent for flows of TCP |
+//! | `version` | the HTTP version the client spoke: `1.0`, `1.1`, `2`, `3`; absent for flows of TCP and for SOCKS |
 //! | `tls` | the version of TLS between the client and us: `TLSv1.2`, `TLSv1.3` |
 //! | `sni` | the name that the client asked for in its handshake |
 //! | `alpn` | the protocol that was agreed on in the handshake (RFC 7301): `http/1.1`, `h2` |
@@ -43,6 +43,8 @@
 //! | `response_us` | microseconds from sending the request to the complete response head |
 //! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
 //! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests`, `concurrency` |
+//! | `list` | the list by which its route was found |
+//! | `rule` | the rule of that list |
 //! | `cut` | `true` if the response ended before it was complete |
 //! | `fault` | what went wrong, a short stable code |
 //! | `side` | on whose side: `client`, `server`, `proxy` |
@@ -139,6 +141,8 @@ pub struct Record<'a> {
     pub fault: Option<Fault>,
     /// More about what went wrong; empty if there is no more to say.
     pub reason: &'a str,
+    /// The list by which its route was found, and the rule of it.
+    pub listed: Option<(&'a str, &'a str)>,
     /// The request's `Referer`, which only the combined format shows.
     pub referer: Option<&'a [u8]>,
     /// The request's `User-Agent`, which only the combined format shows.

@@ -15,13 +15,14 @@ use http::Backlog;
 use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
-use wire::head::Method;
-use wire::{Head, Version};
+use wire::head::{Method, Scheme};
+use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
 use crate::destination::{self, Place};
 use crate::finish::{self, Account};
+use crate::lists::Hit;
 use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
@@ -100,6 +101,8 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// In which version of SOCKS it was asked for, if it was.
+    pub(crate) socks: Option<socks::Version>,
     /// Who asks, where that is asked.
     pub(crate) user: Option<Arc<User>>,
     /// What it has shown of that ends here: servers do not see it.
@@ -157,6 +160,8 @@ pub(crate) struct Notes {
     pub(crate) cut: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) reason: &'static str,
+    /// The list by which its route was found, and the rule.
+    pub(crate) hit: Option<Hit>,
     /// The limit that it met last.
     pub(crate) limit: Option<Limit>,
     /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
@@ -289,7 +294,7 @@ async fn elsewhere(
 }
 
 /// Makes a tunnel of it, by one way or another.
-async fn tunnel(
+pub(crate) async fn tunnel(
     session: &mut Session,
     x: &mut Exchange,
     listener: &Listener,
@@ -321,32 +326,18 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 None => Body::Unread,
                 Some(_) => Body::Prefix { bytes: &x.prefix, complete: x.upload.is_read() },
             };
-            let facts = route::Facts {
-                head: &x.request,
-                host: &x.facts.host,
-                path: &x.facts.path,
-                client: x.facts.client,
-                port: match listener.role {
-                    Role::Forward => destination::port(&x.request).unwrap_or_default(),
-                    _ => session.origin.port,
-                },
-                kind: match (x.facts.websocket, x.facts.call) {
-                    _ if x.is_tunnel() => route::Kind::Tunnel,
-                    (true, _) => route::Kind::Websocket,
-                    (false, Some(_)) => route::Kind::Grpc,
-                    (false, None) => route::Kind::Http,
-                },
-                sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
-                alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
-                fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
-                said: None,
-                user: x.facts.user.as_deref(),
-                body,
-            };
-            listener.table.find(&facts, from)
+            let facts = seen(x, listener, session.origin.port, body);
+            let found = listener.table.find(&facts, from);
+            if let Finding::Rule(found) = &found {
+                x.notes.hit = listener.table.hit(found.ordinal, &facts);
+            }
+            found
         };
         match found {
             Finding::Rule(found) => {
+                if let Some(hit) = &x.notes.hit {
+                    hit.list.hits.count(session.worker.id);
+                }
                 x.facts.captures = found.captures;
                 return Ok(&listener.routes[found.ordinal]);
             }
@@ -362,6 +353,38 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 (from, wanted) = (ordinal, Some(limit));
             }
         }
+    }
+}
+
+/// What a request shows to the table, that arrived at this port.
+pub(crate) fn seen<'a>(x: &'a Exchange, listener: &Listener, port: u16, body: Body<'a>) -> route::Facts<'a> {
+    route::Facts {
+        head: &x.request,
+        host: &x.facts.host,
+        path: &x.facts.path,
+        client: x.facts.client,
+        port: match listener.role {
+            Role::Forward => destination::port(&x.request).unwrap_or_default(),
+            _ => port,
+        },
+        secure: match listener.role {
+            Role::Forward => x.request.scheme() == Scheme::Https,
+            _ => x.facts.tls.is_some(),
+        },
+        kind: match (x.facts.websocket, x.facts.call) {
+            _ if x.facts.socks.is_some() => route::Kind::Socks,
+            _ if x.is_tunnel() => route::Kind::Tunnel,
+            (true, _) => route::Kind::Websocket,
+            (false, Some(_)) => route::Kind::Grpc,
+            (false, None) => route::Kind::Http,
+        },
+        sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
+        alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
+        fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
+        said: None,
+        user: x.facts.user.as_deref(),
+        now: x.notes.second(),
+        body,
     }
 }
 
@@ -428,6 +451,7 @@ impl Facts {
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            socks: None,
             user: self.user.clone(),
             spent: false,
         }
@@ -447,6 +471,7 @@ impl Facts {
             tls: self.tls.as_deref(),
             sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
             said: self.said.as_deref(),
+            user: self.user.as_deref(),
         }
     }
 }
@@ -494,6 +519,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        self.facts.socks = None;
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
@@ -534,6 +560,7 @@ impl Default for Exchange {
                 tls: None,
                 sni: None,
                 said: None,
+                socks: None,
                 user: None,
                 spent: false,
             },
@@ -562,6 +589,11 @@ impl Default for ClientSide {
 }
 
 impl Notes {
+    /// When it came, in seconds of Unix time.
+    pub(crate) fn second(&self) -> u64 {
+        self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// Empty notes; the moment stands for those that will be noted.
     fn of(now: Instant) -> Notes {
         Notes {
@@ -588,6 +620,7 @@ impl Notes {
             cut: false,
             fault: None,
             reason: "",
+            hit: None,
             limit: None,
             arm: None,
             stuck: None,

@@ -87,6 +87,11 @@ impl<'a> Account<'a> {
 }
 
 impl Kept {
+    /// It has come to be known where it leads: to the first server there.
+    pub(crate) fn leads_to(&mut self, arm: &Arm) {
+        (self.pool, self.server) = (Some(Arc::clone(&arm.pool.name)), arm.pool.servers.first().cloned());
+    }
+
     pub(crate) fn borrowed(&self) -> Account<'_> {
         Account {
             listener: &self.listener,
@@ -130,8 +135,12 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         route: Some(&**account.route).filter(|name| !name.is_empty()),
         peer: PeerAddr(x.facts.peer),
         client: ClientIp(x.facts.client),
+        method: match x.facts.socks {
+            Some(version) => version.text(),
+            None if x.client.is_flow => b"",
+            None => x.request.method_text(),
+        },
         user: x.facts.user.as_deref().map(|user| user.name.as_bytes()).or(x.notes.claimed.as_deref()),
-        method: if x.client.is_flow { b"" } else { x.request.method_text() },
         host: &x.facts.host,
         path: &x.facts.path,
         query: x.facts.query.as_deref(),
@@ -168,6 +177,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         cut: x.notes.cut,
         fault: x.notes.fault,
         reason: x.notes.reason,
+        listed: x.notes.hit.as_ref().map(|hit| (&*hit.list.name, &*hit.rule)),
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
     });

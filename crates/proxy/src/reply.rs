@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Side};
 use wire::grpc::{self, Code, Form};
 use wire::head::Method;
+use wire::socks::Reply;
 use wire::{Framing, Head, Known, Version};
 
 use crate::canary;
@@ -16,6 +17,8 @@ use crate::policy::{self, Client, Compress};
 use crate::relay::{Encoders, PIECE};
 use crate::session::Session;
 use crate::snapshot::{Advert, Deny, Place, Redirect, Respond, Route};
+
+mod blocked;
 
 /// The status that a fault is answered with; 0 if nobody is there to answer.
 pub fn status_of(kind: Kind) -> u16 {
@@ -85,6 +88,20 @@ pub fn code_of(kind: Kind) -> Code {
         | Kind::TunnelTimeout
         | Kind::TooEarly => Code::Unavailable,
     }
+}
+
+/// What a client of SOCKS is told of the same fault; nothing if it is not there to hear it.
+pub fn socks_of(kind: Kind) -> Option<Reply> {
+    Some(match kind {
+        Kind::Denied | Kind::NoRoute | Kind::Loop => Reply::NotAllowed,
+        Kind::Unresolved => Reply::HostUnreachable,
+        Kind::Connect => Reply::Refused,
+        Kind::ConnectTimeout | Kind::TotalTimeout => Reply::Expired,
+        Kind::Unsupported => Reply::Command,
+        Kind::Unauthenticated | Kind::ProxyUnauthenticated => Reply::Unproven,
+        Kind::ClientGone | Kind::TunnelTimeout | Kind::HeadTimeout => return None,
+        _ => Reply::Failed,
+    })
 }
 
 /// What a connection is told that cannot even be served a request.
@@ -198,14 +215,26 @@ pub(crate) async fn last_hop(session: &mut Session, x: &mut Exchange, route: &Ro
 /// Refuses.
 pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route, deny: &Deny) -> After {
     x.notes.fault = Some(Fault::client(Kind::Denied));
-    let text = match &deny.reason {
-        Some(reason) => format!("{}: {reason}\n", deny.status),
-        None => format!("{}: {}\n", deny.status, Kind::Denied.code()),
+    let hit = x.notes.hit.clone();
+    let text = match (&deny.reason, &hit) {
+        (reason, Some(hit)) => blocked::line(deny.status, reason.as_deref(), hit),
+        (Some(reason), None) => format!("{}: {reason}\n", deny.status),
+        (None, None) => format!("{}: {}\n", deny.status, Kind::Denied.code()),
     };
     if let Some(form) = x.facts.call {
         return end_call(session, x, route, form, Code::of_http(deny.status), &text).await;
     }
     x.response.start_response(deny.status);
+    if let Some(hit) = &hit {
+        // Lists change, and what is blocked today should not be so tomorrow by memory alone.
+        x.response.add(b"Cache-Control", b"no-store");
+        if !x.is_tunnel() && blocked::wants_page(&x.request) {
+            let page = blocked::page(deny.status, deny.reason.as_deref(), &x.facts.host, hit);
+            x.response.add(b"Content-Type", b"text/html; charset=utf-8");
+            x.response.add(b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'");
+            return answer(session, x, route, page.as_bytes()).await;
+        }
+    }
     x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
 }

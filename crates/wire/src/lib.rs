@@ -3,6 +3,7 @@
 //! The rooms, in the order in which a message walks:
 //!
 //! - [`proxy_protocol`]: what a proxy in front says of a connection, and what we say of it
+//! - [`socks`]: what a client of SOCKS asks for, and what it is told
 //! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
 //! - [`quic`]: the ids of QUIC that anybody on the way can read
 //! - [`starttls`]: TLS that begins inside of a protocol, either side
@@ -20,6 +21,7 @@
 //! - [`forwarded`]: who the client is, and what servers are told of it
 //! - [`credentials`]: who a client says it is, and how it is asked (Basic, Bearer)
 //! - [`coding`]: which content coding a client would have, and what heads say of one
+//! - [`list`]: lists of sites, in the forms in which they are handed round
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
@@ -35,6 +37,7 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod list;
 pub mod masque;
 pub mod mqtt;
 pub mod mysql;
@@ -42,6 +45,7 @@ pub mod parent;
 pub mod postgres;
 pub mod proxy_protocol;
 pub mod quic;
+pub mod socks;
 pub mod starttls;
 pub mod uri;
 pub mod websocket;

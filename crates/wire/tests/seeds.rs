@@ -5,12 +5,12 @@ use std::path::Path;
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::{first, h2, h3, invariants, peer, translated, web};
+use shared::{first, h2, h3, invariants, list, peer, translated, web};
 
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 24] = [
+    let targets: [(&str, Target); 26] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -28,13 +28,15 @@ fn seeds_hold() {
         ("h2_peer_faults", peer::faults::broken_frames),
         ("h2_peer_talk", peer::talk::conversation),
         ("proxy_header", first::header),
+        ("socks", first::socks),
         ("client_hello", first::hello),
         ("quic_header", first::quic_header),
         ("postgres_startup", first::startup),
+        ("list_lines", list::lines),
         ("mqtt_connect", first::connect),
         ("starttls", first::starttls),
-        ("parent", first::parent),
         ("capsules", first::capsules),
+        ("parent", first::parent),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::HttpVersion;
+use super::{HttpVersion, ListId};
 
 /// A condition on a request. Lists of values became [`Predicate::Any`], several keys [`Predicate::All`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,8 +66,53 @@ pub enum Predicate {
     PostgresDatabase(TextMatch),
     /// It is a client of MQTT, by an identifier that is so.
     MqttClient(TextMatch),
+    /// Who asks is a user of such a name.
+    User(TextMatch),
+    /// Who asks is in a group of such a name, or in any or none.
+    Group(ValueMatch),
+    /// It is such a time.
+    Time(Schedule),
+    /// It is on one of some lists.
+    Listed {
+        /// What is.
+        of: Listed,
+        /// The lists, at least one. Exceptions of any count for all.
+        lists: Vec<ListId>,
+    },
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
+}
+
+/// Some hours of some days.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Schedule {
+    /// The days, Monday first: the lowest bit. At least one.
+    pub days: u8,
+    /// Minutes of the day, from and up to, without the latter, never the same; those that end before they begin end on the next day.
+    /// None is the whole day.
+    pub hours: Vec<(u16, u16)>,
+    /// Where the clock hangs.
+    pub zone: Zone,
+}
+
+/// Where a clock hangs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Zone {
+    /// So many seconds east of Greenwich, less than a day.
+    Fixed(i32),
+    /// By a name that is in the IANA database.
+    Named(String),
+}
+
+/// What is looked for in lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listed {
+    /// All that is known of a request.
+    Url,
+    /// Its host.
+    Host,
+    /// The name that the client asked for in its handshake.
+    Sni,
 }
 
 /// A pattern of hosts.
@@ -139,6 +184,8 @@ pub enum Kind {
     Websocket,
     /// A tunnel to a server.
     Tunnel,
+    /// The same, asked for in SOCKS.
+    Socks,
     /// A call of gRPC, also in its form for browsers.
     Grpc,
 }

@@ -3,23 +3,30 @@
 use config::spec::{self, Predicate, TextMatch, TextTest, ValueMatch};
 use ipnet::IpNet;
 use net::tls::Alpn;
-use proxy::route::{BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Text};
+use proxy::lists::{Listed, Of};
+use proxy::route::{
+    BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Schedule, Text, Zone,
+};
 use regex::bytes::Regex;
 use wire::forwarded::Net;
 
 /// The conditions of a predicate, all of which must hold.
-pub(super) fn conditions(predicate: &Predicate) -> Vec<Condition> {
+pub(super) fn conditions(predicate: &Predicate, listed: OnLists<'_>) -> Vec<Condition> {
     match predicate {
-        Predicate::All(all) => all.iter().flat_map(conditions).collect(),
-        single => vec![condition(single)],
+        Predicate::All(all) => all.iter().flat_map(|one| conditions(one, listed)).collect(),
+        single => vec![condition(single, listed)],
     }
 }
 
-fn condition(predicate: &Predicate) -> Condition {
+/// How the condition is made that something is on some lists.
+pub(super) type OnLists<'a> = &'a dyn Fn(Of, &[spec::ListId]) -> Listed;
+
+fn condition(predicate: &Predicate, listed: OnLists<'_>) -> Condition {
     match predicate {
-        Predicate::All(_) => Condition::Any(vec![conditions(predicate)]),
-        Predicate::Any(any) => alike(any).unwrap_or_else(|| Condition::Any(any.iter().map(conditions).collect())),
-        Predicate::Not(inner) => Condition::Not(conditions(inner)),
+        Predicate::All(_) => Condition::Any(vec![conditions(predicate, listed)]),
+        Predicate::Any(any) => alike(any, listed)
+            .unwrap_or_else(|| Condition::Any(any.iter().map(|one| conditions(one, listed)).collect())),
+        Predicate::Not(inner) => Condition::Not(conditions(inner, listed)),
         Predicate::Host(pattern) => Condition::Host(vec![host(pattern)]),
         Predicate::Path(pattern) => Condition::Path(vec![path(pattern)]),
         Predicate::Method(test) => Condition::Method(vec![text(test)]),
@@ -30,6 +37,7 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Kind(spec::Kind::Http) => Condition::Kind(vec![Kind::Http]),
         Predicate::Kind(spec::Kind::Websocket) => Condition::Kind(vec![Kind::Websocket]),
         Predicate::Kind(spec::Kind::Tunnel) => Condition::Kind(vec![Kind::Tunnel]),
+        Predicate::Kind(spec::Kind::Socks) => Condition::Kind(vec![Kind::Socks]),
         Predicate::Kind(spec::Kind::Grpc) => Condition::Kind(vec![Kind::Grpc]),
         Predicate::GrpcService(test) => Condition::GrpcService(vec![text(test)]),
         Predicate::GrpcMethod(test) => Condition::GrpcMethod(vec![text(test)]),
@@ -42,17 +50,23 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::PostgresUser(test) => Condition::PostgresUser(vec![text(test)]),
         Predicate::PostgresDatabase(test) => Condition::PostgresDatabase(vec![text(test)]),
         Predicate::MqttClient(test) => Condition::MqttClient(vec![text(test)]),
+        Predicate::User(test) => Condition::User(vec![text(test)]),
+        Predicate::Group(test) => Condition::Group(vec![value(test)]),
+        Predicate::Time(said) => Condition::Time(vec![schedule(said)]),
+        Predicate::Listed { of: spec::Listed::Url, lists } => Condition::Listed(listed(Of::Url, lists)),
+        Predicate::Listed { of: spec::Listed::Host, lists } => Condition::Listed(listed(Of::Host, lists)),
+        Predicate::Listed { of: spec::Listed::Sni, lists } => Condition::Listed(listed(Of::Sni, lists)),
         Predicate::Body(test) => Condition::Body(body(test)),
     }
 }
 
 /// Alternatives that ask for the same thing become one condition with several values, which the table can index.
-fn alike(any: &[Predicate]) -> Option<Condition> {
+fn alike(any: &[Predicate], listed: OnLists<'_>) -> Option<Condition> {
     let mut merged: Option<Condition> = None;
     for alternative in any {
         let next = match alternative {
             Predicate::All(_) | Predicate::Any(_) | Predicate::Not(_) | Predicate::Body(_) => return None,
-            single => condition(single),
+            single => condition(single, listed),
         };
         match (&mut merged, next) {
             (None, next) => merged = Some(next),
@@ -66,6 +80,9 @@ fn alike(any: &[Predicate]) -> Option<Condition> {
             (Some(Condition::PostgresUser(all)), Condition::PostgresUser(more)) => all.extend(more),
             (Some(Condition::PostgresDatabase(all)), Condition::PostgresDatabase(more)) => all.extend(more),
             (Some(Condition::MqttClient(all)), Condition::MqttClient(more)) => all.extend(more),
+            (Some(Condition::User(all)), Condition::User(more)) => all.extend(more),
+            (Some(Condition::Group(all)), Condition::Group(more)) => all.extend(more),
+            (Some(Condition::Time(all)), Condition::Time(more)) => all.extend(more),
             (Some(Condition::Port(all)), Condition::Port(more)) => all.extend(more),
             (Some(Condition::Sni(all)), Condition::Sni(more)) => all.extend(more),
             (Some(Condition::Alpn(all)), Condition::Alpn(more)) => all.extend(more),
@@ -89,6 +106,15 @@ pub(super) fn host(pattern: &spec::HostPattern) -> HostPattern {
         spec::HostPattern::Wildcard(name) => HostPattern::Wildcard(name.clone()),
         spec::HostPattern::Text(test) => HostPattern::Text(text(test)),
     }
+}
+
+fn schedule(said: &spec::Schedule) -> Schedule {
+    let zone = match &said.zone {
+        spec::Zone::Fixed(seconds) => Zone::fixed(*seconds),
+        spec::Zone::Named(name) => Zone::named(name),
+    };
+    let Some(zone) = zone else { unreachable!("a zone that the configuration has checked") };
+    Schedule { days: said.days, hours: said.hours.clone().into(), zone }
 }
 
 fn alpn(version: spec::HttpVersion) -> Alpn {

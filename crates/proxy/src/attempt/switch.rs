@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use net::datagram::Peer;
+use wire::socks::Reply;
 use wire::{Known, Version, hop, masque, websocket};
 
 use super::deliver::walk_back;
@@ -63,11 +64,15 @@ pub(crate) async fn open(
     arm: &Arm,
 ) -> Result<After, Fault> {
     let upstream = connect(session, x, route, arm).await?;
-    x.response.start_response(200);
     x.client.answered = true;
     let mut out = Vec::new();
-    session.client.write_switched(&mut x.response, &mut out);
-    x.notes.status = 200;
+    if let Some(version) = x.facts.socks {
+        Reply::Granted.write(version, upstream.conn.local(), &mut out);
+    } else {
+        x.response.start_response(200);
+        session.client.write_switched(&mut x.response, &mut out);
+        x.notes.status = 200;
+    }
     reply::write_all(session, x, arm.timeouts.stream, &out).await?;
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();

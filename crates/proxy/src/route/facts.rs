@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub client: IpAddr,
     /// The local port at which it arrived.
     pub port: u16,
+    /// Whether its server is asked for by `https`.
+    pub secure: bool,
     /// What kind of exchange it is.
     pub kind: Kind,
     /// The name that the client asked for in its handshake of TLS, in normal form; empty if it has asked for none.
@@ -33,6 +35,8 @@ pub struct Facts<'a> {
     pub said: Option<&'a Said>,
     /// Who asks, where that is known.
     pub user: Option<&'a User>,
+    /// When it came, in seconds of Unix time.
+    pub now: u64,
     /// What is known of its body.
     pub body: Body<'a>,
 }
@@ -84,8 +88,17 @@ pub enum Kind {
     Websocket,
     /// A tunnel to a server: of what goes through it nothing is known.
     Tunnel,
+    /// The same, asked for in SOCKS.
+    Socks,
     /// A call of gRPC, also in the form for browsers.
     Grpc,
+}
+
+impl Kind {
+    /// Whether nothing is known of what it carries.
+    pub(crate) fn is_tunnel(self) -> bool {
+        matches!(self, Kind::Tunnel | Kind::Socks)
+    }
 }
 
 /// What is known of a request's body, transfer codings removed.

@@ -10,7 +10,7 @@ fn connect(to: &str) -> String {
 }
 
 /// A server that says back what it hears, and its name once its client has finished.
-fn echo() -> Server {
+pub(super) fn echo() -> Server {
     Server::script(|peer| {
         while let Ok(1..) = peer.reader.fill() {
             let heard = peer.reader.surplus().to_vec();
@@ -114,12 +114,15 @@ fn a_tunnel_has_a_connection_that_was_nobodys() {
 fn a_server_that_breaks_breaks_the_tunnel() {
     let server = Server::script(|peer| {
         peer.send("half");
+        // Earlier it might break before it was connected to.
+        let _ = peer.reader.exactly(1);
         peer.reset();
     });
     let tidegate = proxy("");
     let mut client = tidegate.client();
     client.send(connect(&format!("a.test:{}", port(&server))));
     assert_eq!(client.head().status, 200);
+    client.send("x");
     assert_eq!(client.ending(), testkit::Ending::Reset);
     assert_eq!(tidegate.log_line("a tunnel", |line| line["method"] == "CONNECT")["fault"], "truncated");
 }

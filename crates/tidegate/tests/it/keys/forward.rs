@@ -2,11 +2,23 @@
 
 use super::{Case, assert_refused};
 use crate::forward::egress;
+use crate::forward::lists::pages;
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
     (&["listeners.*.egress.connect_ports"], egress::tunnels_go_to_some_ports),
     (&["listeners.*.open"], open),
+    (
+        &[
+            "lists",
+            "lists.*.file",
+            "lists.*.format",
+            "listeners.*.routes.*.match.url",
+            "listeners.*.routes.*.match.url.list",
+        ],
+        pages::every_form_blocks_what_it_names_and_nothing_else,
+    ),
+    (&["pools.*.health.body.*.list"], pages::what_a_list_has_not_decided_is_told_as_ever),
 ];
 
 #[test]
