@@ -27,6 +27,7 @@ use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::route::{self, Body, Captures, Finding, Said};
+use crate::session::inside::Inside;
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
@@ -95,6 +96,8 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// The tunnel in which it has come, if it has.
+    pub(crate) inside: Option<Rc<Inside>>,
 }
 
 /// How the connection to the client goes on.
@@ -249,7 +252,10 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 path: &x.facts.path,
                 client: x.facts.client,
                 port: match listener.role {
-                    Role::Forward => destination::port(&x.request).unwrap_or_default(),
+                    Role::Forward => match &session.inside {
+                        Some(inside) => inside.port,
+                        None => destination::port(&x.request).unwrap_or_default(),
+                    },
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {
@@ -348,6 +354,7 @@ impl Facts {
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            inside: self.inside.clone(),
         }
     }
 
@@ -407,6 +414,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        self.facts.inside = None;
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -445,6 +453,7 @@ impl Default for Exchange {
                 tls: None,
                 sni: None,
                 said: None,
+                inside: None,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),

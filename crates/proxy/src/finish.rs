@@ -121,6 +121,9 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         let took = micros(until_answered(&x.notes, total));
         state.count(worker.id, variant, (status, is_whole), x.notes.fault, took);
     }
+    if let Some(inside) = &x.facts.inside {
+        inside.count(x.notes.bytes_in, x.notes.bytes_out);
+    }
     let mut log = worker.log.borrow_mut();
     let Some(sink) = log.as_mut() else { return };
     sink.record(&Record {

@@ -353,11 +353,9 @@ impl Worker {
 
     /// Takes an exchange back.
     pub(crate) fn recycle(&self, mut exchange: Box<Exchange>) {
-        let mut kept = self.exchanges.borrow_mut();
-        if kept.len() < KEPT_EXCHANGES {
-            exchange.clear();
-            kept.push(exchange);
-        }
+        // What it forgets may be the last of something that has an exchange of its own.
+        exchange.clear();
+        self.return_unused(exchange);
     }
 
     /// Now, as HTTP writes it.

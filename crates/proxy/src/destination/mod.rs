@@ -65,7 +65,7 @@ pub(crate) struct Place {
 
 /// Finds the addresses of the server that a request asks for, and what leads there.
 pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
-    let place = asked_for(x)?;
+    let place = asked_for(session, x)?;
     let (allowed, reason) = match place.tunnel {
         true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
         false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
@@ -98,10 +98,13 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
     Ok(session.worker.origins.learn(&session.worker, place, origin, allowed, now + ttl))
 }
 
-/// What a request asks for: by its target, for a forward proxy is asked for nothing else.
-fn asked_for(x: &mut Exchange) -> Result<Place, Fault> {
-    let port = port(&x.request);
-    let host = std::str::from_utf8(&x.facts.host).ok().filter(|host| !host.is_empty());
+/// What a request asks for: by its target, for a forward proxy is asked for nothing else; or where the tunnel leads in which it has come.
+fn asked_for(session: &Session, x: &mut Exchange) -> Result<Place, Fault> {
+    let (host, port) = match &session.inside {
+        Some(inside) => (Some(&*inside.host), Some(inside.port)),
+        None => (std::str::from_utf8(&x.facts.host).ok(), port(&x.request)),
+    };
+    let host = host.filter(|host| !host.is_empty());
     let (Some(host), Some(port)) = (host, port) else {
         x.notes.reason = "no host and port to go to";
         return Err(Fault::client(Kind::Malformed));

@@ -41,7 +41,12 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
             // What stands behind it is for whoever it was for, and is no request of this client's.
             x.client.keep_alive = false;
         }
-        destination::admit(head).map_err(|(kind, reason)| {
+        let admitted = match &session.inside {
+            None => destination::admit(head),
+            Some(inside) => inside.admit(head, &mut x.facts.host),
+        };
+        x.facts.inside.clone_from(&session.inside);
+        admitted.map_err(|(kind, reason)| {
             x.notes.reason = reason;
             Fault::client(kind)
         })?;

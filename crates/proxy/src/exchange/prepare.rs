@@ -23,7 +23,11 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
         let authority = head.authority().to_vec();
         head.set(b"Host", &authority);
     }
-    forwarded::apply(head, x.facts.peer.ip(), session.tls.is_some(), session.origin.port, &listener.forwarding);
+    let (is_secure, port) = match &session.inside {
+        Some(inside) => (inside.secure.is_some(), inside.port),
+        None => (session.tls.is_some(), session.origin.port),
+    };
+    forwarded::apply(head, x.facts.peer.ip(), is_secure, port, &listener.forwarding);
     if trailers {
         head.add(b"TE", b"trailers");
         head.add(b"Connection", b"TE");
