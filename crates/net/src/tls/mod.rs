@@ -3,15 +3,19 @@
 //!
 //! - [`alpn`]: the protocols that are agreed on in a handshake
 //! - [`identity`]: a certificate chain with its key
+//! - [`authority`]: certificates like those of servers, for clients that trust it
 //! - [`spoken`]: versions and algorithms
 //! - [`terminate`]: our side of connections from clients
 //! - [`originate`]: our side of connections to servers
+//! - [`doubt`]: why one side does not believe the other
 //! - [`proof`]: certificates that only an authority sees that asks for a proof
 //! - [`secured`]: a session on its socket
 //! - `engine`: content out of ciphertext and the other way round, by the library or by
 //! - `records`: those of TLS 1.3, once hands are shaken
 
 pub mod alpn;
+pub mod authority;
+pub mod doubt;
 #[cfg(any(test, fuzzing))]
 pub mod ends;
 mod engine;
@@ -27,6 +31,7 @@ mod tests;
 mod validity;
 
 pub use alpn::Alpn;
+pub use authority::Authority;
 pub use identity::{BadIdentity, Identity};
 pub use originate::{Originator, Trust};
 pub use proof::Proofs;
