@@ -24,6 +24,7 @@ mod flows;
 mod forward;
 mod health;
 mod http3;
+mod intercept;
 mod levels;
 mod listener;
 mod matching;

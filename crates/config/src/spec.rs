@@ -21,6 +21,7 @@ mod canary;
 mod egress;
 mod ending;
 mod health;
+mod intercept;
 mod matching;
 mod nat;
 mod policy;
@@ -39,6 +40,7 @@ pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use egress::Egress;
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
+pub use intercept::Intercept;
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
     ValueMatch,
@@ -207,6 +209,8 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// What may be connected to, with [`Role::Forward`] alone.
     pub egress: Option<Egress>,
+    /// How what clients say in tunnels is read, with [`Role::Forward`] alone.
+    pub intercept: Option<Intercept>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.

@@ -38,7 +38,7 @@ mod switch;
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;
 pub(crate) use prefix::read_prefix;
-pub(crate) use switch::open;
+pub(crate) use switch::{open, tunnel, welcome};
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;

@@ -22,6 +22,7 @@ use crate::attempt::{self, Tunnel};
 use crate::canary;
 use crate::destination;
 use crate::finish::{self, Account};
+use crate::intercept::{self, Entrance};
 use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
@@ -147,6 +148,8 @@ pub(crate) struct Notes {
     pub(crate) cut: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) reason: &'static str,
+    /// Whether a tunnel was looked into, in a word; empty where nobody would.
+    pub(crate) interception: &'static str,
     /// The limit that it met last.
     pub(crate) limit: Option<Limit>,
     /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
@@ -170,6 +173,8 @@ pub(crate) enum After {
     Linger,
     /// It becomes a tunnel, which is recorded when it ends.
     Tunnel(Box<Tunnel>),
+    /// It becomes a tunnel whose client ends TLS with us, and is recorded when that ends.
+    Inside(Box<Entrance>),
 }
 
 /// Serves one request whose head has been read.
@@ -178,9 +183,12 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let mut route = &pinned.default;
     let after = match story(session, x, &pinned, &mut route).await {
         Ok(after) => after,
-        Err(fault) => reply::fault(session, x, route, fault).await,
+        Err(fault) => {
+            intercept::doubt(session, fault);
+            reply::fault(session, x, route, fault).await
+        }
     };
-    if !matches!(after, After::Tunnel(_)) {
+    if !matches!(after, After::Tunnel(_) | After::Inside(_)) {
         let origin = x.origin.take();
         let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
@@ -220,6 +228,9 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.request.method() == Method::Connect {
+        if let Some(intercept) = intercept::wanted(x, listener, route) {
+            return Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await;
+        }
         return Box::pin(attempt::open(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
@@ -503,6 +514,7 @@ impl Notes {
             cut: false,
             fault: None,
             reason: "",
+            interception: "",
             limit: None,
             arm: None,
             stuck: None,

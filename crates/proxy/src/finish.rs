@@ -16,6 +16,7 @@ use crate::attempt::Upstream;
 use crate::balance::outlier::Verdict;
 use crate::canary::{self, Variant};
 use crate::exchange::{Exchange, Notes};
+use crate::intercept;
 use crate::pool::{LOCAL, Limit, Server};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
@@ -165,6 +166,10 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             connect_us: x.notes.connect.map(micros),
             response_us: x.notes.response.map(micros),
             total_us: micros(total),
+        },
+        interception: match &x.facts.inside {
+            Some(inside) if inside.secure.is_some() => intercept::word::INTERCEPTED,
+            _ => x.notes.interception,
         },
         limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,

@@ -7,6 +7,7 @@
 //! - [`canary`]: which of two versions a request sees
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
 //! - [`destination`]: the server that a client has asked for itself
+//! - [`intercept`]: tunnels whose TLS ends here
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
@@ -28,6 +29,7 @@ pub mod destination;
 pub mod door;
 pub mod exchange;
 pub mod finish;
+pub mod intercept;
 pub mod mirror;
 pub mod policy;
 pub mod pool;

@@ -16,6 +16,7 @@ use wire::starttls::Protocol;
 use crate::balance::Roster;
 use crate::canary::Canary;
 use crate::destination::Origin;
+use crate::intercept::Intercept;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
@@ -115,6 +116,8 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
+    /// How what clients say in tunnels is read, if it is.
+    pub intercept: Option<Arc<Intercept>>,
 }
 
 /// What arrives at a listener.

@@ -24,6 +24,7 @@ use crate::balance::Cursor;
 use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
+use crate::intercept::Leaves;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
 use crate::relay::Encoders;
 use crate::session;
@@ -48,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) trunks: Trunks,
     pub(crate) warm: Warm,
     pub(crate) origins: Origins,
+    pub(crate) leaves: Leaves,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
     #[expect(
@@ -130,6 +132,7 @@ impl Worker {
             trunks: Trunks::default(),
             warm: Warm::default(),
             origins: Origins::default(),
+            leaves: Leaves::default(),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),

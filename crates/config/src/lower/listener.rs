@@ -65,6 +65,7 @@ impl<'a> Lower<'a, '_> {
             Role::Forward => Some(self.egress(map)?),
             Role::Http | Role::Tcp | Role::Udp | Role::Nat => None,
         };
+        let intercept = self.intercept(map, handshakes);
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -84,6 +85,7 @@ impl<'a> Lower<'a, '_> {
             forwarding: forwarding?,
             coalesce,
             egress,
+            intercept,
             uses,
             nat,
             serves,

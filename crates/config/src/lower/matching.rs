@@ -61,7 +61,12 @@ impl Lower<'_, '_> {
         if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
     }
 
-    fn hosts(&mut self, value: &Value, key: &str, predicate: fn(HostPattern) -> Predicate) -> Option<Predicate> {
+    pub(super) fn hosts(
+        &mut self,
+        value: &Value,
+        key: &str,
+        predicate: fn(HostPattern) -> Predicate,
+    ) -> Option<Predicate> {
         let mut hosts = Vec::new();
         for (text, value) in self.texts(value.items(), key) {
             let pattern = match single_exact(&text) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{self, Spec};
-use proxy::destination::{Egress, Names, Origin};
+use proxy::destination::{Egress, Names, Origin, Ways};
 use proxy::pool::{Breaker, HostRule, Pool};
 use proxy::snapshot::Arm;
 
@@ -16,12 +16,13 @@ use crate::registry::Registry;
 pub(super) struct Origins {
     egress: Arc<Egress>,
     names: Arc<Names>,
+    secure: Option<Arc<Ways>>,
     pool: Arc<Pool>,
 }
 
 impl Origins {
     /// Those of a listener.
-    pub(super) fn of(spec: &Spec, said: &spec::Egress, registry: &mut Registry) -> Origins {
+    pub(super) fn of(spec: &Spec, said: &spec::Egress, secure: Option<Arc<Ways>>, registry: &mut Registry) -> Origins {
         let egress = Egress {
             allow: said.allow.iter().map(matching::net).collect(),
             connect_ports: said.connect_ports.clone().into(),
@@ -51,13 +52,18 @@ impl Origins {
             breaker: Breaker::default(),
             concurrency: None,
         };
-        Origins { egress: Arc::new(egress), names: Arc::new(names), pool: Arc::new(pool) }
+        Origins { egress: Arc::new(egress), names: Arc::new(names), secure, pool: Arc::new(pool) }
     }
 
     /// What holds on the way by what was said on all levels.
     pub(super) fn to(&self, timeouts: spec::Timeouts, retries: &spec::Retries) -> Arc<Origin> {
         let arm: Arm = routes::arm(&self.pool, 10_000, timeouts, retries);
-        Arc::new(Origin { arm, egress: Arc::clone(&self.egress), names: Arc::clone(&self.names) })
+        Arc::new(Origin {
+            arm,
+            egress: Arc::clone(&self.egress),
+            names: Arc::clone(&self.names),
+            secure: self.secure.clone(),
+        })
     }
 }
 

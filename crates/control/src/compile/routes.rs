@@ -17,7 +17,7 @@ use wire::h1::Limits;
 
 use super::origins::Origins;
 use super::pools::coalesce;
-use super::{matching, policies};
+use super::{intercept, matching, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
 use crate::registry::Registry;
@@ -90,7 +90,11 @@ pub(super) fn listener(
             (registry.bind(&name, &address), bind.accept_proxy.iter().map(matching::net).collect())
         })
         .collect();
-    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
+    let reader = keyring.readers.get(&listener.name);
+    let intercept = listener.intercept.as_ref().zip(reader);
+    let intercept = intercept.map(|(said, reader)| intercept::intercept(&listener.name, said, reader, registry));
+    let ways = reader.map(|reader| Arc::clone(&reader.ways));
+    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, ways, registry));
     let mut flat =
         Flattener { spec, listener, pools, policies, origins, registry, rules: Vec::new(), routes: Vec::new() };
     let top = Level {
@@ -161,6 +165,7 @@ pub(super) fn listener(
         connections,
         coalesce: listener.coalesce.map(coalesce),
         splice: spec.splice,
+        intercept,
     }
 }
 

@@ -69,6 +69,12 @@ impl Originator {
         Ok(Originator { config, settles_for_none, quic })
     }
 
+    /// The same that is content with a server which agrees on nothing: those speak HTTP/1.
+    #[must_use]
+    pub fn settling(self) -> Originator {
+        Originator { settles_for_none: true, ..self }
+    }
+
     /// How servers are dialled over QUIC, if they are.
     pub(crate) fn quic(&self) -> Option<&quic::Client> {
         self.quic.as_ref()

@@ -60,16 +60,26 @@ pub(crate) async fn open(
     arm: &Arm,
 ) -> Result<After, Fault> {
     let upstream = connect(session, x, route, arm).await?;
+    welcome(session, x, arm).await?;
+    Ok(tunnel(x, listener, route, arm, upstream))
+}
+
+/// Says to a client that its tunnel stands.
+pub(crate) async fn welcome(session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<(), Fault> {
     x.response.start_response(200);
     x.client.answered = true;
     let mut out = Vec::new();
     session.client.write_switched(&mut x.response, &mut out);
     x.notes.status = 200;
-    reply::write_all(session, x, arm.timeouts.stream, &out).await?;
+    reply::write_all(session, x, arm.timeouts.stream, &out).await
+}
+
+/// What bytes pass through from here on.
+pub(crate) fn tunnel(x: &Exchange, listener: &Listener, route: &Route, arm: &Arm, upstream: Upstream) -> After {
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
     let idle = arm.timeouts.tunnel;
-    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account })))
+    After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account }))
 }
 
 /// A client of HTTP/1.1 looks at the answer to its key itself. That to a key of ours, nobody else does; and where a server needs

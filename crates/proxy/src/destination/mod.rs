@@ -15,16 +15,19 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
+use http::Conn;
 use net::stream::Peek;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
-pub use origins::{Names, Origin};
+pub use origins::{Names, Origin, Ways};
 
 use crate::exchange::Exchange;
+use crate::pool::trunks;
 use crate::session::Session;
+use crate::session::inside::Secure;
 use crate::snapshot::Arm;
 
 /// The one way to write a host: an address has many, and rules know one.
@@ -61,12 +64,23 @@ pub(crate) struct Place {
     port: u16,
     /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
     tunnel: bool,
+    /// TLS with it, where it is we who speak it.
+    secure: Option<Secured>,
+}
+
+/// TLS with a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Secured {
+    /// The name that its certificate must be for.
+    name: Box<str>,
+    /// Whether HTTP/2 is spoken inside.
+    h2: bool,
 }
 
 /// Finds the addresses of the server that a request asks for, and what leads there.
 pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
     let place = asked_for(session, x)?;
-    let (allowed, reason) = match place.tunnel {
+    let (allowed, reason) = match place.tunnel || place.secure.is_some() {
         true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
         false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
     };
@@ -74,9 +88,14 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
         x.notes.reason = reason;
         return Err(Fault::client(Kind::Denied));
     }
+    if place.secure.is_some() && origin.secure.is_none() {
+        x.notes.reason = "tunnels are not looked into any more";
+        return Err(Fault::client(Kind::Misdirected));
+    }
     let now = Instant::now();
     if let Some(arm) = session.worker.origins.known(&place, origin, now) {
         x.notes.arm = Some(0);
+        begin_with_lead(session, &place, &arm);
         return Ok(arm);
     }
     let (addresses, ttl) = match place.host.parse::<IpAddr>() {
@@ -95,7 +114,29 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
     }
     x.notes.reason = "";
     x.notes.arm = Some(0);
-    Ok(session.worker.origins.learn(&session.worker, place, origin, allowed, now + ttl))
+    let arm = session.worker.origins.learn(&session.worker, place.clone(), origin, allowed, now + ttl);
+    begin_with_lead(session, &place, &arm);
+    Ok(arm)
+}
+
+/// Puts the connection that was made when the tunnel was opened where the request finds it, if it leads there.
+fn begin_with_lead(session: &Session, place: &Place, arm: &Arm) {
+    let Some((inside, secure)) = session.inside.as_ref().and_then(|inside| Some((inside, inside.secure.as_ref()?)))
+    else {
+        return;
+    };
+    let speaks = place.secure.as_ref().map(|place| place.h2);
+    if speaks != Some(secure.h2) {
+        return;
+    }
+    let Some((stream, address)) = inside.lead() else { return };
+    let server = arm.pool.servers.iter().find(|server| server.id.address == address);
+    let Some(lease) = server.and_then(|server| server.lease(&arm.pool.gate)) else { return };
+    if secure.h2 {
+        trunks::adopt(&session.worker, &arm.pool, lease, stream);
+    } else {
+        session.worker.idle.park(Conn::new(stream), lease, Instant::now(), arm.pool.pooled);
+    }
 }
 
 /// What a request asks for: by its target, for a forward proxy is asked for nothing else; or where the tunnel leads in which it has come.
@@ -110,7 +151,16 @@ fn asked_for(session: &Session, x: &mut Exchange) -> Result<Place, Fault> {
         return Err(Fault::client(Kind::Malformed));
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    Ok(Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect })
+    let secure = match session.inside.as_ref().and_then(|inside| inside.secure.as_ref()) {
+        None => None,
+        Some(Secure { doubt: Some(doubt), .. }) => {
+            x.notes.reason = doubt;
+            return Err(Fault::server(Kind::ServerTls, Retry::Never));
+        }
+        // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
+        Some(Secure { name, h2, .. }) => Some(Secured { name: name.clone(), h2: *h2 && !x.facts.websocket }),
+    };
+    Ok(Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect, secure })
 }
 
 /// An address that stands for itself does not change.

@@ -2,15 +2,27 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use base::Kind;
+use base::{Fault, Kind};
+use http::Conn;
+use net::tls::{Agreed, doubt};
+use net::{Address, Stream};
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
+use super::closing::close;
+use super::{Arrived, Common, Counted, Session, speak};
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
+use crate::intercept::Entrance;
+use crate::relay;
 use crate::worker::Worker;
 
 /// What is known of the tunnel in which a request has come.
@@ -29,7 +41,16 @@ pub(crate) struct Inside {
 pub(crate) struct Secure {
     /// The name that its certificate must be for, which requests may call it by as well.
     pub(crate) name: Box<str>,
+    /// Whether it speaks HTTP/2.
+    pub(crate) h2: bool,
+    /// Why it cannot be believed: no request goes to it then.
+    pub(crate) doubt: Option<&'static str>,
+    /// A connection to it that is there already, for the first request that goes to it.
+    pub(crate) lead: Lead,
 }
+
+/// A connection that waits for its first request, and where it leads.
+pub(crate) struct Lead(RefCell<Option<(Stream, Address)>>);
 
 /// The request for a tunnel, which is recorded when the tunnel ends.
 struct Passage {
@@ -57,6 +78,11 @@ impl Inside {
             bytes_out: Cell::new(0),
         };
         Inside { passage: Some(passage), ..self }
+    }
+
+    /// The connection that was made when the tunnel was opened, if nobody has taken it.
+    pub(crate) fn lead(&self) -> Option<(Stream, Address)> {
+        self.secure.as_ref()?.lead.0.borrow_mut().take()
     }
 
     /// Whether a request is for the server at the tunnel's other end, whose rules were asked when it was opened: a tunnel to one host is
@@ -93,6 +119,101 @@ impl Inside {
     }
 }
 
+impl Lead {
+    pub(crate) fn none() -> Lead {
+        Lead(RefCell::new(None))
+    }
+
+    pub(crate) fn of(stream: Stream, address: Option<Address>) -> Lead {
+        Lead(RefCell::new(address.map(|address| (stream, address))))
+    }
+}
+
+/// Lets a client into a tunnel, in a task of its own: what a handshake needs should not stay with what speaks inside.
+pub(super) fn enter(session: Session, exchange: Box<Exchange>, entrance: Entrance) {
+    tokio::task::spawn_local(admitted(session, exchange, entrance));
+}
+
+/// Shakes hands with the client, and serves what it says then. A client that does not come through it is told by its alert.
+async fn admitted(session: Session, mut exchange: Box<Exchange>, entrance: Entrance) {
+    let Entrance { intercept, terminator, inside, idle, account } = entrance;
+    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, .. } = session;
+    let refused = |mut exchange: Box<Exchange>, fault: Fault, reason| {
+        (exchange.notes.fault, exchange.notes.reason, exchange.notes.cut) = (Some(fault), reason, true);
+        finish::record(&worker, &mut exchange, &account.borrowed());
+        worker.recycle(exchange);
+    };
+    let Some(_place) = intercept.tls.begin() else {
+        return refused(exchange, Fault::proxy(Kind::Overload), "too many handshakes are under way");
+    };
+    let counted = counted.unwrap_or_else(|| {
+        // A stream of a connection: what speaks inside is one of its own.
+        worker.fleet.connection_began(worker.id);
+        Counted::of(&worker, &listener.connections)
+    });
+    let (stream, heard) = match stream_of(&worker, client, idle) {
+        Ok(parts) => parts,
+        Err(_) => return refused(exchange, Fault::proxy(Kind::Overload), "no descriptors for a handshake"),
+    };
+    timer.arm(Instant::now(), intercept.tls.patience);
+    let mut accepting = pin!(terminator.accept_heard(stream, heard));
+    let shaken = poll_fn(|cx| {
+        if let Poll::Ready(done) = accepting.as_mut().poll(cx) {
+            return Poll::Ready(done.map_err(Some));
+        }
+        if worker.is_cut() {
+            return Poll::Ready(Err(None));
+        }
+        timer.poll_expired(cx).map(|()| Err(None))
+    })
+    .await;
+    let counters = listener.connections.shard(worker.id);
+    let stream = match shaken {
+        Ok(stream) => stream,
+        Err(error) => {
+            counters.handshake_failed();
+            let is_pinned = error.as_ref().is_some_and(doubt::is_clients);
+            if let (true, Some((lasts, pins)), Some(secure)) = (is_pinned, &intercept.bypass, &inside.secure) {
+                pins.note(exchange.facts.client, &secure.name, Instant::now(), *lasts);
+            }
+            let reason = match (is_pinned, error) {
+                (true, _) => "the client does not believe our certificate",
+                (false, Some(_)) => "the client and we could not agree on TLS",
+                (false, None) => "the client has not ended the handshake of TLS in time",
+            };
+            return refused(exchange, Fault::client(Kind::ClientTls), reason);
+        }
+    };
+    counters.handshake_done();
+    // Who the client has shown to be when it came to us it is inside, too.
+    let fingerprint = tls.and_then(|tls| tls.fingerprint);
+    let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, ..agreed }));
+    exchange.notes.ended = exchange.notes.began;
+    let inside = Some(Rc::new(inside.recorded(&worker, exchange, account)));
+    let common = Common { worker: Rc::clone(&worker), origin, listener: Arc::clone(&listener), tls, opened_to, inside };
+    speak(Arrived { common, timer, counted }, stream);
+}
+
+/// The client's stream, and what was read of it. Where its bytes are not a socket's own, as with a stream of HTTP/2, they are passed on
+/// through one.
+fn stream_of(worker: &Rc<Worker>, mut client: Conn, idle: Duration) -> io::Result<(Stream, Vec<u8>)> {
+    if client.plain().is_some() {
+        return client.into_parts().ok_or_else(|| io::ErrorKind::Unsupported.into());
+    }
+    let (here, there) = Stream::pair()?;
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let timer = worker.timers.timer();
+        let mut there = Conn::new(there);
+        let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
+        let ended = relay::tunnel(&worker, &mut client, &mut there, &timer, limits).await;
+        if ended.fault.is_none() {
+            close(&client, &timer, &worker).await;
+        }
+    });
+    Ok((here, Vec::new()))
+}
+
 impl fmt::Debug for Inside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Inside({}:{})", self.host, self.port)
@@ -123,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_a_way_to_its_own_server() {
-        let inside = Inside::new("192.0.2.1".into(), 443, Some(Secure { name: "a.test".into() }));
+        let secure = Secure { name: "a.test".into(), h2: true, doubt: None, lead: Lead::none() };
+        let inside = Inside::new("192.0.2.1".into(), 443, Some(secure));
         for authority in ["a.test", "A.test:443", "192.0.2.1", "192.0.2.1:443"] {
             assert!(asked(&inside, authority).is_ok(), "{authority}");
         }
