@@ -4,6 +4,7 @@
 //! - [`plane`]: applies a configuration, all of it or nothing
 //! - [`certificates`]: from files to what listeners show and pools believe
 //! - [`acme`]: certificates that are asked for
+//! - [`ca`]: an authority of the owner's own, made once
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
 //! - [`canary`]: what moves the share of a candidate
@@ -20,6 +21,7 @@
 
 pub mod acme;
 pub mod admin;
+pub mod ca;
 pub mod canary;
 pub mod certificates;
 pub mod compile;

@@ -33,6 +33,7 @@ use crate::acme::{self, Acme, Storage};
 pub use intercept::Reader;
 use internal::Internal;
 pub(crate) use internal::is_due as ends_soon;
+pub(crate) use internal::root;
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
