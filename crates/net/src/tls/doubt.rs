@@ -24,7 +24,10 @@ fn of_certificate(error: &CertificateError) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the server's certificate is for another name"
         }
-        CertificateError::UnknownIssuer => "the server's certificate is signed by no authority that we believe",
+        // One that only calls itself as one that we believe has not made its signature.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "the server's certificate is signed by no authority that we believe"
+        }
         CertificateError::Revoked => "the server's certificate was revoked",
         _ => "the server's certificate is not one of a server, or broken",
     }
