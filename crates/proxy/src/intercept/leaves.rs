@@ -11,9 +11,12 @@ use sha2::{Digest as _, Sha256};
 /// What is remembered.
 #[derive(Default)]
 pub(crate) struct Leaves {
-    signed: RefCell<FxHashMap<([u8; 32], Subject), (Signed, Instant)>>,
+    signed: RefCell<FxHashMap<Order, (Signed, Instant)>>,
     known: RefCell<FxHashMap<Place, Server>>,
 }
+
+/// By which authority, and for whom.
+type Order = ([u8; 32], Subject);
 
 /// For whom something is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
 pub(crate) mod egress;
-mod intercept;
+pub(crate) mod intercept;
 mod real;
 mod routes;
 mod tunnels;

@@ -1,9 +1,9 @@
 //! Tunnels whose TLS ends at the proxy, by an authority of the owner's.
 
-mod clients;
+pub(crate) mod clients;
 mod files;
 mod inside;
-mod servers;
+pub(crate) mod servers;
 
 use std::fs;
 

@@ -1,12 +1,27 @@
 //! The keys of forward proxies. Each case is also a test of its own, with its friends.
 
 use super::{Case, assert_refused};
-use crate::forward::egress;
+use crate::forward::{egress, intercept};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
     (&["listeners.*.egress.connect_ports"], egress::tunnels_go_to_some_ports),
     (&["listeners.*.open"], open),
+    (
+        &[
+            "listeners.*.intercept",
+            "listeners.*.intercept.ca",
+            "listeners.*.intercept.ca.cert",
+            "listeners.*.intercept.ca.key",
+            "listeners.*.intercept.except",
+            "listeners.*.intercept.upstream_ca",
+        ],
+        intercept::servers::whoever_is_excepted_is_not_read,
+    ),
+    (
+        &["listeners.*.intercept.on_failure", "listeners.*.intercept.bypass_for"],
+        intercept::clients::who_is_left_alone_is_read_again_when_its_time_is_over,
+    ),
 ];
 
 #[test]

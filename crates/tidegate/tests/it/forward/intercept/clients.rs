@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use testkit::{ClientTls, Ending, Reloaded, Tidegate, tool};
+use testkit::{ClientTls, Ending, Reloaded, Tidegate, tool, until};
 
 use super::super::port;
 use super::{Office, READING, line_of_tunnel, page, tunnel};
@@ -49,6 +49,17 @@ fn a_client_that_does_not_believe_us_is_refused_each_time_unless_it_is_to_be_lef
         let other = tunnel(&tidegate, "b.test", &server).begin(&ClientTls::new(&office.desk.authority, "b.test"));
         assert!(other.is_err());
     }
+}
+
+#[test]
+pub(crate) fn who_is_left_alone_is_read_again_when_its_time_is_over() {
+    let office = Office::new();
+    let (server, _) = office.server(&["a.test"]);
+    let pinned = ClientTls::new(&office.desk.authority, "a.test");
+    let tidegate = office.start(", on_failure: bypass, bypass_for: 2s");
+    assert!(tunnel(&tidegate, "a.test", &server).begin(&pinned).is_err());
+    assert!(tunnel(&tidegate, "a.test", &server).begin(&pinned).is_ok());
+    until("it is read again", || tunnel(&tidegate, "a.test", &server).begin(&pinned).is_err());
 }
 
 #[test]

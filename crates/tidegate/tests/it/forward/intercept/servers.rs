@@ -66,7 +66,7 @@ fn a_server_without_tls_or_without_a_word_is_no_server_of_https() {
 }
 
 #[test]
-fn whoever_is_excepted_is_not_read() {
+pub(crate) fn whoever_is_excepted_is_not_read() {
     let office = Office::new();
     let (server, issued) = office.server(&["www.bank.test"]);
     let tidegate = office.start("");
