@@ -25,9 +25,12 @@ class Unfit(Exception):
     """This proxy cannot be measured, and why."""
 
 
-def command(scenario: Scenario, address: str, routes: int, seconds: float) -> list[str]:
+def command(scenario: Scenario, address: str, routes: int, seconds: float, server: str) -> list[str]:
     if scenario.datagrams:
         return udp(scenario, address, seconds)
+    if scenario.forward:
+        words = [*own(scenario, address, 0, seconds), "--server", server]
+        return words + (["--tunnel"] if scenario.forward == "tunnel" else [])
     by_version = {"h1": own, "h2": h2load, "h3": h3}
     return by_version[scenario.version](scenario, address, routes, seconds)
 

@@ -25,9 +25,10 @@ fi
 
 as_root=
 [ "$(id -u)" = 0 ] || as_root="sudo -n"
-for program in haproxy nginx wrk h2load curl nft; do
+for program in haproxy nginx squid traffic_server tinyproxy wrk h2load curl nft; do
     package=$program
     [ "$program" = nft ] && package=nftables
+    [ "$program" = traffic_server ] && package=trafficserver
     [ "$program" = h2load ] && package=nghttp2-client
     # Debian keeps daemons in /usr/sbin, which is not on every user's PATH.
     if PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then

@@ -68,6 +68,10 @@ class Run:
             raise Unfit("there is no configuration for flows of TCP")
         if self.scenario.datagrams and not peer.datagrams:
             raise Unfit("there is no configuration for flows of UDP")
+        if self.scenario.forward and self.scenario.forward not in peer.forward:
+            raise Unfit(f"it cannot be asked for a server by {self.scenario.forward}, or not again on one connection")
+        if not (self.scenario.forward or peer.reverse):
+            raise Unfit("it is measured as a forward proxy alone")
         if self.scenario.upstream not in peer.upstream:
             raise Unfit(f"it does not speak {self.scenario.upstream} with servers")
         proxy = Proxy(contestant, self)
@@ -138,7 +142,8 @@ class Run:
         return {"cost": growth / wanted, "requests": wanted, "errors": held["errors"], "baseline_bytes": before}
 
     def load(self, proxy: "Proxy", seconds: float) -> dict:
-        command = clients.command(self.scenario, proxy.address, proxy.contestant.routes, seconds)
+        server = f"127.0.0.1:{self.backend_port}"
+        command = clients.command(self.scenario, proxy.address, proxy.contestant.routes, seconds, server)
         before = children_seconds()
         child = subprocess.Popen(
             pinned(FEEDER_CPU, command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -169,22 +174,31 @@ class Proxy(Daemon):
         self.logs = run.logs
         self.tls, self.version, self.upstream = run.scenario.tls, run.scenario.version, run.scenario.upstream
         self.unread = run.scenario.flows or run.scenario.datagrams
+        self.reads = not self.unread and run.scenario.forward != "tunnel"
         self.datagrams, self.body = run.scenario.datagrams, run.scenario.body
+        self.forward, self.backend_port = run.scenario.forward, run.backend_port
+        self.lasts = run.scenario.forward == "tunnel" and not run.scenario.close
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        if contestant.peer.user and os.geteuid() == 0:
+            run.folder.chmod(0o711)
+            shutil.chown(self.folder, contestant.peer.user)
         self.port, self.metrics_port = machine.free_port(), machine.free_port()
         self.address = f"127.0.0.1:{self.port}"
         peer = contestant.peer
         output = self.folder / "output.log"
         self.access_log = output if peer.log == "output" else self.folder / "access.log"
+        if peer.log == "memory":
+            self.access_log = Path(f"/dev/shm/bench-{self.port}.log")
+            run.stack.callback(self.access_log.unlink, missing_ok=True)
         scope = self.scope(run)
         for template in peer.templates:
-            (self.folder / template).write_text(render((HERE / "peers" / template).read_text(), scope))
+            (self.folder / Path(template).name).write_text(render((HERE / "peers" / template).read_text(), scope))
 
         places = {"dir": self.folder, "address": self.address, "backend": f"127.0.0.1:{run.backend_port}"}
-        places |= {"folder": run.folder}
-        places |= {"config": self.folder / template for template in peer.templates[:1]}
+        places |= {"folder": run.folder, "port": self.port}
+        places |= {"config": self.folder / Path(template).name for template in peer.templates[:1]}
         arguments = [*peer.arguments, *(peer.secured if self.tls else ())]
         command = [str(peer.find()), *(argument.format(**places) for argument in arguments)]
         environment = {name: value.format(**places) for name, value in peer.environment.items()}
@@ -203,7 +217,7 @@ class Proxy(Daemon):
             **{"logs": run.logs, "silent": not run.logs, "access_log": self.access_log},
             **{"log_output": run.logs and peer.log == "output", "log_ring": run.logs and peer.log == "ring"},
             **{"splice": run.scenario.splice, "copy": not run.scenario.splice, "big": run.scenario.body > 2**16},
-            **{"routes": routes, "plain": not routes, "hosts": hosts},
+            **{"routes": routes, "plain": not (routes or self.forward), "hosts": hosts, "forward": self.forward},
             **{"tls": run.scenario.tls, "clear": not run.scenario.tls, "folder": run.folder},
             **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
             **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
@@ -219,19 +233,24 @@ class Proxy(Daemon):
             return
         if self.datagrams:
             pass
-        elif self.unread:
+        elif self.unread or self.forward == "tunnel":
             if "x-forwarded-for" in self.echo().lower():
                 raise Unfit("it reads what it should pass on")
+        elif self.forward:
+            if "\nvia: " not in self.echo().lower():
+                raise Unfit(f"the backend saw no Via: {self.echo()!r}")
         elif "\nx-forwarded-for: " not in self.echo().lower():
             raise Unfit(f"the backend saw no X-Forwarded-For: {self.echo()!r}")
         if self.upstream == "h2" and ":method: GET" not in self.echo():
             raise Unfit(f"the backend was not spoken to by HTTP/2: {self.echo()!r}")
-        metrics = get(self.metrics_port, self.contestant.peer.metrics, host=f"127.0.0.1:{self.metrics_port}")
+        page = self.contestant.peer.metrics
+        port = self.metrics_port if page.startswith("/") else self.port
+        metrics = get(port, page, host=f"127.0.0.1:{port}")
         if metrics[0] != 200:
             raise Unfit(f"no metrics: {metrics}")
         # A flow of UDP is logged when it has been silent for long enough.
         if self.logs and not self.datagrams:
-            wait_until(self, lambda: self.find_in_log(b"127.0.0.1" if self.unread else b"/p0/echo"))
+            wait_until(self, lambda: self.find_in_log(b"/p0/echo" if self.reads else b"127.0.0.1"))
         if self.contestant.routes and self.get("/p0/echo", host="elsewhere.example.com")[0] == 200:
             raise Unfit("a host without a route was served")
 
@@ -245,6 +264,8 @@ class Proxy(Daemon):
 
     def get(self, path: str, host: str = "h000.example.com") -> tuple[int, bytes]:
         """By HTTP/1.1 over whatever carries it, except where a listener without TLS speaks HTTP/2 alone, and by HTTP/3."""
+        if self.forward:
+            return get_from(f"127.0.0.1:{self.backend_port}", path, self.port, self.forward == "tunnel")
         if self.version == "h3":
             return get_h3(self.address, path, host)
         if self.version == "h2" and not self.tls:
@@ -256,8 +277,10 @@ class Proxy(Daemon):
             raise FileNotFoundError(f"nothing about {text} in the access log")
 
     def counts_lines(self) -> bool:
-        """A ring keeps its size, holds no line ends and must not be cut."""
-        return self.contestant.peer.proxy and not self.unread and not (self.logs and self.contestant.peer.log == "ring")
+        """A ring keeps its size, holds no line ends and must not be cut. What lasts has its line when it ends."""
+        if self.unread or self.lasts:
+            return False
+        return self.contestant.peer.proxy and not (self.logs and self.contestant.peer.log == "ring")
 
     def forget_log(self) -> None:
         for log in (self.access_log, self.output):
@@ -311,6 +334,28 @@ def get(port: int, path: str, host: str = "h000.example.com", tls: bool = False)
         if tls:
             connection.sock = TRUSTING.wrap_socket(connection.sock, server_hostname=host)
         connection.request("GET", path, headers={"Host": host})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def get_from(server: str, path: str, proxy: int, tunnel: bool) -> tuple[int, bytes]:
+    """From a server by way of a forward proxy."""
+    if not tunnel:
+        return get(proxy, f"http://{server}{path}", host=server)
+    connection = http.client.HTTPConnection(server, timeout=5)
+    connection.sock = socket.create_connection(("127.0.0.1", proxy), timeout=5)
+    try:
+        connection.sock.sendall(f"CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            if not (more := connection.sock.recv(1)):
+                raise ConnectionError(f"no tunnel: {answer!r}")
+            answer += more
+        if answer[9:12] != b"200":
+            raise ConnectionError(f"no tunnel: {answer!r}")
+        connection.request("GET", path)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -14,7 +14,7 @@ GO = {"GOMAXPROCS": "1"}
 class Peer:
     name: str
     binary: str
-    """The name of a program in PATH, or a path under bench/out, where `*` stands for anything."""
+    """The name of a program in PATH, a whole path, or one under bench/out, where `*` stands for anything."""
     version: list[str]
     templates: list[str]
     """The first is the one that the command names as `{config}`."""
@@ -23,25 +23,40 @@ class Peer:
     """Further arguments where clients speak TLS, of what is not told by a template."""
     environment: dict[str, str] = field(default_factory=dict)
     metrics: str = "/metrics"
+    """At its port for metrics; a whole URL is asked for by way of the proxy itself."""
     log: str = "file"
-    """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping."""
+    """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping, `memory` a
+    file that no disk is behind."""
     speaks: tuple[str, ...] = ("h1", "h2")
     """The versions of HTTP that its clients may speak."""
     flows: bool = False
     """Whether its templates know flows of TCP."""
     datagrams: bool = False
     """Whether its templates know flows of UDP."""
+    reverse: bool = True
+    """Whether its templates know a proxy in front of servers."""
+    forward: tuple[str, ...] = ()
+    """How it can be asked for a server, over and over again on one connection by `url`, or for a `tunnel`."""
+    user: str = ""
+    """Whom it becomes where root starts it."""
     upstream: tuple[str, ...] = ("h1", "h2")
     """Those that it speaks with servers."""
     proxy: bool = True
     """Whether it is one. The floor is not: it names no client, logs nothing, and is nobody's peer."""
 
     def find(self) -> Path | None:
+        if self.binary.startswith("/"):
+            return Path(self.binary) if os.access(self.binary, os.X_OK) else None
         if "/" in self.binary:
             return next(OUT.glob(self.binary), None)
         found = shutil.which(self.binary) or shutil.which(self.binary, path="/usr/sbin")
         return Path(found) if found else None
 
+
+TRAFFICSERVER = [
+    *["runroot.yaml", "records.config", "ip_allow.yaml", "logging.yaml", "plugin.config"],
+    *["remap.config", "storage.config"],
+]
 
 PEERS = {
     peer.name: peer
@@ -107,6 +122,58 @@ PEERS = {
             environment=GO,
             speaks=("h1", "h2", "h3"),
         ),
+        Peer(
+            name="squid",
+            binary="squid",
+            version=["-v"],
+            templates=["squid.conf"],
+            # The name tells its shared memory from that of another squid of this machine.
+            arguments=["-N", "-n", "bench{port}", "-f", "{config}"],
+            metrics="/squid-internal-mgr/info",
+            user="nobody",
+            speaks=("h1",),
+            reverse=False,
+            forward=("url", "tunnel"),
+            upstream=("h1",),
+        ),
+        Peer(
+            name="trafficserver",
+            binary="traffic_server",
+            version=["--version"],
+            templates=[f"trafficserver/{name}" for name in TRAFFICSERVER],
+            arguments=["--run-root={config}"],
+            metrics="/_stats",
+            speaks=("h1",),
+            reverse=False,
+            forward=("url", "tunnel"),
+            upstream=("h1",),
+        ),
+        Peer(
+            name="tinyproxy",
+            binary="tinyproxy",
+            version=["-v"],
+            templates=["tinyproxy.conf"],
+            arguments=["-d", "-c", "{config}"],
+            metrics="http://tinyproxy.stats/",
+            # It waits for the disk at each line.
+            log="memory",
+            speaks=("h1",),
+            reverse=False,
+            # It closes a connection behind its answer.
+            forward=("tunnel",),
+            upstream=("h1",),
+        ),
+        Peer(
+            name="nginx-tunnel",
+            binary=os.environ.get("NGINX_TUNNEL", "nginx-tunnel"),
+            version=["-v"],
+            templates=["nginx-tunnel.conf"],
+            arguments=["-e", "{dir}/error.log", "-c", "{config}"],
+            speaks=("h1",),
+            reverse=False,
+            forward=("tunnel",),
+            upstream=("h1",),
+        ),
     ]
 }
 
@@ -135,4 +202,5 @@ def tidegate(binary: Path) -> Peer:
         speaks=("h1", "h2", "h3"),
         flows=True,
         datagrams=True,
+        forward=("url", "tunnel"),
     )

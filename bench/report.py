@@ -77,6 +77,8 @@ def doubts(scenario: Scenario, logs: bool, rows: dict[str, list[dict]]) -> list[
             said.append(f"{name}: only {median(lines):.2f} log lines per request")
         if not logs and lines and median(lines) > 0.01:
             said.append(f"{name}: writes although logs are off")
+        if scenario.close and (scenario.flows or scenario.forward == "tunnel"):
+            continue
         fresh = median(result["backend_connections"] for result in results)
         if fresh > max(2 * scenario.connections * scenario.streams, 0.01 * median(result["requests"] for result in results)):
             said.append(f"{name}: {fresh:.0f} new backend connections a round, so they are not reused")

@@ -16,6 +16,7 @@ class Cost:
 PER_REQUEST = Cost("CPU us/request", 2)
 PER_GB = Cost("CPU s/GB (10^9)", 3)
 PER_CONNECTION = Cost("RSS bytes/connection", 0)
+PER_TUNNEL = Cost("CPU us/tunnel", 2)
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Scenario:
     """Whether proxies pass on what is said without reading it (TCP)."""
     datagrams: bool = False
     """Whether proxies pass on datagrams without reading them (UDP)."""
+    forward: str = ""
+    """How a forward proxy is asked for the server: by a `url`, or for a `tunnel` to it."""
     upstream: str = "h1"
     """What servers are spoken to by: h1, or h2 without TLS, by prior knowledge."""
 
@@ -103,5 +106,15 @@ SCENARIOS = {
         "5,000 idle flows of TCP, each used once", flows=True, cost=PER_CONNECTION, connections=5000, fresh=True
     ),
     "udp": Scenario("questions of 40 bytes and answers of 120 over 64 kept flows of UDP", datagrams=True, body=120),
+    "forward": Scenario("1 KiB bodies by their whole URL, keep-alive, the nine request fields of a browser", forward="url"),
+    "connect": Scenario("a tunnel (CONNECT) for each answer of 1 KiB", cost=PER_TUNNEL, forward="tunnel", close=True),
+    "connect-big": Scenario(
+        "1 MiB answers over 16 kept tunnels, spliced where a proxy can",
+        cost=PER_GB,
+        body=MIB,
+        connections=16,
+        splice=True,
+        forward="tunnel",
+    ),
     "routes": Scenario("1,000 routes by host and path, all of them asked for, against one route", routes=1000),
 }

@@ -24,6 +24,10 @@ impl Args {
         Ok(self.take(name)?.unwrap_or(default))
     }
 
+    pub fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, String> {
+        self.take(name)
+    }
+
     pub fn flag(&mut self, name: &str) -> bool {
         let at = self.words.iter().position(|word| word == name);
         at.map(|at| self.words.remove(at)).is_some()

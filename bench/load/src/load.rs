@@ -25,13 +25,22 @@ pub struct Plan {
     /// A connection per request instead of keep-alive.
     pub close: bool,
     pub tls: bool,
+    /// The server that a forward proxy is asked for, in place of routes.
+    pub server: Option<SocketAddr>,
+    /// Whether it is asked for a tunnel to that server, over which the server itself is asked.
+    pub tunnel: bool,
 }
 
 pub fn run(plan: &Plan) -> std::io::Result<Report> {
+    let requests = match plan.server {
+        Some(server) => vec![request::write_for(server, plan.tunnel, plan.fields, plan.close)],
+        None => (0..plan.routes).map(|route| request::write(route, plan.fields, plan.close)).collect(),
+    };
     let mut client = Client {
         plan,
         poll: Poll::new()?,
-        requests: (0..plan.routes).map(|route| request::write(route, plan.fields, plan.close)).collect(),
+        requests,
+        connect: plan.server.filter(|_| plan.tunnel).map(request::write_connect),
         next: 0,
         report: Report::new(),
         tls: plan.tls.then(Tls::new),
@@ -68,6 +77,8 @@ struct Client<'a> {
     plan: &'a Plan,
     poll: Poll,
     requests: Vec<Vec<u8>>,
+    /// What opens a tunnel, if requests go through tunnels.
+    connect: Option<Vec<u8>>,
     /// The request that goes out next.
     next: usize,
     report: Report,
@@ -77,6 +88,8 @@ struct Client<'a> {
 struct Connection {
     channel: Channel,
     asked: Instant,
+    /// Whether the server can be asked: without a tunnel always.
+    open: bool,
     state: State,
 }
 
@@ -110,7 +123,8 @@ impl Client<'_> {
             Err(fault) => return Err(fault.into()),
         }
         let channel = Channel::new(socket, self.tls.as_ref().map(Tls::connection));
-        let mut connection = Connection { channel, asked: Instant::now(), state: State::Sending };
+        let open = self.connect.is_none();
+        let mut connection = Connection { channel, asked: Instant::now(), open, state: State::Sending };
         // On the loopback the handshake is done by now, and the first request need not wait for an event.
         let sent = self.ask(&mut connection);
         let interest = match (sent, &connection.state) {
@@ -147,6 +161,13 @@ impl Client<'_> {
                     connection.state = State::Head(arrived.to_vec());
                     return Ok(());
                 };
+                if !connection.open {
+                    // Some grant tunnels in the words of HTTP/1.0. The server has not been asked, so that nothing follows yet.
+                    let granted = matches!(head.first_line.get(..12), Some(b"HTTP/1.1 200" | b"HTTP/1.0 200"));
+                    let alone = arrived.len() == head.length;
+                    connection.open = true;
+                    return if granted && alone { self.ask_next(connection) } else { Err(Over::Failed) };
+                }
                 let ok = head.first_line.starts_with(b"HTTP/1.1 200") && head.content_length == self.plan.body;
                 let body = arrived.len() - head.length;
                 if !ok || body > self.plan.body {
@@ -181,6 +202,10 @@ impl Client<'_> {
             return Err(Over::Served);
         }
         connection.asked = now;
+        self.ask_next(connection)
+    }
+
+    fn ask_next(&mut self, connection: &mut Connection) -> Result<(), Over> {
         connection.state = State::Sending;
         self.ask(connection)?;
         match connection.state {
@@ -192,7 +217,10 @@ impl Client<'_> {
     /// Sends the next request, or leaves the connection in `Sending`. A request is far smaller than any socket's
     /// buffer, so that one cut in two is a failure.
     fn ask(&mut self, connection: &mut Connection) -> Result<(), Over> {
-        let request = &self.requests[self.next];
+        let request = match &self.connect {
+            Some(connect) if !connection.open => connect,
+            _ => &self.requests[self.next],
+        };
         match connection.channel.send(request) {
             Ok(length) if length == request.len() => {}
             Ok(_) => return Err(Over::Failed),

@@ -29,6 +29,7 @@ use args::Args;
 const USAGE: &str = "\
 usage: tidegate-load backend --bind ADDRESS --body BYTES
        tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close] [--tls]
+                              [--server ADDRESS [--tunnel]]
        tidegate-load h3      --to ADDRESS --body BYTES [--connections 10] [--streams 32] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
        tidegate-load relay   --bind ADDRESS --to ADDRESS [--tls FOLDER]
        tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls|--h3]
@@ -40,7 +41,8 @@ backend  answers every request with the same BYTES; a path that ends in /echo is
          head, one that ends in /stats with what the backend has seen so far
 load     asks without pause for so many seconds and prints one line of JSON; everything but a whole 200 of BYTES
          is an error. --routes N cycles through N pairs of host and path, --close uses a connection per request,
-         --tls speaks TLS 1.3, and with --close shakes hands in full for each
+         --tls speaks TLS 1.3, and with --close shakes hands in full for each; --server asks a forward proxy for
+         that server by its whole URL, or with --tunnel through a tunnel for each connection
 h3       the same over HTTP/3, with so many requests under way on each connection
 relay    passes bytes on unread: the floor under every proxy
 idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another
@@ -78,8 +80,13 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
                 routes: args.or("--routes", 1)?,
                 close: args.flag("--close"),
                 tls: args.flag("--tls"),
+                server: args.optional("--server")?,
+                tunnel: args.flag("--tunnel"),
             };
             args.finish()?;
+            if plan.tunnel && plan.server.is_none() {
+                return Err("--tunnel needs --server".into());
+            }
             println!("{}", load::run(&plan)?);
         }
         "h3" => {

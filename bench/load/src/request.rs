@@ -1,5 +1,6 @@
 //! The requests that the client sends, written once before the clock starts.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 #[derive(Clone, Copy)]
@@ -51,7 +52,23 @@ pub fn place(route: usize) -> (String, String) {
 /// The request of route `n` in HTTP/1.1.
 pub fn write(route: usize, fields: Fields, close: bool) -> Vec<u8> {
     let (host, path) = place(route);
+    lines(&path, &host, fields, close)
+}
+
+/// What a forward proxy is asked for a server's page: the whole URL, or, inside of a tunnel, what the server itself is asked.
+pub fn write_for(server: SocketAddr, tunnel: bool, fields: Fields, close: bool) -> Vec<u8> {
+    let (_, path) = place(0);
+    let target = if tunnel { path } else { format!("http://{server}{path}") };
+    lines(&target, &server.to_string(), fields, close)
+}
+
+/// What a tunnel to a server is asked for by.
+pub fn write_connect(server: SocketAddr) -> Vec<u8> {
+    format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n\r\n").into_bytes()
+}
+
+fn lines(target: &str, host: &str, fields: Fields, close: bool) -> Vec<u8> {
     let fields: String = fields.lines().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let connection = if close { "Connection: close\r\n" } else { "" };
-    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}{connection}\r\n").into_bytes()
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}{connection}\r\n").into_bytes()
 }

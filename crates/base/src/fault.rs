@@ -72,6 +72,10 @@ pub enum Kind {
     NoRoute,
     /// A route or policy denied it.
     Denied,
+    /// It does not show who asks, or what it shows is nobody's.
+    Unauthenticated,
+    /// The same, asked for by a forward proxy.
+    ProxyUnauthenticated,
     /// The pool has no server that may be used.
     NoServer,
     /// As many requests as `circuit_breaker.requests` allows are under way.
@@ -134,7 +138,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 35] = [
+    pub const ALL: [Kind; 37] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -152,6 +156,8 @@ impl Kind {
         Kind::ClientGone,
         Kind::NoRoute,
         Kind::Denied,
+        Kind::Unauthenticated,
+        Kind::ProxyUnauthenticated,
         Kind::NoServer,
         Kind::CircuitBreaker,
         Kind::QueueFull,
@@ -192,6 +198,8 @@ impl Kind {
             Kind::ClientGone => "client_gone",
             Kind::NoRoute => "no_route",
             Kind::Denied => "denied",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::ProxyUnauthenticated => "proxy_unauthenticated",
             Kind::NoServer => "no_server",
             Kind::CircuitBreaker => "circuit_breaker",
             Kind::QueueFull => "queue_full",

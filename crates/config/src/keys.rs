@@ -14,6 +14,7 @@ mod roles;
 mod route;
 mod tls;
 mod top;
+mod users;
 mod walk;
 
 pub(crate) use pool::POOL;
@@ -166,6 +167,8 @@ pub(crate) enum Type {
     Defaults(&'static Section),
     /// A map from names to values.
     Named(&'static str, &'static Type),
+    /// A text of that form, or a map from names to values.
+    TextOrNamed(&'static str, &'static str, &'static Type),
     /// A list; one element may stand for a list of one.
     List(&'static Type),
     /// A list, or a map from names to values.

@@ -43,6 +43,7 @@ mod template;
 mod text;
 mod tier;
 mod tls;
+mod users;
 
 pub(crate) use flows::reached;
 

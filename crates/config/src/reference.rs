@@ -66,6 +66,7 @@ fn type_name(ty: &Type) -> String {
         Type::TextOr(form, section) => format!("{form}, or {}", section.noun),
         Type::Defaults(section) => format!("keys of {}", section.noun),
         Type::Named(_, inner) => format!("{}, by name", type_name(inner)),
+        Type::TextOrNamed(form, _, inner) => format!("{form}, or {} by name", type_name(inner)),
         Type::List(inner) => format!("list of {}", type_name(inner)),
         Type::ListOrNamed(inner) => format!("list of {0}, or {0} by name", type_name(inner)),
     }

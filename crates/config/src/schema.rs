@@ -85,6 +85,10 @@ fn value(ty: &'static Type) -> Value {
         }
         Type::Defaults(section) => Value::Object(object(section.live().filter(|key| !key.own), false)),
         Type::Named(_, inner) => json!({ "type": "object", "additionalProperties": value(inner) }),
+        Type::TextOrNamed(form, _, inner) => any_of(vec![
+            json!({ "type": ["string", "number", "boolean"], "title": form }),
+            json!({ "type": "object", "additionalProperties": value(inner) }),
+        ]),
         Type::List(inner) => any_of(vec![list(inner), value(inner)]),
         Type::ListOrNamed(inner) => {
             any_of(vec![list(inner), value(inner), json!({ "type": "object", "additionalProperties": value(inner) })])

@@ -44,7 +44,7 @@ fn step<'n>(
             lengthen(node, section);
             Ok((entry(node, segment, span)?, &key.ty))
         }
-        Type::Named(_, inner) => Ok((entry(node, segment, span)?, inner)),
+        Type::Named(_, inner) | Type::TextOrNamed(_, _, inner) => Ok((entry(node, segment, span)?, inner)),
         Type::ListOrNamed(inner) if matches!(node.data, Data::Map(_)) => Ok((entry(node, segment, span)?, inner)),
         Type::List(inner) | Type::ListOrNamed(inner) => Ok((element(node, segment)?, inner)),
         _ => Err(format!("`{segment}` leads into a single value")),

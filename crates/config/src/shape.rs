@@ -87,6 +87,10 @@ impl Shaper<'_, '_> {
             },
             Type::Defaults(section) => self.inheritable(section, node, label),
             Type::Named(noun, inner) => self.named(noun, inner, node, label),
+            Type::TextOrNamed(form, noun, inner) => match &node.data {
+                Data::Scalar(_) => self.scalar(&Type::Text(form), node, label),
+                _ => self.named(noun, inner, node, label),
+            },
             Type::List(inner) => self.list(inner, node, label),
             Type::ListOrNamed(inner) => match &node.data {
                 Data::Map(_) if !is_short_section(inner, node) => self.named("server", inner, node, label),

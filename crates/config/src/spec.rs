@@ -32,6 +32,7 @@ mod sticky;
 mod tier;
 mod tls;
 mod tuning;
+mod users;
 
 pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
@@ -59,6 +60,7 @@ pub use tls::{
     PoolTls,
 };
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
+pub use users::{BasicAuth, Groups};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -34,6 +34,7 @@ pub mod process;
 pub mod registry;
 pub mod room;
 pub mod sockets;
+pub mod users;
 pub mod watch;
 
 pub use process::{Options, Source, load, run};

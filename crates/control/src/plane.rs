@@ -22,6 +22,7 @@ use crate::nat::{self, Nat};
 use crate::registry::Registry;
 use crate::room::Room;
 use crate::sockets::{Planned, Sockets};
+use crate::users::{self, Directory};
 
 /// What is in force.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Plane {
     pub discovery: Discovery,
     /// What listeners show and pools believe.
     pub keyring: Keyring,
+    /// Who may come in.
+    pub directory: Directory,
     /// Certificates that are asked for and made here.
     pub vault: Vault,
     /// When it was last tried to make some anew.
@@ -69,6 +72,7 @@ struct Prepared {
     planned: Planned,
     log: Option<(config::spec::AccessLog, Log)>,
     keyring: Keyring,
+    directory: Directory,
     in_force: Option<Spec>,
     compiled: Compiled,
 }
@@ -85,6 +89,7 @@ impl Plane {
             sockets: Sockets::default(),
             discovery: Discovery::default(),
             keyring: Keyring::default(),
+            directory: Directory::default(),
             vault: Vault::default(),
             tried: None,
             health: Health::default(),
@@ -133,9 +138,10 @@ impl Plane {
         };
 
         // From here on nothing can fail.
-        let Prepared { planned, log, keyring, in_force, compiled } = prepared;
+        let Prepared { planned, log, keyring, directory, in_force, compiled } = prepared;
         self.discovery = discovery;
         self.keyring = keyring;
+        self.directory = directory;
         // Nobody is led to an address in the moment in which it becomes ours.
         self.registry.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
         self.switch(compiled);
@@ -200,12 +206,15 @@ impl Plane {
         mistakes.extend(not_transparent(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
         let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
-        let Some((planned, keyring)) = planned.zip(keyring).filter(|_| mistakes.is_empty()) else {
+        let directory = users::read(spec).map_err(|bad| mistakes.extend(bad)).ok();
+        let read = keyring.zip(directory);
+        let Some((planned, (keyring, directory))) = planned.zip(read).filter(|_| mistakes.is_empty()) else {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled = compile::compile(now, discovery, &keyring, &mut self.registry, generation, self.room);
-        Ok(Prepared { planned, log, keyring, in_force, compiled })
+        let compiled =
+            compile::compile(now, discovery, &keyring, &directory, &mut self.registry, generation, self.room);
+        Ok(Prepared { planned, log, keyring, directory, in_force, compiled })
     }
 
     /// The configuration in force, with the servers that its sources stand for now, and with proxies where the kernel does not
@@ -220,8 +229,8 @@ impl Plane {
         let generation = self.snapshot.generation;
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
-        let keyring = &self.keyring;
-        let compiled = compile::compile(now, &discovery, keyring, &mut self.registry, generation, self.room);
+        let (keyring, directory) = (&self.keyring, &self.directory);
+        let compiled = compile::compile(now, &discovery, keyring, directory, &mut self.registry, generation, self.room);
         self.discovery = discovery;
         self.nat.remark(now);
         self.in_force = in_force;

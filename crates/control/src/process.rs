@@ -5,10 +5,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::spec::{AccessLog, Admin, AdminBind, BindAddress, LogSink, Spec};
 use config::{LoadOptions, Loaded, Mistakes};
+use proxy::users::Desk;
 use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,7 +19,9 @@ use crate::certificates;
 use crate::discovery::{Look, Wanted};
 use crate::health::LOOK_EVERY;
 use crate::plane::Plane;
+use crate::registry::random_seal;
 use crate::room::Room;
+use crate::users;
 use crate::watch::Watch;
 
 /// How to run.
@@ -87,8 +91,13 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
         Source::Text { name, text } => config::load_text_with(name, text, Path::new("."), &options.sets, &env),
     };
     let mut loaded = loaded.map(in_state_folder)?;
-    certificates::read(&loaded.spec, None, None).map_err(Mistakes)?;
+    let (certificates, users) = (certificates::read(&loaded.spec, None, None), users::read(&loaded.spec));
+    let wrong: Vec<_> = certificates.err().into_iter().chain(users.err()).flatten().collect();
+    if !wrong.is_empty() {
+        return Err(Mistakes(wrong));
+    }
     loaded.files.extend(certificates::files(&loaded.spec));
+    loaded.files.extend(users::files(&loaded.spec));
     Ok(loaded)
 }
 
@@ -120,7 +129,8 @@ async fn live(options: Options) -> ExitCode {
     };
     let room = Room::take();
     let workers = loaded.spec.workers.unwrap_or_else(processors);
-    let fleet = match Fleet::start(workers) {
+    let desk = Arc::new(Desk::new(random_seal()));
+    let fleet = match users::man(&desk, processors()).and_then(|()| Fleet::start(workers, desk)) {
         Ok(fleet) => fleet,
         Err(error) => {
             observe::log::error(format_args!("cannot start {workers} workers: {error}"));

@@ -317,7 +317,7 @@ impl Registry {
 }
 
 /// A seal that nobody can guess.
-fn random_seal() -> Seal {
+pub(crate) fn random_seal() -> Seal {
     let mut secret = [0; 32];
     let mut filled = 0;
     while filled < secret.len() {

@@ -113,8 +113,16 @@ impl Conn {
         }
     }
 
-    /// Takes the stream out, so that another one can be made of it and put in its place; until then nothing comes. Bytes that were read
-    /// too early stay.
+    /// The stream, if nobody shares it, without the bytes that were read too early.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.carrier {
+            Carrier::Line(stream) => Some(stream),
+            Carrier::Lane(_) | Carrier::Quic(_) => None,
+        }
+    }
+
+    /// Takes the stream out, so that another one can be made of it and put in its place; what stands there until then has ended. Bytes that
+    /// were read too early stay.
     ///
     /// # Errors
     /// Others share it, or there are no descriptors.
@@ -263,7 +271,9 @@ impl Conn {
             Carrier::Line(_) => {
                 if head.status() == 101 {
                     head.add(b"Connection", b"Upgrade");
-                    head.add(b"Upgrade", b"websocket");
+                    let protocol =
+                        if head.protocol().is_empty() { b"websocket".to_vec() } else { head.protocol().to_vec() };
+                    head.add(b"Upgrade", &protocol);
                 }
                 h1::response_head(head, out);
             }

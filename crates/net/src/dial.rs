@@ -22,8 +22,7 @@ pub struct Security {
     pub originator: Originator,
     /// The name that the server's certificate must be for.
     pub name: Box<str>,
-    /// The protocol inside of which it begins; at once if absent. With MySQL a dial comes as far as a server's offer of it: it begins
-    /// when the client asks for it.
+    /// The protocol inside of which it begins; at once if absent. With MySQL a dial comes as far as a server's offer of it.
     pub starttls: Option<starttls::Protocol>,
 }
 
@@ -36,7 +35,8 @@ pub struct Call<'a> {
     pub security: Option<&'a Security>,
     /// Whose address the server shall see in the place of ours.
     pub source: Option<IpAddr>,
-    /// The protocol of a client that has been greeted already: the server's greeting is taken off.
+    /// The protocol of a client that has been greeted already: the server's greeting is taken off. That of MySQL is kept, for nobody
+    /// else can make it.
     pub greeted: Option<starttls::Protocol>,
 }
 
@@ -45,7 +45,7 @@ pub struct Call<'a> {
 pub struct Dialled {
     /// The connection.
     pub stream: Stream,
-    /// What the server said before TLS that its client has still to hear. With MySQL TLS has not begun.
+    /// What the server said before TLS that its client has still to hear. If the server's TLS begins inside of MySQL, it has not yet.
     pub greeting: Vec<u8>,
 }
 
@@ -74,18 +74,22 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
         match security.starttls {
             None => {}
             Some(starttls::Protocol::Mysql) => {
-                let greeting = Box::pin(offered(&mut stream)).await?;
+                let greeting = Box::pin(greeted(&mut stream, true)).await?;
                 return Ok(Dialled { stream, greeting });
             }
             Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
         }
         stream = Box::pin(security.originator.connect(stream, &security.name)).await?;
     }
-    if let Some(protocol) = call.greeted {
-        if greeting.is_empty() {
-            Box::pin(welcomed(&mut stream, protocol)).await?;
+    match call.greeted {
+        None => {}
+        Some(starttls::Protocol::Mysql) => greeting = Box::pin(greeted(&mut stream, false)).await?,
+        Some(protocol) => {
+            if greeting.is_empty() {
+                Box::pin(welcomed(&mut stream, protocol)).await?;
+            }
+            greeting.clear();
         }
-        greeting.clear();
     }
     Ok(Dialled { stream, greeting })
 }
@@ -159,9 +163,10 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<
     }
 }
 
-/// The greeting of a server of MySQL that has TLS.
-async fn offered(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    let bad = |error: &str| io::Error::new(io::ErrorKind::InvalidData, error);
+/// The greeting of a server of MySQL; of one that has TLS, if that is wanted.
+async fn greeted(stream: &mut Stream, secure: bool) -> io::Result<Vec<u8>> {
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let bad = |error: &str| if secure { io::Error::new(io::ErrorKind::InvalidData, error) } else { refused() };
     let mut heard = Vec::new();
     loop {
         if !read(stream, &mut heard).await? {
@@ -169,11 +174,12 @@ async fn offered(stream: &mut Stream) -> io::Result<Vec<u8>> {
         }
         match mysql::greeting(&heard) {
             Greeting::Partial => {}
-            Greeting::Refusal(_) => return Err(io::ErrorKind::ConnectionRefused.into()),
-            Greeting::Secure(length) if length == heard.len() => return Ok(heard),
+            Greeting::Refusal(_) => return Err(refused()),
+            Greeting::Insecure(_) | Greeting::Other if secure => return Err(bad("the server has no TLS")),
+            Greeting::Secure(length) | Greeting::Insecure(length) if length == heard.len() => return Ok(heard),
             // It is the client's turn: what follows would have been put there by somebody else.
-            Greeting::Secure(_) => return Err(bad("bytes in plain where TLS should begin")),
-            Greeting::Insecure => return Err(bad("the server has no TLS")),
+            Greeting::Secure(_) | Greeting::Insecure(_) => return Err(bad("bytes in plain where TLS should begin")),
+            Greeting::Other => return Err(refused()),
         }
     }
 }

@@ -101,6 +101,7 @@ fn typical() -> Record<'static> {
         route: Some("api"),
         peer: PeerAddr(SocketAddr::from(([203, 0, 113, 9], 40_000))),
         client: ClientIp(IpAddr::from([203, 0, 113, 9])),
+        user: None,
         method: b"GET",
         host: b"www.example.com",
         path: b"/assets/app/2024/main.bundle.js",

@@ -16,6 +16,7 @@
 //! | `route` | the route's name |
 //! | `client` | the client's address, after trusted proxies were considered |
 //! | `peer` | the address and port of the connection's other end |
+//! | `user` | who asked; with the fault `unauthenticated` or `proxy_unauthenticated`, who the client has said it is |
 //! | `method` | the request's method |
 //! | `host` | the host it asked for, in normal form |
 //! | `path` | the path, in normal form, without the query |
@@ -91,6 +92,8 @@ pub struct Record<'a> {
     pub peer: PeerAddr,
     /// The client, after trusted proxies were considered.
     pub client: ClientIp,
+    /// Who asked, or has said it is who asks.
+    pub user: Option<&'a [u8]>,
     /// The method; empty if the request line was never understood.
     pub method: &'a [u8],
     /// The host in normal form; empty if there was none.

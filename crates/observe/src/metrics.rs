@@ -17,6 +17,7 @@
 //! | `tidegate_quic_datagrams_handed_over_total`, `tidegate_quic_datagrams_handed_over_lost_total` | `listener`, `worker` |
 //! | `tidegate_datagrams_total` | `listener`, `worker`, `direction` |
 //! | `tidegate_datagrams_lost_total` | `listener`, `worker` |
+//! | `tidegate_auth_failures_total` | `listener`, `worker` |
 //! | `tidegate_server_requests_total` | `pool`, `server`, `address`, `code_class` |
 //! | `tidegate_server_request_seconds` (histogram) | `pool`, `server`, `address` |
 //! | `tidegate_server_bytes_total` | `pool`, `server`, `address`, `direction` |
@@ -47,6 +48,7 @@
 //! | `tidegate_nat_entries`, `tidegate_nat_entries_limit` | |
 //! | `tidegate_worker_longest_turn_seconds`, `tidegate_worker_slow_turns_total` | `worker` |
 //! | `tidegate_spliced_bytes_total` | |
+//! | `tidegate_passwords_verified_total` | |
 //! | `tidegate_encoders`, `tidegate_encoders_refused_total` | |
 //! | `tidegate_log_dropped_total` | |
 //! | `tidegate_config_generation` | |
@@ -98,6 +100,8 @@ pub struct Scrape<'a> {
     pub turns: Vec<&'a TurnMeter>,
     /// Bytes of bodies that went through pipes inside the kernel.
     pub spliced: u64,
+    /// Passwords that were looked at because nobody knew them yet.
+    pub passwords_verified: u64,
     /// Responses that are under way into a content coding.
     pub encoders: usize,
     /// Responses that went as they are because too many others were.
@@ -266,6 +270,11 @@ impl Scrape<'_> {
             "Datagrams of clients and servers that went no farther: denied, without a server, over a limit, or not taken by the kernel.",
             rows.iter().map(|(labels, read)| (labels.clone(), read.datagrams_lost as f64)),
         );
+        page.counter(
+            "tidegate_auth_failures_total",
+            "Requests whose password or token was nobody's.",
+            rows.iter().map(|(labels, read)| (labels.clone(), read.auth_failures as f64)),
+        );
     }
 
     fn write_servers(&self, page: &mut Page) {
@@ -366,6 +375,11 @@ impl Scrape<'_> {
             "tidegate_spliced_bytes_total",
             "Bytes of bodies that went from connection to connection inside the kernel.",
             [(Vec::new(), self.spliced as f64)],
+        );
+        page.counter(
+            "tidegate_passwords_verified_total",
+            "Passwords whose slow hash was computed, since nobody knew of them whether they are right.",
+            [(Vec::new(), self.passwords_verified as f64)],
         );
         page.gauge(
             "tidegate_encoders",

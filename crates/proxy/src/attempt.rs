@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
+use net::datagram::Peer;
 use wire::grpc::Code;
 
 use crate::exchange::Exchange;
@@ -38,7 +39,7 @@ mod switch;
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;
 pub(crate) use prefix::read_prefix;
-pub(crate) use switch::{open, tunnel, welcome};
+pub(crate) use switch::{open, open_datagrams, tunnel, welcome};
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;
@@ -68,6 +69,18 @@ pub(crate) struct Tunnel {
     pub(crate) raw: bool,
     /// Which small pieces wait for others on the way to the server.
     pub(crate) coalesce: Option<Coalesce>,
+    /// Under which names it is recorded.
+    pub(crate) account: Kept,
+}
+
+/// A flow of UDP whose client speaks it inside of HTTP.
+pub(crate) struct Datagrams {
+    /// Its server.
+    pub(crate) by: Correspondent<Peer>,
+    /// How long it may be silent.
+    pub(crate) idle: Duration,
+    /// When it ends whatever is said.
+    pub(crate) until: Option<Instant>,
     /// Under which names it is recorded.
     pub(crate) account: Kept,
 }

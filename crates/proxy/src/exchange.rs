@@ -18,7 +18,7 @@ use wire::grpc::{Code, Form};
 use wire::head::Method;
 use wire::{Head, Version};
 
-use crate::attempt::{self, Tunnel};
+use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
 use crate::destination;
 use crate::finish::{self, Account};
@@ -32,6 +32,7 @@ use crate::session::inside::Inside;
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
+use crate::users::{self, User};
 use crate::worker::Worker;
 use crate::{proof, reply};
 
@@ -85,6 +86,8 @@ pub struct Facts {
     pub(crate) query: Option<Vec<u8>>,
     pub(crate) captures: Captures,
     pub(crate) websocket: bool,
+    /// It asks for a server of UDP (RFC 9298).
+    pub(crate) datagrams: bool,
     /// The form in which its client wants its answer, if it is a call of gRPC.
     pub(crate) call: Option<Form>,
     /// The time that it gives its call.
@@ -99,6 +102,10 @@ pub struct Facts {
     pub(crate) said: Option<Box<Said>>,
     /// The tunnel in which it has come, if it has.
     pub(crate) inside: Option<Rc<Inside>>,
+    /// Who asks, where that is asked.
+    pub(crate) user: Option<Arc<User>>,
+    /// What it has shown of that ends here: servers do not see it.
+    pub(crate) spent: bool,
 }
 
 /// How the connection to the client goes on.
@@ -161,6 +168,8 @@ pub(crate) struct Notes {
     pub(crate) cohort: Option<u32>,
     /// The request has chosen a canary's version for itself.
     pub(crate) forced: bool,
+    /// Who the client has said it is, where that was not so.
+    pub(crate) claimed: Option<Box<[u8]>>,
 }
 
 /// What becomes of the connection after an exchange.
@@ -175,6 +184,8 @@ pub(crate) enum After {
     Tunnel(Box<Tunnel>),
     /// It becomes a tunnel whose client ends TLS with us, and is recorded when that ends.
     Inside(Box<Entrance>),
+    /// It becomes one for datagrams.
+    Datagrams(Box<Datagrams>),
 }
 
 /// Serves one request whose head has been read.
@@ -188,7 +199,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
             reply::fault(session, x, route, fault).await
         }
     };
-    if !matches!(after, After::Tunnel(_) | After::Inside(_)) {
+    if !matches!(after, After::Tunnel(_) | After::Datagrams(_) | After::Inside(_)) {
         let origin = x.origin.take();
         let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
@@ -207,7 +218,17 @@ async fn story<'a>(
     if let Some(proof) = proof::answer(session, x, listener) {
         return Ok(reply::respond(session, x, &listener.default, &proof).await);
     }
+    if let Some(ways) = &listener.users
+        && let Some(asked) = Box::pin(users::settle(session, x, &listener.default, listener.role, ways)).await?
+    {
+        return Ok(asked);
+    }
     *route = find(session, x, listener).await?;
+    for ways in &route.users {
+        if let Some(asked) = Box::pin(users::settle(session, x, route, listener.role, ways)).await? {
+            return Ok(asked);
+        }
+    }
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {
@@ -220,13 +241,16 @@ async fn story<'a>(
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
         // RFC 9110 section 9.3.6: to a CONNECT it would say that there is a tunnel.
-        Ending::Respond(respond) if x.request.method() == Method::Connect && respond.status < 300 => {
+        Ending::Respond(respond) if x.is_tunnel() && respond.status < 300 => {
             return Err(Fault::client(Kind::Denied));
         }
         Ending::Respond(respond) => return Ok(reply::respond(session, x, route, respond).await),
         Ending::Deny(deny) => return Ok(reply::deny(session, x, route, deny).await),
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
+    if x.facts.datagrams {
+        return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
+    }
     if x.request.method() == Method::Connect {
         if let Some(intercept) = intercept::wanted(x, listener, route) {
             return Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await;
@@ -270,7 +294,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                     _ => session.origin.port,
                 },
                 kind: match (x.facts.websocket, x.facts.call) {
-                    _ if x.request.method() == Method::Connect => route::Kind::Tunnel,
+                    _ if x.is_tunnel() => route::Kind::Tunnel,
                     (true, _) => route::Kind::Websocket,
                     (false, Some(_)) => route::Kind::Grpc,
                     (false, None) => route::Kind::Http,
@@ -279,6 +303,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 said: None,
+                user: x.facts.user.as_deref(),
                 body,
             };
             listener.table.find(&facts, from)
@@ -359,6 +384,7 @@ impl Facts {
             query: self.query.clone(),
             captures: Captures::default(),
             websocket: false,
+            datagrams: false,
             call: None,
             timeout: None,
             wish: None,
@@ -366,6 +392,8 @@ impl Facts {
             sni: self.sni.clone(),
             said: None,
             inside: self.inside.clone(),
+            user: self.user.clone(),
+            spent: false,
         }
     }
 
@@ -388,6 +416,11 @@ impl Facts {
 }
 
 impl Exchange {
+    /// Whether it is for whatever its client says to the server that it names.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.facts.datagrams || self.request.method() == Method::Connect
+    }
+
     /// A request's head has been read; its first byte came at `first`, if not just now.
     pub(crate) fn began(&mut self, first: Option<Instant>) {
         let now = Instant::now();
@@ -426,6 +459,7 @@ impl Exchange {
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         self.facts.inside = None;
+        (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
@@ -458,6 +492,7 @@ impl Default for Exchange {
                 query: None,
                 captures: Captures::default(),
                 websocket: false,
+                datagrams: false,
                 call: None,
                 timeout: None,
                 wish: None,
@@ -465,6 +500,8 @@ impl Default for Exchange {
                 sni: None,
                 said: None,
                 inside: None,
+                user: None,
+                spent: false,
             },
             notes: Notes::of(Instant::now()),
             client: ClientSide::default(),
@@ -521,6 +558,7 @@ impl Notes {
             server: None,
             cohort: None,
             forced: false,
+            claimed: None,
         }
     }
 }

@@ -134,6 +134,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         route: Some(&**account.route).filter(|name| !name.is_empty()),
         peer: PeerAddr(x.facts.peer),
         client: ClientIp(x.facts.client),
+        user: x.facts.user.as_deref().map(|user| user.name.as_bytes()).or(x.notes.claimed.as_deref()),
         method: if x.client.is_flow { b"" } else { x.request.method_text() },
         host: &x.facts.host,
         path: &x.facts.path,

@@ -3,6 +3,7 @@
 //! - [`door`]: accepts connections, keeps the workers even, refuses what is too much
 //! - [`session`]: the life of one connection
 //! - [`exchange`]: the story of one request, top to bottom
+//! - [`users`]: who the client is
 //! - [`route`]: host, path and predicates to one route
 //! - [`canary`]: which of two versions a request sees
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
@@ -41,4 +42,5 @@ pub mod seal;
 pub mod session;
 pub mod snapshot;
 pub mod sticky;
+pub mod users;
 pub mod worker;

@@ -21,8 +21,10 @@ use crate::snapshot::{Advert, Deny, Place, Redirect, Respond, Route};
 pub fn status_of(kind: Kind) -> u16 {
     match kind {
         Kind::Malformed => 400,
+        Kind::Unauthenticated => 401,
         Kind::Denied => 403,
         Kind::NoRoute => 404,
+        Kind::ProxyUnauthenticated => 407,
         Kind::HeadTimeout | Kind::BodyTimeout => 408,
         Kind::BodyTooLarge => 413,
         Kind::LineTooLong => 414,
@@ -55,6 +57,7 @@ pub fn status_of(kind: Kind) -> u16 {
 pub fn code_of(kind: Kind) -> Code {
     match kind {
         Kind::Denied => Code::PermissionDenied,
+        Kind::Unauthenticated | Kind::ProxyUnauthenticated => Code::Unauthenticated,
         Kind::NoRoute | Kind::Misdirected | Kind::Unsupported | Kind::Version | Kind::Expectation => {
             Code::Unimplemented
         }
@@ -201,6 +204,30 @@ pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route,
         return end_call(session, x, route, form, Code::of_http(deny.status), &text).await;
     }
     x.response.start_response(deny.status);
+    x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
+    answer(session, x, route, text.as_bytes()).await
+}
+
+/// Asks who the client is, in each of these ways (RFC 9110 sections 11.6.1 and 11.7.1).
+pub(crate) async fn challenge(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    kind: Kind,
+    challenges: &[String],
+) -> After {
+    x.notes.fault = Some(Fault::client(kind));
+    let status = status_of(kind);
+    let text = match x.notes.reason {
+        "" => format!("{status}: {}\n", kind.code()),
+        reason => format!("{status}: {}: {reason}\n", kind.code()),
+    };
+    if let Some(form) = x.facts.call {
+        return end_call(session, x, route, form, code_of(kind), &text).await;
+    }
+    x.response.start_response(status);
+    let field: &[u8] = if status == 407 { b"Proxy-Authenticate" } else { b"WWW-Authenticate" };
+    challenges.iter().for_each(|challenge| x.response.add(field, challenge.as_bytes()));
     x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
 }

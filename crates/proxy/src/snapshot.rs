@@ -22,6 +22,7 @@ use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
 use crate::relay::Coalesce;
 use crate::route::Table;
+use crate::users::Authentication;
 
 /// Everything a worker needs to serve.
 #[derive(Debug, Default)]
@@ -100,6 +101,8 @@ pub struct Listener {
     pub max_connections: usize,
     /// What is believed and told about other hops.
     pub forwarding: Rules,
+    /// How clients show who they are before their route is found, where they must.
+    pub users: Option<Arc<Authentication>>,
     /// Finds the rule of a request.
     pub table: Table,
     /// Its hosts, where clients speak TLS and not every host is served.
@@ -253,6 +256,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// The policies, in the order in which the request meets them.
     pub policies: Box<[Arc<Policy>]>,
+    /// How clients show who they are once this route is found: each of these is asked for.
+    pub users: Box<[Arc<Authentication>]>,
     /// How its responses are compressed, if they are.
     pub compress: Option<Arc<Compress>>,
     /// Whether calls of browsers become plain calls of gRPC.

@@ -30,6 +30,7 @@ use crate::relay::Encoders;
 use crate::session;
 use crate::session::datagram::{At, Relays};
 use crate::snapshot::Snapshot;
+use crate::users::Verdicts;
 
 mod fleet;
 mod hold;
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) warm: Warm,
     pub(crate) origins: Origins,
     pub(crate) leaves: Leaves,
+    /// Passwords that this worker has asked for lately.
+    pub(crate) verdicts: RefCell<Verdicts>,
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) log: RefCell<Option<Sink>>,
     #[expect(
@@ -91,6 +94,8 @@ const KEPT_BLOCKS: usize = 8;
 /// Small buffers to write from that it keeps: each exchange that [gives way](Worker::give_way) holds one meanwhile.
 const KEPT_OUTS: usize = 64;
 const KEPT_EXCHANGES: usize = 256;
+/// Passwords of each kind that it knows without asking: right and wrong ones.
+const VERDICTS: usize = 1024;
 /// How often a worker flushes its log, opens connections that should be ready, and sweeps idle ones.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 const FLUSHES_A_SWEEP: u32 = 10;
@@ -133,6 +138,7 @@ impl Worker {
             warm: Warm::default(),
             origins: Origins::default(),
             leaves: Leaves::default(),
+            verdicts: RefCell::new(Verdicts::new(VERDICTS)),
             log: RefCell::new(None),
             snapshot: RefCell::default(),
             cursors: RefCell::default(),

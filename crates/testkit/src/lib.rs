@@ -63,12 +63,17 @@ pub use nginx::Nginx;
 pub use process::Process;
 pub use program::{Folder, Reloaded, Start, Tidegate, failure_of, output_of};
 pub use server::{Peer, Server, ok};
+/// Base64, as credentials are written in.
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 /// What a server answers to the key of a WebSocket (RFC 6455 section 4.2.2).
 pub fn websocket_accept(key: &str) -> String {
-    use base64::Engine as _;
     use sha1::Digest as _;
     let hash = sha1::Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-    base64::engine::general_purpose::STANDARD.encode(hash)
+    base64(&hash)
 }
 
 pub use talk::Talk;

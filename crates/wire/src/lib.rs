@@ -17,6 +17,7 @@
 //! - [`hop`]: which fields end at this hop
 //! - [`websocket`]: the key of a WebSocket and its answer, where only one side has them
 //! - [`forwarded`]: who the client is, and what servers are told of it
+//! - [`credentials`]: who a client says it is, and how it is asked (Basic, Bearer)
 //! - [`coding`]: which content coding a client would have, and what heads say of one
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
@@ -24,6 +25,7 @@
 
 pub mod client_hello;
 pub mod coding;
+pub mod credentials;
 pub mod forwarded;
 pub mod grpc;
 pub mod h1;
@@ -32,6 +34,7 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod masque;
 pub mod mqtt;
 pub mod mysql;
 pub mod postgres;

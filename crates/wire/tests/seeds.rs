@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 22] = [
+    let targets: [(&str, Target); 23] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -33,6 +33,7 @@ fn seeds_hold() {
         ("postgres_startup", first::startup),
         ("mqtt_connect", first::connect),
         ("starttls", first::starttls),
+        ("capsules", first::capsules),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

@@ -1,5 +1,6 @@
 //! The keys of policies: one kind each.
 
+use super::users::BASIC_AUTH;
 use super::{Key, Section, Type, live};
 
 pub(super) static POLICY: Section = Section::new(
@@ -16,8 +17,8 @@ pub(super) static POLICY: Section = Section::new(
             "Lets browsers call servers of gRPC: translates gRPC-Web, also as text, to plain gRPC and back. What is no such call \
              passes as it is.",
         ),
+        Key::new("basic_auth", Type::Section(&BASIC_AUTH), "Lets in who has a name and a password."),
         Key::planned("api_key"),
-        Key::planned("basic_auth"),
         Key::planned("cache"),
         Key::planned("capture"),
         Key::planned("cors"),

@@ -150,7 +150,7 @@ pub(super) static LISTENER_TLS: Section = Section::new(
             "starttls",
             STARTTLS,
             "The protocol inside of which clients begin TLS. They must: who does not is told so in that protocol's words, and closed. Before \
-             TLS they are answered here, and no server hears of it. That of `mysql` begins on both sides at once: its pools have it, too. \
+             TLS they are answered here, and no server hears of it. With `mysql` the server greets them, and is chosen before. \
              Absent means that TLS comes first.",
         ),
     ],

@@ -51,7 +51,7 @@ fn walk(visit: &mut dyn FnMut(&'static Section, Option<&'static Key>, &str)) {
 fn inner_section(ty: &'static Type, place: String) -> Option<(&'static Section, String)> {
     match ty {
         Type::Section(section) | Type::TextOr(_, section) => Some((section, place)),
-        Type::Named(_, inner) | Type::List(inner) | Type::ListOrNamed(inner) => {
+        Type::Named(_, inner) | Type::TextOrNamed(_, _, inner) | Type::List(inner) | Type::ListOrNamed(inner) => {
             inner_section(inner, format!("{place}.*"))
         }
         // These keys are those of the section itself.

@@ -35,10 +35,19 @@ pub(super) fn check(
     for listener in listeners.iter().filter(|listener| listener.role.is_of_flows()) {
         let is_udp = listener.role == Role::Udp;
         let flows = if is_udp { "UDP" } else { "TCP" };
-        if let Serves::Routes(routes) = &listener.serves {
+        let reached: Vec<_> =
+            reached([listener], &[]).iter().filter_map(|id| Some((*id, pools.get(id.0)?.as_ref()?))).collect();
+        let is_early = listener.all_tls().any(|(_, tls)| tls.starttls == Some(starttls::Protocol::Mysql))
+            || reached.iter().any(|(_, pool)| begins_in(pool) == Some(starttls::Protocol::Mysql));
+        if let Serves::Routes(routes) = &listener.serves
+            && is_early
+        {
             check_early(listener, routes, mistakes);
         }
-        for (id, pool) in reached([listener], &[]).iter().filter_map(|id| Some((id, pools.get(id.0)?.as_ref()?))) {
+        for (id, pool) in &reached {
+            if is_early {
+                check_selectors(pool, mistakes);
+            }
             check_starttls(listener, pool, mistakes);
             let idle = if by_requests.contains(id) { Vec::new() } else { idles(pool) };
             let mut about: Vec<_> = asks(pool, is_udp).into_iter().chain(idle).map(|what| (what, "requests")).collect();
@@ -96,9 +105,6 @@ pub(crate) fn reached<'a>(listeners: impl IntoIterator<Item = &'a Listener>, sit
 
 /// A server of MySQL speaks before its client: nothing is known of the client when it is chosen but its address.
 fn check_early(listener: &Listener, routes: &[Route], mistakes: &mut Mistakes) {
-    if !listener.all_tls().any(|(_, tls)| tls.starttls == Some(starttls::Protocol::Mysql)) {
-        return;
-    }
     for route in routes {
         if route.matches.as_ref().is_some_and(is_late) {
             let message = format!(
@@ -127,27 +133,25 @@ fn is_late(predicate: &Predicate) -> bool {
     }
 }
 
-/// What TLS inside of a protocol means for both sides of a flow.
-fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
-    let behind = pool.tls.as_ref().and_then(|tls| tls.starttls);
-    let fronts = listener.binds.iter().map(|bind| listener.tls_at(bind).and_then(|tls| tls.starttls));
-    let is_mysql = |side| side == Some(starttls::Protocol::Mysql);
-    let (some, all) = (fronts.clone().any(is_mysql), fronts.clone().all(is_mysql));
-    if some != is_mysql(behind) || some != all {
-        let message = format!(
-            "`tls.starttls: mysql` has to be said of pool `{}` and of all of listener `{}` ({}), or of neither: passwords of MySQL are sent in \
-             another way where there is TLS",
-            pool.name, listener.name, listener.span
-        );
-        return mistakes.note(&pool.span, message);
-    }
-    if some && pool.selectors().any(|selector| !is_early(selector)) {
+/// The protocol inside of which TLS with a pool's servers begins.
+fn begins_in(pool: &Pool) -> Option<starttls::Protocol> {
+    pool.tls.as_ref().and_then(|tls| tls.starttls)
+}
+
+/// The same for what a server of a pool is chosen by.
+fn check_selectors(pool: &Pool, mistakes: &mut Mistakes) {
+    if pool.selectors().any(|selector| !is_early(selector)) {
         let message = format!(
             "pool `{}` goes by what is not known yet: with `starttls: mysql` the server is chosen before its client says anything, use `client_ip`",
             pool.name
         );
         mistakes.note(&pool.span, message);
     }
+}
+
+/// What TLS inside of a protocol means for both sides of a flow.
+fn check_starttls(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
+    let behind = begins_in(pool);
     for before in listener.all_tls().filter_map(|(_, tls)| tls.starttls) {
         let place = format!("listener `{}` ({})", listener.name, listener.span);
         if behind.is_some_and(|behind| behind != before) {

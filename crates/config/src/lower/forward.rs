@@ -23,9 +23,6 @@ impl Lower<'_, '_> {
 
     /// What may be connected to.
     pub(super) fn egress(&mut self, map: &Map) -> Option<Egress> {
-        if let Some(value) = map.list("http").iter().find(|value| value.fixed() == Some("h3")) {
-            self.note(value, format!("`http` of {}: `h3` does not exist with `role: forward`, remove it", map.label));
-        }
         let said = map.map("egress")?;
         let allow = said.list("allow").iter().filter_map(|value| self.network(value)).collect();
         let mut ports: Vec<_> = said.list("connect_ports").iter().filter_map(|value| self.ports(value)).collect();

@@ -74,6 +74,9 @@ impl<'a> Lower<'a, '_> {
             item if item.key == "compress" => {
                 (PolicyKind::Compress(self.compress(item.value.map()?)?), Needs::default())
             }
+            item if item.key == "basic_auth" => {
+                (PolicyKind::BasicAuth(self.basic_auth(item.value.map()?)?), Needs::default())
+            }
             item if item.key == "grpc_web" => (PolicyKind::GrpcWeb, Needs::default()),
             _ => return None,
         };

@@ -106,7 +106,7 @@ impl Shaper<'_, '_> {
     pub(super) fn fill_value(&mut self, ty: &'static Type, value: &mut Value) {
         match (ty, &mut value.data) {
             (Type::Section(section) | Type::TextOr(_, section), Shape::Map(map)) => self.fill(section, map),
-            (Type::Named(_, inner) | Type::ListOrNamed(inner), Shape::Map(map)) => {
+            (Type::Named(_, inner) | Type::TextOrNamed(_, _, inner) | Type::ListOrNamed(inner), Shape::Map(map)) => {
                 for item in &mut map.items {
                     self.fill_value(inner, &mut item.value);
                 }

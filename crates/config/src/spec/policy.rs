@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::PoolId;
+use super::{BasicAuth, PoolId};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -32,6 +32,15 @@ pub enum PolicyKind {
     Compress(Compress),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
+    /// Lets in who has a name and a password.
+    BasicAuth(BasicAuth),
+}
+
+impl PolicyKind {
+    /// Whether it finds out who the client is, and lets in nobody else.
+    pub fn authenticates(&self) -> bool {
+        matches!(self, PolicyKind::BasicAuth(_))
+    }
 }
 
 /// Edits of header fields.

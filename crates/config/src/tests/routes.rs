@@ -315,10 +315,6 @@ fn what_forward_proxies_do_not_have_is_said() {
             "listeners: { a: { bind: '127.0.0.1:1', role: http, open: true, deny: 403 } }",
             "`open` in listener `a` does not exist with `role: http`",
         ),
-        (
-            "listeners: { a: { bind: '127.0.0.1:1', role: forward, http: [h3], to: origin } }",
-            "`h3` does not exist with `role: forward`",
-        ),
     ] {
         let said = super::said(super::load(text)).join("\n");
         assert!(said.contains(wanted), "{text}: {said}");

@@ -18,6 +18,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
         turns: plane.fleet.peers().iter().map(|worker| &*worker.turns).collect(),
         spliced: plane.fleet.peers().iter().map(|worker| worker.spliced()).sum(),
         log_dropped: plane.dropped_lines(),
+        passwords_verified: plane.fleet.desk().verified(),
         encoders: plane.fleet.encoders(),
         encoders_refused: plane.fleet.encoders_refused(),
         generation: plane.snapshot.generation,

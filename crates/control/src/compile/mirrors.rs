@@ -26,6 +26,7 @@ pub(super) fn mirror(
     let route = Route {
         name: format!("mirror:{name}").into(),
         policies: [].into(),
+        users: [].into(),
         compress: None,
         grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),

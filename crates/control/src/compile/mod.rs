@@ -26,6 +26,7 @@ use crate::certificates::Keyring;
 use crate::discovery::Discovery;
 use crate::registry::Registry;
 use crate::room::Room;
+use crate::users::Directory;
 
 /// A snapshot that is not in force yet, and what its servers should become when it is.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ pub fn compile(
     spec: &Spec,
     discovery: &Discovery,
     keyring: &Keyring,
+    directory: &Directory,
     registry: &mut Registry,
     generation: u64,
     room: Room,
@@ -79,13 +81,16 @@ pub fn compile(
         .policies
         .iter()
         .enumerate()
-        .map(|(number, policy)| Arc::new(policies::policy(spec, policy, names.name(number), &pools, registry)))
+        .map(|(number, policy)| policies::policy(spec, policy, names.name(number), &pools, registry).map(Arc::new))
         .collect();
     let compiled: Vec<_> = spec
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
-        .map(|listener| routes::listener(spec, listener, &pools, &policies, keyring, registry, room))
+        .map(|listener| {
+            let known = routes::Known { pools: &pools, policies: &policies, keyring, directory };
+            routes::listener(spec, listener, known, registry, room)
+        })
         .collect();
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {

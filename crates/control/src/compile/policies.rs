@@ -10,15 +10,15 @@ use proxy::relay::Recipe;
 use super::mirrors;
 use crate::registry::Registry;
 
-/// A policy; `name` is what it is called if it is a mirror.
+/// A policy; `name` is what it is called if it is a mirror. Nothing for one that only asks who the client is.
 pub(super) fn policy(
     spec: &Spec,
     policy: &spec::Policy,
     name: &str,
     pools: &[Arc<Pool>],
     registry: &mut Registry,
-) -> Policy {
-    match &policy.kind {
+) -> Option<Policy> {
+    Some(match &policy.kind {
         spec::PolicyKind::Headers(headers) => {
             Policy::Headers(Headers { request: edits(&headers.request), response: edits(&headers.response) })
         }
@@ -27,8 +27,10 @@ pub(super) fn policy(
         }
         spec::PolicyKind::Compress(said) => Policy::Compress(Arc::new(compress(said))),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
+        // What is asked for before anything is done to a request is no step of what is.
+        spec::PolicyKind::BasicAuth(_) => return None,
         spec::PolicyKind::Rewrite(rewrite) => Policy::Rewrite(Rewrite { path: template(&rewrite.path) }),
-    }
+    })
 }
 
 fn compress(said: &spec::Compress) -> Compress {

@@ -12,6 +12,7 @@ use proxy::snapshot::{
     Advert, Arm, Backoff, Deny, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
     Timeouts, Tls, Versions,
 };
+use proxy::users::Authentication;
 use wire::forwarded::{Client, Format, Rules};
 use wire::h1::Limits;
 
@@ -23,12 +24,15 @@ use crate::certificates::Keyring;
 use crate::registry::Registry;
 use crate::room::Room;
 use crate::sockets;
+use crate::users::Directory;
 
 /// What an outer level hands down to the routes inside it.
 #[derive(Clone)]
 struct Level {
     conditions: Vec<Condition>,
     policies: Vec<Arc<Policy>>,
+    /// Who may come in, beyond what the listener asks of all.
+    users: Vec<Arc<Authentication>>,
     // Routes and sites only: the pool stands between them and the listener.
     priority: Option<spec::Priority>,
     timeouts: spec::Timeouts,
@@ -40,7 +44,8 @@ struct Flattener<'a> {
     spec: &'a Spec,
     listener: &'a spec::Listener,
     pools: &'a [Arc<Pool>],
-    policies: &'a [Arc<Policy>],
+    policies: &'a [Option<Arc<Policy>>],
+    directory: &'a Directory,
     /// Where clients may name servers themselves.
     origins: Option<Origins>,
     registry: &'a mut Registry,
@@ -48,15 +53,24 @@ struct Flattener<'a> {
     routes: Vec<Arc<Route>>,
 }
 
+/// What listeners name, by what it was made into.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) pools: &'a [Arc<Pool>],
+    /// Those that only ask who the client is are none here.
+    pub(super) policies: &'a [Option<Arc<Policy>>],
+    pub(super) keyring: &'a Keyring,
+    pub(super) directory: &'a Directory,
+}
+
 pub(super) fn listener(
     spec: &Spec,
     listener: &spec::Listener,
-    pools: &[Arc<Pool>],
-    policies: &[Arc<Policy>],
-    keyring: &Keyring,
+    known: Known<'_>,
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
+    let Known { pools, policies, keyring, directory } = known;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -95,11 +109,21 @@ pub(super) fn listener(
     let intercept = intercept.map(|(said, reader)| intercept::intercept(&listener.name, said, reader, registry));
     let ways = reader.map(|reader| Arc::clone(&reader.ways));
     let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, ways, registry));
-    let mut flat =
-        Flattener { spec, listener, pools, policies, origins, registry, rules: Vec::new(), routes: Vec::new() };
+    let mut flat = Flattener {
+        spec,
+        listener,
+        pools,
+        policies,
+        directory,
+        origins,
+        registry,
+        rules: Vec::new(),
+        routes: Vec::new(),
+    };
     let top = Level {
         conditions: Vec::new(),
         policies: flat.policies_of(&listener.uses),
+        users: Vec::new(),
         priority: None,
         timeouts: spec::Timeouts::default(),
         retries: spec::Retries::default(),
@@ -159,6 +183,7 @@ pub(super) fn listener(
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
+        users: directory.ways(&listener.uses),
         table: Table::compile(rules),
         routes,
         default,
@@ -203,6 +228,7 @@ impl Flattener<'_> {
             let level = Level {
                 conditions: host.map(|host| Condition::Host(vec![host])).into_iter().collect(),
                 policies: [&top.policies[..], &self.policies_of(&site.uses)].concat(),
+                users: self.directory.ways(&site.uses).into_iter().collect(),
                 priority: site.priority,
                 timeouts: site.timeouts.or(top.timeouts),
                 retries: site.retries.clone().or(&top.retries),
@@ -218,6 +244,7 @@ impl Flattener<'_> {
             let mut level = Level {
                 conditions: outer.conditions.clone(),
                 policies: [&outer.policies[..], &self.policies_of(&route.uses)].concat(),
+                users: outer.users.iter().cloned().chain(self.directory.ways(&route.uses)).collect(),
                 priority: route.priority.or(outer.priority),
                 timeouts: route.timeouts.or(outer.timeouts),
                 retries: route.retries.clone().or(&outer.retries),
@@ -266,6 +293,7 @@ impl Flattener<'_> {
         Route {
             name: name.into(),
             policies: level.policies.clone().into(),
+            users: level.users.clone().into(),
             // The nearest level wins.
             compress: level.policies.iter().rev().find_map(|policy| match &**policy {
                 Policy::Compress(compress) => Some(Arc::clone(compress)),
@@ -370,7 +398,7 @@ impl Flattener<'_> {
     }
 
     fn policies_of(&self, uses: &[spec::PolicyId]) -> Vec<Arc<Policy>> {
-        uses.iter().map(|id| Arc::clone(&self.policies[id.0])).collect()
+        uses.iter().filter_map(|id| self.policies[id.0].clone()).collect()
     }
 }
 

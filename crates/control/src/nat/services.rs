@@ -73,13 +73,21 @@ mod tests {
     use crate::discovery::Discovery;
     use crate::registry::Registry;
     use crate::room::Room;
+    use crate::users::Directory;
 
     fn compiled(text: &str) -> (Spec, Vec<Arc<Pool>>) {
         let loaded = config::load_text("t.yaml", text, Path::new("."), &|_| None);
         let spec = loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).spec;
         let (mut registry, room) = (Registry::new(1), Room { connections: 1000, ports: 1000 });
-        let compiled =
-            crate::compile::compile(&spec, &Discovery::default(), &Keyring::default(), &mut registry, 1, room);
+        let compiled = crate::compile::compile(
+            &spec,
+            &Discovery::default(),
+            &Keyring::default(),
+            &Directory::default(),
+            &mut registry,
+            1,
+            room,
+        );
         registry.commit(&compiled.servers, std::time::Instant::now());
         (spec, compiled.pools)
     }

@@ -4,12 +4,14 @@
 //! - [`Socket`]: a worker's socket of an address, where anybody may send something
 //! - [`Outgoing`]: what goes back to clients, many of them at once
 //! - [`Lines`]: sockets that are connected to servers, watched all together: none has a task or a waker of its own
+//! - [`Peer`]: one that is connected to a server by itself
 //!
 //! The kernel joins datagrams of one sender that have one size, and takes them joined (GRO and GSO): so they come and go here, too.
 
 mod batch;
 mod lines;
 mod outgoing;
+mod peer;
 mod socket;
 
 use std::io;
@@ -24,6 +26,7 @@ pub(crate) use batch::receive;
 pub use batch::{Arrival, Batch};
 pub use lines::{Line, LineId, Lines, is_verdict};
 pub use outgoing::Outgoing;
+pub use peer::Peer;
 pub use socket::Socket;
 
 /// One worker's socket of an address, which belongs to no runtime yet.

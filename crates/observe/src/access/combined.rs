@@ -8,7 +8,16 @@ use crate::stamp::Stamp;
 /// Appends the line, with its line end.
 pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     address::ip(record.client.0, out);
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    match record.user {
+        // A space would make two fields of a name.
+        Some(user) if !user.is_empty() => user.split(|byte| *byte == b' ').enumerate().for_each(|(number, part)| {
+            out.extend_from_slice(if number > 0 { b"\\x20" } else { b"" });
+            escape::combined(part, out);
+        }),
+        _ => out.push(b'-'),
+    }
+    out.extend_from_slice(b" [");
     stamp.clf(record.time, out);
     out.extend_from_slice(b"] \"");
     request_line(record, out);

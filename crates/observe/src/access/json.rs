@@ -21,6 +21,7 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"peer\":\"");
     address::socket(record.peer.0, out);
     out.push(b'"');
+    maybe_text(b",\"user\":\"", record.user, out);
     request(record, out);
     if record.status != 0 {
         number(b",\"status\":", u64::from(record.status), out);

@@ -80,6 +80,7 @@ fn what_is_not_there_is_left_out() {
 fn a_unix_server_and_an_ipv6_client() {
     let record = Record {
         client: ClientIp("2001:db8::1".parse().expect("an address")),
+        user: Some(b"ann lee"),
         peer: PeerAddr("[2001:db8::2]:40000".parse().expect("an address")),
         address: Some(Address::Unix(Path::new("/run/a\"b.sock"))),
         tries: 1,
@@ -91,6 +92,8 @@ fn a_unix_server_and_an_ipv6_client() {
     assert_eq!(line["peer"], "[2001:db8::2]:40000");
     assert_eq!(line["address"], "unix:/run/a\"b.sock");
     assert_eq!(line["reused"], false);
+    assert_eq!(line["user"], "ann lee");
+    assert!(combined_line(&record).starts_with("2001:db8::1 - ann\\x20lee ["));
 }
 
 #[test]
@@ -99,6 +102,7 @@ fn the_combined_format_of_apache() {
     let record = Record {
         time: UNIX_EPOCH + Duration::from_secs(971_186_136),
         client: ClientIp(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        user: None,
         path: b"/apache_pb.gif",
         query: None,
         version: Some(Version::H10),
@@ -121,6 +125,7 @@ fn nobody_forges_a_line() {
     let evil: &[u8] = b"x\r\n127.0.0.1 - - \"GET /forged\" 200\x00\x1b[2J\x7f\x9b\\\" \xc2\x85\xff";
     let text = "forged\n\u{9b}\"}{";
     let record = Record {
+        user: Some(evil),
         listener: text,
         route: Some(text),
         method: evil,
@@ -339,6 +344,7 @@ fn plain(sequence: u64) -> Record<'static> {
         route: Some("api"),
         peer: PeerAddr(SocketAddr::from(([10, 0, 0, 1], 40_000))),
         client: ClientIp(IpAddr::from([203, 0, 113, 9])),
+        user: None,
         method: b"GET",
         host: b"example.com",
         path: b"/a/b",

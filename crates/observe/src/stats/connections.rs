@@ -27,6 +27,7 @@ pub struct ConnectionShard {
     datagrams_in: Counter,
     datagrams_out: Counter,
     datagrams_lost: Counter,
+    auth_failures: Counter,
 }
 
 /// A reading of one worker's connections.
@@ -54,6 +55,8 @@ pub struct Connections {
     pub datagrams_out: u64,
     /// Those of either that went no farther.
     pub datagrams_lost: u64,
+    /// Passwords and tokens that were nobody's.
+    pub auth_failures: u64,
     /// Served by this worker now. One that was handed over counts where it is served, not where it was accepted.
     pub active: u64,
 }
@@ -109,6 +112,11 @@ impl ConnectionShard {
         self.moves.add(1);
     }
 
+    /// A password or a token was nobody's.
+    pub fn auth_failed(&self) {
+        self.auth_failures.add(1);
+    }
+
     /// So many datagrams have come from a client of a flow of UDP.
     pub fn datagrams_in(&self, count: usize) {
         self.datagrams_in.add(count as u64);
@@ -152,6 +160,7 @@ impl ConnectionShard {
             datagrams_in: self.datagrams_in.read(),
             datagrams_out: self.datagrams_out.read(),
             datagrams_lost: self.datagrams_lost.read(),
+            auth_failures: self.auth_failures.read(),
             // The two are not read at one instant: one that comes and goes in between must not count as minus one.
             active: self.begun.read().saturating_sub(self.ended.read()),
         }
@@ -175,6 +184,7 @@ mod tests {
         second.retried();
         [true, true, false].into_iter().for_each(|kept| second.handed_over(kept));
         second.moved();
+        second.auth_failed();
         first.ended();
         assert_eq!(
             stats.read().collect::<Vec<_>>(),
@@ -189,6 +199,7 @@ mod tests {
                         handed_over: 2,
                         handed_over_lost: 1,
                         moves: 1,
+                        auth_failures: 1,
                         ..Connections::default()
                     }
                 ),

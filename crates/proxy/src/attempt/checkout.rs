@@ -152,7 +152,10 @@ pub(super) async fn connect(
     let dialled = {
         let security = server.security();
         // Who was greeted before TLS is not greeted again.
-        let greeted = session.tls.as_ref().and_then(|tls| tls.inside).filter(|protocol| protocol.greets());
+        let greeted = match &session.tls {
+            Some(tls) => tls.inside.filter(|protocol| protocol.greets()),
+            None => session.listener.tls_at(session.origin.bind).and_then(|tls| tls.starttls),
+        };
         let call = Call { prologue: &prologue, security, source: source(x, arm), greeted };
         let mut dialling = pin!(dial(&server.id.address, &call));
         patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await

@@ -21,9 +21,9 @@ use crate::sticky;
 use crate::worker::Worker;
 
 /// A server and the way to it. The server counts a request in flight, and a connection, for as long as this lives.
-pub(crate) struct Correspondent {
+pub(crate) struct Correspondent<L = Line> {
     /// The way.
-    pub(crate) line: Line,
+    pub(crate) line: L,
     busy: Busy,
 }
 
@@ -35,15 +35,15 @@ pub(crate) const REFUSED: Fault = Fault::server(Kind::Connect, Retry::Always);
 ///
 /// # Errors
 /// There is none that may be used, or none to which there is a way.
-pub(crate) fn correspond(
+pub(crate) fn correspond<L>(
     worker: &Worker,
     x: &mut Exchange,
     arm: &Arm,
     known: Option<usize>,
     tried: &mut Vec<usize>,
     retrying: &mut Option<Entry>,
-    mut open: impl FnMut(SocketAddr) -> io::Result<Line>,
-) -> Result<Correspondent, Fault> {
+    mut open: impl FnMut(SocketAddr) -> io::Result<L>,
+) -> Result<Correspondent<L>, Fault> {
     let pool = &arm.pool;
     if x.notes.tries == 0 {
         count(x, arm)?;
@@ -90,7 +90,7 @@ pub(crate) fn may_try_another(x: &mut Exchange, arm: &Arm, retrying: &mut Option
     afforded.map_err(|limit| meet(x, arm, limit)).is_ok()
 }
 
-impl Correspondent {
+impl<L> Correspondent<L> {
     /// The server.
     pub(crate) fn server(&self) -> Option<&Arc<Server>> {
         self.busy.server()

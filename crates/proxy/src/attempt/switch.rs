@@ -1,9 +1,12 @@
 //! The server has switched protocols: the client is told, and from there on both sides say what they like.
 
-use wire::{Known, Version, hop, websocket};
+use std::rc::Rc;
+
+use net::datagram::Peer;
+use wire::{Known, Version, hop, masque, websocket};
 
 use super::deliver::walk_back;
-use super::{Tunnel, Upstream, bad_response, connect};
+use super::{Datagrams, Tunnel, Upstream, bad_response, connect, correspond};
 use crate::exchange::{After, Exchange};
 use crate::finish::Account;
 use crate::reply;
@@ -80,6 +83,29 @@ pub(crate) fn tunnel(x: &Exchange, listener: &Listener, route: &Route, arm: &Arm
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
     let idle = arm.timeouts.tunnel;
     After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account }))
+}
+
+/// The same for a client that speaks of UDP: it is told as whoever switches protocols (RFC 9298 section 3).
+pub(crate) async fn open_datagrams(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let worker = Rc::clone(&session.worker);
+    let by = correspond(&worker, x, arm, None, &mut Vec::new(), &mut None, Peer::connect)?;
+    x.response.start_response(101);
+    x.response.set_protocol(masque::PROTOCOL);
+    x.response.add(masque::CAPSULE_PROTOCOL.0, masque::CAPSULE_PROTOCOL.1);
+    x.client.answered = true;
+    let mut out = Vec::new();
+    session.client.write_switched(&mut x.response, &mut out);
+    x.notes.status = x.response.status();
+    reply::write_all(session, x, arm.timeouts.stream, &out).await?;
+    let until = route.total.map(|total| x.notes.began + total);
+    let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
+    Ok(After::Datagrams(Box::new(Datagrams { by, idle: arm.timeouts.tunnel, until, account })))
 }
 
 /// A client of HTTP/1.1 looks at the answer to its key itself. That to a key of ours, nobody else does; and where a server needs

@@ -44,6 +44,10 @@ pub(crate) fn settle_host(host: &mut Vec<u8>) {
 /// Whether a request names the server that it is for, in a way that we can follow.
 pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
     match head.scheme() {
+        // RFC 8441 section 4: whoever asks for a protocol that we do not know asks us, and no server.
+        _ if head.method() == Method::Connect && !head.protocol().is_empty() => {
+            Err((Kind::Unsupported, "a protocol that nobody speaks here"))
+        }
         _ if head.method() == Method::Connect => Ok(()),
         Scheme::Http => Ok(()),
         Scheme::Https => Err((Kind::Unsupported, "an https target that is not asked for by CONNECT")),
@@ -160,7 +164,7 @@ fn asked_for(session: &Session, x: &mut Exchange) -> Result<Place, Fault> {
         // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
         Some(Secure { name, h2, .. }) => Some(Secured { name: name.clone(), h2: *h2 && !x.facts.websocket }),
     };
-    Ok(Place { host: host.into(), port, tunnel: x.request.method() == Method::Connect, secure })
+    Ok(Place { host: host.into(), port, tunnel: x.is_tunnel(), secure })
 }
 
 /// An address that stands for itself does not change.

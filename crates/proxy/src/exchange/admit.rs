@@ -4,7 +4,7 @@ use base::{Fault, Kind};
 use http::BodyWriter;
 use wire::grpc::{self, NoTimeout};
 use wire::head::{Method, Scheme};
-use wire::{Framing, Head, Known, Version, forwarded, hop, uri, websocket};
+use wire::{Framing, Head, Known, Version, forwarded, hop, masque, uri, websocket};
 
 use super::Exchange;
 use crate::destination;
@@ -35,7 +35,19 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
     }
-    if listener.role == Role::Forward {
+    x.facts.datagrams = listener.role == Role::Forward && asks_for_datagrams(head, wishes.upgrade);
+    if x.facts.datagrams {
+        let Some(target) = masque::target(head.path()).filter(|_| x.upload.is_read() || head.version() != Version::H11)
+        else {
+            x.notes.reason = "no path to a server of UDP";
+            return Err(Fault::client(Kind::Malformed));
+        };
+        // It is named by the path, and the authority is ours.
+        head.set_authority(&target);
+        x.facts.host = uri::host(&target).into_owned();
+        x.client.keep_alive = false;
+        destination::settle_host(&mut x.facts.host);
+    } else if listener.role == Role::Forward {
         destination::settle_host(&mut x.facts.host);
         if head.method() == Method::Connect && matches!(head.version(), Version::H10 | Version::H11) {
             // What stands behind it is for whoever it was for, and is no request of this client's.
@@ -46,6 +58,7 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
             Some(inside) => inside.admit(head, &mut x.facts.host),
         };
         x.facts.inside.clone_from(&session.inside);
+        x.facts.user = session.inside.as_ref().and_then(|inside| inside.user().cloned());
         admitted.map_err(|(kind, reason)| {
             x.notes.reason = reason;
             Fault::client(kind)
@@ -126,6 +139,18 @@ fn is_for_us(session: &Session, x: &mut Exchange, listener: &Listener) -> Result
         return Err(Fault::client(Kind::Misdirected));
     }
     Ok(())
+}
+
+/// Whether a request asks for a server of UDP, as each version of HTTP does.
+fn asks_for_datagrams(head: &Head, upgrade: bool) -> bool {
+    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(masque::PROTOCOL);
+    match head.version() {
+        Version::H10 => false,
+        Version::H11 => {
+            upgrade && head.method() == Method::Get && head.values_of(Known::Upgrade).flat_map(hop::options).any(is_it)
+        }
+        _ => is_it(head.protocol()),
+    }
 }
 
 /// Whether serving a request twice does no harm (RFC 8470 section 4).

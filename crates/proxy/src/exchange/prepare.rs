@@ -8,7 +8,8 @@ use wire::{Known, forwarded, hop};
 use super::Exchange;
 use crate::policy::{self, Climbs, grpc_web};
 use crate::session::Session;
-use crate::snapshot::{Listener, Route};
+use crate::snapshot::{Listener, Role, Route};
+use crate::users;
 
 /// Makes the head what the next hop should see.
 pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, route: &Route) -> Result<(), Fault> {
@@ -17,6 +18,9 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
     if hop::strip(head).is_err() {
         x.notes.reason = "Connection names a field that frames or routes the message";
         return Err(Fault::client(Kind::Malformed));
+    }
+    if x.facts.spent && listener.role != Role::Forward {
+        head.remove(users::field(listener.role));
     }
     if head.scheme() != Scheme::Unsaid && head.value_of(Known::Host) != Some(head.authority()) {
         // RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.

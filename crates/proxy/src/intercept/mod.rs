@@ -148,7 +148,7 @@ pub(crate) async fn open(
     Ok(After::Inside(Box::new(Entrance {
         intercept: Arc::clone(intercept),
         terminator,
-        inside: Inside::new(host.into(), port, Some(secure)),
+        inside: Inside::new(host.into(), port, Some(secure)).opened_by(x.facts.user.clone()),
         idle: arm.timeouts.tunnel,
         account,
     })))

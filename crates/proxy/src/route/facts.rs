@@ -6,6 +6,8 @@ use net::tls::Alpn;
 use wire::Head;
 use wire::postgres::Startup;
 
+use crate::users::User;
+
 /// What a request shows to the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -29,6 +31,8 @@ pub struct Facts<'a> {
     pub fingerprint: Option<&'a [u8; 32]>,
     /// What its client has said first, if it is a flow of which that is known.
     pub said: Option<&'a Said>,
+    /// Who asks, where that is known.
+    pub user: Option<&'a User>,
     /// What is known of its body.
     pub body: Body<'a>,
 }

@@ -10,7 +10,7 @@ use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
 use super::closing::{close, linger};
-use super::{Session, h2, inside, tunnel};
+use super::{Session, h2, inside, masque, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -34,6 +34,7 @@ pub(crate) async fn serve(mut session: Session) {
         let after = match after {
             After::Tunnel(switched) => return tunnel::spawn(session, exchange, *switched),
             After::Inside(entrance) => return inside::enter(session, exchange, *entrance),
+            After::Datagrams(flow) => return masque::spawn(session, exchange, flow),
             after => after,
         };
         let now = exchange.ended_at();
@@ -44,7 +45,7 @@ pub(crate) async fn serve(mut session: Session) {
                 let Session { client, timer, worker, .. } = &mut session;
                 return Box::pin(linger(client, timer, worker)).await;
             }
-            After::Close | After::Tunnel(_) | After::Inside(_) => {
+            After::Close | After::Tunnel(_) | After::Datagrams(_) | After::Inside(_) => {
                 return close(&session.client, &session.timer, &session.worker).await;
             }
         }

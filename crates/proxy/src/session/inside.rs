@@ -23,6 +23,7 @@ use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::intercept::Entrance;
 use crate::relay;
+use crate::users::User;
 use crate::worker::Worker;
 
 /// What is known of the tunnel in which a request has come.
@@ -33,6 +34,8 @@ pub(crate) struct Inside {
     pub(crate) port: u16,
     /// TLS with the server, where the client's ends with us.
     pub(crate) secure: Option<Secure>,
+    /// Who has opened it, where that was asked.
+    user: Option<Arc<User>>,
     /// What is recorded of the tunnel itself.
     passage: Option<Passage>,
 }
@@ -64,7 +67,18 @@ struct Passage {
 impl Inside {
     /// A tunnel to a place.
     pub(crate) fn new(host: Box<str>, port: u16, secure: Option<Secure>) -> Inside {
-        Inside { host, port, secure, passage: None }
+        Inside { host, port, secure, user: None, passage: None }
+    }
+
+    /// The same, which somebody has opened whom we know.
+    #[must_use]
+    pub(crate) fn opened_by(self, user: Option<Arc<User>>) -> Inside {
+        Inside { user, ..self }
+    }
+
+    /// Who has opened it.
+    pub(crate) fn user(&self) -> Option<&Arc<User>> {
+        self.user.as_ref()
     }
 
     /// The same, which leaves a line of its own by this account when it ends.

@@ -8,6 +8,7 @@ mod heard;
 mod http;
 pub(crate) mod inside;
 mod introduced;
+mod masque;
 mod mysql;
 mod record;
 mod stream;

@@ -8,7 +8,7 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::starttls::Protocol;
 
-use super::{Session, heard, tunnel, unbound, way};
+use super::{Session, heard, mysql, tunnel, unbound, way};
 use crate::attempt::{self, Tunnel};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account};
@@ -18,8 +18,12 @@ use crate::snapshot::{Ending, Hears, Listener, Role, Route};
 pub(super) async fn serve(mut session: Session) {
     let mut x = begun(&session);
     match connected(&mut session, &mut x).await {
-        Some(established) => tunnel::spawn(session, x, established),
         None => session.worker.recycle(x),
+        // In a task of its own, as a tunnel: what led to it should not stay with it.
+        Some(flow) if mysql::behind(&flow).is_some() => {
+            drop(tokio::task::spawn_local(mysql::go_on(session, x, flow, None)));
+        }
+        Some(flow) => tunnel::spawn(session, x, flow),
     }
 }
 

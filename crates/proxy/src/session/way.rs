@@ -23,6 +23,7 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &Exchange, port: u16, offered:
         alpn: offered,
         fingerprint: tls.and_then(|tls| tls.fingerprint.as_ref()),
         said: x.facts.said.as_deref(),
+        user: None,
         body: Body::Unread,
     };
     match listener.table.find(&facts, 0) {

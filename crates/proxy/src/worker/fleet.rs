@@ -19,12 +19,14 @@ use crate::pool::Pool;
 use crate::relay::UnderWay;
 use crate::session::Origin;
 use crate::snapshot::{BindId, ListenerId, Snapshot};
+use crate::users::Desk;
 
 /// All workers of the process, as each of them and the control crate see them.
 #[derive(Debug)]
 pub struct Fleet {
     peers: Vec<Peer>,
     encoders: UnderWay,
+    desk: Arc<Desk>,
 }
 
 /// One worker, seen from outside.
@@ -78,11 +80,11 @@ pub enum Leave {
 pub struct SocketId(pub usize);
 
 impl Fleet {
-    /// Starts the workers. They serve nothing until they are told to.
+    /// Starts the workers. They serve nothing until they are told to. Whoever calls this has somebody work at the desk.
     ///
     /// # Errors
     /// A thread or its runtime could not be made.
-    pub fn start(count: usize) -> io::Result<Arc<Fleet>> {
+    pub fn start(count: usize, desk: Arc<Desk>) -> io::Result<Arc<Fleet>> {
         let (mut peers, mut inboxes) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let (inbox, receiver) = unbounded_channel();
@@ -94,7 +96,7 @@ impl Fleet {
                 turns: Arc::default(),
             });
         }
-        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default() });
+        let fleet = Arc::new(Fleet { peers, encoders: UnderWay::default(), desk });
         for (number, inbox) in inboxes.into_iter().enumerate() {
             let fleet = Arc::clone(&fleet);
             thread::Builder::new()
@@ -140,6 +142,11 @@ impl Fleet {
     /// How many contents went as they are because too many others were.
     pub fn encoders_refused(&self) -> u64 {
         self.encoders.refused()
+    }
+
+    /// Where slow passwords are looked at.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     pub(crate) fn under_way(&self) -> &UnderWay {

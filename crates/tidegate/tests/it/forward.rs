@@ -1,5 +1,6 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
+mod datagrams;
 pub(crate) mod egress;
 pub(crate) mod intercept;
 mod real;

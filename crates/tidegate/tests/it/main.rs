@@ -38,4 +38,5 @@ mod routes;
 mod sticky;
 mod tiers;
 mod tls;
+mod users;
 mod warm;

@@ -5,7 +5,7 @@ use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::quic::{self, Header};
 use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
-use tidegate_wire::{mqtt, mysql, postgres};
+use tidegate_wire::{masque, mqtt, mysql, postgres, uri};
 
 /// What is read does not depend on what follows it, was not said before its last byte, and is read again as it is written.
 pub(crate) fn header(bytes: &[u8]) {
@@ -185,4 +185,23 @@ fn towards_server(protocol: Protocol, bytes: &[u8]) {
         }
     }
     assert!(guest.greeting().len() <= bytes.len());
+}
+
+/// Datagrams in capsules, however they are cut, and the path to a server.
+pub(crate) fn capsules(bytes: &[u8]) {
+    let whole = read_capsules(std::iter::once(bytes));
+    assert_eq!(read_capsules(bytes.chunks(3)), whole, "however it is cut");
+    let mut again = Vec::new();
+    whole.1.iter().for_each(|datagram| masque::write(datagram, &mut again));
+    assert_eq!(read_capsules(std::iter::once(&again[..])).1, whole.1, "what is written is read");
+    if let Some(target) = masque::target(bytes) {
+        assert!(uri::port(&target).is_some() && !uri::host(&target).is_empty());
+    }
+}
+
+/// Whether it could be read, and what; and whether it has ended inside of a capsule.
+fn read_capsules<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> (bool, Vec<Vec<u8>>, bool) {
+    let (mut capsules, mut heard) = (masque::Capsules::default(), Vec::new());
+    let is_fine = pieces.all(|piece| capsules.read(piece, |datagram| heard.push(datagram.to_vec())).is_ok());
+    (is_fine, heard, is_fine && capsules.is_inside())
 }

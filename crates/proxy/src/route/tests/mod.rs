@@ -11,6 +11,8 @@ use net::tls::Alpn;
 use regex::bytes::Regex;
 use wire::{Framing, Head};
 
+use crate::users::User;
+
 use super::{Body, Condition, Facts, Finding, HostPattern, Kind, PathPattern, Rule, Said, Table, Text};
 
 /// A request, as a test tells it.
@@ -26,6 +28,7 @@ struct Request {
     alpn: Option<Alpn>,
     fingerprint: Option<[u8; 32]>,
     said: Option<Said>,
+    user: Option<User>,
     body: Option<(Vec<u8>, bool)>,
 }
 
@@ -48,6 +51,7 @@ impl Request {
             alpn: None,
             fingerprint: None,
             said: None,
+            user: None,
             body: None,
         }
     }
@@ -90,6 +94,7 @@ impl Request {
             alpn: self.alpn.as_slice(),
             fingerprint: self.fingerprint.as_ref(),
             said: self.said.as_ref(),
+            user: self.user.as_ref(),
             body: match &self.body {
                 None => Body::Unread,
                 Some((bytes, complete)) => Body::Prefix { bytes, complete: *complete },

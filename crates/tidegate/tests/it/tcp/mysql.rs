@@ -172,17 +172,145 @@ fn a_side_that_says_nothing_is_not_waited_for_without_end() {
     assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["fault"], "head_timeout");
 }
 
+/// TLS of clients ends here, and servers have none.
+const IN_FRONT: &str = "
+certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }
+listeners:
+  web: { bind: 127.0.0.1:0, role: tcp, tls: { certificates: main, starttls: mysql }, timeouts: { tls_handshake: 2s }, to: app }
+pools: { app: [@APP] }
+";
+/// Clients have no TLS, and that with servers begins here.
+const BEHIND: &str = "
+listeners: { web: { bind: 127.0.0.1:0, role: tcp, timeouts: { request_head: 2s }, to: app } }
+pools: { app: { servers: [@APP], tls: { ca: '@DIR/ca.pem', starttls: mysql } } }
+";
+
+/// What a client says of itself, as its packet of this number.
+fn login(number: u8, secure: bool) -> Vec<u8> {
+    let plain = answer(secure, b"anna\0\0");
+    [&plain[..3], &[number], &plain[4..]].concat()
+}
+
+/// A server whose login takes two steps, and that then says what it hears.
+fn two_steps(talk: &mut Talk, number: u8, secure: bool) {
+    assert_eq!(take_packet(talk), login(number, secure));
+    talk.say(packet(number + 1, b"\xfeed25519\0salt"));
+    assert_eq!(take_packet(talk), packet(number + 2, b"signed"));
+    // What needs no answer, and the end of it.
+    talk.say([packet(number + 3, b"\x01\x03"), packet(number + 4, b"\0\0\0\x02\0")].concat());
+    let asked = take_packet(talk);
+    talk.say(packet(1, &[b"heard ", &asked[3..]].concat())).finish();
+}
+
+fn logs_in(client: &mut Talk, number: u8, secure: bool) {
+    client.say(login(number, secure));
+    assert_eq!(take_packet(client), packet(number + 1, b"\xfeed25519\0salt"));
+    client.say(packet(number + 2, b"signed"));
+    assert_eq!(take_packet(client), packet(number + 3, b"\x01\x03"));
+    assert_eq!(take_packet(client), packet(number + 4, b"\0\0\0\x02\0"));
+    client.say(packet(0, b"\x03select"));
+    assert_eq!(take_packet(client), packet(1, b"heard \0\x03select"));
+    client.finish();
+}
+
 #[test]
-fn one_side_alone_and_what_is_known_too_late_are_mistakes() {
+fn clients_have_tls_that_servers_have_not() {
+    let desk = Desk::new();
+    for can in [0xffff, 0xf7ff] {
+        let server = Server::script(move |peer| {
+            let mut talk = Talk::of(peer);
+            talk.say(greeting(can));
+            two_steps(&mut talk, 1, false);
+        });
+        let tidegate = desk.start(IN_FRONT, &[("APP", &server)]);
+        let mut client = Talk::with(&tidegate.address("web"));
+        assert_eq!(take_packet(&mut client), greeting(0xffff), "TLS is offered, whatever the server has");
+        client.say(answer(true, b"")).begin(&desk.tls()).expect("a handshake");
+        logs_in(&mut client, 2, true);
+        let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+        assert_eq!((&line["tls"], line.get("fault")), (&"TLSv1.3".into(), None));
+        // Everything that a client has said after its question.
+        assert_eq!(
+            line["bytes_in"],
+            login(2, true).len() + packet(4, b"signed").len() + packet(0, b"\x03select").len()
+        );
+        let refused = Talk::with(&tidegate.address("web")).say(login(1, false)).rest();
+        assert!(refused.ends_with(b"connections need TLS here"), "{refused:?}");
+    }
+}
+
+#[test]
+fn servers_have_tls_that_clients_have_not() {
+    let desk = Desk::new();
+    let tls = ServerTls::new(&desk.issue("server", &["127.0.0.1"]));
+    let server = Server::script(move |peer| {
+        let mut talk = Talk::of(peer);
+        talk.say(greeting(0xffff));
+        if take_packet(&mut talk) == answer(true, b"") && talk.begun(&tls).is_ok() {
+            two_steps(&mut talk, 2, true);
+        }
+    });
+    let tidegate = desk.start(BEHIND, &[("APP", &server)]);
+    let mut client = Talk::with(&tidegate.address("web"));
+    assert_eq!(take_packet(&mut client), greeting(0xf7ff), "TLS is not offered");
+    logs_in(&mut client, 1, false);
+    assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app").get("fault"), None);
+    // Who asks for what nobody has offered, or says something else, gets an end, and the server nothing.
+    for said in [answer(true, b""), b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+        let mut client = Talk::with(&tidegate.address("web"));
+        take_packet(&mut client);
+        assert!(client.say(said).rest().is_empty());
+        let line = tidegate.log_line("no login", |line| line["fault"] == "malformed");
+        assert_eq!(line["reason"], "no login of MySQL");
+    }
+}
+
+#[test]
+fn a_login_on_one_side_of_tls_is_bounded_and_ends_with_whoever_ends() {
+    let desk = Desk::new();
+    let hangs = Server::script(|peer| {
+        let mut talk = Talk::of(peer);
+        talk.say(greeting(0xffff));
+        take_packet(&mut talk);
+        talk.rest();
+    });
+    let tidegate = desk.start(&IN_FRONT.replace("2s", "300ms"), &[("APP", &hangs)]);
+    let mut client = Talk::with(&tidegate.address("web"));
+    take_packet(&mut client);
+    client.say(answer(true, b"")).begin(&desk.tls()).expect("a handshake").say(login(2, true)).rest();
+    let line = tidegate.log_line("a silent server", |line| line["fault"] == "response_timeout");
+    assert_eq!(line["side"], "server");
+    let mut client = Talk::with(&tidegate.address("web"));
+    take_packet(&mut client);
+    client.say(answer(true, b"")).begin(&desk.tls()).expect("a handshake").say(b"\xff\xff\xff\x02").rest();
+    tidegate.log_line("a packet without an end", |line| line["fault"] == "malformed");
+    let leaves = Server::script(|peer| {
+        let mut talk = Talk::of(peer);
+        talk.say(greeting(0xffff));
+        take_packet(&mut talk);
+    });
+    let tidegate = desk.start(IN_FRONT, &[("APP", &leaves)]);
+    let mut client = Talk::with(&tidegate.address("web"));
+    take_packet(&mut client);
+    client.say(answer(true, b"")).begin(&desk.tls()).expect("a handshake").say(login(2, true)).rest();
+    tidegate.log_line("a server that leaves", |line| line["fault"] == "truncated");
+}
+
+#[test]
+fn what_is_known_too_late_is_a_mistake() {
     let hanging = Hanging::new();
     let tls = "tls: { certificates: internal, starttls: mysql }";
     for (listener, pool, wrong) in [
         (
-            format!("{tls}, to: app"),
-            "",
-            "`tls.starttls: mysql` has to be said of pool `app` and of all of listener `web`",
+            "to: app".to_owned(),
+            "tls: { starttls: mysql }, warm: 2",
+            "pool `app`: servers that speak first cannot be `warm`, remove it or `tls.starttls`",
         ),
-        ("to: app".to_owned(), "tls: { starttls: mysql }", "`tls.starttls: mysql` has to be said of pool `app`"),
+        (
+            "routes: [{ match: { sni: a.test }, to: app }]".to_owned(),
+            "tls: { starttls: mysql }",
+            "with `starttls: mysql` the server is chosen before its client says anything",
+        ),
         (
             format!("{tls}, routes: [{{ match: {{ sni: a.test }}, to: app }}]"),
             "tls: { starttls: mysql }",

@@ -1,0 +1,137 @@
+//! A flow of UDP whose client speaks it inside of HTTP (RFC 9298): what comes in capsules goes on as datagrams, and the other way.
+//!
+//! Nothing is kept for a side that is slow: what the server's socket does not take is lost, as on any way, and what the client does not read
+//! waits in the kernel until that has no more room.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use base::{Fault, Kind, Retry};
+use http::{Backlog, Conn};
+use net::datagram::{Peer, is_verdict};
+use wire::masque::{self, Capsules};
+
+use super::Session;
+use super::closing::close;
+use crate::attempt::{Correspondent, Datagrams};
+use crate::exchange::Exchange;
+use crate::finish;
+
+/// Serves a flow to its end, in a task of its own: what led to it should not stay with it.
+pub(super) fn spawn(session: Session, mut x: Box<Exchange>, flow: Box<Datagrams>) {
+    let Session { worker, mut client, timer, counted, .. } = session;
+    tokio::task::spawn_local(async move {
+        let _counted = counted;
+        let Datagrams { by, idle, until, account } = *flow;
+        let mut relay =
+            Relay { by, capsules: Capsules::default(), backlog: Backlog::default(), up: (0, 0), down: (0, 0) };
+        let arm = || {
+            let now = Instant::now();
+            timer.arm(now, until.map_or(idle, |until| idle.min(until.saturating_duration_since(now))));
+        };
+        arm();
+        let fault = poll_fn(|cx| {
+            if worker.is_cut() {
+                return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
+            }
+            let before = (relay.up.1, relay.down.1);
+            let mut block = worker.block(masque::MOST);
+            if let Poll::Ready(fault) = relay.poll(cx, &mut client, &mut block) {
+                return Poll::Ready(fault);
+            }
+            if before != (relay.up.1, relay.down.1) {
+                arm();
+            }
+            timer.poll_expired(cx).map(|()| {
+                let is_over = until.is_some_and(|until| Instant::now() >= until);
+                Some(Fault::proxy(if is_over { Kind::TotalTimeout } else { Kind::TunnelTimeout }))
+            })
+        })
+        .await;
+        let Relay { by, up, down, .. } = relay;
+        match fault {
+            None => close(&client, &timer, &worker).await,
+            Some(_) => client.reset_on_close(),
+        }
+        if let Some(server) = by.server() {
+            finish::corresponded(&worker, server, (up.0, down.0), None);
+        }
+        (x.notes.bytes_in, x.notes.bytes_out) = (up.0, down.0);
+        x.notes.datagrams = Some((up.1, down.1));
+        x.notes.fault = fault;
+        x.notes.cut = fault.is_some();
+        finish::record(&worker, &mut x, &account.borrowed());
+    });
+}
+
+struct Relay {
+    by: Correspondent<Peer>,
+    capsules: Capsules,
+    /// What the client has not read of its last datagram.
+    backlog: Backlog,
+    /// Bytes and datagrams from the client, and to it.
+    up: (u64, u64),
+    down: (u64, u64),
+}
+
+/// How often each side is looked at before others have their turn.
+const ROUNDS: usize = 32;
+
+impl Relay {
+    /// Ready when it is over, with what has ended it before its client has.
+    fn poll(&mut self, cx: &mut Context<'_>, client: &mut Conn, block: &mut [u8]) -> Poll<Option<Fault>> {
+        const GONE: Fault = Fault::client(Kind::ClientGone);
+        const REFUSED: Fault = Fault::server(Kind::Connect, Retry::Never);
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            rounds += 1;
+            let read =
+                if client.has_carry() { Poll::Ready(Ok(client.unkeep(block))) } else { client.poll_read(cx, block) };
+            let length = match read {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) if self.capsules.is_inside() => return Poll::Ready(Some(GONE)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(None),
+                Poll::Ready(Ok(length)) => length,
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(GONE)),
+            };
+            let (line, up) = (&self.by.line, &mut self.up);
+            let mut is_refused = false;
+            let read = self.capsules.read(&block[..length], |datagram| {
+                (up.0, up.1) = (up.0 + datagram.len() as u64, up.1 + 1);
+                is_refused |= line.send(datagram).is_err_and(|error| is_verdict(&error));
+            });
+            if is_refused {
+                return Poll::Ready(Some(REFUSED));
+            }
+            if read.is_err() {
+                return Poll::Ready(Some(Fault::client(Kind::Malformed)));
+            }
+        }
+        let mut capsule = Vec::new();
+        while rounds < 2 * ROUNDS {
+            rounds += 1;
+            match self.backlog.poll_flush(cx, client) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(GONE)),
+                Poll::Pending => return Poll::Pending,
+            }
+            match self.by.line.poll_receive(cx, block) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(length)) => {
+                    self.down = (self.down.0 + length as u64, self.down.1 + 1);
+                    capsule.clear();
+                    masque::write(&block[..length], &mut capsule);
+                    if self.backlog.push(cx, client, &capsule).is_err() {
+                        return Poll::Ready(Some(GONE));
+                    }
+                }
+                Poll::Ready(Err(error)) if is_verdict(&error) => return Poll::Ready(Some(REFUSED)),
+                // It was told of a datagram that is lost; there may be others.
+                Poll::Ready(Err(_)) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

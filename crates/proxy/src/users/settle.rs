@@ -1,0 +1,135 @@
+//! The step of a request: who asks, or what is asked of it.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use base::{Fault, Kind};
+use net::stream::Peek;
+use wire::Head;
+use wire::credentials::Credentials;
+
+use super::{Authentication, User, Verdict};
+use crate::exchange::{After, Exchange};
+use crate::reply;
+use crate::session::Session;
+use crate::snapshot::{Role, Route};
+
+/// How long a request waits for somebody to look at its password.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How much of a name that is nobody's is written down.
+const LONGEST_CLAIM: usize = 128;
+
+/// Finds out who asks, or answers with what is asked of the client; nothing if the request may go on.
+///
+/// # Errors
+/// Too many others ask at the same time, or it cannot be found out for another reason.
+pub(crate) async fn settle(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    role: Role,
+    ways: &Authentication,
+) -> Result<Option<After>, Fault> {
+    if session.inside.is_some() {
+        return of_tunnel(x, ways).map(|()| None);
+    }
+    let shown = shown(&x.request, role);
+    let found = match &shown {
+        Shown::Nothing | Shown::Broken => None,
+        Shown::Credentials(credentials) => find(session, x, ways, credentials).await?,
+    };
+    if let Some(user) = found {
+        x.facts.user = Some(user);
+        return Ok(None);
+    }
+    let was_wrong = !matches!(shown, Shown::Nothing);
+    if was_wrong {
+        session.listener.connections.shard(session.worker.id).auth_failed();
+        x.notes.reason = "the credentials are nobody's";
+    }
+    if let Shown::Credentials(Credentials::Basic { name, .. }) = &shown {
+        x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
+    }
+    let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
+    Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
+}
+
+/// Inside of a tunnel nobody can be asked: who has opened it is who asks.
+fn of_tunnel(x: &mut Exchange, ways: &Authentication) -> Result<(), Fault> {
+    if x.facts.user.as_deref().is_some_and(|user| ways.knows(user)) {
+        return Ok(());
+    }
+    x.notes.reason = "who has opened the tunnel is none of those who may ask";
+    Err(Fault::client(Kind::Denied))
+}
+
+/// What a request has shown.
+enum Shown {
+    Nothing,
+    /// More than one, or none of a scheme that is known here.
+    Broken,
+    Credentials(Credentials),
+}
+
+fn shown(head: &Head, role: Role) -> Shown {
+    let mut values = head.values(field(role));
+    match (values.next(), values.next()) {
+        (None, _) => Shown::Nothing,
+        (Some(one), None) => Credentials::read(one).map_or(Shown::Broken, Shown::Credentials),
+        (Some(_), Some(_)) => Shown::Broken,
+    }
+}
+
+/// The field in which clients say who they are (RFC 9110 sections 11.6.2 and 11.7.2).
+pub(crate) fn field(role: Role) -> &'static [u8] {
+    match role {
+        Role::Forward => b"proxy-authorization",
+        Role::Http | Role::Tcp { .. } | Role::Udp => b"authorization",
+    }
+}
+
+/// The user of these credentials.
+async fn find(
+    session: &mut Session,
+    x: &mut Exchange,
+    ways: &Authentication,
+    credentials: &Credentials,
+) -> Result<Option<Arc<User>>, Fault> {
+    let verdict = match credentials {
+        Credentials::Bearer(token) => ways.by_token(token),
+        Credentials::Basic { name, password } => {
+            let Session { worker, client, timer, .. } = session;
+            timer.arm(Instant::now(), PATIENCE);
+            let mut checking = pin!(ways.by_password(worker, x.facts.client, name, password));
+            poll_fn(|cx| {
+                if let Poll::Ready(verdict) = checking.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(verdict));
+                }
+                if worker.is_cut() {
+                    return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+                }
+                if client.poll_peek(cx) == Poll::Ready(Peek::Broken) {
+                    return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
+                }
+                ready!(timer.poll_expired(cx));
+                Poll::Ready(Ok(Verdict::Busy))
+            })
+            .await?
+        }
+    };
+    match verdict {
+        Verdict::Right { user, forward } => {
+            x.facts.spent |= !forward;
+            Ok(Some(user))
+        }
+        Verdict::Wrong => Ok(None),
+        Verdict::Busy => {
+            x.notes.reason = "too many passwords wait to be looked at";
+            Err(Fault::proxy(Kind::Overload))
+        }
+    }
+}
