@@ -195,3 +195,34 @@ fn a_hello_that_comes_with_the_connect_is_heard() {
     assert_eq!(client.ending(), testkit::Ending::Clean);
     assert_eq!(line_of_tunnel(&tidegate, "a.test")["fault"], "client_tls");
 }
+
+#[test]
+fn who_has_opened_a_tunnel_is_who_asks_inside() {
+    let office = Office::new();
+    let (server, _) = office.server(&["a.test"]);
+    office.desk.folder.write("people", crate::users::PEOPLE);
+    office.desk.folder.write("others", "zoe:{SHA}2PRZAyDhNDqRW2OUFwZQqPNdaSY=\n");
+    let text = super::READING.replace("@MORE", "").replace(
+        "    routes:",
+        "    use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    routes:\n      \
+         - { match: { path: /others/* }, use: [{ basic_auth: { users: '@DIR/others', realm: x } }], to: origin }",
+    );
+    let tidegate = office.desk.start(&text, &[]);
+    let connect = |fields: &str| format!("CONNECT a.test:{} HTTP/1.1\r\nHost: a\r\n{fields}\r\n", port(&server));
+    assert_eq!(tidegate.client().ask(connect("")).status, 407);
+    let open = |pair: &str| {
+        let mut client = tidegate.client();
+        client.send(connect(&format!("Proxy-Authorization: {}\r\n", crate::users::basic(pair))));
+        assert_eq!(client.head().status, 200);
+        client.begin(&office.client("a.test")).expect("a client that trusts us")
+    };
+    let mut bob = open("bob:bob");
+    assert_eq!(bob.ask(page("a.test", "/page")).status, 200);
+    assert_eq!(tidegate.log_of("/page")["user"], "bob");
+    // Inside nobody can be asked: whom another list knows is not on it.
+    let refused = bob.ask(page("a.test", "/others/x"));
+    assert_eq!((refused.status, refused.fields.has("proxy-authenticate")), (403, false));
+    assert_eq!(open("cy:sha").ask(page("a.test", "/cy")).status, 200);
+    assert_eq!(tidegate.log_of("/cy")["user"], "cy");
+    assert!(server.requests().iter().all(|request| !request.fields.has("proxy-authorization")));
+}
