@@ -21,7 +21,7 @@ use super::closing::close;
 use super::{Arrived, Common, Counted, Session, speak};
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
-use crate::intercept::Entrance;
+use crate::intercept::{Entrance, Pins};
 use crate::relay;
 use crate::users::User;
 use crate::worker::Worker;
@@ -62,7 +62,22 @@ struct Passage {
     account: Kept,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
+    /// Whether something was asked in it.
+    used: Cell<bool>,
+    /// What is thought of a client that asks nothing.
+    doubted: Option<Doubted>,
 }
+
+/// A client that may go as soon as it has seen who we are: some look at our certificate only when the handshake is over.
+struct Doubted {
+    since: Instant,
+    name: Box<str>,
+    lasts: Duration,
+    pins: Arc<Pins>,
+}
+
+/// Who goes later than this has had another reason.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Inside {
     /// A tunnel to a place.
@@ -90,8 +105,19 @@ impl Inside {
             account,
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            used: Cell::new(false),
+            doubted: None,
         };
         Inside { passage: Some(passage), ..self }
+    }
+
+    /// The same, whose client is left alone with this server if it asks nothing and goes, where that is wanted.
+    fn watched(mut self, bypass: Option<&(Duration, Arc<Pins>)>) -> Inside {
+        if let (Some(passage), Some(secure), Some((lasts, pins))) = (&mut self.passage, &self.secure, bypass) {
+            let (since, name, lasts, pins) = (Instant::now(), secure.name.clone(), *lasts, Arc::clone(pins));
+            passage.doubted = Some(Doubted { since, name, lasts, pins });
+        }
+        self
     }
 
     /// The connection that was made when the tunnel was opened, if nobody has taken it.
@@ -127,6 +153,7 @@ impl Inside {
     /// Counts what has passed in a request.
     pub(crate) fn count(&self, bytes_in: u64, bytes_out: u64) {
         if let Some(passage) = &self.passage {
+            passage.used.set(true);
             passage.bytes_in.set(passage.bytes_in.get() + bytes_in);
             passage.bytes_out.set(passage.bytes_out.get() + bytes_out);
         }
@@ -203,7 +230,7 @@ async fn admitted(session: Session, mut exchange: Box<Exchange>, entrance: Entra
     let fingerprint = tls.and_then(|tls| tls.fingerprint);
     let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, ..agreed }));
     exchange.notes.ended = exchange.notes.began;
-    let inside = Some(Rc::new(inside.recorded(&worker, exchange, account)));
+    let inside = Some(Rc::new(inside.recorded(&worker, exchange, account).watched(intercept.bypass.as_ref())));
     let common = Common { worker: Rc::clone(&worker), origin, listener: Arc::clone(&listener), tls, opened_to, inside };
     speak(Arrived { common, timer, counted }, stream);
 }
@@ -240,6 +267,13 @@ impl Drop for Passage {
         exchange.notes.bytes_in = self.bytes_in.get();
         exchange.notes.bytes_out = self.bytes_out.get();
         exchange.notes.ended = Instant::now();
+        if let Some(doubted) = &self.doubted
+            && !self.used.get()
+            && doubted.since.elapsed() < AT_ONCE
+            && !self.worker.is_draining()
+        {
+            doubted.pins.note(exchange.facts.client, &doubted.name, Instant::now(), doubted.lasts);
+        }
         finish::record(&self.worker, exchange, &self.account.borrowed());
     }
 }

@@ -10,6 +10,38 @@ use super::super::port;
 use super::{Office, READING, line_of_tunnel, page, tunnel};
 use crate::tls::was_shown;
 
+#[test]
+fn a_tunnel_inside_of_http_2_is_read_as_well() {
+    let office = Office::new();
+    let (server, _) = office.server(&["a.test"]);
+    let text = READING.replace("@MORE", "").replace("    role: forward", "    role: forward\n    http: [h1, h2]");
+    let tidegate = office.desk.start(&text, &[]);
+    let Some(mut node) = tool("node") else { return };
+    let script = format!(
+        "const http2 = require('http2'), tls = require('tls'), fs = require('fs');
+         const proxy = http2.connect('http://{}');
+         const tunnel = proxy.request({{ ':method': 'CONNECT', ':authority': 'a.test:{}' }});
+         tunnel.on('response', () => {{
+           const socket = tls.connect({{ socket: tunnel, servername: 'a.test', ca: fs.readFileSync('{}') }}, () => {{
+             socket.write('GET /deep HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\nGET /private/x HTTP/1.1\\r\\nHost: a.test\\r\\nConnection: close\\r\\n\\r\\n');
+           }});
+           let said = '';
+           socket.on('data', (data) => said += data);
+           socket.on('end', () => {{ console.log(said); proxy.destroy(); }});
+           socket.on('error', (error) => {{ console.log(error); process.exit(1); }});
+         }});
+         setTimeout(() => process.exit(2), 20000).unref();",
+        tidegate.address("web"),
+        port(&server),
+        office.desk.folder.path().join("own/ca.pem").display()
+    );
+    let output = node.args(["-e", &script]).stdin(Stdio::null()).output().expect("a client that runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("/deep ") && said.contains("403: not for you"), "{output:?}");
+    assert_eq!(tidegate.log_of("/deep")["interception"], "intercepted");
+    assert_eq!(line_of_tunnel(&tidegate, "a.test")["version"], "2");
+}
+
 /// What curl says of a page behind the proxy.
 pub(super) fn curl(office: &Office, tidegate: &Tidegate, options: &[&str], url: &str) -> Option<String> {
     let mut curl = tool("curl")?;
@@ -49,6 +81,23 @@ fn a_client_that_does_not_believe_us_is_refused_each_time_unless_it_is_to_be_lef
         let other = tunnel(&tidegate, "b.test", &server).begin(&ClientTls::new(&office.desk.authority, "b.test"));
         assert!(other.is_err());
     }
+}
+
+#[test]
+fn a_client_that_looks_at_our_certificate_after_the_handshake_is_left_alone_as_well() {
+    let office = Office::new();
+    let (server, issued) = office.server(&["a.test"]);
+    let tidegate = office.start(", on_failure: bypass");
+    let known = ClientTls::of_anybody("a.test", &[]);
+    let first = tunnel(&tidegate, "a.test", &server).begin(&known).expect("it takes whatever it is shown");
+    assert!(!was_shown(&first, &issued));
+    drop(first);
+    until("it is left alone", || {
+        let mut client = tunnel(&tidegate, "a.test", &server).begin(&known).expect("the same");
+        // Whoever asks something is content with us.
+        let is_server = was_shown(&client, &issued);
+        is_server && client.ask(page("a.test", "/")).status == 200
+    });
 }
 
 #[test]
