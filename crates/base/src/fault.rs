@@ -92,6 +92,8 @@ pub enum Kind {
     ServerTls,
     /// The connect did not finish in time.
     ConnectTimeout,
+    /// A proxy that we go through has refused to lead us on.
+    ParentRefused,
     /// The connection broke before the response head was complete.
     Reset,
     /// The response head did not arrive in time.
@@ -138,7 +140,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 37] = [
+    pub const ALL: [Kind; 38] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -166,6 +168,7 @@ impl Kind {
         Kind::Connect,
         Kind::ServerTls,
         Kind::ConnectTimeout,
+        Kind::ParentRefused,
         Kind::Reset,
         Kind::ResponseTimeout,
         Kind::BadResponse,
@@ -208,6 +211,7 @@ impl Kind {
             Kind::Connect => "connect",
             Kind::ServerTls => "server_tls",
             Kind::ConnectTimeout => "connect_timeout",
+            Kind::ParentRefused => "parent_refused",
             Kind::Reset => "reset",
             Kind::ResponseTimeout => "response_timeout",
             Kind::BadResponse => "bad_response",

@@ -31,6 +31,7 @@ mod matching;
 mod name;
 mod nat;
 mod packets;
+mod parents;
 mod path;
 mod policy;
 mod pool;

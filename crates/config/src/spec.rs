@@ -38,7 +38,7 @@ pub use algorithms::{Algorithms, GROUPS, SUITES, Suite};
 pub use balance::{Algorithm, Balance};
 pub use bind::{Advert, Bind, BindAddress, BindTls, Http3};
 pub use canary::{Canary, Cohorts, Course, Force, Guard};
-pub use egress::Egress;
+pub use egress::{Egress, Source};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use intercept::Intercept;
@@ -51,7 +51,7 @@ pub use policy::{
     Compress, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Rewrite, Selector, Template,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
-pub use protocol::Protocol;
+pub use protocol::{Credentials, Protocol};
 pub use quic::Quic;
 pub use sticky::{Secret, Sticky};
 pub use tier::{Labels, Tier};
@@ -402,6 +402,9 @@ pub struct Route {
     pub subset: Labels,
     /// What it does.
     pub ending: Ending,
+    /// With which of this host's addresses it connects to servers that are asked for; absent is as the route around it, or the listener,
+    /// says.
+    pub source: Option<Source>,
     /// The route's level of what the nearest decides.
     pub priority: Option<Priority>,
     /// The route's level of what the nearest decides.
@@ -419,6 +422,8 @@ pub enum Ending {
     To(PoolId),
     /// Sends the request to the server that it names.
     Origin,
+    /// Sends the request by the first of these ways that leads anywhere; two at least.
+    Ways(Vec<Way>),
     /// Sends each request to one of several pools by chance; the shares total 100 %.
     Split(Vec<Portion>),
     /// Sends each client to one of two versions of a service.
@@ -438,11 +443,31 @@ impl Ending {
     pub fn pools(&self) -> Vec<PoolId> {
         match self {
             Ending::To(pool) => vec![*pool],
+            Ending::Ways(ways) => ways.iter().filter_map(|way| way.pool()).collect(),
             Ending::Split(portions) => portions.iter().map(|portion| portion.to).collect(),
             Ending::Canary(canary) => vec![canary.stable, canary.candidate],
             Ending::Origin | Ending::Redirect(_) | Ending::Respond(_) | Ending::Deny(_) | Ending::Routes(_) => {
                 Vec::new()
             }
+        }
+    }
+}
+
+/// One of several ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the server that the request names.
+    Origin,
+    /// To a pool, or by it, if its servers are proxies.
+    Pool(PoolId),
+}
+
+impl Way {
+    /// The pool, if it is one.
+    pub fn pool(self) -> Option<PoolId> {
+        match self {
+            Way::Origin => None,
+            Way::Pool(id) => Some(id),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use config::spec::{self, LogFormat, LogSink, Spec};
 use config::{Loaded, Mistake, Mistakes};
-use net::dial::may_be_transparent;
+use net::dial::{may_be_source, may_be_transparent};
 use net::tls::Tickets;
 use observe::access::{Format, Log, Target};
 use proxy::pool::{Gate, Pool};
@@ -204,6 +205,7 @@ impl Plane {
             _ => None,
         };
         mistakes.extend(not_transparent(spec));
+        mistakes.extend(foreign_sources(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
         let keyring = keyring.map_err(|bad| mistakes.extend(bad)).ok();
         let directory = users::read(spec).map_err(|bad| mistakes.extend(bad)).ok();
@@ -352,6 +354,34 @@ fn not_transparent(spec: &Spec) -> Vec<Mistake> {
         Mistake { message, span: pool.span.clone() }
     };
     wanted.into_iter().map(mistake).collect()
+}
+
+/// Addresses to connect from that are not this host's.
+fn foreign_sources(spec: &Spec) -> Vec<Mistake> {
+    let mut sources: Vec<&spec::Source> = Vec::new();
+    for listener in &spec.listeners {
+        sources.extend(listener.egress.iter().flat_map(|egress| &egress.source));
+        if let spec::Serves::Routes(routes) = &listener.serves {
+            gather_sources(routes, &mut sources);
+        }
+    }
+    let addresses = |source: &spec::Source| [source.v4.map(IpAddr::V4), source.v6.map(IpAddr::V6)];
+    let each = sources.iter().flat_map(|source| addresses(source).into_iter().flatten().map(|ip| (ip, &source.span)));
+    let mistake = |(ip, span): (IpAddr, &config::Span)| {
+        let error = may_be_source(ip).err()?;
+        let message = format!("`source`: connections cannot be made from {ip}, use an address of this host: {error}");
+        Some(Mistake { message, span: span.clone() })
+    };
+    each.filter_map(mistake).collect()
+}
+
+fn gather_sources<'a>(routes: &'a [spec::Route], sources: &mut Vec<&'a spec::Source>) {
+    for route in routes {
+        sources.extend(&route.source);
+        if let spec::Ending::Routes(inner) = &route.ending {
+            gather_sources(inner, sources);
+        }
+    }
 }
 
 fn open_log(wanted: &config::spec::AccessLog) -> std::io::Result<Log> {

@@ -240,6 +240,14 @@ impl Conn {
         }
     }
 
+    /// The same for a proxy that is asked for another server's answer, by whoever has these credentials.
+    pub fn write_request_for_proxy(&mut self, head: &Head, credentials: Option<&[u8]>, out: &mut Vec<u8>) {
+        match &self.carrier {
+            Carrier::Line(_) => h1::request_head_for_proxy(head, credentials, out),
+            Carrier::Lane(_) | Carrier::Quic(_) => self.write_request(head, out),
+        }
+    }
+
     /// Writes a response's head, in the version that is spoken here, behind what is in `out`. `keep` says whether the
     /// connection waits for another request after it. Answers whether the head has left already: then it cannot be taken back.
     pub fn write_response(&mut self, head: &mut Head, asked_in: Version, keep: bool, out: &mut Vec<u8>) -> bool {

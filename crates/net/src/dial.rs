@@ -8,6 +8,7 @@ use nix::sys::socket::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use wire::mysql::{self, Greeting};
+use wire::parent::{Refusal, Step, connect, socks5};
 use wire::starttls::{self, Guest, greeting, guest};
 
 use crate::Address;
@@ -33,11 +34,29 @@ pub struct Call<'a> {
     pub prologue: &'a [u8],
     /// TLS, if it is wanted.
     pub security: Option<&'a Security>,
-    /// Whose address the server shall see in the place of ours.
-    pub source: Option<IpAddr>,
+    /// Whose address the server shall see in the place of the one that the system chooses.
+    pub source: Option<Source>,
     /// The protocol of a client that has been greeted already: the server's greeting is taken off. That of MySQL is kept, for nobody
     /// else can make it.
     pub greeted: Option<starttls::Protocol>,
+}
+
+/// Whose address a connection has at our end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One of this host's.
+    Ours(IpAddr),
+    /// Somebody else's.
+    Theirs(IpAddr),
+}
+
+/// How a proxy is asked to connect us to somebody else.
+#[derive(Clone, Copy, Debug)]
+pub enum Through<'a> {
+    /// By this request, which is a CONNECT.
+    Connect(&'a [u8]),
+    /// By SOCKS 5.
+    Socks5(socks5::Asked<'a>),
 }
 
 /// A connection to a server.
@@ -60,7 +79,8 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
         Address::Tcp(address) => {
             let stream = match call.source {
                 None => TcpStream::connect(address).await?,
-                Some(source) => Box::pin(connect_as(source, *address)).await?,
+                Some(Source::Ours(source)) => Box::pin(connect_from(source, *address)).await?,
+                Some(Source::Theirs(source)) => Box::pin(connect_as(source, *address)).await?,
             };
             stream.set_nodelay(true)?;
             Stream::Tcp(stream)
@@ -94,6 +114,73 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     Ok(Dialled { stream, greeting })
 }
 
+/// Asks a proxy that we are connected to to lead us on to somebody else; answers what that one has said already. The caller bounds the
+/// time.
+///
+/// # Errors
+/// What the kernel says; a [refusal], if that is the proxy's answer; `InvalidInput` if it is none.
+pub async fn lead_on(stream: &mut Stream, through: Through<'_>) -> io::Result<Vec<u8>> {
+    let bad = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("no answer of a proxy: {why}"));
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    let mut by_connect = connect::Talk::default();
+    let mut by_socks = match through {
+        Through::Socks5(asked) => Some(socks5::Talk::new(asked)),
+        Through::Connect(request) => {
+            said.extend_from_slice(request);
+            None
+        }
+    };
+    if let Some(talk) = &by_socks {
+        talk.open(&mut said);
+    }
+    loop {
+        stream.write_all(&said).await?;
+        said.clear();
+        if !read(stream, &mut heard).await? {
+            return Err(bad("it closed the connection"));
+        }
+        let step = match &mut by_socks {
+            Some(talk) => talk.hear(&mut heard, &mut said),
+            None => by_connect.hear(&mut heard),
+        };
+        match step {
+            // Either conversation says so itself before this is much.
+            Step::More => {}
+            Step::Connected => return Ok(heard),
+            Step::Refused(refusal) => return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal)),
+            Step::Bad(why) => return Err(bad(why)),
+        }
+    }
+}
+
+/// How a proxy has refused to connect us, if that is what this error is.
+pub fn refusal(error: &io::Error) -> Option<Refusal> {
+    error.get_ref()?.downcast_ref().copied()
+}
+
+/// Connects with an address of this host's. An address that is not there any more is a shortage of ours.
+async fn connect_from(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    bind(&socket, source)?;
+    TcpSocket::from_std_stream(socket.into()).connect(server).await
+}
+
+/// Gives a socket its address. The port is found when it is known for which server, since only both together have to be free.
+fn bind(socket: &Socket, source: IpAddr) -> io::Result<()> {
+    // The flag serves both families.
+    nix::sys::socket::setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(source, 0).into())
+}
+
+/// Whether an address is this host's, so that connections can be made with it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn may_be_source(source: IpAddr) -> io::Result<()> {
+    let domain = Domain::for_address(SocketAddr::new(source, 0));
+    bind(&Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?, source)
+}
+
 /// Connects with the address of somebody else. Where that cannot be had, or leads nowhere, the error is one of
 /// [ours](is_shortage): clients choose their addresses, and a server should not be taken for a broken one by their choice.
 async fn connect_as(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
@@ -115,14 +202,12 @@ fn transparent(source: IpAddr, address: SocketAddr) -> io::Result<Option<TcpSock
         return Ok(None);
     }
     let socket = foreign(Domain::for_address(address))?;
-    // The port is found when it is known for which server, since only both together have to be free. The flag serves both families.
-    nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
     // An IPv4 address stays one on the socket of an IPv6 one.
     let source = match (address, source) {
         (SocketAddr::V6(_), IpAddr::V4(v4)) => IpAddr::V6(v4.to_ipv6_mapped()),
         (_, source) => source,
     };
-    let bound = socket.bind(&SocketAddr::new(source, 0).into());
+    let bound = bind(&socket, source);
     Ok(bound.is_ok().then(|| TcpSocket::from_std_stream(socket.into())))
 }
 

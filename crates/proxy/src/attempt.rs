@@ -28,9 +28,11 @@ mod correspond;
 mod deliver;
 mod discard;
 mod hedge;
+mod lead_on;
 mod overtaken;
 mod prefix;
 mod queue;
+mod race;
 mod reshape;
 mod retry;
 mod send;
@@ -38,6 +40,7 @@ mod switch;
 
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;
+pub(crate) use lead_on::is_led_on;
 pub(crate) use prefix::read_prefix;
 pub(crate) use switch::{open, open_datagrams, tunnel, welcome};
 
@@ -45,7 +48,8 @@ use checkout::checkout;
 pub(crate) use checkout::unconnected;
 pub(crate) use correspond::{Correspondent, REFUSED, correspond, may_try_another};
 use prefix::prefetch_what_is_here;
-use retry::{Next, again, count, may_repeat, next};
+pub(crate) use retry::again;
+use retry::{Next, count, may_repeat, next};
 use send::{Sent, send, set_host};
 
 /// A server's connection with a request on it, and with its response's head read.
@@ -164,6 +168,11 @@ async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
                     (sent, _) => sent.map(|_| ()),
                 };
                 match sent {
+                    Ok(()) if lead_on::is_refused(x, arm, &upstream) => {
+                        let fault = Fault::proxy(Kind::ParentRefused);
+                        finish::attempt(&session.worker, x, &upstream, Some(fault));
+                        (fault, None)
+                    }
                     Ok(()) => match unwanted(x, arm) {
                         None => return Ok(upstream),
                         Some(retry) => (Fault::server(Kind::BadStatus, retry), Some(upstream)),

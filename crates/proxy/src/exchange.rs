@@ -20,7 +20,7 @@ use wire::{Head, Version};
 
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
-use crate::destination;
+use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::intercept::{self, Entrance};
 use crate::mirror::{self, Copies};
@@ -73,6 +73,8 @@ pub(crate) struct Exchange {
     pub(crate) copies: Option<Box<Copies>>,
     /// What leads to the server that it names, where it may name one.
     pub(crate) origin: Option<Arc<Arm>>,
+    /// The server that it names, where a proxy leads on to it.
+    pub(crate) beyond: Option<Rc<Place>>,
 }
 
 /// What is known of a request, for matching, templates and the record.
@@ -145,6 +147,10 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
+    /// How many of the tries were no retries: those of further addresses, and those of ways before this one.
+    pub(crate) free: u8,
+    /// The way that it has taken, of those of its route.
+    pub(crate) way: usize,
     /// How many of the tries were hedges.
     pub(crate) hedges: u8,
     pub(crate) reused: bool,
@@ -234,9 +240,8 @@ async fn story<'a>(
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
         Ending::Canary(canary) => canary::choose(session, x, canary),
-        Ending::Origin(asked) => {
-            origin = Box::pin(destination::find(session, x, asked)).await?;
-            x.origin = Some(Arc::clone(&origin));
+        Ending::Ways(ways) => {
+            origin = Box::pin(destination::lead(session, x, ways)).await?;
             &origin
         }
         Ending::Redirect(redirect) => return Ok(reply::redirect(session, x, route, redirect).await),
@@ -249,13 +254,14 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.facts.datagrams {
+        if !destination::is_direct(x, route) {
+            x.notes.reason = "datagrams go to the server that is asked for alone";
+            return Err(Fault::client(Kind::Denied));
+        }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
     }
     if x.request.method() == Method::Connect {
-        if let Some(intercept) = intercept::wanted(x, listener, route) {
-            return Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await;
-        }
-        return Box::pin(attempt::open(session, x, listener, route, arm)).await;
+        return Box::pin(tunnel(session, x, listener, route, arm)).await;
     }
     limit_body(x, route)?;
     if ends_here(x)? {
@@ -264,11 +270,48 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let answered = attempt::attempt(session, x, route, arm).await;
+    let mut other;
+    let mut arm = arm;
+    let answered = loop {
+        let answered = attempt::attempt(session, x, route, arm).await;
+        let Err(fault) = answered else { break answered };
+        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
+            Ok(led) => other = led,
+            Err(fault) => break Err(fault),
+        }
+        arm = &other;
+    };
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Makes a tunnel of it, by one way or another.
+async fn tunnel(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+) -> Result<After, Fault> {
+    let mut other;
+    let mut arm = arm;
+    loop {
+        if !arm.pool.takes_tunnels() {
+            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
+            return Err(Fault::client(Kind::Denied));
+        }
+        let opened = match intercept::wanted(x, listener) {
+            Some(intercept) => Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await,
+            None => attempt::open(session, x, listener, route, arm).await,
+        };
+        match opened {
+            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
+            ended => return ended,
+        }
+        arm = &other;
+    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -468,7 +511,7 @@ impl Exchange {
         self.entry = None;
         self.permit = None;
         self.copies = None;
-        self.origin = None;
+        (self.origin, self.beyond) = (None, None);
     }
 }
 
@@ -509,6 +552,7 @@ impl Default for Exchange {
             permit: None,
             copies: None,
             origin: None,
+            beyond: None,
         }
     }
 }
@@ -544,6 +588,8 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
+            free: 0,
+            way: 0,
             hedges: 0,
             reused: false,
             interim: false,

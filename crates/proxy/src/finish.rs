@@ -12,7 +12,7 @@ use observe::stats::{Outcome, RequestStats};
 use wire::Known;
 use wire::grpc::Code;
 
-use crate::attempt::Upstream;
+use crate::attempt::{self, Upstream};
 use crate::balance::outlier::Verdict;
 use crate::canary::{self, Variant};
 use crate::exchange::{Exchange, Notes};
@@ -278,16 +278,18 @@ pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Ups
         // What was said at its beginning, or whose address it has, holds for this client alone.
         return drop(upstream);
     }
-    if upstream.server().is_some_and(|server| server.slot >= LOCAL) && is_somebodys(x) {
+    let is_anybodys = |server: &Arc<Server>| server.slot >= LOCAL || arm.pool.parent.is_some();
+    if upstream.server().is_some_and(is_anybodys) && is_somebodys(x) {
         return drop(upstream);
     }
     let Some((conn, lease)) = upstream.into_parts() else { return };
     let gate = &arm.pool.gate;
+    let beyond = x.beyond.clone().filter(|_| attempt::is_led_on(x, arm));
     if !arm.pool.limited {
-        return session.worker.idle.park(conn, lease, now, arm.pool.pooled);
+        return session.worker.idle.park_beyond(conn, lease, beyond, now, arm.pool.pooled);
     }
     let server = Arc::clone(lease.server());
-    session.worker.idle.park(conn, lease, now, arm.pool.pooled);
+    session.worker.idle.park_beyond(conn, lease, beyond, now, arm.pool.pooled);
     session.worker.relinquish(&server, gate);
 }
 

@@ -38,6 +38,7 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::Unresolved
         | Kind::Connect
         | Kind::ServerTls
+        | Kind::ParentRefused
         | Kind::Reset
         | Kind::BadResponse
         | Kind::Truncated
@@ -68,6 +69,7 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::Unresolved
         | Kind::Connect
         | Kind::ServerTls
+        | Kind::ParentRefused
         | Kind::Reset
         | Kind::Truncated
         | Kind::BadStatus

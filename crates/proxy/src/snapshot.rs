@@ -1,6 +1,6 @@
 //! What the data plane runs by: one immutable value, swapped whole. The control crate manufactures it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use wire::starttls::Protocol;
 
 use crate::balance::Roster;
 use crate::canary::Canary;
-use crate::destination::Origin;
+use crate::destination::Way;
 use crate::intercept::Intercept;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
@@ -287,8 +287,8 @@ pub enum Ending {
     Pools(Box<[Arm]>),
     /// At one of two versions of a service.
     Canary(Box<Canary>),
-    /// At the server that the client has asked for.
-    Origin(Arc<Origin>),
+    /// At the server that the client has asked for, by the first of these ways that leads anywhere.
+    Ways(Box<[Way]>),
     /// At another place that the client is told.
     Redirect(Redirect),
     /// Here, with this answer.
@@ -310,7 +310,7 @@ impl Ending {
         match self {
             Ending::Pools(arms) => arms,
             Ending::Canary(canary) => &canary.arms,
-            Ending::Origin(_)
+            Ending::Ways(_)
             | Ending::Redirect(_)
             | Ending::Respond(_)
             | Ending::Deny(_)
@@ -333,6 +333,29 @@ pub struct Arm {
     pub timeouts: Timeouts,
     /// When to try again.
     pub retries: Retries,
+    /// Whether its servers are addresses of one server: they are connected to in a race.
+    pub races: bool,
+    /// Which of this host's addresses connections have, if the system does not choose.
+    pub sources: Option<Sources>,
+}
+
+/// Addresses of this host, one of each family at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources {
+    /// That of IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// That of IPv6.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Sources {
+    /// The one with which an address can be connected to.
+    pub fn towards(self, ip: IpAddr) -> Option<IpAddr> {
+        match ip {
+            IpAddr::V4(_) => self.v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.v6.map(IpAddr::V6),
+        }
+    }
 }
 
 impl Arm {
@@ -371,8 +394,6 @@ pub struct Timeouts {
 pub struct Retries {
     /// Tries beyond the first.
     pub extra: u32,
-    /// Further addresses of the same server, which are tried in turn where the first cannot be connected to. They are no retries.
-    pub addresses: u32,
     /// No connection could be made.
     pub connect: bool,
     /// The connection ended before the response's head.

@@ -25,7 +25,7 @@ use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
 use crate::intercept::Leaves;
-use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Trunks, Use, Warm, warm};
+use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Suited, Trunks, Use, Warm, warm};
 use crate::relay::Encoders;
 use crate::session;
 use crate::session::datagram::{At, Relays};
@@ -256,7 +256,7 @@ impl Worker {
             return pool.servers.iter().filter(waited_for).for_each(|server| self.trunks.relinquish(server));
         }
         for wanted in [Use::Take, Use::Close] {
-            for server in pool.servers.iter().filter(|server| self.idle.has(server)) {
+            for server in pool.servers.iter().filter(|server| self.idle.has(server, Suited::Any)) {
                 if pool.gate.use_of(server) == wanted {
                     self.relinquish(server, &pool.gate);
                 }
@@ -269,13 +269,18 @@ impl Worker {
         match gate.use_of(server) {
             Use::None => {}
             // Its lease ends with it, and whoever needs the place is told.
-            Use::Close => drop(self.idle.take(server)),
-            Use::Take => self.idle.take(server).into_iter().for_each(|parked| self.hand_on(parked, gate)),
+            Use::Close => drop(self.idle.take(server, Suited::Any)),
+            Use::Take => self.idle.take(server, Suited::Any).into_iter().for_each(|parked| self.hand_on(parked, gate)),
         }
     }
 
     /// Gives an idle connection to the first who waits for one to its server.
     pub(crate) fn hand_on(&self, parked: Parked, gate: &Gate) {
+        if parked.beyond.is_some() {
+            // Who waits wants to be led elsewhere: the right alone is of use.
+            drop(parked.conn);
+            return drop(gate.give(Grant::Lease(parked.lease)));
+        }
         if let Some(stream) = parked.conn.into_stream()
             && let Ok(detached) = stream.detach()
             && let Some(Grant::Connection(unwanted, lease)) = gate.give(Grant::Connection(detached, parked.lease))

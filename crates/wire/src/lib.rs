@@ -6,6 +6,7 @@
 //! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
 //! - [`quic`]: the ids of QUIC that anybody on the way can read
 //! - [`starttls`]: TLS that begins inside of a protocol, either side
+//! - [`parent`]: what is said to a proxy that is asked to connect us to somebody else
 //! - [`mysql`]: where TLS begins in its connections, on both sides at once
 //! - [`postgres`] and [`mqtt`]: the first words of their clients, whose connection ends elsewhere
 //! - [`head`]: the one message head of every HTTP version
@@ -37,6 +38,7 @@ pub mod known;
 pub mod masque;
 pub mod mqtt;
 pub mod mysql;
+pub mod parent;
 pub mod postgres;
 pub mod proxy_protocol;
 pub mod quic;

@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 23] = [
+    let targets: [(&str, Target); 24] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -34,6 +34,7 @@ fn seeds_hold() {
         ("mqtt_connect", first::connect),
         ("starttls", first::starttls),
         ("capsules", first::capsules),
+        ("parent", first::parent),
     ];
     for (name, target) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

@@ -5,7 +5,9 @@ use super::pool::{
     BACKOFF_KEY, BUDGET, COALESCE, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES,
     STREAM, TOTAL, TRY, TUNNEL,
 };
-use super::route::{CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SPLIT, TO, USE};
+use super::route::{
+    CANARY_KEY, DENY_KEY, REDIRECT_KEY, REQUEST_BODY_DOC, RESPOND_KEY, ROUTES, SOURCE_DOC, SPLIT, TO, USE,
+};
 use super::tls::LISTENER_TLS;
 use super::{Key, Preset, Section, Type, live};
 
@@ -145,6 +147,7 @@ static EGRESS: Section = Section::new(
             Type::List(&Type::Text("PORT or FROM-TO")),
             "The ports that tunnels (CONNECT) may go to. Absent means 443 and 8443.",
         ),
+        Key::new("source", Type::List(&Type::Text("IP address")), SOURCE_DOC),
     ],
 );
 

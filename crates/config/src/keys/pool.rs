@@ -3,7 +3,7 @@
 use super::balance::{BALANCE_KEY, STICKY};
 use super::health::{HEALTH, OUTLIER};
 use super::tls::POOL_TLS;
-use super::{Key, Section, Type, live, planned};
+use super::{Key, Section, Type, live};
 
 pub(crate) static POOL: Section = Section::new(
     "pool",
@@ -38,11 +38,18 @@ pub(crate) static POOL: Section = Section::new(
         .default("client"),
         Key::new(
             "protocol",
-            Type::Word(&[live("h1"), live("h2"), live("h3"), planned("http_proxy"), planned("socks5")]),
+            Type::Word(&[live("h1"), live("h2"), live("h3"), live("http_proxy"), live("socks5")]),
             "What the servers speak: HTTP/1.1; HTTP/2, agreed on with `tls` and taken for granted without; or HTTP/3, by UDP at the \
-             server's port, which needs `tls`. Connections of HTTP/2 and HTTP/3 are shared by requests, as many as the server says.",
+             server's port, which needs `tls`. Connections of HTTP/2 and HTTP/3 are shared by requests, as many as the server says. `http_proxy` \
+             and `socks5`: they are proxies that lead on to whatever server is asked for, and only `role: forward` may go by them.",
         )
         .default("h1"),
+        Key::new("username", Type::Text("name"), "Who we say that we are, with `protocol: http_proxy` and `socks5`. Needs `password`."),
+        Key::new(
+            "password",
+            Type::Text("${file.PATH} or ${env.NAME}"),
+            "The password of `username`. It must come from outside, so that it stands in nothing that is shown.",
+        ),
         Key::new(
             "warm",
             Type::Integer(0, 1024),

@@ -36,7 +36,7 @@ impl Role {
 }
 
 /// Keys of some roles alone.
-pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
+pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 36] = [
     (REQUESTS, "listener", &["http", "forwarding", "use", "redirect", "respond"]),
     (&[Role::Http], "listener", &["http3", "canary"]),
     (&[Role::Http, Role::Tcp, Role::Udp], "listener", &["split"]),
@@ -48,7 +48,9 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
     (STREAMS, "bind", &["mode", "tls", "accept_proxy"]),
     (REQUESTS, "route", &["use", "redirect", "respond"]),
     (&[Role::Http], "route", &["canary"]),
-    (&[Role::Http, Role::Tcp, Role::Udp], "route", &["split", "subset"]),
+    (&[Role::Http, Role::Tcp, Role::Udp], "route", &["split"]),
+    (PROXIES, "route", &["subset"]),
+    (&[Role::Forward], "route", &["source"]),
     (STREAMS, "route", &["priority"]),
     (REQUESTS, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "body"]),
     (&[Role::Http], "match", &["grpc"]),
@@ -59,7 +61,7 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
     (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
     (REQUESTS, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),
     (STREAMS, "listener timeouts", &["tls_handshake", "request_head", "connect", "tunnel"]),
-    (&[Role::Http, Role::Tcp], "listener timeouts", &["queue"]),
+    (STREAMS, "listener timeouts", &["queue"]),
     (PROXIES, "listener timeouts", &["total"]),
     (&[Role::Udp, Role::Nat], "listener timeouts", &["flow"]),
     (REQUESTS, "listener limits", &["request_head", "request_line", "fields", "request_body"]),
@@ -67,7 +69,7 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 34] = [
     // A route's and a site's.
     (REQUESTS, "timeouts", &["request_body", "response", "stream", "try"]),
     (STREAMS, "timeouts", &["connect", "tunnel"]),
-    (&[Role::Http, Role::Tcp], "timeouts", &["queue"]),
+    (STREAMS, "timeouts", &["queue"]),
     (&[Role::Udp], "timeouts", &["flow"]),
     (REQUESTS, "limits", &["request_body"]),
     (&[Role::Http], "listener retries", &["hedge"]),

@@ -24,10 +24,14 @@ static ONE_PORTION: Type = Type::Section(&PORTION);
 
 pub(super) const TO: Key = Key::new(
     "to",
-    Type::Text("name of a pool, or HOST:PORT, or origin"),
-    "Ending: sends the request to a pool, or to one server; with `role: forward` to `origin`, the server that the client has asked for.",
+    Type::List(&Type::Text("name of a pool, or HOST:PORT, or origin")),
+    "Ending: sends the request to a pool, or to one server; with `role: forward` also to `origin`, the server that the client has asked \
+     for, or by a pool of proxies. There it may be a list: the next one is asked where nobody of the one before can be connected to.",
 )
 .own();
+
+pub(super) const SOURCE_DOC: &str = "The addresses of this host with which servers are connected to that clients ask for: one, or one of \
+     each family. What has no address of the family that is needed is not connected to. The nearest wins: route, outer route, listener.";
 
 pub(super) const SPLIT: Key = Key::new(
     "split",
@@ -62,6 +66,7 @@ pub(super) static ROUTE: Section = Section::new(
             "With `to`: only servers of the pool that have all of these labels. If none of them may be used the answer is 503.",
         )
         .own(),
+        Key::new("source", Type::List(&Type::Text("IP address")), SOURCE_DOC).own(),
         SPLIT,
         CANARY_KEY,
         REDIRECT_KEY,

@@ -27,8 +27,8 @@ impl<'a> Lower<'a, '_> {
         };
         let value = &item.value;
         match item.key.as_str() {
-            "to" if self.role == Role::Forward => self.origin(value),
-            "to" => self.destination(value).map(Ending::To),
+            "to" if self.role == Role::Forward => self.ways(value),
+            "to" => self.only(value).and_then(|value| self.destination(value)).map(Ending::To),
             "split" => self.split(value).map(Ending::Split),
             "canary" => self.canary(value.map()?).map(Ending::Canary),
             "redirect" => self.redirect(value.map()?, path).map(Ending::Redirect),

@@ -19,7 +19,7 @@ pub(super) fn check(
     pools: &[Option<Pool>],
     mistakes: &mut Mistakes,
 ) {
-    let mut by_requests = reached(listeners.iter().filter(|listener| listener.role == Role::Http), sites);
+    let mut by_requests = reached(listeners.iter().filter(|listener| listener.role.has_requests()), sites);
     by_requests.extend(policies.iter().filter_map(|policy| match &policy.kind {
         PolicyKind::Mirror(mirror) => Some(mirror.to),
         _ => None,

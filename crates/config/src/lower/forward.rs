@@ -4,21 +4,29 @@ use std::ops::RangeInclusive;
 
 use super::Lower;
 use crate::shape::{Item, Map, Value};
-use crate::spec::{Bind, BindAddress, Egress, Ending, Predicate, Role, Route, Serves};
+use crate::spec::{Bind, BindAddress, Egress, Ending, Predicate, Role, Route, Serves, Way};
 
 impl Lower<'_, '_> {
-    /// Where `to` leads: to whatever server is asked for.
-    pub(super) fn origin(&mut self, value: &Value) -> Option<Ending> {
-        let text = value.fixed()?;
-        if text == "origin" {
-            return Some(Ending::Origin);
+    /// Where `to` leads: to whatever server is asked for, to a pool, or by one; several stand for each other.
+    pub(super) fn ways(&mut self, value: &Value) -> Option<Ending> {
+        let mut ways: Vec<Way> = Vec::new();
+        for value in value.items() {
+            let way = match value.fixed()? {
+                "origin" => Way::Origin,
+                _ => Way::Pool(self.any_pool(value)?),
+            };
+            if ways.contains(&way) {
+                self.note(value, "the same way stands twice in `to`, remove one");
+            }
+            ways.push(way);
         }
-        let message = format!(
-            "`to: {text}` with `role: forward` is planned and does not work yet in this version: requests go to the server that they name, \
-             write `to: origin`"
-        );
-        self.note(value, message);
-        None
+        match ways[..] {
+            // An empty list was told of.
+            [] => None,
+            [Way::Origin] => Some(Ending::Origin),
+            [Way::Pool(id)] => Some(Ending::To(id)),
+            _ => Some(Ending::Ways(ways)),
+        }
     }
 
     /// What may be connected to.
@@ -29,7 +37,7 @@ impl Lower<'_, '_> {
         if !said.has("connect_ports") {
             ports = PORTS.map(|port| port..=port).into();
         }
-        Some(Egress { allow, connect_ports: ports })
+        Some(Egress { allow, connect_ports: ports, source: self.own_addresses(said) })
     }
 
     fn ports(&mut self, value: &Value) -> Option<RangeInclusive<u16>> {
@@ -63,7 +71,7 @@ impl Lower<'_, '_> {
             BindAddress::Unix { .. } => false,
         };
         let Some(bind) = binds.iter().find(|bind| is_public(bind)) else { return };
-        if self.role != Role::Forward || map.boolean("open") == Some(true) || !leads_anybody(routes) {
+        if self.role != Role::Forward || map.boolean("open") == Some(true) || !self.leads_anybody(routes) {
             return;
         }
         let message = format!(
@@ -75,18 +83,25 @@ impl Lower<'_, '_> {
     }
 }
 
+impl Lower<'_, '_> {
+    /// Whether some route leads whoever asks to whatever server it likes.
+    fn leads_anybody(&self, routes: &[Route]) -> bool {
+        let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients);
+        routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
+            Ending::Origin => true,
+            Ending::Ways(ways) => ways.contains(&Way::Origin) || self.has_parents(&route.ending),
+            Ending::Routes(inner) => self.leads_anybody(inner),
+            ending => self.has_parents(ending),
+        })
+    }
+
+    fn has_parents(&self, ending: &Ending) -> bool {
+        ending.pools().into_iter().any(|id| self.is_of_parents(id))
+    }
+}
+
 /// The ports that tunnels go to.
 const PORTS: [u16; 2] = [443, 8443];
-
-/// Whether some route leads on whoever asks.
-fn leads_anybody(routes: &[Route]) -> bool {
-    let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients);
-    routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
-        Ending::Origin => true,
-        Ending::Routes(inner) => leads_anybody(inner),
-        _ => false,
-    })
-}
 
 /// Whether only some clients satisfy it, whatever else they ask.
 fn names_clients(predicate: &Predicate) -> bool {

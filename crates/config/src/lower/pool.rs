@@ -21,6 +21,12 @@ impl<'a> Lower<'a, '_> {
 
     /// The pool that `to` means: a name, or a literal `host:port`.
     pub(super) fn destination(&mut self, value: &Value) -> Option<PoolId> {
+        let id = self.any_pool(value)?;
+        self.refuse_parents(value, id)
+    }
+
+    /// The same for whoever may also go by proxies.
+    pub(super) fn any_pool(&mut self, value: &Value) -> Option<PoolId> {
         let text = value.fixed()?;
         if let Some(id) = self.pool_ids.get(text) {
             return Some(*id);
@@ -77,6 +83,7 @@ impl<'a> Lower<'a, '_> {
         self.check_send_proxy(map, pool);
         self.check_source(map, pool, servers);
         self.check_pool_starttls(map, pool);
+        self.check_parents(map, pool);
     }
 
     /// Everything of a pool but its servers.
@@ -114,8 +121,11 @@ impl<'a> Lower<'a, '_> {
             protocol: match map.fixed("protocol") {
                 Some("h2") => Protocol::H2,
                 Some("h3") => Protocol::H3,
+                Some("http_proxy") => Protocol::HttpProxy,
+                Some("socks5") => Protocol::Socks5,
                 _ => Protocol::H1,
             },
+            credentials: self.credentials(map),
             send_proxy: map.fixed("send_proxy").map(|word| if word == "v1" { Form::V1 } else { Form::V2 }),
             coalesce: map.map("coalesce").and_then(|map| self.coalesce(map)),
             quic: None,
@@ -139,7 +149,7 @@ impl<'a> Lower<'a, '_> {
 
     fn check_send_proxy(&mut self, map: &Map, pool: &Pool) {
         let Some(value) = map.get("send_proxy") else { return };
-        if pool.protocol != Protocol::H1 {
+        if matches!(pool.protocol, Protocol::H2 | Protocol::H3) {
             let message = format!(
                 "`send_proxy` of {}: many clients share a connection of its `protocol`, remove one of them",
                 map.label
@@ -158,7 +168,7 @@ impl<'a> Lower<'a, '_> {
     fn check_source(&mut self, map: &Map, pool: &Pool, servers: &[Server]) {
         let Some(value) = map.get("source") else { return };
         let label = &map.label;
-        if pool.protocol != Protocol::H1 {
+        if matches!(pool.protocol, Protocol::H2 | Protocol::H3) {
             let why = "many clients share a connection of its `protocol`, remove one of them";
             self.note(value, format!("`source` of {label}: {why}"));
         }

@@ -41,6 +41,7 @@ impl<'a> Lower<'a, '_> {
             uses: Vec::new(),
             subset: Vec::new(),
             ending,
+            source: None,
             priority,
             timeouts,
             retries,
@@ -65,12 +66,25 @@ impl<'a> Lower<'a, '_> {
         let Levels { priority, timeouts, retries, limits } = self.near_levels(map);
         let ending = self.ending(map, path)?;
         let subset = self.subset(map, &ending);
+        let source = self.source_of(map, &ending);
         // A faulty `match` must not look like one that matches everything.
         if map.has("match") && matches.is_none() {
             return None;
         }
         let name = map.fixed("name").map(str::to_owned);
-        Some(Route { name, span: map.span.clone(), matches, uses, subset, ending, priority, timeouts, retries, limits })
+        Some(Route {
+            name,
+            span: map.span.clone(),
+            matches,
+            uses,
+            subset,
+            ending,
+            source,
+            priority,
+            timeouts,
+            retries,
+            limits,
+        })
     }
 
     fn route_name(&mut self, map: &'a Map, seen: &mut std::collections::HashMap<&'a str, u32>) {

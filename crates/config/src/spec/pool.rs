@@ -5,8 +5,8 @@ use std::time::Duration;
 use wire::proxy_protocol::Form;
 
 use super::{
-    Balance, Coalesce, Health, Labels, Limits, Outlier, PoolTls, Protocol, Quic, Retries, Selector, Server, Sticky,
-    Timeouts,
+    Balance, Coalesce, Credentials, Health, Labels, Limits, Outlier, PoolTls, Protocol, Quic, Retries, Selector,
+    Server, Sticky, Timeouts,
 };
 use crate::span::Span;
 
@@ -58,6 +58,8 @@ pub struct Pool {
     pub as_client: bool,
     /// What servers speak.
     pub protocol: Protocol,
+    /// Who we say that we are, to proxies.
+    pub credentials: Option<Credentials>,
     /// How servers are found by the ids of QUIC; absent is not at all.
     pub quic: Option<Quic>,
     /// Active checks.

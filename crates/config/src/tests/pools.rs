@@ -33,7 +33,7 @@ fn servers_are_a_list_or_a_map_of_names() {
         ("['h:1', 'h:1']", "stands twice"),
         ("['1.2.3:1']", "is no IP address"),
         ("['h:99999']", "is no port"),
-        ("{servers: 'h:1', protocol: socks5}", "`socks5` is planned"),
+        ("{servers: 'h:1', protocol: socks5}", "the servers of pool `p` are proxies that lead to any server"),
         ("{servers: 'h:1', protocol: h3}", "`protocol` of pool `p` is `h3`, which needs TLS, add `tls`"),
         (
             "{servers: 'h:1', protocol: h3, tls: {ciphers: ECDHE-RSA-AES128-GCM-SHA256}}",

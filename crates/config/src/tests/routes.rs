@@ -2,8 +2,8 @@
 
 use super::{load, mistake, ok, said};
 use crate::spec::{
-    BindAddress, BodyTest, Ending, HostPattern, Kind, OverLimit, Part, PathPattern, PolicyKind, Predicate,
-    RedirectTarget, Route, Selector, Serves, SiteHost, Spec, TextTest, ValueMatch,
+    BindAddress, BodyTest, Ending, HostPattern, Kind, OverLimit, Part, PathPattern, PolicyKind, PoolId, Predicate,
+    RedirectTarget, Route, Selector, Serves, SiteHost, Spec, TextTest, ValueMatch, Way,
 };
 
 fn routes(spec: &Spec) -> &[Route] {
@@ -295,6 +295,23 @@ fn nobody_opens_a_proxy_to_everybody_without_a_word() {
 }
 
 #[test]
+fn forward_proxies_may_lead_to_pools_and_by_others() {
+    let text = "
+listeners:
+  a: { bind: ':1', role: forward, routes: [{ match: { host: a.test }, to: 'h:1' }, { match: { client: 10.0.0.0/8 }, to: [p, origin], source: ['::ffff:192.0.2.1', '2001:db8::1'] }] }
+pools: { p: { servers: 'h:2', protocol: http_proxy, username: me, password: '${env.SET}' } }";
+    let loaded = load(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let routes = routes(&loaded.spec);
+    assert_eq!(routes[0].ending, Ending::To(PoolId(1)), "the literal one");
+    assert_eq!(routes[1].ending, Ending::Ways(vec![Way::Pool(PoolId(0)), Way::Origin]));
+    let source = routes[1].source.as_ref().expect("addresses");
+    assert_eq!((source.v4, source.v6), ("192.0.2.1".parse().ok(), "2001:db8::1".parse().ok()));
+    let credentials = loaded.spec.pools[0].credentials.as_ref().expect("credentials");
+    assert_eq!((credentials.username.as_str(), credentials.password.0.as_str()), ("me", "s3cret"));
+    assert!(!crate::effective(&loaded).contains("s3cret") && !format!("{:?}", loaded.spec).contains("s3cret"));
+}
+
+#[test]
 fn what_forward_proxies_do_not_have_is_said() {
     for (text, wanted) in [
         ("listeners: { a: { bind: ':1', to: origin } }", "exists only under `role: forward`"),
@@ -306,7 +323,18 @@ fn what_forward_proxies_do_not_have_is_said() {
             "listeners: { a: { bind: '127.0.0.1:1', role: forward, to: origin, egress: { connect_ports: 9-8 } } }",
             "`9-8` is no port",
         ),
-        ("listeners: { a: { bind: '127.0.0.1:1', role: forward, to: 'h:1' } }", "write `to: origin`"),
+        (
+            "listeners: { a: { bind: ':1', role: forward, to: [p, 'h:1'] } }\npools: { p: { servers: 'h:2', protocol: http_proxy } }",
+            "is a forward proxy for anybody",
+        ),
+        (
+            "listeners: { a: { bind: '127.0.0.1:1', role: tcp, to: p } }\npools: { p: { servers: 'h:2', protocol: socks5 } }",
+            "the servers of pool `p` are proxies that lead to any server: only `to` under `role: forward` may lead to it",
+        ),
+        (
+            "listeners: { a: { bind: '127.0.0.1:1', role: forward, use: [{ mirror: p }], to: origin } }\npools: { p: { servers: 'h:2', protocol: socks5 } }",
+            "only `to` of a route may lead to it",
+        ),
         (
             "listeners: { a: { bind: '127.0.0.1:1', role: http, routes: [{ match: { kind: tunnel }, deny: 403 }] } }",
             "never matches",

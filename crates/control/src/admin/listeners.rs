@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use observe::stats::Connections;
+use proxy::destination::Way;
 use proxy::snapshot::{Ending, Listener, Route};
 use serde_json::{Value, json};
 
@@ -62,7 +63,14 @@ fn destination(ending: &Ending) -> String {
             let pools = ending.arms().iter().map(|arm| &*arm.pool.name);
             pools.collect::<Vec<_>>().join(", ")
         }
-        Ending::Origin(_) => "the server that is asked for".to_owned(),
+        Ending::Ways(ways) => {
+            let ways = ways.iter().map(|way| match way {
+                Way::Origin(_) => "the server that is asked for",
+                Way::Parent(parent) => &*parent.arm.pool.name,
+                Way::Pool(arm) => &*arm.pool.name,
+            });
+            ways.collect::<Vec<_>>().join(", else ")
+        }
         Ending::Redirect(redirect) => format!("redirect {}", redirect.status),
         Ending::Respond(respond) => format!("respond {}", respond.status),
         Ending::Deny(deny) => format!("deny {}", deny.status),

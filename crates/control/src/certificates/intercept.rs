@@ -5,7 +5,7 @@ use std::sync::Arc;
 use config::Mistake;
 use config::spec::{Intercept, Listener, NamedFile};
 use net::tls::{Alpn, Authority, BadIdentity, ClientCert, Oldest, Originator, Spoken, Terminator, Tickets, Trust};
-use proxy::destination::Ways;
+use proxy::destination::Originators;
 
 use super::{Reading, system};
 
@@ -17,7 +17,7 @@ pub struct Reader {
     /// TLS towards clients, which shows nothing yet.
     pub terminator: Terminator,
     /// TLS towards servers.
-    pub ways: Arc<Ways>,
+    pub originators: Arc<Originators>,
 }
 
 /// The files that it names.
@@ -48,11 +48,16 @@ impl Reading {
                 None
             }
         };
-        let ways = Ways { either: way(&both, true)?, h1: way(&both[1..], true)?, h2: way(&both[..1], false)? };
+        let originators =
+            Originators { either: way(&both, true)?, h1: way(&both[1..], true)?, h2: way(&both[..1], false)? };
         let terminator = Terminator::new(&[], &spoken, &ClientCert::Off, &both, tickets, None);
         let terminator =
             terminator.map_err(|message| self.mistakes.push(Mistake { message, span: listener.span.clone() }));
-        Some(Reader { authority: Arc::new(authority), terminator: terminator.ok()?, ways: Arc::new(ways) })
+        Some(Reader {
+            authority: Arc::new(authority),
+            terminator: terminator.ok()?,
+            originators: Arc::new(originators),
+        })
     }
 
     fn authority(&mut self, said: &Intercept) -> Option<Authority> {

@@ -328,7 +328,8 @@ impl Reading {
         let wanted = match pool.protocol {
             Protocol::H1 if tls.starttls == Some(starttls::Protocol::Postgres) => &[Alpn::Postgres][..],
             Protocol::H1 if tls.starttls.is_some() => &[],
-            Protocol::H1 => &[Alpn::H1],
+            Protocol::H1 | Protocol::HttpProxy => &[Alpn::H1],
+            Protocol::Socks5 => &[],
             Protocol::H2 => &[Alpn::H2],
             Protocol::H3 => &[Alpn::H3],
         };

@@ -27,5 +27,6 @@ pub(super) fn intercept(
     };
     let except = said.except.iter().map(matching::host).collect();
     let bypass = said.bypass.map(|lasts| (lasts, registry.pins(name)));
-    Arc::new(Intercept { authority: Arc::clone(&reader.authority), tls, except, bypass })
+    let originators = Arc::clone(&reader.originators);
+    Arc::new(Intercept { authority: Arc::clone(&reader.authority), tls, originators, except, bypass })
 }

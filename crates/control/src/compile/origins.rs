@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{self, Spec};
-use proxy::destination::{Egress, Names, Origin, Ways};
+use proxy::destination::{Egress, Names, Origin, Originators, Parent};
 use proxy::pool::{Breaker, HostRule, Pool};
-use proxy::snapshot::Arm;
+use proxy::snapshot::{Arm, Sources};
 
 use super::{matching, routes};
 use crate::registry::Registry;
@@ -16,13 +16,19 @@ use crate::registry::Registry;
 pub(super) struct Origins {
     egress: Arc<Egress>,
     names: Arc<Names>,
-    secure: Option<Arc<Ways>>,
+    secure: Option<Arc<Originators>>,
     pool: Arc<Pool>,
+    source: Option<spec::Source>,
 }
 
 impl Origins {
     /// Those of a listener.
-    pub(super) fn of(spec: &Spec, said: &spec::Egress, secure: Option<Arc<Ways>>, registry: &mut Registry) -> Origins {
+    pub(super) fn of(
+        spec: &Spec,
+        said: &spec::Egress,
+        secure: Option<Arc<Originators>>,
+        registry: &mut Registry,
+    ) -> Origins {
         let egress = Egress {
             allow: said.allow.iter().map(matching::net).collect(),
             connect_ports: said.connect_ports.clone().into(),
@@ -40,6 +46,7 @@ impl Origins {
             sticky: None,
             host: HostRule::Client,
             shared: None,
+            parent: None,
             send_proxy: None,
             as_client: false,
             coalesce: None,
@@ -52,18 +59,31 @@ impl Origins {
             breaker: Breaker::default(),
             concurrency: None,
         };
-        Origins { egress: Arc::new(egress), names: Arc::new(names), secure, pool: Arc::new(pool) }
+        Origins {
+            egress: Arc::new(egress),
+            names: Arc::new(names),
+            secure,
+            pool: Arc::new(pool),
+            source: said.source.clone(),
+        }
     }
 
     /// What holds on the way by what was said on all levels.
-    pub(super) fn to(&self, timeouts: spec::Timeouts, retries: &spec::Retries) -> Arc<Origin> {
-        let arm: Arm = routes::arm(&self.pool, 10_000, timeouts, retries);
-        Arc::new(Origin {
-            arm,
-            egress: Arc::clone(&self.egress),
-            names: Arc::clone(&self.names),
-            secure: self.secure.clone(),
-        })
+    pub(super) fn to(
+        &self,
+        timeouts: spec::Timeouts,
+        retries: &spec::Retries,
+        source: Option<&spec::Source>,
+    ) -> Arc<Origin> {
+        let sources = source.or(self.source.as_ref()).map(|source| Sources { v4: source.v4, v6: source.v6 });
+        let arm = Arm { sources, ..routes::arm(&self.pool, 10_000, timeouts, retries) };
+        let (egress, names) = (Arc::clone(&self.egress), Arc::clone(&self.names));
+        Arc::new(Origin { arm, egress, names, secure: self.secure.clone() })
+    }
+
+    /// What holds by proxies.
+    pub(super) fn by(&self, arm: Arm) -> Arc<Parent> {
+        Arc::new(Parent { arm: Arc::new(arm), egress: Arc::clone(&self.egress), names: Arc::clone(&self.names) })
     }
 }
 

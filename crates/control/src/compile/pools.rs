@@ -1,6 +1,7 @@
 //! Pools and their servers.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use config::spec;
 use net::Address;
 use net::dial::Security;
 use proxy::balance::Key;
-use proxy::pool::{Bounds, Breaker, HostRule, Pool, Quic, Server, ServerId, Subset};
+use proxy::pool::{Bounds, Breaker, Credentials, HostRule, Parent, Pool, Quic, Server, ServerId, Subset};
 use proxy::relay::Coalesce;
 use proxy::sticky::{Cookie, Known, Sticky};
 
@@ -29,11 +30,18 @@ pub(super) fn pool(
 ) -> Pool {
     let name: Arc<str> = pool.name.as_str().into();
     let mut placed: Vec<Placed<'_>> = Vec::new();
+    let parent = parent(pool);
+    // Nor by those who are others to a proxy.
+    let asked = parent.as_ref().map_or(0, |parent| {
+        let mut number = DefaultHasher::new();
+        parent.hash(&mut number);
+        number.finish()
+    });
     for said in &pool.servers {
         for (address, authority) in addresses(&said.address, discovery) {
             // Connections of another kind must not be found by those who want this one.
             let told = pool.send_proxy.map_or(0, |form| 1 + form as u64) + 3 * u64::from(pool.as_client);
-            let transport = way.map_or(0, |way| way.transport).wrapping_mul(6).wrapping_add(told);
+            let transport = way.map_or(0, |way| way.transport).wrapping_mul(6).wrapping_add(told) ^ asked;
             let id = ServerId { pool: Arc::clone(&name), name: said.name.as_str().into(), address, transport };
             named.insert(id.clone(), (said.weight, said.max_connections));
             let server = registry.server(&id, &authority, said.weight, || way.map(|way| security(way, &authority)));
@@ -68,6 +76,7 @@ pub(super) fn pool(
             spec::PoolHost::Name(name) => HostRule::Name(name.as_str().into()),
         },
         shared: shared(pool.protocol),
+        parent,
         send_proxy: pool.send_proxy,
         coalesce: pool.coalesce.map(coalesce),
         quic,
@@ -91,9 +100,20 @@ pub(super) fn coalesce(said: spec::Coalesce) -> Coalesce {
 /// What is spoken on connections that requests share.
 fn shared(protocol: spec::Protocol) -> Option<http::shared::Protocol> {
     match protocol {
-        spec::Protocol::H1 => None,
+        spec::Protocol::H1 | spec::Protocol::HttpProxy | spec::Protocol::Socks5 => None,
         spec::Protocol::H2 => Some(http::shared::Protocol::H2),
         spec::Protocol::H3 => Some(http::shared::Protocol::H3),
+    }
+}
+
+/// How its servers are asked for others.
+fn parent(pool: &spec::Pool) -> Option<Parent> {
+    let known = pool.credentials.as_ref();
+    let credentials = known.map(|known| Credentials::new(&known.username, &known.password.0));
+    match pool.protocol {
+        spec::Protocol::HttpProxy => Some(Parent::Http(credentials)),
+        spec::Protocol::Socks5 => Some(Parent::Socks5(credentials)),
+        spec::Protocol::H1 | spec::Protocol::H2 | spec::Protocol::H3 => None,
     }
 }
 

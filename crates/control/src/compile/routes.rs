@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
+use proxy::destination::Way;
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
@@ -38,6 +39,8 @@ struct Level {
     timeouts: spec::Timeouts,
     retries: spec::Retries,
     limits: spec::Limits,
+    source: Option<spec::Source>,
+    subset: spec::Labels,
 }
 
 struct Flattener<'a> {
@@ -107,7 +110,7 @@ pub(super) fn listener(
     let reader = keyring.readers.get(&listener.name);
     let intercept = listener.intercept.as_ref().zip(reader);
     let intercept = intercept.map(|(said, reader)| intercept::intercept(&listener.name, said, reader, registry));
-    let ways = reader.map(|reader| Arc::clone(&reader.ways));
+    let ways = reader.map(|reader| Arc::clone(&reader.originators));
     let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, ways, registry));
     let mut flat = Flattener {
         spec,
@@ -128,6 +131,8 @@ pub(super) fn listener(
         timeouts: spec::Timeouts::default(),
         retries: spec::Retries::default(),
         limits: spec::Limits::default(),
+        source: None,
+        subset: spec::Labels::default(),
     };
     let default = Arc::new(flat.route("", Ending::NoRoute, &top));
     match &listener.serves {
@@ -233,6 +238,8 @@ impl Flattener<'_> {
                 timeouts: site.timeouts.or(top.timeouts),
                 retries: site.retries.clone().or(&top.retries),
                 limits: site.limits.or(top.limits),
+                source: None,
+                subset: spec::Labels::default(),
             };
             self.list(&site.routes, &level, &format!("{}/", site.name));
             self.dead_end(&level, &site.name);
@@ -249,6 +256,8 @@ impl Flattener<'_> {
                 timeouts: route.timeouts.or(outer.timeouts),
                 retries: route.retries.clone().or(&outer.retries),
                 limits: route.limits.or(outer.limits),
+                source: route.source.clone().or_else(|| outer.source.clone()),
+                subset: route.subset.clone(),
             };
             level.conditions.extend(route.matches.iter().flat_map(matching::conditions));
             let name = route.name.clone().unwrap_or_else(|| format!("{path}{number}"));
@@ -257,13 +266,7 @@ impl Flattener<'_> {
                 self.dead_end(&level, &name);
                 continue;
             }
-            let mut ending = self.ending(&route.ending, &level, &name);
-            if let (Ending::Pools(arms), false) = (&mut ending, route.subset.is_empty()) {
-                for arm in arms {
-                    let subset = arm.pool.subsets.iter().find(|subset| subset.labels == route.subset);
-                    arm.subset = subset.map(|subset| Arc::clone(&subset.roster));
-                }
-            }
+            let ending = self.ending(&route.ending, &level, &name);
             self.push(&name, ending, &level);
         }
     }
@@ -281,12 +284,15 @@ impl Flattener<'_> {
 
     fn route(&mut self, name: &str, ending: Ending, level: &Level) -> Route {
         // A pool decides over what happens before it is reached only if it is the one that every request reaches.
-        let pool = match &ending {
-            Ending::Pools(arms) if arms.len() == 1 => {
-                self.spec.pools.iter().find(|pool| pool.name == *arms[0].pool.name)
-            }
+        let only = match &ending {
+            Ending::Pools(arms) if arms.len() == 1 => Some(&arms[0]),
+            Ending::Ways(ways) => match &**ways {
+                [Way::Parent(parent)] => Some(&*parent.arm),
+                _ => None,
+            },
             _ => None,
         };
+        let pool = only.and_then(|arm| self.spec.pools.iter().find(|pool| pool.name == *arm.pool.name));
         let (of_pool, limits_of_pool) = pool.map_or_else(Default::default, |pool| (pool.timeouts, pool.limits));
         let timeouts = level.timeouts.or(of_pool).or(self.listener.timeouts).or(spec::Timeouts::DEFAULT);
         let limits = level.limits.or(limits_of_pool).or(self.listener.limits).or(spec::Limits::DEFAULT);
@@ -317,11 +323,12 @@ impl Flattener<'_> {
 
     fn ending(&mut self, ending: &Said, level: &Level, name: &str) -> Ending {
         match ending {
-            Said::To(pool) => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
-            Said::Origin => self.origins.as_ref().map_or(Ending::NoRoute, |origins| {
-                let timeouts = level.timeouts.or(self.listener.timeouts);
-                Ending::Origin(origins.to(timeouts, &level.retries.clone().or(&self.listener.retries)))
-            }),
+            Said::To(pool) => match self.way(spec::Way::Pool(*pool), level) {
+                Some(parent @ Way::Parent(_)) => Ending::Ways([parent].into()),
+                _ => Ending::Pools([self.arm(*pool, 10_000, level)].into()),
+            },
+            Said::Origin => Ending::Ways(self.way(spec::Way::Origin, level).into_iter().collect()),
+            Said::Ways(ways) => Ending::Ways(ways.iter().filter_map(|way| self.way(*way, level)).collect()),
             Said::Split(portions) => {
                 let mut up_to = 0;
                 let arm = |portion: &spec::Portion| {
@@ -349,6 +356,22 @@ impl Flattener<'_> {
             }
             Said::Routes(_) => Ending::NoRoute,
         }
+    }
+
+    /// A way of a forward proxy; other listeners have none.
+    fn way(&self, way: spec::Way, level: &Level) -> Option<Way> {
+        let origins = self.origins.as_ref()?;
+        Some(match way {
+            spec::Way::Origin => {
+                let timeouts = level.timeouts.or(self.listener.timeouts);
+                let retries = level.retries.clone().or(&self.listener.retries);
+                Way::Origin(origins.to(timeouts, &retries, level.source.as_ref()))
+            }
+            spec::Way::Pool(id) if self.pools[id.0].parent.is_some() => {
+                Way::Parent(origins.by(self.arm(id, 10_000, level)))
+            }
+            spec::Way::Pool(id) => Way::Pool(Arc::new(self.arm(id, 10_000, level))),
+        })
     }
 
     fn canary(&mut self, said: &spec::Canary, level: &Level, name: &str) -> Canary {
@@ -394,7 +417,9 @@ impl Flattener<'_> {
         let pool = self.spec.pool(id);
         let timeouts = level.timeouts.or(pool.timeouts).or(self.listener.timeouts);
         let retries = level.retries.clone().or(&pool.retries).or(&self.listener.retries);
-        arm(&self.pools[id.0], up_to, timeouts, &retries)
+        let pool = &self.pools[id.0];
+        let subset = pool.subsets.iter().find(|subset| !level.subset.is_empty() && subset.labels == level.subset);
+        Arm { subset: subset.map(|subset| Arc::clone(&subset.roster)), ..arm(pool, up_to, timeouts, &retries) }
     }
 
     fn policies_of(&self, uses: &[spec::PolicyId]) -> Vec<Arc<Policy>> {
@@ -419,6 +444,8 @@ pub(super) fn arm(pool: &Arc<Pool>, up_to: u32, timeouts: spec::Timeouts, retrie
             per_try: timeouts.per_try,
         },
         retries: self::retries(&retries.clone().or(&spec::Retries::standard())),
+        races: false,
+        sources: None,
     }
 }
 
@@ -427,7 +454,6 @@ fn retries(retries: &spec::Retries) -> Retries {
     let has = |wanted| conditions.contains(&wanted);
     Retries {
         extra: retries.extra.unwrap_or(0),
-        addresses: 0,
         connect: has(spec::RetryIf::Connect),
         reset: has(spec::RetryIf::Reset),
         timeout: has(spec::RetryIf::Timeout),

@@ -73,10 +73,7 @@ impl Health {
                     ward.joined(now);
                 }
                 if let Some(health) = &care.health {
-                    wanted
-                        .entry(Subject::of(server, health, care.pool.shared, care.pool.send_proxy))
-                        .or_default()
-                        .push(Rc::clone(&ward));
+                    wanted.entry(Subject::of(server, health, &care.pool)).or_default().push(Rc::clone(&ward));
                 } else {
                     ward.unchecked();
                 }

@@ -7,7 +7,7 @@ use config::spec;
 use http::shared::Protocol;
 use net::Address;
 use net::dial::Security;
-use proxy::pool::Server;
+use proxy::pool::{Parent, Pool, Server};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use wire::proxy_protocol::{self, Form, Said};
@@ -27,6 +27,8 @@ pub(super) struct Subject {
     health: spec::Health,
     /// What a request is spoken in, if not HTTP/1.1.
     protocol: Option<Protocol>,
+    /// How a page is asked for that is not its own, if it is a proxy.
+    parent: Option<Parent>,
     /// How it is said that nobody is behind a check, if the server has to be told who is.
     send_proxy: Option<Form>,
 }
@@ -58,14 +60,9 @@ enum Verdict {
 }
 
 impl Subject {
-    /// How a server is checked whose pool speaks this, if not HTTP/1.1. What answers at another port is no part of the pool, and
+    /// How a server is checked by what its pool speaks. What answers at another port is no part of the pool, and
     /// speaks what every such thing speaks.
-    pub(super) fn of(
-        server: &Server,
-        health: &spec::Health,
-        protocol: Option<Protocol>,
-        send_proxy: Option<Form>,
-    ) -> Subject {
+    pub(super) fn of(server: &Server, health: &spec::Health, pool: &Pool) -> Subject {
         let address = match (&server.id.address, health.port) {
             (Address::Tcp(address), Some(port)) => Address::Tcp((address.ip(), port).into()),
             (address, _) => address.clone(),
@@ -79,9 +76,11 @@ impl Subject {
         // These two look at what is below a session.
         let below = matches!(health.probe, spec::Probe::Tcp | spec::Probe::Tls { .. });
         let security = server.security().filter(|_| !below).cloned();
-        let protocol = protocol.filter(|_| health.port.is_none() && matches!(health.probe, spec::Probe::Http(_)));
-        let send_proxy = send_proxy.filter(|_| health.port.is_none());
-        Subject { address, security, host: host.into(), health: health.clone(), protocol, send_proxy }
+        let protocol = pool.shared.filter(|_| health.port.is_none() && matches!(health.probe, spec::Probe::Http(_)));
+        let send_proxy = pool.send_proxy.filter(|_| health.port.is_none());
+        let is_asked = health.port.is_none() && matches!(health.probe, spec::Probe::Http(_));
+        let parent = pool.parent.clone().filter(|_| is_asked);
+        Subject { address, security, host: host.into(), health: health.clone(), protocol, parent, send_proxy }
     }
 }
 
@@ -119,7 +118,8 @@ impl Drop for Prober {
 }
 
 async fn check(subject: Subject, state: Rc<State>) {
-    let script = Script::of(&subject.health.probe, &subject.host, subject.security.is_some(), subject.protocol);
+    let Subject { health, host, security, protocol, parent, .. } = &subject;
+    let script = Script::of(&health.probe, host, security.is_some(), *protocol, parent.as_ref());
     let mut prologue = Vec::new();
     if let Some(form) = subject.send_proxy {
         proxy_protocol::write(form, Said::Local, None, &mut prologue);

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
 use http::Conn;
-use net::dial::{Call, dial, is_shortage};
+use net::Address;
+use net::dial::{Call, Dialled, Source, dial, is_shortage};
 use net::tls::doubt;
 use wire::proxy_protocol::{self, Said, Secured};
 
-use super::choose::{Choice, choose};
+use super::choose::{Choice, choose_for};
+use super::lead_on::{lead_on, secure_beyond};
 use super::queue::queue;
+use super::race::race;
 use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, expired, within_try};
 use crate::exchange::Exchange;
@@ -41,7 +44,7 @@ pub(super) async fn checkout(
     if fresh
         && let Some(server) = x.notes.server.and_then(|number| pool.servers.get(number))
         && let Some(lease) = server.lease(&pool.gate)
-        && let Some(upstream) = connect(session, x, route, arm, lease).await?
+        && let Some(upstream) = connect(session, x, route, arm, lease, tried).await?
     {
         return Ok(upstream);
     }
@@ -52,9 +55,9 @@ pub(super) async fn checkout(
         let choice = if pool.limited && pool.gate.waiting() > 0 {
             Choice::Saturated
         } else {
-            choose(&session.worker, arm, wish, own, tried)
+            choose_for(&session.worker, x, arm, wish, own, tried)
         };
-        let found = found(session, x, route, arm, choice).await?;
+        let found = found(session, x, route, arm, choice, tried).await?;
         let found = match found {
             Found::Connection(upstream) => Some(upstream),
             Found::Taken => None,
@@ -83,6 +86,7 @@ async fn found(
     route: &Route,
     arm: &Arm,
     choice: Choice,
+    tried: &[usize],
 ) -> Result<Found, Fault> {
     let pool = &arm.pool;
     let connected = match choice {
@@ -105,7 +109,7 @@ async fn found(
         }
         Choice::Lease(number, lease) => {
             x.notes.server = Some(number);
-            connect(session, x, route, arm, lease).await?
+            connect(session, x, route, arm, lease, tried).await?
         }
     };
     Ok(connected.map_or(Found::Taken, Found::Connection))
@@ -125,7 +129,8 @@ pub(super) async fn reuse(
     let said = introduction(session, x, arm).unwrap_or_default();
     let mut at = 0;
     while at < said.len() {
-        match patiently(session, x, route, arm, |_, cx| upstream.conn.poll_write(cx, &said[at..])).await? {
+        match patiently(session, x, route, Patience::of(arm), |_, cx| upstream.conn.poll_write(cx, &said[at..])).await?
+        {
             Ok(written) => at += written,
             Err(_) => return Ok(None),
         }
@@ -140,7 +145,13 @@ pub(super) async fn connect(
     route: &Route,
     arm: &Arm,
     lease: Lease,
+    tried: &[usize],
 ) -> Result<Option<Upstream>, Fault> {
+    if arm.races {
+        // Boxed: most servers have one address.
+        let (dialled, busy) = Box::pin(race(session, x, route, arm, lease, tried)).await?;
+        return Ok(Some(Upstream::new(Conn::new(dialled.stream), busy, false)));
+    }
     let server = Arc::clone(lease.server());
     if let Some(protocol) = arm.pool.shared {
         trunks::open(&session.worker, &arm.pool, protocol, lease);
@@ -156,15 +167,23 @@ pub(super) async fn connect(
             Some(tls) => tls.inside.filter(|protocol| protocol.greets()),
             None => session.listener.tls_at(session.origin.bind).and_then(|tls| tls.starttls),
         };
-        let call = Call { prologue: &prologue, security, source: source(x, arm), greeted };
+        let call = Call { prologue: &prologue, security, source: source(x, arm, &server), greeted };
         let mut dialling = pin!(dial(&server.id.address, &call));
-        patiently(session, x, route, arm, |_, cx| dialling.as_mut().poll(cx)).await
+        patiently(session, x, route, Patience::of(arm), |_, cx| dialling.as_mut().poll(cx)).await
     };
     match dialled {
         Ok(Ok(dialled)) => {
             server.connect_succeeded();
-            let mut conn = Conn::new(dialled.stream);
-            conn.keep(&dialled.greeting);
+            let Dialled { mut stream, mut greeting } = dialled;
+            if arm.pool.parent.is_some() {
+                // Boxed: most connections are led nowhere.
+                greeting = Box::pin(lead_on(session, x, route, arm, &server, &mut stream)).await?;
+                if let Some(secure) = x.beyond.clone().filter(|place| place.secure.is_some()) {
+                    stream = Box::pin(secure_beyond(session, x, route, arm, &secure, stream, &greeting)).await?;
+                }
+            }
+            let mut conn = Conn::new(stream);
+            conn.keep(&greeting);
             Ok(Some(Upstream::new(conn, busy, false)))
         }
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
@@ -212,9 +231,18 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
 }
 
 /// Whose address a server shall see, if not ours. Who came by a Unix socket, and is said to be nobody else, has none.
-pub(super) fn source(x: &Exchange, arm: &Arm) -> Option<IpAddr> {
+pub(super) fn source(x: &Exchange, arm: &Arm, server: &Server) -> Option<Source> {
     let has_address = x.facts.peer.port() != 0 || x.facts.client != x.facts.peer.ip();
-    Some(x.facts.client).filter(|_| arm.pool.as_client && has_address)
+    let theirs = || Some(Source::Theirs(x.facts.client)).filter(|_| arm.pool.as_client && has_address);
+    own_source(arm, server).or_else(theirs)
+}
+
+/// Which of this host's addresses a server shall see, if the configuration says.
+pub(super) fn own_source(arm: &Arm, server: &Server) -> Option<Source> {
+    match &server.id.address {
+        Address::Tcp(address) => arm.sources?.towards(address.ip()).map(Source::Ours),
+        Address::Unix(_) => None,
+    }
 }
 
 /// Waits for a connection that is being opened, and takes a part of it.
@@ -227,7 +255,8 @@ pub(super) async fn join(
 ) -> Result<Option<Upstream>, Fault> {
     let busy = Busy::share(&server, &arm.pool);
     let joining = session.worker.trunks.join(&server);
-    let joined = patiently(session, x, route, arm, |worker, cx| worker.trunks.poll_joined(&joining, cx)).await;
+    let joined =
+        patiently(session, x, route, Patience::of(arm), |worker, cx| worker.trunks.poll_joined(&joining, cx)).await;
     match joined? {
         Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
         Joined::Failed(fault) => Err(fault),
@@ -235,16 +264,28 @@ pub(super) async fn join(
     }
 }
 
-/// Waits for a connection as long as a connect may take, and notes how long that was.
-async fn patiently<T>(
+/// How long to wait for a connection, and what it is if it has not come then.
+pub(super) struct Patience {
+    pub(super) most: Duration,
+    pub(super) late: Fault,
+}
+
+impl Patience {
+    pub(super) fn of(arm: &Arm) -> Patience {
+        Patience { most: arm.timeouts.connect, late: Fault::server(Kind::ConnectTimeout, Retry::Always) }
+    }
+}
+
+/// Waits for a connection, and notes how long that was.
+pub(super) async fn patiently<T>(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
-    arm: &Arm,
+    patience: Patience,
     mut poll: impl FnMut(&Worker, &mut Context<'_>) -> Poll<T>,
 ) -> Result<T, Fault> {
     let began = Instant::now();
-    session.timer.arm(began, within_try(x, route, began, arm.timeouts.connect));
+    session.timer.arm(began, within_try(x, route, began, patience.most));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(done) = poll(&session.worker, cx) {
             return Poll::Ready(Ok(done));
@@ -256,7 +297,7 @@ async fn patiently<T>(
             return Poll::Ready(Err(GONE));
         }
         ready!(session.timer.poll_expired(cx));
-        Poll::Ready(Err(expired(x, route, Fault::server(Kind::ConnectTimeout, Retry::Always))))
+        Poll::Ready(Err(expired(x, route, patience.late)))
     })
     .await;
     x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use http::Conn;
 
+use super::lead_on::{is_led_on, is_tunnel};
 use crate::balance::{Group, Level, Roster, Wish};
-use crate::pool::{Lease, Parked, Pool, Server};
+use crate::exchange::Exchange;
+use crate::pool::{Lease, Parked, Pool, Server, Suited};
 use crate::snapshot::Arm;
 use crate::worker::Worker;
 
@@ -44,12 +46,46 @@ enum Demand {
 }
 
 /// Chooses for a request that has tried these servers before; `own` is the one that its client stays with.
-pub(super) fn choose(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize]) -> Choice {
+pub(super) fn choose(
+    worker: &Worker,
+    arm: &Arm,
+    wish: Wish,
+    own: Option<usize>,
+    tried: &[usize],
+    suited: Suited,
+) -> Choice {
     let pool = &arm.pool;
     let has_room = |server: &Server| {
-        !pool.limited || has_free(worker, pool, server) || (server.has_room() && pool.gate.has_room())
+        !pool.limited || has_free(worker, pool, server, suited) || (server.has_room() && pool.gate.has_room())
     };
-    choose_by(worker, arm, wish, own, tried, has_room, |number| take(worker, pool, number))
+    choose_by(worker, arm, wish, own, tried, has_room, |number| take(worker, pool, number, suited))
+}
+
+/// The same by what the request is: a tunnel has a connection of its own, and one that a proxy has led on is for where it leads.
+pub(super) fn choose_for(
+    worker: &Worker,
+    x: &Exchange,
+    arm: &Arm,
+    wish: Wish,
+    own: Option<usize>,
+    tried: &[usize],
+) -> Choice {
+    if is_tunnel(x) {
+        return choose_new(worker, arm, wish, own, tried);
+    }
+    if arm.races {
+        // A connection that stands is better than one to an address that comes first.
+        let idle = |(number, server): (usize, &Arc<Server>)| Some((number, worker.idle.take(server, Suited::Any)?));
+        let mut others = arm.pool.servers.iter().enumerate().filter(|(_, server)| !tried.contains(&server.slot));
+        if let Some((number, parked)) = others.find_map(idle) {
+            return Choice::Idle(number, parked);
+        }
+    }
+    let suited = match &x.beyond {
+        Some(place) if is_led_on(x, arm) => Suited::To(place),
+        _ => Suited::Straight,
+    };
+    choose(worker, arm, wish, own, tried, suited)
 }
 
 /// The same for what never finds a connection that is there: the right to open one.
@@ -136,12 +172,12 @@ fn still(pool: &Pool, own: Option<usize>) -> Option<usize> {
 }
 
 /// Whether this worker has a connection to this server that could take a request, or soon will.
-fn has_free(worker: &Worker, pool: &Pool, server: &Server) -> bool {
-    if pool.shares() { worker.trunks.has(server) } else { worker.idle.has(server) }
+fn has_free(worker: &Worker, pool: &Pool, server: &Server, suited: Suited) -> bool {
+    if pool.shares() { worker.trunks.has(server) } else { worker.idle.has(server, suited) }
 }
 
 /// A connection to this server, or the right to open one.
-fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
+fn take(worker: &Worker, pool: &Pool, number: usize, suited: Suited) -> Option<Choice> {
     let server = &pool.servers[number];
     if pool.shares() {
         if let Some(conn) = worker.trunks.lane(server) {
@@ -152,7 +188,7 @@ fn take(worker: &Worker, pool: &Pool, number: usize) -> Option<Choice> {
         }
         return server.lease(&pool.gate).map(|lease| Choice::Lease(number, lease));
     }
-    if let Some(parked) = worker.idle.take(server) {
+    if let Some(parked) = worker.idle.take(server, suited) {
         return Some(Choice::Idle(number, parked));
     }
     server.lease(&pool.gate).map(|lease| Choice::Lease(number, lease))

@@ -20,6 +20,7 @@ use wire::{Framing, Head};
 
 use super::checkout::{introduction, source, unconnected};
 use super::choose::{Choice, choose};
+use super::lead_on::is_led_on;
 use super::overtaken::overtaken;
 use super::retry::{afford, meet};
 use super::send::{
@@ -29,7 +30,7 @@ use super::{Busy, GONE, Upstream, bad_response, is_over, unwanted, within_try};
 use crate::exchange::Exchange;
 use crate::finish;
 use crate::pool::trunks::{Joined, Joining};
-use crate::pool::{Entry, Lease, Server, trunks};
+use crate::pool::{Entry, Lease, Server, Suited, trunks};
 use crate::relay::Pump;
 use crate::session::Session;
 use crate::snapshot::{Arm, Hedge, Route};
@@ -202,7 +203,7 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
         return None;
     }
     let wish = arm.roster().wish(|| x.facts.view(&x.request));
-    let (number, server, stage) = match choose(&session.worker, arm, wish, None, tried) {
+    let (number, server, stage) = match choose(&session.worker, arm, wish, None, tried, Suited::Any) {
         Choice::Idle(number, parked) => {
             let server = Arc::clone(parked.lease.server());
             if !is_other(&server) {
@@ -254,7 +255,7 @@ fn begin(session: &Session, x: &mut Exchange, arm: &Arm, tried: &mut Vec<usize>)
 fn connecting(session: &Session, x: &Exchange, arm: &Arm, lease: Lease) -> Stage {
     let to = Arc::clone(lease.server());
     let said = introduction(session, x, arm).unwrap_or_default();
-    let source = source(x, arm);
+    let source = source(x, arm, &to);
     let dialling = Box::pin(async move {
         let call = Call { prologue: &said, security: to.security(), source, greeted: None };
         dial(&to.id.address, &call).await.map(|dialled| dialled.stream)
@@ -345,7 +346,8 @@ impl Leg {
                 Stage::Connected(mut upstream) => {
                     set_host(&arm.pool.host, &self.server, &mut x.request);
                     let mut out = session.worker.out();
-                    upstream.conn.write_request(&x.request, &mut out);
+                    let is_led_on = is_led_on(x, arm);
+                    arm.pool.write_request(&mut upstream.conn, &x.request, is_led_on, &mut out);
                     // What could not be written shows when the answer is read.
                     let _ = self.pump.begin_with_content(cx, &mut upstream.conn, Framing::None, &mut out, &[]);
                     Stage::Waiting(upstream)

@@ -10,7 +10,8 @@ use http::Conn;
 use net::stream::Peek;
 
 use super::checkout::{connect, join, reuse};
-use super::choose::{Choice, accepts, awaited, choose};
+use super::choose::{Choice, accepts, awaited, choose_for};
+use super::lead_on::is_tunnel;
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired};
 use crate::balance::Wish;
 use crate::exchange::Exchange;
@@ -42,7 +43,7 @@ pub(super) async fn queue(
         let Some(waiting) = pool.gate.queue(wanted.clone().into(), place) else {
             break Err(Fault::proxy(Kind::QueueFull));
         };
-        match look(&session.worker, arm, wish, own, tried, &waiting) {
+        match look(&session.worker, x, arm, wish, own, tried, &waiting) {
             Choice::None => break Err(Fault::proxy(Kind::NoServer)),
             Choice::Idle(_, parked) => break Ok(Got::Idle(parked.lease, parked.conn)),
             Choice::Lease(_, lease) => break Ok(Got::Lease(lease)),
@@ -86,13 +87,19 @@ pub(super) async fn queue(
     x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
     let number_of = |lease: &Lease| pool.servers.iter().position(|server| server.slot == lease.server().slot);
     match result? {
+        Got::Idle(lease, conn) if is_tunnel(x) => {
+            // It was somebody's before: the right alone is of use.
+            drop(conn);
+            x.notes.server = number_of(&lease);
+            connect(session, x, route, arm, lease, tried).await
+        }
         Got::Idle(lease, conn) => {
             x.notes.server = number_of(&lease);
             reuse(session, x, route, arm, conn, lease).await
         }
         Got::Lease(lease) => {
             x.notes.server = number_of(&lease);
-            connect(session, x, route, arm, lease).await
+            connect(session, x, route, arm, lease, tried).await
         }
         Got::Lane(number, conn) => {
             x.notes.server = Some(number);
@@ -115,9 +122,17 @@ enum Got {
 
 /// Looks for something free, now that we stand in the queue: what became free before went unseen by whoever freed it. What
 /// somebody waits for who goes first is handed on.
-fn look(worker: &Worker, arm: &Arm, wish: Wish, own: Option<usize>, tried: &[usize], waiting: &Waiting) -> Choice {
+fn look(
+    worker: &Worker,
+    x: &Exchange,
+    arm: &Arm,
+    wish: Wish,
+    own: Option<usize>,
+    tried: &[usize],
+    waiting: &Waiting,
+) -> Choice {
     while !waiting.is_served() {
-        match choose(worker, arm, wish, own, tried) {
+        match choose_for(worker, x, arm, wish, own, tried) {
             Choice::Idle(_, parked) if !waiting.is_first_for(parked.lease.server()) => {
                 worker.hand_on(parked, &arm.pool.gate);
             }

@@ -51,14 +51,7 @@ pub(super) fn next(
     fault: Fault,
     retrying: &mut Option<Entry>,
 ) -> Next {
-    let retries = u32::from(x.notes.tries.saturating_sub(x.notes.hedges));
-    if retries <= arm.retries.addresses && matches!(fault.kind, Kind::Connect | Kind::ConnectTimeout) {
-        return if time_left(x, route).is_some_and(|left| left.is_zero()) {
-            Next::Stop
-        } else {
-            Next::Try(Duration::ZERO)
-        };
-    }
+    let retries = u32::from(x.notes.tries.saturating_sub(x.notes.hedges).saturating_sub(x.notes.free));
     if retries > arm.retries.extra || !is_condition(arm, fault.kind) || !may_repeat(x, fault) {
         return Next::Stop;
     }
@@ -121,7 +114,7 @@ pub(super) fn may_repeat(x: &Exchange, fault: Fault) -> bool {
 }
 
 /// Makes the exchange ready for another try.
-pub(super) fn again(x: &mut Exchange) {
+pub(crate) fn again(x: &mut Exchange) {
     x.upload.redirect();
     x.response.clear();
     x.notes.response = None;

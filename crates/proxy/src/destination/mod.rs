@@ -6,10 +6,12 @@
 
 mod egress;
 mod origins;
+mod ways;
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
@@ -22,7 +24,9 @@ use wire::{Head, uri};
 
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
-pub use origins::{Names, Origin, Ways};
+pub use origins::{Names, Origin, Originators};
+pub use ways::{Parent, Way};
+pub(crate) use ways::{is_direct, lead, lead_elsewhere};
 
 use crate::exchange::Exchange;
 use crate::pool::trunks;
@@ -64,42 +68,42 @@ pub(crate) fn port(head: &Head) -> Option<u16> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// Its host in normal form; an address of IPv6 without brackets.
-    host: Box<str>,
-    port: u16,
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
     /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
-    tunnel: bool,
+    pub(crate) tunnel: bool,
     /// TLS with it, where it is we who speak it.
-    secure: Option<Secured>,
+    pub(crate) secure: Option<Secured>,
 }
 
 /// TLS with a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Secured {
+pub(crate) struct Secured {
     /// The name that its certificate must be for.
-    name: Box<str>,
+    pub(crate) name: Box<str>,
     /// Whether HTTP/2 is spoken inside.
-    h2: bool,
+    pub(crate) h2: bool,
+}
+
+impl Place {
+    /// Its host and port as they are written.
+    pub(crate) fn authority(&self) -> String {
+        let Place { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 /// Finds the addresses of the server that a request asks for, and what leads there.
-pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
-    let place = asked_for(session, x)?;
-    let (allowed, reason) = match place.tunnel || place.secure.is_some() {
-        true => (origin.egress.lets_connect_to(place.port), "a port that tunnels may not go to"),
-        false => (origin.egress.lets_ask(place.port), "a port at which nobody speaks HTTP"),
-    };
-    if !allowed {
-        x.notes.reason = reason;
-        return Err(Fault::client(Kind::Denied));
-    }
+async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
+    let place = asked_for(x, &origin.egress)?;
     if place.secure.is_some() && origin.secure.is_none() {
-        x.notes.reason = "tunnels are not looked into any more";
+        x.notes.reason = UNREAD;
         return Err(Fault::client(Kind::Misdirected));
     }
     let now = Instant::now();
     if let Some(arm) = session.worker.origins.known(&place, origin, now) {
         x.notes.arm = Some(0);
-        begin_with_lead(session, &place, &arm);
+        begin_with_lead(session, &place, &arm, None);
         return Ok(arm);
     }
     let (addresses, ttl) = match place.host.parse::<IpAddr>() {
@@ -107,7 +111,12 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
         Err(_) => named(session, x, &place.host, origin).await?,
     };
     let mut allowed = Vec::with_capacity(addresses.len());
+    let sources = origin.arm.sources;
     for address in addresses {
+        if sources.is_some_and(|sources| sources.towards(address.to_canonical()).is_none()) {
+            x.notes.reason = "no address of its family to connect from";
+            continue;
+        }
         match origin.egress.judge(SocketAddr::new(address, place.port)) {
             Ok(address) => allowed.push(address),
             Err(refused) => x.notes.reason = refused.reason(),
@@ -119,43 +128,42 @@ pub(crate) async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<O
     x.notes.reason = "";
     x.notes.arm = Some(0);
     let arm = session.worker.origins.learn(&session.worker, place.clone(), origin, allowed, now + ttl);
-    begin_with_lead(session, &place, &arm);
+    begin_with_lead(session, &place, &arm, None);
     Ok(arm)
 }
 
-/// Puts the connection that was made when the tunnel was opened where the request finds it, if it leads there.
-fn begin_with_lead(session: &Session, place: &Place, arm: &Arm) {
-    let Some((inside, secure)) = session.inside.as_ref().and_then(|inside| Some((inside, inside.secure.as_ref()?)))
-    else {
-        return;
-    };
-    let speaks = place.secure.as_ref().map(|place| place.h2);
-    if speaks != Some(secure.h2) {
+/// Puts the connection that was made when the tunnel was opened where the request finds it, if it leads there: on to a server, where a
+/// proxy has led it.
+fn begin_with_lead(session: &Session, place: &Place, arm: &Arm, beyond: Option<Rc<Place>>) {
+    let Some(inside) = &session.inside else { return };
+    let agreed = inside.secure.as_ref().map(|secure| secure.h2);
+    if agreed.is_none() || agreed != place.secure.as_ref().map(|secure| secure.h2) {
         return;
     }
     let Some((stream, address)) = inside.lead() else { return };
     let server = arm.pool.servers.iter().find(|server| server.id.address == address);
     let Some(lease) = server.and_then(|server| server.lease(&arm.pool.gate)) else { return };
-    if secure.h2 {
+    if agreed == Some(true) {
         trunks::adopt(&session.worker, &arm.pool, lease, stream);
     } else {
-        session.worker.idle.park(Conn::new(stream), lease, Instant::now(), arm.pool.pooled);
+        let (idle, conn) = (&session.worker.idle, Conn::new(stream));
+        idle.park_beyond(conn, lease, beyond, Instant::now(), arm.pool.pooled);
     }
 }
 
 /// What a request asks for: by its target, for a forward proxy is asked for nothing else; or where the tunnel leads in which it has come.
-fn asked_for(session: &Session, x: &mut Exchange) -> Result<Place, Fault> {
-    let (host, port) = match &session.inside {
+fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
+    let inside = x.facts.inside.clone();
+    let (host, port) = match &inside {
         Some(inside) => (Some(&*inside.host), Some(inside.port)),
         None => (std::str::from_utf8(&x.facts.host).ok(), port(&x.request)),
     };
-    let host = host.filter(|host| !host.is_empty());
-    let (Some(host), Some(port)) = (host, port) else {
+    let (Some(host), Some(port)) = (host.filter(|host| !host.is_empty()), port) else {
         x.notes.reason = "no host and port to go to";
         return Err(Fault::client(Kind::Malformed));
     };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let secure = match session.inside.as_ref().and_then(|inside| inside.secure.as_ref()) {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).into();
+    let secure = match inside.as_ref().and_then(|inside| inside.secure.as_ref()) {
         None => None,
         Some(Secure { doubt: Some(doubt), .. }) => {
             x.notes.reason = doubt;
@@ -164,8 +172,20 @@ fn asked_for(session: &Session, x: &mut Exchange) -> Result<Place, Fault> {
         // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
         Some(Secure { name, h2, .. }) => Some(Secured { name: name.clone(), h2: *h2 && !x.facts.websocket }),
     };
-    Ok(Place { host: host.into(), port, tunnel: x.is_tunnel(), secure })
+    let place = Place { host, port, tunnel: x.is_tunnel(), secure };
+    let (allowed, reason) = match place.tunnel || place.secure.is_some() {
+        true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
+        false => (egress.lets_ask(port), "a port at which nobody speaks HTTP"),
+    };
+    if !allowed {
+        x.notes.reason = reason;
+        return Err(Fault::client(Kind::Denied));
+    }
+    Ok(place)
 }
+
+/// Whoever is inside of a tunnel whose TLS has ended here is not led on in plain.
+pub(crate) const UNREAD: &str = "tunnels are not looked into any more";
 
 /// An address that stands for itself does not change.
 const FOREVER: Duration = Duration::from_secs(3600);

@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use super::{Egress, Place};
 use crate::balance::{Balance, Group, Level, Roster};
 use crate::pool::{LOCAL, Pool, Server, ServerId};
-use crate::snapshot::{Arm, Retries};
+use crate::snapshot::Arm;
 use crate::worker::Worker;
 
 /// What holds on the way to whatever server is asked for.
@@ -31,12 +31,12 @@ pub struct Origin {
     /// What names mean.
     pub names: Arc<Names>,
     /// How servers are spoken with by TLS, where clients that speak it are read.
-    pub secure: Option<Arc<Ways>>,
+    pub secure: Option<Arc<Originators>>,
 }
 
 /// How servers are spoken with by TLS: all ways believe the same, and differ in what they offer to speak inside.
 #[derive(Debug)]
-pub struct Ways {
+pub struct Originators {
     /// Both, or what was before one could agree.
     pub either: Originator,
     /// HTTP/1.1.
@@ -110,7 +110,7 @@ impl Origins {
         }
         let (mut left, mut servers) =
             (before.map_or_else(Vec::new, |before| before.arm.pool.servers.clone()), Vec::new());
-        for address in addresses.into_iter().take(ADDRESSES) {
+        for address in by_turns(addresses).take(ADDRESSES) {
             let same = left.iter().position(|server| server.id.address == Address::Tcp(address));
             servers.push(match same {
                 Some(at) => left.swap_remove(at),
@@ -138,8 +138,7 @@ impl Origins {
     }
 
     fn server(&self, worker: &Worker, place: &Place, origin: &Origin, address: SocketAddr) -> Server {
-        let Place { host, port, .. } = place;
-        let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let name = place.authority();
         let id = ServerId {
             pool: Arc::clone(&origin.arm.pool.name),
             name: name.as_str().into(),
@@ -169,6 +168,15 @@ impl Origins {
     }
 }
 
+/// Addresses of both families by turns, those of IPv6 first (RFC 8305 section 4).
+fn by_turns(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
+    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let pairs =
+        std::iter::from_fn(move || Some([v6.next(), v4.next()]).filter(|pair| pair.iter().any(Option::is_some)));
+    pairs.flatten().flatten()
+}
+
 fn key(place: &Place, origin: &Arc<Origin>) -> Key {
     (place.clone(), Arc::as_ptr(origin).addr())
 }
@@ -179,7 +187,7 @@ fn retire(worker: &Worker, server: &Server) {
     worker.idle.forget(server);
 }
 
-/// What leads to these servers, the first one first; if it cannot be connected to, the next.
+/// What leads to these servers: to the first one, and to others where that does not connect.
 fn arm(origin: &Origin, servers: Vec<Arc<Server>>, shared: Option<Protocol>) -> Arm {
     let said = &origin.arm;
     let count = servers.len();
@@ -187,7 +195,6 @@ fn arm(origin: &Origin, servers: Vec<Arc<Server>>, shared: Option<Protocol>) -> 
     let group = Group { key: said.pool.key, numbers, servers: servers.clone(), balance: Balance::First };
     let levels = [Level { all: group, zones: None }].into();
     let roster = Roster { levels, panic: 0, members: vec![true; count].into() };
-    let retries = Retries { addresses: count as u32 - 1, ..said.retries.clone() };
     Arm {
         pool: Arc::new(Pool {
             servers,
@@ -199,6 +206,9 @@ fn arm(origin: &Origin, servers: Vec<Arc<Server>>, shared: Option<Protocol>) -> 
         subset: None,
         up_to: said.up_to,
         timeouts: said.timeouts,
-        retries,
+        retries: said.retries.clone(),
+        // Whose connections are shared opens one at a time.
+        races: count > 1 && shared.is_none(),
+        sources: said.sources,
     }
 }

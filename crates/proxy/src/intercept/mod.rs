@@ -26,13 +26,13 @@ use net::tls::{Alpn, Authority, Identity, Terminator, doubt};
 use wire::client_hello::ClientHello;
 
 use crate::attempt::{self, Upstream};
-use crate::destination::{Origin, Ways};
+use crate::destination::Originators;
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account, Kept};
 use crate::route::HostPattern;
 use crate::session::Session;
-use crate::session::inside::{Inside, Lead, Secure};
-use crate::snapshot::{Arm, Ending, Listener, Route, Tls};
+use crate::session::inside::{Inside, Lead, Secure, bare_stream};
+use crate::snapshot::{Arm, Listener, Route, Tls};
 use crate::worker::Worker;
 
 use hear::Heard;
@@ -47,6 +47,8 @@ pub struct Intercept {
     pub authority: Arc<Authority>,
     /// TLS towards clients, without a certificate of its own.
     pub tls: Tls,
+    /// TLS towards servers.
+    pub originators: Arc<Originators>,
     /// Hosts that nobody reads.
     pub except: Box<[HostPattern]>,
     /// For how long clients that have not believed us are left alone with the host, and which those are; absent if they are not.
@@ -73,20 +75,15 @@ pub(crate) mod word {
     pub(crate) const NO_TLS: &str = "no_tls";
 }
 
-/// Whether what a client says in its tunnel to a server of its choice is to be read, as far as that is known by now; if not although the
-/// listener intercepts, it is noted why.
-pub(crate) fn wanted<'a>(
-    x: &mut Exchange,
-    listener: &'a Listener,
-    route: &'a Route,
-) -> Option<(&'a Arc<Intercept>, &'a Arc<Origin>)> {
+/// Whether what a client says in its tunnel is to be read, as far as that is known by now; if not although the listener intercepts, it is
+/// noted why.
+pub(crate) fn wanted<'a>(x: &mut Exchange, listener: &'a Listener) -> Option<&'a Arc<Intercept>> {
     let intercept = listener.intercept.as_ref()?;
-    let Ending::Origin(origin) = &route.ending else { return None };
     if intercept.excepts(&x.facts.host) {
         x.notes.interception = word::EXCEPTED;
         return None;
     }
-    Some((intercept, origin))
+    Some(intercept)
 }
 
 /// Opens a tunnel to be read: connects to the server, tells the client, and goes as far as both sides allow.
@@ -96,7 +93,7 @@ pub(crate) async fn open(
     listener: &Listener,
     route: &Route,
     arm: &Arm,
-    (intercept, origin): (&Arc<Intercept>, &Arc<Origin>),
+    intercept: &Arc<Intercept>,
 ) -> Result<After, Fault> {
     let host = String::from_utf8_lossy(&x.facts.host).into_owned();
     let port = crate::destination::port(&x.request).unwrap_or_default();
@@ -129,8 +126,8 @@ pub(crate) async fn open(
         x.notes.interception = word::BYPASSED;
         return pass(session, x, listener, route, arm, upstream).await;
     }
-    let Some(ways) = &origin.secure else { return Err(Fault::proxy(Kind::Overload)) };
-    (sought.name, sought.h2) = (name.clone(), offers_h2(&hello));
+    // Connections through a proxy are not shared.
+    (sought.name, sought.h2) = (name.clone(), offers_h2(&hello) && x.beyond.is_none());
     let now = Instant::now();
     let known = session.worker.leaves.known(&sought, now);
     let (terminator, secure) = match known {
@@ -140,7 +137,7 @@ pub(crate) async fn open(
                 Some(upstream) => upstream,
                 None => attempt::connect(session, x, route, arm).await?,
             };
-            meet(session, x, route, (intercept, arm, ways), sought, upstream).await?
+            meet(session, x, route, (intercept, arm), sought, upstream).await?
         }
     };
     x.notes.interception = word::INTERCEPTED;
@@ -188,7 +185,7 @@ async fn meet(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
-    (intercept, arm, ways): (&Arc<Intercept>, &Arm, &Ways),
+    (intercept, arm): (&Arc<Intercept>, &Arm),
     sought: Sought,
     upstream: Upstream,
 ) -> Result<(Terminator, Secure), Fault> {
@@ -197,7 +194,7 @@ async fn meet(
     let Some((conn, lease)) = upstream.into_parts() else { return Err(Fault::proxy(Kind::Overload)) };
     drop(lease);
     let shaken = match conn.into_stream() {
-        Some(stream) => shake(session, x, route, arm, ways, &sought, stream).await?,
+        Some(stream) => shake(session, x, route, (intercept, arm), &sought, stream).await?,
         None => Err("the server has broken off the handshake of TLS"),
     };
     let name = sought.name.clone();
@@ -220,12 +217,15 @@ async fn shake(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
-    arm: &Arm,
-    ways: &Ways,
+    (intercept, arm): (&Arc<Intercept>, &Arm),
     sought: &Sought,
     stream: Stream,
 ) -> Result<Result<(Stream, Vec<u8>), &'static str>, Fault> {
-    let originator = if sought.h2 { &ways.either } else { &ways.h1 };
+    let originator = if sought.h2 { &intercept.originators.either } else { &intercept.originators.h1 };
+    let stream = match bare_stream(&session.worker, stream, arm.timeouts.tunnel) {
+        Ok(stream) => stream,
+        Err(_) => return Err(Fault::proxy(Kind::Overload)),
+    };
     let began = Instant::now();
     session.timer.arm(began, attempt::bounded(x, route, arm.timeouts.connect));
     let mut shaking = pin!(originator.connect_and_look(stream, &sought.name));

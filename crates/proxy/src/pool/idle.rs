@@ -1,6 +1,7 @@
 //! Connections that wait for their next request. Each worker has its own, so that taking one costs no lock.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use http::Conn;
 use rustc_hash::FxHashMap;
 
 use super::{LOCAL, Lease, Server};
+use crate::destination::Place;
 
 /// The idle connections of one worker.
 #[derive(Debug, Default)]
@@ -24,17 +26,41 @@ pub(crate) struct Idle {
 pub(crate) struct Parked {
     pub(crate) conn: Conn,
     pub(crate) lease: Lease,
+    /// The server to which its own, a proxy, has led it on: nobody else's requests may come there.
+    pub(crate) beyond: Option<Rc<Place>>,
     until: Instant,
+}
+
+/// Which idle connections are of use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Suited<'a> {
+    /// Any.
+    Any,
+    /// Those that nobody has led on.
+    Straight,
+    /// Those that lead on to this server.
+    To(&'a Place),
+}
+
+impl Suited<'_> {
+    fn suits(self, parked: &Parked) -> bool {
+        match self {
+            Suited::Any => true,
+            Suited::Straight => parked.beyond.is_none(),
+            Suited::To(place) => parked.beyond.as_deref() == Some(place),
+        }
+    }
 }
 
 /// Connections that a worker keeps to one server; more would only be closed by the server.
 const MOST: usize = 1024;
 
 impl Idle {
-    /// Takes the connection that was used last and still seems open.
-    pub(crate) fn take(&self, server: &Arc<Server>) -> Option<Parked> {
+    /// Takes the one of those connections that was used last and still seems open.
+    pub(crate) fn take(&self, server: &Arc<Server>, suited: Suited) -> Option<Parked> {
         self.of(server, |parked| {
-            while let Some(candidate) = parked.pop() {
+            while let Some(at) = parked.iter().rposition(|candidate| suited.suits(candidate)) {
+                let candidate = parked.remove(at);
                 server.unparked();
                 if is_silent(&candidate.conn) {
                     return Some(candidate);
@@ -44,9 +70,9 @@ impl Idle {
         })?
     }
 
-    /// Whether there is a connection to this server.
-    pub(crate) fn has(&self, server: &Server) -> bool {
-        self.of(server, |parked| !parked.is_empty()).unwrap_or(false)
+    /// Whether there is such a connection to this server.
+    pub(crate) fn has(&self, server: &Server, suited: Suited) -> bool {
+        self.of(server, |parked| parked.iter().any(|parked| suited.suits(parked))).unwrap_or(false)
     }
 
     /// How many connections there are to this server.
@@ -71,13 +97,25 @@ impl Idle {
         drop(parked);
     }
 
-    /// Keeps a connection.
-    pub(crate) fn park(&self, conn: Conn, mut lease: Lease, now: Instant, keep: Duration) {
+    /// Keeps a connection to its server.
+    pub(crate) fn park(&self, conn: Conn, lease: Lease, now: Instant, keep: Duration) {
+        self.park_beyond(conn, lease, None, now, keep);
+    }
+
+    /// Keeps a connection that its server has led on.
+    pub(crate) fn park_beyond(
+        &self,
+        conn: Conn,
+        mut lease: Lease,
+        beyond: Option<Rc<Place>>,
+        now: Instant,
+        keep: Duration,
+    ) {
         let slot = lease.server().slot;
         let keep = |parked: &mut Vec<Parked>| {
             if parked.len() < MOST && is_kept(&mut lease) {
                 lease.server().parked();
-                parked.push(Parked { conn, lease, until: now + keep });
+                parked.push(Parked { conn, lease, beyond, until: now + keep });
             }
         };
         if slot >= LOCAL {

@@ -7,6 +7,7 @@ mod conduct;
 mod gate;
 mod idle;
 mod limit;
+mod parent;
 mod place;
 mod quic;
 mod server;
@@ -22,8 +23,9 @@ pub use concurrency::{Bounds, Concurrency};
 pub use conduct::{Ejections, Errors};
 pub(crate) use gate::Use;
 pub use gate::{Gate, Grant, Waiting};
-pub(crate) use idle::{Idle, Parked};
+pub(crate) use idle::{Idle, Parked, Suited};
 pub use limit::{Hedges, Limit, Met};
+pub use parent::{Credentials, Parent};
 pub use place::{Place, Priority};
 pub use quic::{Ids, Quic};
 pub(crate) use server::{Counted, LOCAL};
@@ -32,6 +34,8 @@ pub use tally::Entry;
 pub(crate) use trunks::Trunks;
 pub(crate) use warm::Warm;
 
+use http::Conn;
+use wire::Head;
 use wire::proxy_protocol::Form;
 use wire::starttls::Protocol;
 
@@ -58,6 +62,8 @@ pub struct Pool {
     pub host: HostRule,
     /// What its servers speak, if that is something whose connections are shared.
     pub shared: Option<http::shared::Protocol>,
+    /// What its servers are asked for, if they are proxies.
+    pub parent: Option<Parent>,
     /// How servers are told for whom a connection is, by the PROXY protocol. Such a connection is for one client.
     pub send_proxy: Option<Form>,
     /// Which small pieces of flows wait for others on the way to its servers.
@@ -92,6 +98,22 @@ impl Pool {
     pub(crate) fn begins_in(&self, protocol: Protocol) -> bool {
         let mut security = self.servers.iter().filter_map(|server| server.security());
         security.any(|security| security.starttls == Some(protocol))
+    }
+
+    /// Whether a tunnel may lead to its servers: those that are no proxies get its bytes as they are.
+    pub(crate) fn takes_tunnels(&self) -> bool {
+        let is_plain = || self.servers.iter().all(|server| server.security().is_none());
+        self.shared.is_none() && (self.parent.is_some() || is_plain())
+    }
+
+    /// Writes a request's head for one of its servers, or for whom that has led the connection on to.
+    pub(crate) fn write_request(&self, conn: &mut Conn, head: &Head, is_led_on: bool, out: &mut Vec<u8>) {
+        match &self.parent {
+            Some(Parent::Http(credentials)) if !is_led_on => {
+                conn.write_request_for_proxy(head, credentials.as_ref().map(Credentials::basic), out);
+            }
+            _ => conn.write_request(head, out),
+        }
     }
 
     /// Whether each connection is for one client.

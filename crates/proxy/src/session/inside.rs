@@ -237,22 +237,32 @@ async fn admitted(session: Session, mut exchange: Box<Exchange>, entrance: Entra
 
 /// The client's stream, and what was read of it. Where its bytes are not a socket's own, as with a stream of HTTP/2, they are passed on
 /// through one.
-fn stream_of(worker: &Rc<Worker>, mut client: Conn, idle: Duration) -> io::Result<(Stream, Vec<u8>)> {
+fn stream_of(worker: &Rc<Worker>, client: Conn, idle: Duration) -> io::Result<(Stream, Vec<u8>)> {
     if client.plain().is_some() {
         return client.into_parts().ok_or_else(|| io::ErrorKind::Unsupported.into());
     }
+    Ok((passed_on(worker, client, idle)?, Vec::new()))
+}
+
+/// A stream on which TLS can be spoken, of one to a server. There is no TLS in TLS on one socket.
+pub(crate) fn bare_stream(worker: &Rc<Worker>, stream: Stream, idle: Duration) -> io::Result<Stream> {
+    if stream.is_plain() { Ok(stream) } else { passed_on(worker, Conn::new(stream), idle) }
+}
+
+/// The other end of what passes on the bytes of a connection.
+fn passed_on(worker: &Rc<Worker>, mut conn: Conn, idle: Duration) -> io::Result<Stream> {
     let (here, there) = Stream::pair()?;
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         let timer = worker.timers.timer();
         let mut there = Conn::new(there);
         let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
-        let ended = relay::tunnel(&worker, &mut client, &mut there, &timer, limits).await;
+        let ended = relay::tunnel(&worker, &mut conn, &mut there, &timer, limits).await;
         if ended.fault.is_none() {
-            close(&client, &timer, &worker).await;
+            close(&conn, &timer, &worker).await;
         }
     });
-    Ok((here, Vec::new()))
+    Ok(here)
 }
 
 impl fmt::Debug for Inside {

@@ -1,10 +1,13 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
+mod addresses;
 mod datagrams;
 pub(crate) mod egress;
 pub(crate) mod intercept;
+mod parents;
 mod real;
 mod routes;
+mod socks_parents;
 mod tunnels;
 
 use testkit::{Response, Server, Tidegate};

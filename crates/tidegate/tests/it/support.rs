@@ -167,3 +167,9 @@ impl Place for Hanging {
         self.address()
     }
 }
+
+impl Place for &str {
+    fn place(&self) -> &str {
+        self
+    }
+}

@@ -13,7 +13,7 @@ pub(crate) use judge::{framing as framing_said, is_token};
 pub use request::request;
 pub use response::{Asked, response};
 pub(crate) use write::decimal;
-pub use write::{request_head, response_head, status_line};
+pub use write::{request_head, request_head_for_proxy, response_head, status_line};
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

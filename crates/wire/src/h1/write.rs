@@ -16,11 +16,37 @@ pub fn request_head(head: &Head, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method_text());
     out.push(b' ');
     out.extend_from_slice(if head.method() == Method::Connect { head.authority() } else { head.path() });
+    rest(head, None, out);
+}
+
+/// The same for a proxy, which is asked in absolute form (RFC 9112 section 3.2.2) by whoever has these credentials: the value of
+/// `Proxy-Authorization`, if there are any. That field is no part of the head, which others get to see.
+pub fn request_head_for_proxy(head: &Head, credentials: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method_text());
+    out.push(b' ');
+    if head.method() != Method::Connect {
+        out.extend_from_slice(b"http://");
+    }
+    out.extend_from_slice(head.authority());
+    // RFC 9112 section 3.2.4: an OPTIONS about the server as a whole has no path there.
+    if head.method() != Method::Connect && head.path() != b"*" {
+        out.extend_from_slice(head.path());
+    }
+    rest(head, credentials, out);
+}
+
+/// Everything behind the path.
+fn rest(head: &Head, credentials: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(query) = head.query() {
         out.push(b'?');
         out.extend_from_slice(query);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(credentials) = credentials {
+        out.extend_from_slice(b"Proxy-Authorization: ");
+        out.extend_from_slice(credentials);
+        out.extend_from_slice(b"\r\n");
+    }
     if !head.has(Known::Host) {
         out.extend_from_slice(b"Host: ");
         out.extend_from_slice(head.authority());

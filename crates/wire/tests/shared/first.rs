@@ -2,6 +2,7 @@
 //! QUIC, and what is said before TLS begins inside of a protocol.
 
 use tidegate_wire::client_hello::{self, Seen};
+use tidegate_wire::parent::{self, connect, socks5};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::quic::{self, Header};
 use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
@@ -204,4 +205,40 @@ fn read_capsules<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> (bool, Vec<V
     let (mut capsules, mut heard) = (masque::Capsules::default(), Vec::new());
     let is_fine = pieces.all(|piece| capsules.read(piece, |datagram| heard.push(datagram.to_vec())).is_ok());
     (is_fine, heard, is_fine && capsules.is_inside())
+}
+
+/// What a proxy says that is asked to lead on, by CONNECT or by SOCKS as the first byte chooses, comes to the same in whatever portions; what
+/// is left is the end of it, and no more is kept than a head may have.
+pub(crate) fn parent(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let credentials = (choice & 2 != 0).then_some(parent::Credentials { username: "me", password: "pass" });
+    let asked = socks5::Asked { host: "a.test", port: 80, credentials };
+    let (mut socks, mut connecting) = (socks5::Talk::new(asked), connect::Talk::default());
+    let (mut heard, mut said) = (bytes.to_vec(), Vec::new());
+    let mut hear = |heard: &mut Vec<u8>, said: &mut Vec<u8>| match choice & 1 {
+        0 => connecting.hear(heard),
+        _ => socks.hear(heard, said),
+    };
+    let at_once = hear(&mut heard, &mut said);
+    assert!(bytes.ends_with(&heard), "what is left is the end of what was heard");
+    let (mut socks, mut connecting) = (socks5::Talk::new(asked), connect::Talk::default());
+    let (mut slowly, mut told) = (Vec::new(), Vec::new());
+    let mut step = parent::Step::More;
+    for (at, byte) in bytes.iter().enumerate() {
+        slowly.push(*byte);
+        step = match choice & 1 {
+            0 => connecting.hear(&mut slowly),
+            _ => socks.hear(&mut slowly, &mut told),
+        };
+        if step != parent::Step::More {
+            slowly.extend_from_slice(&bytes[at + 1..]);
+            break;
+        }
+        assert!(slowly.len() <= connect::LIMITS.head);
+    }
+    match (step, at_once) {
+        // Which fault of two is seen first may depend on how much is there.
+        (parent::Step::Bad(_), parent::Step::Bad(_)) => {}
+        _ => assert_eq!((step, slowly, told), (at_once, heard, said)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use ::http::BodyReader;
 use config::spec;
+use proxy::pool::{Credentials, Parent};
 use proxy::route::Text;
 use wire::Head;
 use wire::h1::{self, Asked, Limits, Progress};
@@ -39,7 +40,7 @@ const HEAD: Limits = Limits { head: 32 * 1024, line: 8 * 1024, fields: 200 };
 pub(in crate::health) const MOST_BODY: usize = 64 * 1024;
 
 impl Script {
-    pub(super) fn of(said: &spec::HttpProbe, host: &str) -> Script {
+    pub(super) fn of(said: &spec::HttpProbe, host: &str, parent: Option<&Parent>) -> Script {
         let mut head = Head::default();
         let (path, query) = match said.path.split_once('?') {
             Some((path, query)) => (path, Some(query.as_bytes())),
@@ -53,7 +54,12 @@ impl Script {
             head.set(name.as_bytes(), value.as_bytes());
         }
         let mut request = Vec::new();
-        h1::request_head(&head, &mut request);
+        match parent {
+            Some(Parent::Http(credentials)) => {
+                h1::request_head_for_proxy(&head, credentials.as_ref().map(Credentials::basic), &mut request);
+            }
+            _ => h1::request_head(&head, &mut request),
+        }
         let asked = if said.method == "HEAD" { Asked::Head } else { Asked::Other };
         Script { head, request, asked, statuses: said.statuses.clone(), body: said.body.iter().map(text).collect() }
     }
@@ -161,8 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_asked_for_the_page_of_another() {
+        let parent = Parent::Http(Some(Credentials::new("me", "pass")));
+        let mut said = Vec::new();
+        let script = Script::of(&probe("/ok?x", &[(200, 399)]), "app.example", Some(&parent));
+        Talk::new(&script).open(&mut said);
+        let said = String::from_utf8(said).expect("text");
+        assert!(
+            said.starts_with("GET http://app.example/ok?x HTTP/1.1\r\nProxy-Authorization: Basic bWU6cGFzcw==\r\n"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn the_request_is_as_configured() {
-        let script = Script::of(&probe("/healthz?full=1", &[(200, 399)]), "app.example:80");
+        let script = Script::of(&probe("/healthz?full=1", &[(200, 399)]), "app.example:80", None);
         let mut said = Vec::new();
         Talk::new(&script).open(&mut said);
         let text = String::from_utf8(said).expect("text");
@@ -174,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_status_decides() {
-        let script = Script::of(&probe("/", &[(200, 299), (401, 401)]), "a");
+        let script = Script::of(&probe("/", &[(200, 299), (401, 401)]), "a", None);
         assert_eq!(outcome(&script, "HTTP/1.1 204 No Content\r\n\r\n"), Ok(()));
         assert_eq!(outcome(&script, "HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\n"), Ok(()));
         assert_eq!(outcome(&script, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\n\r\n"), Ok(()));
@@ -187,7 +206,7 @@ mod tests {
     fn the_body_decides_where_it_is_looked_at() {
         let test = spec::TextMatch { tests: vec![spec::TextTest::Contains("ready".to_owned())], ignore_case: false };
         let said = spec::HttpProbe { body: vec![test], ..probe("/", &[(200, 200)]) };
-        let script = Script::of(&said, "a");
+        let script = Script::of(&said, "a", None);
         let no_match = Err("the body does not match".to_owned());
         assert_eq!(outcome(&script, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall ready"), Ok(()));
         assert_eq!(outcome(&script, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbusy"), no_match);

@@ -13,6 +13,7 @@ mod tls;
 
 use ::http::shared::Protocol;
 use config::spec::Probe;
+use proxy::pool::Parent;
 
 /// What is said in each check of one address; none where a connection is all that is asked for.
 #[derive(Debug)]
@@ -70,12 +71,19 @@ pub(super) enum Step {
 }
 
 impl Script {
-    /// What a probe says to a server that is called `host`, over TLS or not; requests are of this protocol, if not of HTTP/1.1.
-    pub(super) fn of(probe: &Probe, host: &str, secure: bool, protocol: Option<Protocol>) -> Script {
+    /// What a probe says to a server that is called `host`, over TLS or not; requests are of this protocol, if not of HTTP/1.1. A proxy
+    /// is asked for the page of that host.
+    pub(super) fn of(
+        probe: &Probe,
+        host: &str,
+        secure: bool,
+        protocol: Option<Protocol>,
+        parent: Option<&Parent>,
+    ) -> Script {
         match probe {
             Probe::Tcp => Script::Connect,
             Probe::Http(said) => {
-                let script = http::Script::of(said, host);
+                let script = http::Script::of(said, host, parent);
                 match protocol {
                     None => Script::Http(script),
                     Some(Protocol::H2) => Script::Http2(script, secure),

@@ -129,6 +129,13 @@ fn it_leads_where_tunnels_lead_and_no_farther() {
     let address = tidegate.address("dns");
     let port = address.rsplit(':').next().expect("a port");
     assert_eq!(status(&tidegate, &format!("/.well-known/masque/udp/127.0.0.1/{port}/")), 403);
+    // Nor does it go by another proxy, or to a pool.
+    let pool = "to: POOL\npools: { parent: { protocol: http_proxy, servers: [@APP] }, app: [@APP] }";
+    for to in ["parent", "app"] {
+        let text = OPEN.replace("@MORE", &pool.replace("POOL", to));
+        let tidegate = crate::support::start(&text, &[("APP", &testkit::Server::named("web"))]);
+        assert_eq!(status(&tidegate, &path("127.0.0.1", &server)), 403, "{to}");
+    }
     // A reverse proxy does not know it.
     let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [@APP] }\n";
     let web = testkit::Server::named("web");

@@ -61,14 +61,19 @@ fn no_way_leads_back_to_this_process() {
 
 #[test]
 fn an_address_that_becomes_ours_by_a_reload_is_refused_from_then_on() {
-    let server = Server::named("one");
-    let taken = port(&server).to_owned();
+    // At an address at which no client gets a port: nobody may take it in between.
+    let server = Server::at("127.0.0.77:0", |peer| {
+        while peer.request().is_some() {
+            peer.send(testkit::ok("one"));
+        }
+    });
+    let taken = server.address().to_owned();
     let text = |more: &str| crate::support::config(&(OPEN.replace("@MORE", "to: origin") + more), &[]);
     let tidegate = testkit::Start::of(crate::support::BINARY).text(&text(""));
-    let target = format!("http://a.test:{taken}/");
+    let target = format!("http://{taken}/");
     assert_eq!(ask(&tidegate, &target).text(), "one");
     drop(server);
-    let more = format!("  late: {{ bind: '127.0.0.1:{taken}', respond: {{ status: 200, body: ours }} }}\n");
+    let more = format!("  late: {{ bind: '{taken}', respond: {{ status: 200, body: ours }} }}\n");
     tidegate.reload(&text(&more));
     assert_eq!(ask(&tidegate, &target).status, 403);
 }

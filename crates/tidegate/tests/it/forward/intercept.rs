@@ -3,6 +3,7 @@
 pub(crate) mod clients;
 mod files;
 mod inside;
+mod parents;
 pub(crate) mod servers;
 
 use std::fs;

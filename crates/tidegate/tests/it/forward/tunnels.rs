@@ -114,12 +114,15 @@ fn a_tunnel_has_a_connection_that_was_nobodys() {
 fn a_server_that_breaks_breaks_the_tunnel() {
     let server = Server::script(|peer| {
         peer.send("half");
+        // Earlier it might break before it was connected to.
+        let _ = peer.reader.exactly(1);
         peer.reset();
     });
     let tidegate = proxy("");
     let mut client = tidegate.client();
     client.send(connect(&format!("a.test:{}", port(&server))));
     assert_eq!(client.head().status, 200);
+    client.send("x");
     assert_eq!(client.ending(), testkit::Ending::Reset);
     assert_eq!(tidegate.log_line("a tunnel", |line| line["method"] == "CONNECT")["fault"], "truncated");
 }
