@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::diagnostics::Mistake;
 use crate::span::Span;
-use crate::spec::{Ending, Listener, Pool, Predicate, Role, Route, Server, ServerAddress, Serves, Spec};
+use crate::spec::{Ending, Listener, PolicyId, Pool, Predicate, Role, Route, Server, ServerAddress, Serves, Spec};
 
 /// What keeps some from a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +13,8 @@ enum Guard {
     Certificate,
     /// Who comes from elsewhere.
     Network,
+    /// Who does not show who they are.
+    User,
     /// Whom a route refuses that stands before.
     Refusal,
 }
@@ -22,6 +24,7 @@ impl Guard {
         match self {
             Guard::Certificate => "a client certificate",
             Guard::Network => "the client's network",
+            Guard::User => "who its users are",
             Guard::Refusal => "a `deny` before it",
         }
     }
@@ -73,8 +76,7 @@ pub(crate) fn ways_around(spec: &Spec) -> Vec<Mistake> {
 
 /// All ways from a listener to servers.
 fn ways<'a>(spec: &'a Spec, listener: &'a Listener) -> Vec<Way<'a>> {
-    // No policy guards: one that authenticates, limits or filters would be asked for here, and of sites and routes below.
-    let mut guards = BTreeSet::new();
+    let mut guards = by_policies(spec, &listener.uses);
     let asks = |tls: &crate::spec::ListenerTls| tls.client_cert.as_ref().is_some_and(|asked| asked.required);
     let mut tls = listener.binds.iter().map(|bind| listener.tls_at(bind));
     if tls.all(|tls| tls.is_some_and(asks)) {
@@ -85,6 +87,7 @@ fn ways<'a>(spec: &'a Spec, listener: &'a Listener) -> Vec<Way<'a>> {
         Serves::Routes(routes) => walk(spec, listener, routes, &guards, &mut found),
         Serves::Sites(sites) => {
             for site in sites.iter().map(|id| spec.site(*id)) {
+                let guards = &guards | &by_policies(spec, &site.uses);
                 walk(spec, listener, &site.routes, &guards, &mut found);
             }
         }
@@ -103,6 +106,7 @@ fn walk<'a>(
     for route in routes {
         let mut guards = outer.clone();
         guards.extend(route.matches.iter().flat_map(asked));
+        guards.extend(by_policies(spec, &route.uses));
         for pool in route.ending.pools().into_iter().map(|id| spec.pool(id)) {
             let way = |server| Way { listener, span: &route.span, pool, server, guards: guards.clone() };
             found.extend(pool.servers.iter().map(way));
@@ -113,6 +117,12 @@ fn walk<'a>(
             _ => {}
         }
     }
+}
+
+/// What policies guard by. One that limits or filters would be asked for here.
+fn by_policies(spec: &Spec, uses: &[PolicyId]) -> BTreeSet<Guard> {
+    let asks = |id: &&PolicyId| spec.policy(**id).kind.authenticates();
+    uses.iter().find(asks).map(|_| Guard::User).into_iter().collect()
 }
 
 /// What a match certainly asks for that guards.

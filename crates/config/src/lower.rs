@@ -43,6 +43,7 @@ mod sticky;
 mod template;
 mod text;
 mod tier;
+mod time;
 mod tls;
 mod users;
 
@@ -69,6 +70,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let policies: Vec<_> = std::mem::take(&mut lower.policies).into_iter().map(|(policy, _)| policy).collect();
     flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
     lower.spread_datagrams(&listeners, &all_sites, &mut pools);
+    users::check(&listeners, &all_sites, &policies, lower.mistakes);
     packets::check(&listeners, &all_sites, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),

@@ -43,8 +43,8 @@ pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use intercept::Intercept;
 pub use matching::{
-    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, TextMatch, TextTest,
-    ValueMatch,
+    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, Schedule, TextMatch,
+    TextTest, ValueMatch, Zone,
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
@@ -60,7 +60,7 @@ pub use tls::{
     PoolTls,
 };
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
-pub use users::{BasicAuth, Groups};
+pub use users::{BasicAuth, BearerAuth, CertAuth, CertName, Groups};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,7 +12,7 @@ use net::Stream;
 use net::stream::Peek;
 use wire::h1::{self, Asked, Limits, Progress, Reject};
 use wire::h2::frame::PREFACE;
-use wire::{Framing, Head, Version};
+use wire::{Framing, Head, Version, socks};
 
 use crate::body::{BodyReader, BodyWriter};
 use crate::{h2, h3};
@@ -25,8 +25,17 @@ pub struct Conn {
     carry: Vec<u8>,
     /// What is kept is known to be less than a head.
     partial: bool,
-    /// The first bytes may say that HTTP/2 follows.
-    sniffs: bool,
+    /// What the first bytes may say that follows.
+    sniffs: Sniffs,
+}
+
+/// What a peer may begin with that is no request of HTTP/1, without having agreed on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sniffs {
+    /// HTTP/2 (RFC 9113 section 3.3).
+    pub h2: bool,
+    /// SOCKS, of any version: its first byte begins no request.
+    pub socks: bool,
 }
 
 /// What carries the messages.
@@ -49,6 +58,8 @@ pub enum Arrival {
     Closed,
     /// The preface of HTTP/2, which is kept.
     Preface,
+    /// The beginning of a conversation in SOCKS, which is kept.
+    Socks,
 }
 
 /// Why a head could not be read.
@@ -74,22 +85,22 @@ pub struct Backlog {
 impl Conn {
     /// A connection on a fresh stream.
     pub fn new(stream: Stream) -> Conn {
-        Conn { carrier: Carrier::Line(stream), carry: Vec::new(), partial: false, sniffs: false }
+        Conn { carrier: Carrier::Line(stream), carry: Vec::new(), partial: false, sniffs: Sniffs::default() }
     }
 
-    /// Lets the peer begin with HTTP/2 without having agreed on it (RFC 9113 section 3.3).
-    pub fn sniffing(stream: Stream) -> Conn {
-        Conn { sniffs: true, ..Conn::new(stream) }
+    /// Lets the peer begin with one of these.
+    pub fn sniffing(stream: Stream, sniffs: Sniffs) -> Conn {
+        Conn { sniffs, ..Conn::new(stream) }
     }
 
     /// One stream of a connection that others share.
     pub fn of_lane(lane: h2::Lane) -> Conn {
-        Conn { carrier: Carrier::Lane(lane), carry: Vec::new(), partial: false, sniffs: false }
+        Conn { carrier: Carrier::Lane(lane), carry: Vec::new(), partial: false, sniffs: Sniffs::default() }
     }
 
     /// The same for HTTP/3.
     pub fn of_quic(lane: h3::Lane) -> Conn {
-        Conn { carrier: Carrier::Quic(Box::new(lane)), carry: Vec::new(), partial: false, sniffs: false }
+        Conn { carrier: Carrier::Quic(Box::new(lane)), carry: Vec::new(), partial: false, sniffs: Sniffs::default() }
     }
 
     /// The stream under it, if its bytes are the message's own: what may go through a pipe.
@@ -402,7 +413,7 @@ impl Conn {
         limits: &Limits,
         head: &mut Head,
     ) -> Poll<Result<Arrival, ReadError>> {
-        if self.has_carry() && !self.partial && !self.sniffs {
+        if self.has_carry() && !self.partial && !self.sniffs.h2 {
             // A pipelined request may be here whole: try before reading.
             if let Progress::Complete(used) = h1::request(&self.carry, limits, head).map_err(ReadError::Reject)? {
                 self.carry.drain(..used);
@@ -422,10 +433,14 @@ impl Conn {
                 Err(error) if kept == 0 && is_reset(&error) => return Poll::Ready(Ok(Arrival::Closed)),
                 Err(error) => return Poll::Ready(Err(ReadError::Io(error))),
             };
-            if self.sniffs {
+            if std::mem::take(&mut self.sniffs.socks) && socks::Version::of(block[0]).is_some() {
+                self.keep(&block[..length]);
+                return Poll::Ready(Ok(Arrival::Socks));
+            }
+            if self.sniffs.h2 {
                 let seen = length.min(PREFACE.len());
-                self.sniffs = block[..seen] == PREFACE[..seen];
-                if self.sniffs {
+                self.sniffs.h2 = block[..seen] == PREFACE[..seen];
+                if self.sniffs.h2 {
                     self.keep(&block[..length]);
                     if seen == PREFACE.len() {
                         return Poll::Ready(Ok(Arrival::Preface));

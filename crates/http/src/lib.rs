@@ -16,4 +16,4 @@ pub mod h3;
 pub mod shared;
 
 pub use body::{BodyReader, BodyWriter};
-pub use conn::{Arrival, Backlog, Conn, ReadError};
+pub use conn::{Arrival, Backlog, Conn, ReadError, Sniffs};

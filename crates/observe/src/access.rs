@@ -16,12 +16,12 @@
 //! | `route` | the route's name |
 //! | `client` | the client's address, after trusted proxies were considered |
 //! | `peer` | the address and port of the connection's other end |
+//! | `method` | the request's method; `SOCKS4` or `SOCKS5` where a tunnel was asked for so |
 //! | `user` | who asked; with the fault `unauthenticated` or `proxy_unauthenticated`, who the client has said it is |
-//! | `method` | the request's method |
 //! | `host` | the host it asked for, in normal form |
 //! | `path` | the path, in normal form, without the query |
 //! | `query` | the query, without its question mark |
-//! | `version` | the HTTP version the client spoke: `1.0`, `1.1`, `2`, `3`; absent for flows of TCP |
+//! | `version` | the HTTP version the client spoke: `1.0`, `1.1`, `2`, `3`; absent for flows of TCP and for SOCKS |
 //! | `tls` | the version of TLS between the client and us: `TLSv1.2`, `TLSv1.3` |
 //! | `sni` | the name that the client asked for in its handshake |
 //! | `alpn` | the protocol that was agreed on in the handshake (RFC 7301): `http/1.1`, `h2` |

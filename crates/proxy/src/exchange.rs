@@ -16,7 +16,7 @@ use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
 use wire::head::Method;
-use wire::{Head, Version};
+use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
 use crate::canary;
@@ -40,11 +40,13 @@ mod admit;
 mod hops;
 mod pinned;
 mod prepare;
+mod tunnel;
 
 use admit::admit;
-use hops::{Hops, NoNumber};
+use hops::ends_here;
 pub(crate) use pinned::pin;
 use prepare::prepare;
+pub(crate) use tunnel::tunnel;
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
 #[derive(Debug)]
@@ -104,6 +106,8 @@ pub struct Facts {
     pub(crate) said: Option<Box<Said>>,
     /// The tunnel in which it has come, if it has.
     pub(crate) inside: Option<Rc<Inside>>,
+    /// In which version of SOCKS it was asked for, if it was.
+    pub(crate) socks: Option<socks::Version>,
     /// Who asks, where that is asked.
     pub(crate) user: Option<Arc<User>>,
     /// What it has shown of that ends here: servers do not see it.
@@ -254,6 +258,10 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.facts.datagrams {
+        if intercept::forbids_datagrams(listener, &x.facts.host) {
+            x.notes.reason = intercept::DATAGRAMS;
+            return Err(Fault::client(Kind::Denied));
+        }
         if !destination::is_direct(x, route) {
             x.notes.reason = "datagrams go to the server that is asked for alone";
             return Err(Fault::client(Kind::Denied));
@@ -285,33 +293,6 @@ async fn story<'a>(
         state.settles(variant);
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
-}
-
-/// Makes a tunnel of it, by one way or another.
-async fn tunnel(
-    session: &mut Session,
-    x: &mut Exchange,
-    listener: &Listener,
-    route: &Route,
-    arm: &Arm,
-) -> Result<After, Fault> {
-    let mut other;
-    let mut arm = arm;
-    loop {
-        if !arm.pool.takes_tunnels() {
-            x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
-            return Err(Fault::client(Kind::Denied));
-        }
-        let opened = match intercept::wanted(x, listener) {
-            Some(intercept) => Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await,
-            None => attempt::open(session, x, listener, route, arm).await,
-        };
-        match opened {
-            Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
-            ended => return ended,
-        }
-        arm = &other;
-    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -347,6 +328,7 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
                 said: None,
                 user: x.facts.user.as_deref(),
+                now: x.notes.second(),
                 body,
             };
             listener.table.find(&facts, from)
@@ -407,14 +389,6 @@ fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether the request has said that it may go no farther than here.
-fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
-    hops::count(&mut x.request).map(|hops| hops == Hops::EndsHere).map_err(|NoNumber| {
-        x.notes.reason = "Max-Forwards is no number";
-        Fault::client(Kind::Malformed)
-    })
-}
-
 impl Facts {
     /// What a copy of the request has in common with it.
     pub(crate) fn copy(&self) -> Facts {
@@ -435,6 +409,7 @@ impl Facts {
             sni: self.sni.clone(),
             said: None,
             inside: self.inside.clone(),
+            socks: None,
             user: self.user.clone(),
             spent: false,
         }
@@ -454,6 +429,7 @@ impl Facts {
             tls: self.tls.as_deref(),
             sni: self.tls.as_ref().and_then(|tls| tls.name.as_deref()).or(self.sni.as_deref()),
             said: self.said.as_deref(),
+            user: self.user.as_deref(),
         }
     }
 }
@@ -502,6 +478,7 @@ impl Exchange {
         self.facts.query = None;
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         self.facts.inside = None;
+        self.facts.socks = None;
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
         self.facts.websocket = false;
@@ -543,6 +520,7 @@ impl Default for Exchange {
                 sni: None,
                 said: None,
                 inside: None,
+                socks: None,
                 user: None,
                 spent: false,
             },
@@ -571,6 +549,11 @@ impl Default for ClientSide {
 }
 
 impl Notes {
+    /// When it came, in seconds of Unix time.
+    pub(crate) fn second(&self) -> u64 {
+        self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     /// Empty notes; the moment stands for those that will be noted.
     fn of(now: Instant) -> Notes {
         Notes {

@@ -88,6 +88,11 @@ impl<'a> Account<'a> {
 }
 
 impl Kept {
+    /// It has come to be known where it leads: to the first server there.
+    pub(crate) fn leads_to(&mut self, arm: &Arm) {
+        (self.pool, self.server) = (Some(Arc::clone(&arm.pool.name)), arm.pool.servers.first().cloned());
+    }
+
     pub(crate) fn borrowed(&self) -> Account<'_> {
         Account {
             listener: &self.listener,
@@ -134,8 +139,12 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         route: Some(&**account.route).filter(|name| !name.is_empty()),
         peer: PeerAddr(x.facts.peer),
         client: ClientIp(x.facts.client),
+        method: match x.facts.socks {
+            Some(version) => version.text(),
+            None if x.client.is_flow => b"",
+            None => x.request.method_text(),
+        },
         user: x.facts.user.as_deref().map(|user| user.name.as_bytes()).or(x.notes.claimed.as_deref()),
-        method: if x.client.is_flow { b"" } else { x.request.method_text() },
         host: &x.facts.host,
         path: &x.facts.path,
         query: x.facts.query.as_deref(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Side};
 use wire::grpc::{self, Code, Form};
 use wire::head::Method;
+use wire::socks::Reply;
 use wire::{Framing, Head, Known, Version};
 
 use crate::canary;
@@ -85,6 +86,20 @@ pub fn code_of(kind: Kind) -> Code {
         | Kind::TunnelTimeout
         | Kind::TooEarly => Code::Unavailable,
     }
+}
+
+/// What a client of SOCKS is told of the same fault; nothing if it is not there to hear it.
+pub fn socks_of(kind: Kind) -> Option<Reply> {
+    Some(match kind {
+        Kind::Denied | Kind::NoRoute | Kind::Loop => Reply::NotAllowed,
+        Kind::Unresolved => Reply::HostUnreachable,
+        Kind::Connect => Reply::Refused,
+        Kind::ConnectTimeout | Kind::TotalTimeout => Reply::Expired,
+        Kind::Unsupported => Reply::Command,
+        Kind::Unauthenticated | Kind::ProxyUnauthenticated => Reply::Unproven,
+        Kind::ClientGone | Kind::TunnelTimeout | Kind::HeadTimeout => return None,
+        _ => Reply::Failed,
+    })
 }
 
 /// What a connection is told that cannot even be served a request.

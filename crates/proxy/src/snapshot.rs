@@ -103,6 +103,10 @@ pub struct Listener {
     pub forwarding: Rules,
     /// How clients show who they are before their route is found, where they must.
     pub users: Option<Arc<Authentication>>,
+    /// Whether it, or any of its routes, asks who clients are.
+    pub asks_who: bool,
+    /// Fields in which servers are told who asks: what clients say there themselves is dropped.
+    pub identity: Arc<[Box<str>]>,
     /// Finds the rule of a request.
     pub table: Table,
     /// Its hosts, where clients speak TLS and not every host is served.
@@ -274,6 +278,8 @@ pub struct Route {
     pub total: Option<Duration>,
     /// While a flow of UDP is silent that has no server.
     pub flow: Duration,
+    /// While nobody says anything in an association of SOCKS.
+    pub tunnel: Duration,
     /// Who is served first of those that wait for a server.
     pub priority: Priority,
     /// Its requests.

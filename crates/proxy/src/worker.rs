@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base::civil::Civil;
 use base::ids::{RequestId, WorkerId};
 use net::alarm::{Alarm, Alarms};
+use net::datagram::Batch;
 use net::quic;
 use net::splice::Pipes;
 use net::timer::Timers;
@@ -68,6 +69,8 @@ pub(crate) struct Worker {
     doors: RefCell<FxHashMap<SocketId, Rc<Cell<door::State>>>>,
     endpoints: RefCell<FxHashMap<SocketId, quic::Endpoint>>,
     relays: Relays,
+    /// Room for datagrams of associations of SOCKS, in a turn of one of them.
+    pub(crate) letters: RefCell<Batch>,
     date: Cell<(u64, [u8; 29])>,
     origin: u64,
     sequence: Cell<u64>,
@@ -148,6 +151,7 @@ impl Worker {
             doors: RefCell::default(),
             endpoints: RefCell::default(),
             relays: Relays::default(),
+            letters: RefCell::default(),
             date: Cell::new((0, [b' '; 29])),
             origin: random.u64(..),
             random: RefCell::new(random),

@@ -66,7 +66,19 @@ impl Authority {
         Issued { cert: params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key: key.serialize_pem() }
     }
 
-    /// The same with an RSA key.
+    /// A certificate whose subject has this common name.
+    ///
+    /// # Panics
+    /// No key could be drawn.
+    pub fn issue_to(&self, name: &str) -> Issued {
+        let mut params = params(&[]);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Issued { cert, key: key.serialize_pem() }
+    }
+
+    /// As [`Authority::issue`], with an RSA key.
     ///
     /// # Panics
     /// One of them is no name.

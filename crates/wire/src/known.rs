@@ -116,7 +116,7 @@ fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
 
 /// Servers that hand fields on as environment variables (RFC 3875) do not tell `_` from `-`. What is dropped because a
 /// stranger said it must be dropped in that spelling too.
-fn is_spelled(name: &[u8], lower: &[u8]) -> bool {
+pub fn is_spelled(name: &[u8], lower: &[u8]) -> bool {
     name.len() == lower.len()
         && name
             .iter()

@@ -3,6 +3,7 @@
 //! The rooms, in the order in which a message walks:
 //!
 //! - [`proxy_protocol`]: what a proxy in front says of a connection, and what we say of it
+//! - [`socks`]: what a client of SOCKS asks for, and what it is told
 //! - [`client_hello`]: the first words of a client of TLS, whose connection ends elsewhere
 //! - [`quic`]: the ids of QUIC that anybody on the way can read
 //! - [`starttls`]: TLS that begins inside of a protocol, either side
@@ -42,6 +43,7 @@ pub mod parent;
 pub mod postgres;
 pub mod proxy_protocol;
 pub mod quic;
+pub mod socks;
 pub mod starttls;
 pub mod uri;
 pub mod websocket;

@@ -389,6 +389,15 @@ proptest! {
     }
 
     #[test]
+    fn what_clients_of_socks_say_is_read_alike_in_whatever_portions(bytes in vec(any::<u8>(), 0..80), head in 0..8_usize) {
+        const HEADS: [&[u8]; 8] = [
+            b"", b"\x04\x01\0\x50\x7f\0\0\x01me\0", b"\x04\x01\0\x50\0\0\0\x01\0a.test\0", b"\x05\x02\0\x02", b"\x01\x02me\x02",
+            b"\x05\x01\0\x03\x06a.test", b"\x05\x01\0\x04", b"\0\0\0\x03\x06A.test",
+        ];
+        first::socks(&[HEADS[head], &bytes].concat());
+    }
+
+    #[test]
     fn nothing_is_said_between_a_question_for_tls_and_tls(
         choice: u8,
         words in vec(prop::sample::select(vec![

@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 24] = [
+    let targets: [(&str, Target); 25] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -28,6 +28,7 @@ fn seeds_hold() {
         ("h2_peer_faults", peer::faults::broken_frames),
         ("h2_peer_talk", peer::talk::conversation),
         ("proxy_header", first::header),
+        ("socks", first::socks),
         ("client_hello", first::hello),
         ("quic_header", first::quic_header),
         ("postgres_startup", first::startup),

@@ -29,8 +29,8 @@ pub(super) static MATCH: Section = Section::new(
         Key::new("client", Type::List(&Type::Text("CIDR")), "Networks of the client, as found through trusted peers."),
         Key::new(
             "kind",
-            Type::List(&Type::Word(&[live("http"), live("websocket"), live("tunnel"), planned("socks"), live("grpc")])),
-            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `tunnel` a CONNECT to a forward proxy, of which only the host, the port and the client are known, `http` any other request.",
+            Type::List(&Type::Word(&[live("http"), live("websocket"), live("tunnel"), live("socks"), live("grpc")])),
+            "`websocket` is an upgrade to it, `grpc` a call of gRPC, also in its form for browsers, `tunnel` a CONNECT to a forward proxy, of which only the host, the port and the client are known, `socks` the same asked for in SOCKS, `http` any other request.",
         ),
         Key::new(
             "port",
@@ -73,10 +73,15 @@ pub(super) static MATCH: Section = Section::new(
         Key::new("body", Type::Section(&BODY), "The request's body, read only when everything else holds."),
         Key::new("any", Type::List(&Type::Section(&MATCH)), "One of these matches."),
         Key::new("not", Type::Section(&MATCH), "This does not match."),
-        Key::planned("user"),
-        Key::planned("group"),
+        Key::new(
+            "user",
+            VALUES,
+            "The user who asks, where `use` of the listener finds that out. Elsewhere it cannot be known, and matches nothing, not under `not` \
+             either.",
+        ),
+        Key::new("group", VALUES, "A group of that user; any of them may match. `{ present: true }` is any group."),
+        Key::new("time", Type::List(&Type::Section(&TIME)), "When the request came, or the tunnel or flow began."),
         Key::planned("url"),
-        Key::planned("time"),
         Key::planned("graphql"),
         Key::planned("when"),
     ],
@@ -114,6 +119,16 @@ static CLIENT_CERT: Section = Section::new(
             Type::List(&Type::Text("SHA-256")),
             "SHA-256 of the certificate in DER: 64 hexadecimal digits, colons between pairs or not.",
         ),
+    ],
+);
+
+static TIME: Section = Section::new(
+    "time",
+    "Hours of days; both must hold.",
+    &[
+        Key::new("days", Type::List(&Type::Text("day or FROM-TO")), "`mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, or from one to another: `mon-fri`. Absent is every day."),
+        Key::new("hours", Type::List(&Type::Text("HH:MM-HH:MM")), "From a minute up to another: `09:00-17:00`, `00:00-24:00`. What ends before it begins ends on the next day, and is of the day on which it begins. Absent is the whole day."),
+        Key::new("zone", Type::Text("zone"), "Where the clock hangs: `UTC`, an offset such as `+01:00`, or a name of the IANA database such as `Europe/Berlin`, whose rules are inside of the program.").default("UTC"),
     ],
 );
 

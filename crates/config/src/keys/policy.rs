@@ -1,6 +1,6 @@
 //! The keys of policies: one kind each.
 
-use super::users::BASIC_AUTH;
+use super::users::{BASIC_AUTH, BEARER_AUTH, CERT_AUTH};
 use super::{Key, Section, Type, live};
 
 pub(super) static POLICY: Section = Section::new(
@@ -18,6 +18,8 @@ pub(super) static POLICY: Section = Section::new(
              passes as it is.",
         ),
         Key::new("basic_auth", Type::Section(&BASIC_AUTH), "Lets in who has a name and a password."),
+        Key::new("bearer_auth", Type::Section(&BEARER_AUTH), "Lets in who has a token."),
+        Key::new("cert_auth", Type::Section(&CERT_AUTH), "Lets in who has shown a certificate."),
         Key::planned("api_key"),
         Key::planned("cache"),
         Key::planned("capture"),
@@ -41,8 +43,8 @@ static HEADERS: Section = Section::new(
 static EDITS: Section = Section::new(
     "edits",
     "In this order: `remove`, `set`, `add`, `default`. Values may hold `${client_ip}`, `${peer_ip}`, `${host}`, `${path}`, \
-     `${method}`, `${request_id}`, `${header.NAME}`, `${cookie.NAME}` and `${query.NAME}`. Framing and hop-by-hop fields cannot be \
-     edited.",
+     `${method}`, `${request_id}`, `${user}`, `${group}`, `${header.NAME}`, `${cookie.NAME}` and `${query.NAME}`. Framing and hop-by-hop fields cannot be \
+     edited. What clients say themselves in a field that is set for servers by `${user}` or `${group}` is dropped, on every listener.",
     &[
         Key::new("remove", Type::List(&Type::Text("field name")), "Fields that go."),
         Key::new("set", Type::Named("field", &Type::Template), "Fields that have exactly this value."),

@@ -238,7 +238,7 @@ pub(super) const TRY: Key = Key::new(
 pub(super) const FLOW: Key = Key::new(
     "flow",
     Type::Duration,
-    "How long a flow of UDP may be silent; then it is over, and what its client sends begins another. With `role: nat` the same of \
+    "How long a flow of UDP may be silent; then it is over, and what its client sends begins another. With `role: forward` the same of a server that a client of SOCKS sends datagrams to. With `role: nat` the same of \
      a connection inside the kernel. Absent is 60s, and 1h for TCP inside the kernel.",
 );
 pub(super) const TUNNEL: Key = Key::new("tunnel", Type::Duration, "How long a tunnel (WebSocket) may be silent.");

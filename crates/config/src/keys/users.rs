@@ -1,6 +1,6 @@
 //! The keys of policies that find out who a client is.
 
-use super::{Key, Section, Type};
+use super::{Key, Section, Type, live};
 
 pub(super) static BASIC_AUTH: Section = Section::new(
     "basic_auth",
@@ -19,6 +19,40 @@ pub(super) static BASIC_AUTH: Section = Section::new(
         REALM,
         GROUPS,
         FORWARD,
+    ],
+);
+
+pub(super) static BEARER_AUTH: Section = Section::new(
+    "bearer_auth",
+    "Clients show who they are by a token (RFC 6750), in the same fields as for `basic_auth` and at the same time. Of both in one `use` \
+     one is enough.",
+    &[
+        Key::new(
+            "tokens",
+            Type::Text("path of a file"),
+            "A file with `NAME:HASH` in each line, where the hash is SHA-256 of a token in 64 hexadecimal digits; a user may have several. \
+             Tokens have to be of chance, such as `openssl rand -hex 32` makes them: then nobody can try all that lead to a hash. It is \
+             read again when it changes.",
+        )
+        .required(),
+        REALM,
+        GROUPS,
+        FORWARD,
+    ],
+);
+
+pub(super) static CERT_AUTH: Section = Section::new(
+    "cert_auth",
+    "The certificate that a client has shown says who it is, where `tls.client_cert` asks for one. Who has shown none is refused with 403, \
+     or asked for what another policy of the same `use` would have instead.",
+    &[
+        Key::new(
+            "name",
+            Type::Word(&[live("cn"), live("dns"), live("email"), live("uri")]),
+            "What is the name of the user: the common name of the subject, or the first of the alternative names of that kind.",
+        )
+        .default("cn"),
+        GROUPS,
     ],
 );
 

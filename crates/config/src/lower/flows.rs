@@ -128,7 +128,7 @@ fn is_late(predicate: &Predicate) -> bool {
     match predicate {
         Predicate::All(all) | Predicate::Any(all) => all.iter().any(is_late),
         Predicate::Not(inner) => is_late(inner),
-        Predicate::Client(_) | Predicate::Port(_) => false,
+        Predicate::Client(_) | Predicate::Port(_) | Predicate::Time(_) => false,
         _ => true,
     }
 }
@@ -260,6 +260,8 @@ fn is_of_flows(selector: &Selector, is_udp: bool) -> bool {
         | Selector::Path
         | Selector::Uri
         | Selector::Method
+        | Selector::User
+        | Selector::Groups
         | Selector::Header(_)
         | Selector::Cookie(_)
         | Selector::Query(_) => false,

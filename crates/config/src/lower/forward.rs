@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::Lower;
 use crate::shape::{Item, Map, Value};
-use crate::spec::{Bind, BindAddress, Egress, Ending, Predicate, Role, Route, Serves, Way};
+use crate::spec::{Bind, BindAddress, Egress, Ending, PolicyId, Predicate, Role, Route, Serves, Way};
 
 impl Lower<'_, '_> {
     /// Where `to` leads: to whatever server is asked for, to a pool, or by one; several stand for each other.
@@ -56,14 +56,17 @@ impl Lower<'_, '_> {
 
     /// Only forward proxies are asked for tunnels.
     pub(super) fn refuse_tunnels(&mut self, kinds: &Value) {
-        let tunnel = kinds.items().iter().find(|value| value.fixed() == Some("tunnel"));
-        if let Some(value) = tunnel.filter(|_| self.role != Role::Forward) {
-            self.note(value, "`kind: tunnel` never matches without `role: forward`, remove it");
+        if self.role == Role::Forward {
+            return;
+        }
+        let words = kinds.items().iter().filter_map(|value| value.fixed().map(|word| (value, word)));
+        for (value, word) in words.filter(|(_, word)| matches!(*word, "tunnel" | "socks")) {
+            self.note(value, format!("`kind: {word}` never matches without `role: forward`, remove it"));
         }
     }
 
     /// Nobody opens a proxy to everybody without a word.
-    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, serves: &Serves, binds: &[Bind]) {
+    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, uses: &[PolicyId], serves: &Serves, binds: &[Bind]) {
         let Serves::Routes(routes) = serves else { return };
         let is_public = |bind: &Bind| match &bind.address {
             BindAddress::Ip(address) => !address.ip().to_canonical().is_loopback(),
@@ -71,12 +74,13 @@ impl Lower<'_, '_> {
             BindAddress::Unix { .. } => false,
         };
         let Some(bind) = binds.iter().find(|bind| is_public(bind)) else { return };
-        if self.role != Role::Forward || map.boolean("open") == Some(true) || !self.leads_anybody(routes) {
+        let is_closed = self.role != Role::Forward || map.boolean("open") == Some(true) || self.asks_who(uses);
+        if is_closed || !self.leads_anybody(routes) {
             return;
         }
         let message = format!(
             "listener `{}` is a forward proxy for anybody who reaches {}: say who may use it by `match: {{ client: … }}` in each route `to: \
-             origin`, or that all may by `open: true`",
+             origin` or by `use` with `basic_auth`, or that all may by `open: true`",
             item.key, bind.address
         );
         self.mistakes.note(&bind.span, message);
@@ -86,13 +90,18 @@ impl Lower<'_, '_> {
 impl Lower<'_, '_> {
     /// Whether some route leads whoever asks to whatever server it likes.
     fn leads_anybody(&self, routes: &[Route]) -> bool {
-        let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients);
+        let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients) || self.asks_who(&route.uses);
         routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
             Ending::Origin => true,
             Ending::Ways(ways) => ways.contains(&Way::Origin) || self.has_parents(&route.ending),
             Ending::Routes(inner) => self.leads_anybody(inner),
             ending => self.has_parents(ending),
         })
+    }
+
+    /// Whether some policy finds out who the client is, and lets in nobody else.
+    fn asks_who(&self, uses: &[PolicyId]) -> bool {
+        uses.iter().any(|id| self.policies.get(id.0).is_some_and(|(policy, _)| policy.kind.authenticates()))
     }
 
     fn has_parents(&self, ending: &Ending) -> bool {

@@ -42,6 +42,17 @@ impl Lower<'_, '_> {
                     let ids = value.map().map(|map| self.texts(map.list("client_id"), "client_id")).unwrap_or_default();
                     all.extend(one_of(ids.into_iter().map(|(text, _)| Predicate::MqttClient(text)).collect()));
                 }
+                "user" => {
+                    let users = self.texts(value.items(), "user").into_iter();
+                    all.extend(one_of(users.map(|(text, _)| Predicate::User(text)).collect()));
+                }
+                "group" => {
+                    all.extend(one_of(self.values(value.items()).into_iter().map(Predicate::Group).collect()));
+                }
+                "time" => {
+                    let times = value.items().iter().filter_map(Value::map);
+                    all.extend(one_of(times.filter_map(|map| self.schedule(map)).map(Predicate::Time).collect()));
+                }
                 "body" => all.extend(value.map().and_then(|map| self.body(map)).map(Predicate::Body)),
                 "any" => {
                     let any =
@@ -268,6 +279,7 @@ fn kind(value: &Value) -> Option<Predicate> {
         "http" => Some(Predicate::Kind(Kind::Http)),
         "grpc" => Some(Predicate::Kind(Kind::Grpc)),
         "tunnel" => Some(Predicate::Kind(Kind::Tunnel)),
+        "socks" => Some(Predicate::Kind(Kind::Socks)),
         _ => Some(Predicate::Kind(Kind::Websocket)),
     }
 }

@@ -77,6 +77,12 @@ impl<'a> Lower<'a, '_> {
             item if item.key == "basic_auth" => {
                 (PolicyKind::BasicAuth(self.basic_auth(item.value.map()?)?), Needs::default())
             }
+            item if item.key == "bearer_auth" => {
+                (PolicyKind::BearerAuth(self.bearer_auth(item.value.map()?)?), Needs::default())
+            }
+            item if item.key == "cert_auth" => {
+                (PolicyKind::CertAuth(self.cert_auth(item.value.map()?)?), Needs::default())
+            }
             item if item.key == "grpc_web" => (PolicyKind::GrpcWeb, Needs::default()),
             _ => return None,
         };

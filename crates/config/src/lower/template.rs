@@ -159,10 +159,11 @@ fn selector(name: &str) -> Result<Selector, String> {
         "postgres.user" => return Ok(Selector::PostgresUser),
         "postgres.database" => return Ok(Selector::PostgresDatabase),
         "mqtt.client_id" => return Ok(Selector::MqttClient),
+        "user" => return Ok(Selector::User),
+        "group" => return Ok(Selector::Groups),
         _ => {}
     }
-    let planned = ["user", "group"].contains(&name) || name.starts_with("claim.");
-    if planned {
+    if name.starts_with("claim.") {
         return Err(format!("`${{{name}}}` is planned and does not work yet in this version, remove it"));
     }
     match name.split_once('.') {
@@ -186,6 +187,8 @@ fn selector(name: &str) -> Result<Selector, String> {
                 "postgres.user",
                 "postgres.database",
                 "mqtt.client_id",
+                "user",
+                "group",
                 "header.NAME",
                 "cookie.NAME",
                 "query.NAME",

@@ -66,8 +66,35 @@ pub enum Predicate {
     PostgresDatabase(TextMatch),
     /// It is a client of MQTT, by an identifier that is so.
     MqttClient(TextMatch),
+    /// Who asks is a user of such a name.
+    User(TextMatch),
+    /// Who asks is in a group of such a name, or in any or none.
+    Group(ValueMatch),
+    /// It is such a time.
+    Time(Schedule),
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
+}
+
+/// Some hours of some days.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Schedule {
+    /// The days, Monday first: the lowest bit. At least one.
+    pub days: u8,
+    /// Minutes of the day, from and up to, without the latter, never the same; those that end before they begin end on the next day.
+    /// None is the whole day.
+    pub hours: Vec<(u16, u16)>,
+    /// Where the clock hangs.
+    pub zone: Zone,
+}
+
+/// Where a clock hangs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Zone {
+    /// So many seconds east of Greenwich, less than a day.
+    Fixed(i32),
+    /// By a name that is in the IANA database.
+    Named(String),
 }
 
 /// A pattern of hosts.
@@ -139,6 +166,8 @@ pub enum Kind {
     Websocket,
     /// A tunnel to a server.
     Tunnel,
+    /// The same, asked for in SOCKS.
+    Socks,
     /// A call of gRPC, also in its form for browsers.
     Grpc,
 }

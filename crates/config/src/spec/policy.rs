@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::{BasicAuth, PoolId};
+use super::{BasicAuth, BearerAuth, CertAuth, PoolId};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -34,12 +34,16 @@ pub enum PolicyKind {
     GrpcWeb,
     /// Lets in who has a name and a password.
     BasicAuth(BasicAuth),
+    /// Lets in who has a token.
+    BearerAuth(BearerAuth),
+    /// Lets in who has shown a certificate.
+    CertAuth(CertAuth),
 }
 
 impl PolicyKind {
     /// Whether it finds out who the client is, and lets in nobody else.
     pub fn authenticates(&self) -> bool {
-        matches!(self, PolicyKind::BasicAuth(_))
+        matches!(self, PolicyKind::BasicAuth(_) | PolicyKind::BearerAuth(_) | PolicyKind::CertAuth(_))
     }
 }
 
@@ -169,6 +173,10 @@ pub enum Selector {
     PostgresDatabase,
     /// The identifier that a client of MQTT gives itself.
     MqttClient,
+    /// The user who asks.
+    User,
+    /// The groups of that user, with commas between them.
+    Groups,
     /// The first field of that name, in lower case.
     Header(String),
     /// The first cookie of that name.

@@ -26,3 +26,38 @@ pub enum Groups {
     /// These users to these groups.
     Said(Vec<(String, Vec<String>)>),
 }
+
+/// By a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerAuth {
+    /// The file of tokens.
+    pub tokens: NamedFile,
+    /// What clients are told that it is for.
+    pub realm: String,
+    /// Who belongs to which group.
+    pub groups: Groups,
+    /// Whether servers see the token, too.
+    pub forward: bool,
+}
+
+/// By a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertAuth {
+    /// What of it is the name of the user.
+    pub name: CertName,
+    /// Who belongs to which group.
+    pub groups: Groups,
+}
+
+/// What of a certificate is the name of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertName {
+    /// The common name of its subject.
+    CommonName,
+    /// The first of its DNS names.
+    Dns,
+    /// The first of its addresses of mail.
+    Email,
+    /// The first of its URIs.
+    Uri,
+}

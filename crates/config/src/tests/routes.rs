@@ -340,6 +340,10 @@ fn what_forward_proxies_do_not_have_is_said() {
             "never matches",
         ),
         (
+            "listeners: { a: { bind: '127.0.0.1:1', role: http, routes: [{ match: { kind: [http, socks] }, deny: 403 }] } }",
+            "`kind: socks` never matches without `role: forward`",
+        ),
+        (
             "listeners: { a: { bind: '127.0.0.1:1', role: http, open: true, deny: 403 } }",
             "`open` in listener `a` does not exist with `role: http`",
         ),

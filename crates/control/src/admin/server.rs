@@ -94,7 +94,7 @@ async fn serve(stream: Stream, address: Option<SocketAddr>, desk: &Desk) {
     let mut patience = head_within;
     loop {
         let (answer, after) = match line.head(&mut head, patience).await {
-            Ok(Arrival::Closed | Arrival::Preface) | Err(Kind::ClientGone) => return,
+            Ok(Arrival::Closed | Arrival::Preface | Arrival::Socks) | Err(Kind::ClientGone) => return,
             Ok(Arrival::Head) => line.request(&head, desk).await,
             Err(kind) => (refusal(kind), After::Linger),
         };

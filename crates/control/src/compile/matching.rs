@@ -3,7 +3,9 @@
 use config::spec::{self, Predicate, TextMatch, TextTest, ValueMatch};
 use ipnet::IpNet;
 use net::tls::Alpn;
-use proxy::route::{BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Text};
+use proxy::route::{
+    BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Schedule, Text, Zone,
+};
 use regex::bytes::Regex;
 use wire::forwarded::Net;
 
@@ -30,6 +32,7 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::Kind(spec::Kind::Http) => Condition::Kind(vec![Kind::Http]),
         Predicate::Kind(spec::Kind::Websocket) => Condition::Kind(vec![Kind::Websocket]),
         Predicate::Kind(spec::Kind::Tunnel) => Condition::Kind(vec![Kind::Tunnel]),
+        Predicate::Kind(spec::Kind::Socks) => Condition::Kind(vec![Kind::Socks]),
         Predicate::Kind(spec::Kind::Grpc) => Condition::Kind(vec![Kind::Grpc]),
         Predicate::GrpcService(test) => Condition::GrpcService(vec![text(test)]),
         Predicate::GrpcMethod(test) => Condition::GrpcMethod(vec![text(test)]),
@@ -42,6 +45,9 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::PostgresUser(test) => Condition::PostgresUser(vec![text(test)]),
         Predicate::PostgresDatabase(test) => Condition::PostgresDatabase(vec![text(test)]),
         Predicate::MqttClient(test) => Condition::MqttClient(vec![text(test)]),
+        Predicate::User(test) => Condition::User(vec![text(test)]),
+        Predicate::Group(test) => Condition::Group(vec![value(test)]),
+        Predicate::Time(said) => Condition::Time(vec![schedule(said)]),
         Predicate::Body(test) => Condition::Body(body(test)),
     }
 }
@@ -66,6 +72,9 @@ fn alike(any: &[Predicate]) -> Option<Condition> {
             (Some(Condition::PostgresUser(all)), Condition::PostgresUser(more)) => all.extend(more),
             (Some(Condition::PostgresDatabase(all)), Condition::PostgresDatabase(more)) => all.extend(more),
             (Some(Condition::MqttClient(all)), Condition::MqttClient(more)) => all.extend(more),
+            (Some(Condition::User(all)), Condition::User(more)) => all.extend(more),
+            (Some(Condition::Group(all)), Condition::Group(more)) => all.extend(more),
+            (Some(Condition::Time(all)), Condition::Time(more)) => all.extend(more),
             (Some(Condition::Port(all)), Condition::Port(more)) => all.extend(more),
             (Some(Condition::Sni(all)), Condition::Sni(more)) => all.extend(more),
             (Some(Condition::Alpn(all)), Condition::Alpn(more)) => all.extend(more),
@@ -89,6 +98,15 @@ pub(super) fn host(pattern: &spec::HostPattern) -> HostPattern {
         spec::HostPattern::Wildcard(name) => HostPattern::Wildcard(name.clone()),
         spec::HostPattern::Text(test) => HostPattern::Text(text(test)),
     }
+}
+
+fn schedule(said: &spec::Schedule) -> Schedule {
+    let zone = match &said.zone {
+        spec::Zone::Fixed(seconds) => Zone::fixed(*seconds),
+        spec::Zone::Named(name) => Zone::named(name),
+    };
+    let Some(zone) = zone else { unreachable!("a zone that the configuration has checked") };
+    Schedule { days: said.days, hours: said.hours.clone().into(), zone }
 }
 
 fn alpn(version: spec::HttpVersion) -> Alpn {

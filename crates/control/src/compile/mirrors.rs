@@ -35,6 +35,7 @@ pub(super) fn mirror(
         stream: Duration::MAX,
         total: Some(said.timeout),
         flow: Duration::MAX,
+        tunnel: Duration::MAX,
         priority: Priority::Low,
         stats,
     };

@@ -83,12 +83,13 @@ pub fn compile(
         .enumerate()
         .map(|(number, policy)| policies::policy(spec, policy, names.name(number), &pools, registry).map(Arc::new))
         .collect();
+    let identity = policies::identity_fields(spec);
     let compiled: Vec<_> = spec
         .listeners
         .iter()
         .filter(|listener| listener.role != Role::Nat)
         .map(|listener| {
-            let known = routes::Known { pools: &pools, policies: &policies, keyring, directory };
+            let known = routes::Known { pools: &pools, policies: &policies, keyring, directory, identity: &identity };
             routes::listener(spec, listener, known, registry, room)
         })
         .collect();

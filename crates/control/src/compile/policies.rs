@@ -28,9 +28,29 @@ pub(super) fn policy(
         spec::PolicyKind::Compress(said) => Policy::Compress(Arc::new(compress(said))),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
         // What is asked for before anything is done to a request is no step of what is.
-        spec::PolicyKind::BasicAuth(_) => return None,
+        spec::PolicyKind::BasicAuth(_) | spec::PolicyKind::BearerAuth(_) | spec::PolicyKind::CertAuth(_) => {
+            return None;
+        }
         spec::PolicyKind::Rewrite(rewrite) => Policy::Rewrite(Rewrite { path: template(&rewrite.path) }),
     })
+}
+
+/// The fields in which servers are told who asks, by any policy: what clients say there themselves must never reach one.
+pub(super) fn identity_fields(spec: &Spec) -> Arc<[Box<str>]> {
+    let tells = |(_, value): &&(String, spec::Template)| {
+        let of_user =
+            |part: &spec::Part| matches!(part, spec::Part::Selector(spec::Selector::User | spec::Selector::Groups));
+        value.parts.iter().any(of_user)
+    };
+    let headers = spec.policies.iter().filter_map(|policy| match &policy.kind {
+        spec::PolicyKind::Headers(headers) => Some(&headers.request),
+        _ => None,
+    });
+    let fields = headers.flat_map(|edits| [&edits.set, &edits.add, &edits.default]).flatten().filter(tells);
+    let mut names: Vec<Box<str>> = fields.map(|(name, _)| name.as_str().into()).collect();
+    names.sort();
+    names.dedup();
+    names.into()
 }
 
 fn compress(said: &spec::Compress) -> Compress {
@@ -87,6 +107,8 @@ pub(super) fn selector(selector: &spec::Selector) -> Selector {
         spec::Selector::PostgresUser => Selector::PostgresUser,
         spec::Selector::PostgresDatabase => Selector::PostgresDatabase,
         spec::Selector::MqttClient => Selector::MqttClient,
+        spec::Selector::User => Selector::User,
+        spec::Selector::Groups => Selector::Groups,
         spec::Selector::Header(name) => Selector::Header(name.as_str().into()),
         spec::Selector::Cookie(name) => Selector::Cookie(name.as_str().into()),
         spec::Selector::Query(name) => Selector::Query(name.as_str().into()),

@@ -64,6 +64,8 @@ pub(super) struct Known<'a> {
     pub(super) policies: &'a [Option<Arc<Policy>>],
     pub(super) keyring: &'a Keyring,
     pub(super) directory: &'a Directory,
+    /// Fields in which servers are told who asks.
+    pub(super) identity: &'a Arc<[Box<str>]>,
 }
 
 pub(super) fn listener(
@@ -73,7 +75,7 @@ pub(super) fn listener(
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
-    let Known { pools, policies, keyring, directory } = known;
+    let Known { pools, policies, keyring, directory, identity } = known;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -163,6 +165,7 @@ pub(super) fn listener(
             }
         }
     };
+    let users = directory.ways(&listener.uses);
     let most = if listener.role == spec::Role::Udp { room.flows(spec) } else { room.connections };
     Listener {
         id,
@@ -188,7 +191,9 @@ pub(super) fn listener(
         keep_alive: listener.keep_alive_timeout,
         max_connections: listener.head.connections.map_or(most, |most| most as usize),
         forwarding: forwarding(&listener.forwarding),
-        users: directory.ways(&listener.uses),
+        asks_who: users.is_some() || routes.iter().any(|route| !route.users.is_empty()),
+        users,
+        identity: Arc::clone(identity),
         table: Table::compile(rules),
         routes,
         default,
@@ -312,6 +317,7 @@ impl Flattener<'_> {
             stream: timeouts.stream.unwrap_or(Duration::MAX),
             total: timeouts.total,
             flow: timeouts.flow.unwrap_or(spec::Transport::Udp.idle()),
+            tunnel: timeouts.tunnel.unwrap_or(Duration::MAX),
             priority: match level.priority.unwrap_or_default() {
                 spec::Priority::High => Priority::High,
                 spec::Priority::Normal => Priority::Normal,

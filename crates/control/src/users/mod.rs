@@ -1,6 +1,7 @@
 //! Who may come in: from files of users to what listeners and routes ask for.
 //!
 //! - [`htpasswd`]: names and what is kept of passwords
+//! - [`tokens`]: names and what is kept of tokens
 //! - [`groups`]: who belongs to which group
 //!
 //! As with certificates, all files are read before anything is put in force: what is wrong in one is a mistake with its line, and what
@@ -8,6 +9,7 @@
 
 mod groups;
 mod htpasswd;
+mod tokens;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 use config::spec::{self, NamedFile, PolicyId, PolicyKind, Spec};
 use config::{Mistake, Span};
-use proxy::users::{Authentication, Basic, Desk, Scheme, User};
+use proxy::users::{Authentication, Basic, Bearer, Certificate, Desk, Part, Scheme, User};
 
 use groups::Groups;
 
@@ -45,6 +47,8 @@ pub fn read(spec: &Spec) -> Result<Directory, Vec<Mistake>> {
     for (number, policy) in spec.policies.iter().enumerate() {
         let scheme = match &policy.kind {
             PolicyKind::BasicAuth(said) => basic(said, &mut mistakes).map(Scheme::Basic),
+            PolicyKind::BearerAuth(said) => bearer(said, &mut mistakes).map(Scheme::Bearer),
+            PolicyKind::CertAuth(said) => certificate(said, &mut mistakes).map(Scheme::Certificate),
             _ => continue,
         };
         directory.schemes.extend(scheme.map(|scheme| (PolicyId(number), Arc::new(scheme))));
@@ -56,6 +60,8 @@ pub fn read(spec: &Spec) -> Result<Directory, Vec<Mistake>> {
 pub fn files(spec: &Spec) -> Vec<PathBuf> {
     let of = |kind: &PolicyKind| match kind {
         PolicyKind::BasicAuth(said) => [Some(said.users.path.clone()), file_of(&said.groups)],
+        PolicyKind::BearerAuth(said) => [Some(said.tokens.path.clone()), file_of(&said.groups)],
+        PolicyKind::CertAuth(said) => [None, file_of(&said.groups)],
         _ => [None, None],
     };
     spec.policies.iter().flat_map(|policy| of(&policy.kind)).flatten().collect()
@@ -89,6 +95,26 @@ fn basic(said: &spec::BasicAuth, mistakes: &mut Vec<Mistake>) -> Option<Basic> {
     let groups = groups?;
     let people = people?.into_iter().map(|(name, secret)| (user(&name, &groups), secret));
     Some(Basic::new(&said.realm, said.forward, people.collect()))
+}
+
+fn bearer(said: &spec::BearerAuth, mistakes: &mut Vec<Mistake>) -> Option<Bearer> {
+    let groups = groups_of(&said.groups, mistakes);
+    let tokens = parsed(&said.tokens, tokens::read, mistakes);
+    let groups = groups?;
+    let tokens = tokens?.into_iter().map(|(name, hash)| (hash, Arc::new(user(&name, &groups))));
+    Some(Bearer { realm: said.realm.as_str().into(), forward: said.forward, tokens: tokens.collect() })
+}
+
+fn certificate(said: &spec::CertAuth, mistakes: &mut Vec<Mistake>) -> Option<Certificate> {
+    let groups = groups_of(&said.groups, mistakes)?;
+    let all = groups.keys().map(|name| user(name, &groups)).map(|user| (user.name, user.groups));
+    let part = match said.name {
+        spec::CertName::CommonName => Part::CommonName,
+        spec::CertName::Dns => Part::Dns,
+        spec::CertName::Email => Part::Email,
+        spec::CertName::Uri => Part::Uri,
+    };
+    Some(Certificate { part, groups: all.collect() })
 }
 
 fn user(name: &str, groups: &Groups) -> User {

@@ -2,6 +2,7 @@
 //!
 //! - [`Batch`]: room for what a few system calls bring
 //! - [`Socket`]: a worker's socket of an address, where anybody may send something
+//! - [`alone`]: the same for one owner, who writes to whomever it likes
 //! - [`Outgoing`]: what goes back to clients, many of them at once
 //! - [`Lines`]: sockets that are connected to servers, watched all together: none has a task or a waker of its own
 //! - [`Peer`]: one that is connected to a server by itself
@@ -15,7 +16,7 @@ mod peer;
 mod socket;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
 use socket2::{Domain, Protocol, Socket as Raw, Type};
@@ -48,6 +49,21 @@ pub fn bind(address: SocketAddr, terms: Terms, count: usize) -> io::Result<(Sock
         bound.push(Bound(shared(actual, terms)?));
     }
     Ok((actual, bound))
+}
+
+/// A socket at an address of ours, of the thread that calls, on a port that no other socket shares. What is sent on it may be cut on the
+/// way.
+///
+/// # Errors
+/// There are no more descriptors or ports, or the address is not ours.
+pub fn alone(ip: IpAddr) -> io::Result<Socket> {
+    let address = SocketAddr::new(ip, 0);
+    let socket = raw(address)?;
+    if ip.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Bound(socket.into()).attach()
 }
 
 /// Whether nobody receives at an address yet; see [`listen::probe`](crate::listen::probe).

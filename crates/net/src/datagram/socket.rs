@@ -1,12 +1,14 @@
 //! A worker's socket of an address, where anybody may send something.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{Transmit, UdpSocketState};
+use rustix::net::{SendFlags, sendto};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -53,6 +55,24 @@ impl Socket {
     /// The kernel does not say.
     pub fn is_wide(&self) -> io::Result<bool> {
         Ok(self.socket.local_addr()?.ip().is_unspecified())
+    }
+
+    /// Its address and port.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Sends one datagram.
+    ///
+    /// # Errors
+    /// It is lost: the kernel has no room for it, or knows no way there.
+    pub fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        // Whether there is room the kernel knows at once: it is not waited for.
+        sendto(&*self.socket, datagram, SendFlags::empty(), &to)?;
+        Ok(())
     }
 
     /// Receives what is there, one system call's worth; answers which places of the batch that has filled. It is called again until it

@@ -23,7 +23,7 @@ use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
 use super::endpoint::Inner;
-use crate::tls::{Agreed, Alpn};
+use crate::tls::{Agreed, Alpn, Subject};
 
 /// A connection. Clones are the same connection.
 #[derive(Clone)]
@@ -354,6 +354,7 @@ impl Connection {
             cipher: "",
             alpn: protocol.and_then(|name| Alpn::of(&name)),
             name: name.map(|name| name.to_ascii_lowercase()),
+            subject: shown.as_ref().and_then(|shown| shown.first().map(|first| Box::new(Subject::of(first)))),
             fingerprint: shown.and_then(|shown| shown.first().map(|first| Sha256::digest(first).into())),
             resumed: false,
             inside: None,

@@ -9,12 +9,14 @@
 //! - [`originate`]: our side of connections to servers
 //! - [`doubt`]: why one side does not believe the other
 //! - [`proof`]: certificates that only an authority sees that asks for a proof
+//! - [`subject`]: whom a client's certificate is for
 //! - [`secured`]: a session on its socket
 //! - `engine`: content out of ciphertext and the other way round, by the library or by
 //! - `records`: those of TLS 1.3, once hands are shaken
 
 pub mod alpn;
 pub mod authority;
+mod der;
 pub mod doubt;
 #[cfg(any(test, fuzzing))]
 pub mod ends;
@@ -25,6 +27,7 @@ pub mod proof;
 mod records;
 pub mod secured;
 pub mod spoken;
+pub mod subject;
 pub mod terminate;
 #[cfg(test)]
 mod tests;
@@ -37,6 +40,7 @@ pub use originate::{Originator, Trust};
 pub use proof::Proofs;
 pub use secured::{Agreed, Secured};
 pub use spoken::{Oldest, Spoken};
+pub use subject::Subject;
 pub use terminate::{ClientCert, Terminator, Tickets};
 
 pub(crate) use spoken::provider;

@@ -21,9 +21,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::Interest;
 use wire::starttls::Protocol;
 
-use super::Alpn;
 use super::engine::{Engine, Library, Side, Sink, whole};
 use super::records::FULL;
+use super::{Alpn, Subject};
 use crate::stream::{Detached, Peek, Stream};
 
 /// A TLS session on its socket.
@@ -53,6 +53,8 @@ pub struct Agreed {
     pub name: Option<String>,
     /// SHA-256 of the peer's certificate in DER, if it has shown one.
     pub fingerprint: Option<[u8; 32]>,
+    /// Whom that certificate is for.
+    pub subject: Option<Box<Subject>>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// The protocol inside of which it began.
@@ -540,6 +542,7 @@ fn agreed_by(library: &Library) -> Agreed {
         alpn: common.alpn_protocol().and_then(Alpn::of),
         name: library.name.clone(),
         fingerprint: common.peer_certificates().and_then(<[_]>::first).map(|first| Sha256::digest(first).into()),
+        subject: common.peer_certificates().and_then(<[_]>::first).map(|first| Box::new(Subject::of(first))),
         resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         inside: None,
     }

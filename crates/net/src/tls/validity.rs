@@ -1,5 +1,7 @@
 //! From when until when a certificate is valid. The library judges that and does not tell.
 
+use super::der::{INTEGER, SEQUENCE, VERSION, element};
+
 /// The first and the last second of a certificate's validity, in Unix time: of DER, as far as it must be read (RFC 5280
 /// section 4.1).
 pub(super) fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
@@ -17,26 +19,8 @@ pub(super) fn validity(certificate: &[u8]) -> Option<(u64, u64)> {
     Some((from, time(rest)?.0))
 }
 
-const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-
-/// The content of the first element, if it has this tag, and what follows it.
-fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (first, rest) = bytes.split_first()?;
-    let (short, rest) = rest.split_first().filter(|_| *first == tag)?;
-    let (length, rest) = match short {
-        0..=0x7f => (usize::from(*short), rest),
-        0x81..=0x84 => {
-            let (long, rest) = rest.split_at_checked(usize::from(short & 0x7f))?;
-            (long.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
 
 /// A time and what follows it: RFC 5280 section 4.1.2.5 allows two forms, both in UTC and with seconds.
 fn time(bytes: &[u8]) -> Option<(u64, &[u8])> {

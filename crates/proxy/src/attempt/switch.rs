@@ -1,8 +1,10 @@
 //! The server has switched protocols: the client is told, and from there on both sides say what they like.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use net::datagram::Peer;
+use wire::socks::Reply;
 use wire::{Known, Version, hop, masque, websocket};
 
 use super::deliver::walk_back;
@@ -63,17 +65,26 @@ pub(crate) async fn open(
     arm: &Arm,
 ) -> Result<After, Fault> {
     let upstream = connect(session, x, route, arm).await?;
-    welcome(session, x, arm).await?;
+    welcome(session, x, arm, upstream.conn.local()).await?;
     Ok(tunnel(x, listener, route, arm, upstream))
 }
 
-/// Says to a client that its tunnel stands.
-pub(crate) async fn welcome(session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<(), Fault> {
-    x.response.start_response(200);
+/// Says to a client that its tunnel stands, and which end of the connection to the server is ours.
+pub(crate) async fn welcome(
+    session: &mut Session,
+    x: &mut Exchange,
+    arm: &Arm,
+    local: Option<SocketAddr>,
+) -> Result<(), Fault> {
     x.client.answered = true;
     let mut out = Vec::new();
-    session.client.write_switched(&mut x.response, &mut out);
-    x.notes.status = 200;
+    if let Some(version) = x.facts.socks {
+        Reply::Granted.write(version, local, &mut out);
+    } else {
+        x.response.start_response(200);
+        session.client.write_switched(&mut x.response, &mut out);
+        x.notes.status = 200;
+    }
     reply::write_all(session, x, arm.timeouts.stream, &out).await
 }
 

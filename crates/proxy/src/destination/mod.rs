@@ -4,6 +4,7 @@
 //! be connected to at all is settled here, by address, before anything is dialled: a name that means one thing to whoever looks and
 //! another to whoever connects gains nothing.
 
+mod datagrams;
 mod egress;
 mod origins;
 mod ways;
@@ -22,6 +23,7 @@ use net::stream::Peek;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
+pub(crate) use datagrams::{Lead, Led, lead as lead_datagrams};
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin, Originators};

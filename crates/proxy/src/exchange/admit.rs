@@ -4,7 +4,7 @@ use base::{Fault, Kind};
 use http::BodyWriter;
 use wire::grpc::{self, NoTimeout};
 use wire::head::{Method, Scheme};
-use wire::{Framing, Head, Known, Version, forwarded, hop, masque, uri, websocket};
+use wire::{Framing, Head, Known, Version, forwarded, hop, known, masque, uri, websocket};
 
 use super::Exchange;
 use crate::destination;
@@ -67,6 +67,9 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
         is_for_us(session, x, listener)?;
     }
     let head = &mut x.request;
+    if !listener.identity.is_empty() {
+        head.retain(|field| !listener.identity.iter().any(|name| known::is_spelled(field.name, name.as_bytes())));
+    }
     if head.path() != b"*" && head.method() != Method::Connect {
         let normal = match uri::normalize(head.path()) {
             Ok(normal) => normal,

@@ -1,12 +1,15 @@
 //! `Max-Forwards`: how many more hops an OPTIONS or TRACE request may go (RFC 9110 section 7.6.2). Whoever looks for a loop
 //! or a broken hop counts on every proxy to count; for other methods it means nothing.
 
+use base::{Fault, Kind};
 use wire::Head;
 use wire::head::Method;
 
+use super::Exchange;
+
 /// Where a request ends that says how far it may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hops {
+enum Hops {
     /// It goes on; what it says is one less.
     GoesOn,
     /// We are its last recipient.
@@ -15,10 +18,18 @@ pub(super) enum Hops {
 
 /// What it says is no number.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoNumber;
+struct NoNumber;
+
+/// Whether the request has said that it may go no farther than here.
+pub(super) fn ends_here(x: &mut Exchange) -> Result<bool, Fault> {
+    count(&mut x.request).map(|hops| hops == Hops::EndsHere).map_err(|NoNumber| {
+        x.notes.reason = "Max-Forwards is no number";
+        Fault::client(Kind::Malformed)
+    })
+}
 
 /// Counts one hop.
-pub(super) fn count(head: &mut Head) -> Result<Hops, NoNumber> {
+fn count(head: &mut Head) -> Result<Hops, NoNumber> {
     if !matches!(head.method(), Method::Options | Method::Trace) {
         return Ok(Hops::GoesOn);
     }

@@ -86,6 +86,14 @@ pub(crate) fn wanted<'a>(x: &mut Exchange, listener: &'a Listener) -> Option<&'a
     Some(intercept)
 }
 
+/// Whether datagrams may not go to a host because nobody could read them: HTTP/3 would be a way around.
+pub(crate) fn forbids_datagrams(listener: &Listener, host: &[u8]) -> bool {
+    listener.intercept.as_ref().is_some_and(|intercept| !intercept.excepts(host))
+}
+
+/// What is said of those.
+pub(crate) const DATAGRAMS: &str = "datagrams cannot be read, and what goes through tunnels is";
+
 /// Opens a tunnel to be read: connects to the server, tells the client, and goes as far as both sides allow.
 pub(crate) async fn open(
     session: &mut Session,
@@ -103,7 +111,8 @@ pub(crate) async fn open(
         true => None,
         false => Some(attempt::connect(session, x, route, arm).await?),
     };
-    attempt::welcome(session, x, arm).await?;
+    let local = upstream.as_ref().and_then(|upstream| upstream.conn.local());
+    attempt::welcome(session, x, arm, local).await?;
     let heard = hear::hear(session, x, listener, upstream.as_ref().map(|upstream| &upstream.conn)).await?;
     let is_address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
     let hello = match heard {

@@ -9,6 +9,7 @@ use net::tls::Agreed;
 use wire::Head;
 
 use crate::route::{Captures, Said};
+use crate::users::User;
 
 /// Text with places to fill in.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +64,10 @@ pub enum Selector {
     PostgresDatabase,
     /// The identifier that a client of MQTT gives itself.
     MqttClient,
+    /// The user who asks.
+    User,
+    /// The groups of that user, with commas between them.
+    Groups,
     /// The first field of that name.
     Header(Box<str>),
     /// The first cookie of that name.
@@ -96,6 +101,8 @@ pub struct View<'a> {
     pub sni: Option<&'a str>,
     /// What a flow's client has said first.
     pub said: Option<&'a Said>,
+    /// Who asks.
+    pub user: Option<&'a User>,
 }
 
 impl Template {
@@ -139,6 +146,8 @@ impl Selector {
             Selector::PostgresUser => Cow::Borrowed(&view.said?.postgres()?.user),
             Selector::PostgresDatabase => Cow::Borrowed(&view.said?.postgres()?.database),
             Selector::MqttClient => Cow::Borrowed(view.said?.mqtt()?.as_bytes()),
+            Selector::User => Cow::Borrowed(view.user?.name.as_bytes()),
+            Selector::Groups => Cow::Owned(view.user?.groups.join(",").into_bytes()),
             Selector::Header(name) => Cow::Borrowed(view.head.value(name.as_bytes())?),
             Selector::Cookie(name) => Cow::Borrowed(crate::route::cookie(view.head, name.as_bytes())?),
             Selector::Query(name) => crate::route::query(view.head, name.as_bytes())?,

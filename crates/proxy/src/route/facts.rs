@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub said: Option<&'a Said>,
     /// Who asks, where that is known.
     pub user: Option<&'a User>,
+    /// When it came, in seconds of Unix time.
+    pub now: u64,
     /// What is known of its body.
     pub body: Body<'a>,
 }
@@ -84,8 +86,17 @@ pub enum Kind {
     Websocket,
     /// A tunnel to a server: of what goes through it nothing is known.
     Tunnel,
+    /// The same, asked for in SOCKS.
+    Socks,
     /// A call of gRPC, also in the form for browsers.
     Grpc,
+}
+
+impl Kind {
+    /// Whether nothing is known of what it carries.
+    pub(super) fn is_tunnel(self) -> bool {
+        matches!(self, Kind::Tunnel | Kind::Socks)
+    }
 }
 
 /// What is known of a request's body, transfer codings removed.

@@ -8,6 +8,7 @@ use super::facts::{Facts, Kind, Said, Words};
 use super::rule::Condition;
 use super::text::{any_holds, one_holds};
 use super::urlencoded;
+use crate::users::User;
 
 /// The answer to a condition: Kleene's three values, and two ways in which a body has not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ fn known(holds: Option<bool>) -> Truth {
 
 impl Condition {
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Truth {
-        if facts.kind == Kind::Tunnel && self.is_of_requests() {
+        if facts.kind.is_tunnel() && self.is_of_requests() {
             return Truth::Unknown;
         }
         let holds = match self {
@@ -104,6 +105,12 @@ impl Condition {
                 let id = facts.said.and_then(Said::mqtt);
                 return known(id.map(|id| one_holds(values, id.as_bytes())));
             }
+            Condition::User(values) => return known(facts.user.map(|user| one_holds(values, user.name.as_bytes()))),
+            Condition::Group(values) => {
+                let one = |user: &User| any_holds(values, user.groups.iter().map(|group| group.as_bytes()));
+                return known(facts.user.map(one));
+            }
+            Condition::Time(schedules) => schedules.iter().any(|schedule| schedule.holds(facts.now)),
             Condition::Body(body) => return body.judge(facts),
             Condition::Any(lists) => return one(lists, facts),
             Condition::Not(list) => return all(list, facts).not(),

@@ -7,6 +7,7 @@
 //! - `table`: the compiled rules and the search
 //! - `keys`, `literal`, `index`, `candidates`: the few rules that host and path leave to be judged
 //! - `judge`: whether a condition holds, in three values and two ways of not yet knowing
+//! - `schedule`: times of the day
 //! - `text`, `cookie`, `urlencoded`, `body`, `json`: the predicates' leaves
 //! - `captures`: what the path's pattern left over
 //!
@@ -25,6 +26,7 @@ mod judge;
 mod keys;
 mod literal;
 mod rule;
+mod schedule;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub(crate) use cookie::{remove as remove_cookie, values as cookies};
 pub use facts::{Body, Facts, Kind, Said, Words};
 pub use json_path::{BadJsonPath, JsonPath, JsonStep};
 pub use rule::{Condition, HostPattern, PathPattern, Rule};
+pub use schedule::{Schedule, Zone};
 pub use table::{Finding, Found, Table};
 pub use text::Text;
 pub use urlencoded::query;

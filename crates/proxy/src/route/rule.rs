@@ -6,6 +6,7 @@ use wire::forwarded::Net;
 
 use super::body::BodyCondition;
 use super::facts::{Kind, Words};
+use super::schedule::Schedule;
 use super::text::Text;
 
 /// One leaf rule. Rules are tried in the order in which the table received them.
@@ -79,6 +80,12 @@ pub enum Condition {
     PostgresDatabase(Vec<Text>),
     /// It is a client of MQTT, by an identifier that is so. Of others it cannot be known.
     MqttClient(Vec<Text>),
+    /// Who asks is a user of such a name. Where nobody has asked who it is, it cannot be known.
+    User(Vec<Text>),
+    /// Who asks is in a group of such a name. Where nobody has asked who it is, it cannot be known.
+    Group(Vec<Text>),
+    /// It is such a time.
+    Time(Vec<Schedule>),
     /// The body. Looked at only when nothing cheaper has decided the rule.
     Body(BodyCondition),
     /// One of these lists holds as a whole.

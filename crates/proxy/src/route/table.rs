@@ -1,7 +1,7 @@
 //! The compiled rules and the search.
 
 use super::captures::{Captures, Source};
-use super::facts::{Facts, Kind};
+use super::facts::Facts;
 use super::index::Index;
 use super::judge::Truth;
 use super::keys::Keys;
@@ -113,7 +113,7 @@ impl Table {
 
 impl Entry {
     fn judge(&self, facts: &Facts<'_>) -> Truth {
-        if self.of_requests && facts.kind == Kind::Tunnel {
+        if self.of_requests && facts.kind.is_tunnel() {
             return Truth::Unknown;
         }
         let mut truth = Truth::True;

@@ -10,7 +10,7 @@ use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
 use super::closing::{close, linger};
-use super::{Session, h2, inside, masque, tunnel};
+use super::{Session, h2, inside, masque, socks, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -29,6 +29,10 @@ pub(crate) async fn serve(mut session: Session) {
             Request::Preface => {
                 session.worker.return_unused(exchange);
                 return h2::serve_sniffed(session);
+            }
+            Request::Socks => {
+                session.worker.return_unused(exchange);
+                return socks::spawn(session);
             }
         };
         let after = match after {
@@ -67,6 +71,8 @@ enum Request {
     Refused(Fault, &'static str),
     /// HTTP/2 begins here.
     Preface,
+    /// SOCKS begins here.
+    Socks,
     Nothing,
 }
 
@@ -87,6 +93,7 @@ fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'
         }
         Poll::Ready(Ok(Arrival::Closed)) => Request::Nothing,
         Poll::Ready(Ok(Arrival::Preface)) => Request::Preface,
+        Poll::Ready(Ok(Arrival::Socks)) => Request::Socks,
         // What ends inside a head cannot be answered: whoever sent it is gone.
         Poll::Ready(Err(ReadError::Ended | ReadError::Io(_) | ReadError::Refused)) => Request::Nothing,
         Poll::Ready(Err(ReadError::Reject(reject))) => Request::Refused(fault_of(reject), reject.reason()),

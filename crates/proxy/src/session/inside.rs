@@ -227,8 +227,9 @@ async fn admitted(session: Session, mut exchange: Box<Exchange>, entrance: Entra
     };
     counters.handshake_done();
     // Who the client has shown to be when it came to us it is inside, too.
-    let fingerprint = tls.and_then(|tls| tls.fingerprint);
-    let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, ..agreed }));
+    let outer = tls.as_deref().cloned().unwrap_or_default();
+    let (fingerprint, subject) = (outer.fingerprint, outer.subject);
+    let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, subject, ..agreed }));
     exchange.notes.ended = exchange.notes.began;
     let inside = Some(Rc::new(inside.recorded(&worker, exchange, account).watched(intercept.bypass.as_ref())));
     let common = Common { worker: Rc::clone(&worker), origin, listener: Arc::clone(&listener), tls, opened_to, inside };

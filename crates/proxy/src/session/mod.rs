@@ -11,6 +11,7 @@ mod introduced;
 mod masque;
 mod mysql;
 mod record;
+mod socks;
 mod stream;
 mod tunnel;
 mod unbound;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use ::http::Conn;
+use ::http::{Conn, Sniffs};
 use net::timer::Timer;
 use net::tls::{Agreed, Alpn};
 use net::{Stream, quic};
@@ -117,14 +118,14 @@ fn serve(arrived: Arrived, stream: Stream) {
 /// with the connection.
 fn speak(arrived: Arrived, stream: Stream) {
     let Common { listener, origin, .. } = &arrived.common;
-    let sniffs = listener.versions_at(origin.bind).h2;
+    let sniffs = Sniffs { h2: listener.versions_at(origin.bind).h2, socks: listener.role == Role::Forward };
     drop(match (listener.role, stream.alpn()) {
         // Nobody connects to a listener of UDP: it was one of TCP when this one did.
         (Role::Udp, _) => return,
         (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),
         (_, Some(Alpn::H2)) => tokio::task::spawn_local(h2::serve(arrived, stream, Vec::new())),
-        // Without an agreement, whoever knows that HTTP/2 is spoken here begins with it.
-        (_, None) if sniffs => tokio::task::spawn_local(http::serve(arrived.session(Conn::sniffing(stream)))),
+        // Without an agreement, whoever knows what is spoken here begins with it.
+        (_, None) => tokio::task::spawn_local(http::serve(arrived.session(Conn::sniffing(stream, sniffs)))),
         (_, _) => tokio::task::spawn_local(http::serve(arrived.session(Conn::new(stream)))),
     });
 }

@@ -17,11 +17,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use net::tls::Subject;
 use wire::credentials;
 
 pub use desk::Desk;
 pub use secret::{DEAREST, Secret};
-pub(crate) use settle::{field, settle};
+pub(crate) use settle::{Shown, field, prove, settle};
 pub(crate) use verdicts::Verdicts;
 
 use crate::worker::Worker;
@@ -50,6 +51,8 @@ pub enum Scheme {
     Basic(Basic),
     /// By a token.
     Bearer(Bearer),
+    /// By the certificate that it has shown in its handshake of TLS.
+    Certificate(Certificate),
 }
 
 /// By name and password (RFC 7617).
@@ -73,6 +76,28 @@ pub struct Bearer {
     pub forward: bool,
     /// Users by SHA-256 of their tokens.
     pub tokens: HashMap<[u8; 32], Arc<User>>,
+}
+
+/// By a certificate, which an authority has signed that the listener believes.
+#[derive(Debug)]
+pub struct Certificate {
+    /// What of it is the name of the user.
+    pub part: Part,
+    /// The groups of users, by their names.
+    pub groups: HashMap<Box<str>, Box<[Box<str>]>>,
+}
+
+/// What of a certificate is the name of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The common name of its subject.
+    CommonName,
+    /// The first of its DNS names.
+    Dns,
+    /// The first of its addresses of mail.
+    Email,
+    /// The first of its URIs.
+    Uri,
 }
 
 /// What comes of credentials.
@@ -148,6 +173,8 @@ impl Authentication {
         self.schemes.iter().any(|scheme| match &**scheme {
             Scheme::Basic(basic) => basic.people.get(&user.name).is_some_and(|(known, _)| **known == *user),
             Scheme::Bearer(bearer) => bearer.tokens.values().any(|known| **known == *user),
+            // Who has shown one is known by it.
+            Scheme::Certificate(_) => false,
         })
     }
 
@@ -164,13 +191,29 @@ impl Authentication {
         Verdict::Wrong
     }
 
+    /// The user of the certificate that was shown.
+    fn by_certificate(&self, subject: &Subject) -> Option<Arc<User>> {
+        self.schemes.iter().find_map(|scheme| {
+            let Scheme::Certificate(certificate) = &**scheme else { return None };
+            let name = match certificate.part {
+                Part::CommonName => subject.common_name.as_ref(),
+                Part::Dns => subject.dns.as_ref(),
+                Part::Email => subject.email.as_ref(),
+                Part::Uri => subject.uri.as_ref(),
+            };
+            let name = name?.clone();
+            let groups = certificate.groups.get(&name).cloned().unwrap_or_default();
+            Some(Arc::new(User { name, groups }))
+        })
+    }
+
     /// The user of this token.
     fn by_token(&self, token: &[u8]) -> Verdict {
         // What is looked up is a hash: how long that takes says nothing of a token.
         let hash = secret::of_token(token);
         let found = self.schemes.iter().find_map(|scheme| match &**scheme {
             Scheme::Bearer(bearer) => Some((bearer.tokens.get(&hash)?, bearer.forward)),
-            Scheme::Basic(_) => None,
+            Scheme::Basic(_) | Scheme::Certificate(_) => None,
         });
         found.map_or(Verdict::Wrong, |(user, forward)| Verdict::Right { user: Arc::clone(user), forward })
     }
@@ -178,10 +221,11 @@ impl Authentication {
     /// What clients are asked for, a line each; `was_wrong` if they have shown something that is nobody's.
     fn challenges(&self, was_wrong: bool) -> Vec<String> {
         let challenge = |scheme: &Arc<Scheme>| match &**scheme {
-            Scheme::Basic(basic) => credentials::basic_challenge(&basic.realm),
-            Scheme::Bearer(bearer) => credentials::bearer_challenge(&bearer.realm, was_wrong),
+            Scheme::Basic(basic) => Some(credentials::basic_challenge(&basic.realm)),
+            Scheme::Bearer(bearer) => Some(credentials::bearer_challenge(&bearer.realm, was_wrong)),
+            Scheme::Certificate(_) => None,
         };
-        let mut lines: Vec<_> = self.schemes.iter().map(challenge).collect();
+        let mut lines: Vec<_> = self.schemes.iter().filter_map(challenge).collect();
         lines.dedup();
         lines
     }

@@ -38,24 +38,51 @@ pub(crate) async fn settle(
         return of_tunnel(x, ways).map(|()| None);
     }
     let shown = shown(&x.request, role);
-    let found = match &shown {
+    if prove(session, x, ways, &shown).await? {
+        return Ok(None);
+    }
+    let was_wrong = !matches!(shown, Shown::Nothing);
+    let challenges = ways.challenges(was_wrong);
+    if challenges.is_empty() {
+        // RFC 9110 section 15.5.2: who asks by 401 has to say for what, and HTTP has no words for certificates.
+        x.notes.reason = "no client certificate that names a user";
+        return Err(Fault::client(Kind::Denied));
+    }
+    let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
+    Ok(Some(reply::challenge(session, x, route, kind, &challenges).await))
+}
+
+/// Finds out whether what a client has shown, or its certificate, is anybody's, whatever protocol it speaks, and notes whose.
+///
+/// # Errors
+/// Too many others ask at the same time, or it cannot be found out for another reason.
+pub(crate) async fn prove(
+    session: &mut Session,
+    x: &mut Exchange,
+    ways: &Authentication,
+    shown: &Shown,
+) -> Result<bool, Fault> {
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        x.facts.user = Some(user);
+        return Ok(true);
+    }
+    let found = match shown {
         Shown::Nothing | Shown::Broken => None,
         Shown::Credentials(credentials) => find(session, x, ways, credentials).await?,
     };
     if let Some(user) = found {
         x.facts.user = Some(user);
-        return Ok(None);
+        return Ok(true);
     }
-    let was_wrong = !matches!(shown, Shown::Nothing);
-    if was_wrong {
+    if !matches!(shown, Shown::Nothing) {
         session.listener.connections.shard(session.worker.id).auth_failed();
         x.notes.reason = "the credentials are nobody's";
     }
-    if let Shown::Credentials(Credentials::Basic { name, .. }) = &shown {
+    if let Shown::Credentials(Credentials::Basic { name, .. }) = shown {
         x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
     }
-    let kind = if role == Role::Forward { Kind::ProxyUnauthenticated } else { Kind::Unauthenticated };
-    Ok(Some(reply::challenge(session, x, route, kind, &ways.challenges(was_wrong)).await))
+    Ok(false)
 }
 
 /// Inside of a tunnel nobody can be asked: who has opened it is who asks.
@@ -63,12 +90,17 @@ fn of_tunnel(x: &mut Exchange, ways: &Authentication) -> Result<(), Fault> {
     if x.facts.user.as_deref().is_some_and(|user| ways.knows(user)) {
         return Ok(());
     }
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        x.facts.user = Some(user);
+        return Ok(());
+    }
     x.notes.reason = "who has opened the tunnel is none of those who may ask";
     Err(Fault::client(Kind::Denied))
 }
 
-/// What a request has shown.
-enum Shown {
+/// What a client has shown.
+pub(crate) enum Shown {
     Nothing,
     /// More than one, or none of a scheme that is known here.
     Broken,

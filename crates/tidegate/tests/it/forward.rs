@@ -1,12 +1,14 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
 mod addresses;
+mod associations;
 mod datagrams;
 pub(crate) mod egress;
 pub(crate) mod intercept;
 mod parents;
 mod real;
 mod routes;
+mod socks;
 mod socks_parents;
 mod tunnels;
 

@@ -20,6 +20,7 @@ mod process;
 mod tcp;
 mod tls;
 mod udp;
+mod users;
 
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -34,7 +35,7 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 16] = [
+const AREAS: [&[Case]; 17] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -51,6 +52,7 @@ const AREAS: [&[Case]; 16] = [
     tcp::CASES,
     udp::CASES,
     forward::CASES,
+    users::CASES,
 ];
 
 /// Cases that run at a time in each area: most of them only wait.

@@ -1,7 +1,10 @@
 //! Who clients are: names and passwords, tokens and certificates, in front of servers of ours and of those that clients name.
 
-mod basic;
-mod forward;
+pub(crate) mod basic;
+pub(crate) mod forward;
+pub(crate) mod groups;
+pub(crate) mod others;
+pub(crate) mod times;
 
 use testkit::{Folder, Tidegate};
 

@@ -1,12 +1,45 @@
-//! What holds for the first bytes of any connection: headers of the PROXY protocol, first messages of TLS, PostgreSQL and MQTT, headers of
+//! What holds for the first bytes of any connection: headers of the PROXY protocol, messages of SOCKS, first messages of TLS, PostgreSQL and MQTT, headers of
 //! QUIC, and what is said before TLS begins inside of a protocol.
 
 use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::parent::{self, connect, socks5};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::quic::{self, Header};
+use tidegate_wire::socks::{self, Version};
 use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
 use tidegate_wire::{masque, mqtt, mysql, postgres, uri};
+
+/// Whatever a client of SOCKS says, what is waited for is bounded, and more of it changes nothing of what was read. A host that was read is
+/// one that a URL may have.
+pub(crate) fn socks(bytes: &[u8]) {
+    fn stands<T: PartialEq>(
+        bytes: &[u8],
+        read: impl Fn(&[u8]) -> Result<Option<(T, usize)>, socks::Invalid>,
+    ) -> Option<T> {
+        let whole = read(bytes);
+        assert!(whole != Ok(None) || bytes.len() < socks::MOST);
+        assert!(whole == Ok(None) || read(&[bytes, b"more"].concat()) == whole);
+        for cut in 0..bytes.len().min(socks::MOST) {
+            let early = read(&bytes[..cut]);
+            assert!(early == Ok(None) || early == whole, "{cut} of {bytes:?}");
+        }
+        let (said, length) = whole.ok()??;
+        assert!(length <= socks::MOST.min(bytes.len()));
+        Some(said)
+    }
+    stands(bytes, socks::greeting);
+    stands(bytes, socks::credentials);
+    for version in [Version::V4, Version::V5] {
+        if let Some(request) = stands(bytes, |bytes| socks::request(version, bytes)) {
+            let authority = request.host.authority(request.port);
+            assert!(uri::is_authority(authority.as_bytes()), "{authority}");
+            assert_eq!(uri::port(authority.as_bytes()), Some(request.port));
+        }
+    }
+    if let Ok((host, port, length)) = socks::datagram(bytes) {
+        assert!(length <= bytes.len() && uri::is_authority(host.authority(port).as_bytes()));
+    }
+}
 
 /// What is read does not depend on what follows it, was not said before its last byte, and is read again as it is written.
 pub(crate) fn header(bytes: &[u8]) {

@@ -29,6 +29,7 @@ struct Request {
     fingerprint: Option<[u8; 32]>,
     said: Option<Said>,
     user: Option<User>,
+    now: u64,
     body: Option<(Vec<u8>, bool)>,
 }
 
@@ -52,6 +53,7 @@ impl Request {
             fingerprint: None,
             said: None,
             user: None,
+            now: 0,
             body: None,
         }
     }
@@ -95,6 +97,7 @@ impl Request {
             fingerprint: self.fingerprint.as_ref(),
             said: self.said.as_ref(),
             user: self.user.as_ref(),
+            now: self.now,
             body: match &self.body {
                 None => Body::Unread,
                 Some((bytes, complete)) => Body::Prefix { bytes, complete: *complete },

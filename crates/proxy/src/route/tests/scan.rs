@@ -7,7 +7,7 @@ use wire::forwarded::Net;
 use wire::postgres::Startup;
 
 use super::super::judge::Truth;
-use super::super::{BodyCondition, Captures, Found};
+use super::super::{BodyCondition, Captures, Found, Schedule, Zone};
 use super::*;
 
 proptest! {
@@ -55,7 +55,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => text().prop_map(|text| Condition::Cookie { name: "x".into(), values: vec![text] }),
         1 => text().prop_map(|text| Condition::Query { name: "x".into(), values: vec![text] }),
         1 => (0..2_u16).prop_map(|port| Condition::Port(vec![port])),
-        1 => select(vec![Kind::Http, Kind::Websocket, Kind::Grpc, Kind::Tunnel]).prop_map(|kind| Condition::Kind(vec![kind])),
+        1 => select(vec![Kind::Http, Kind::Websocket, Kind::Grpc, Kind::Tunnel, Kind::Socks]).prop_map(|kind| Condition::Kind(vec![kind])),
         1 => text().prop_map(|text| Condition::GrpcService(vec![text])),
         1 => text().prop_map(|text| Condition::GrpcMethod(vec![text])),
         1 => (0..33_u8).prop_map(|prefix| Condition::Client(vec![Net { address: [192, 0, 2, 2].into(), prefix }])),
@@ -66,6 +66,12 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => text().prop_map(|text| Condition::PostgresUser(vec![text])),
         1 => text().prop_map(|text| Condition::PostgresDatabase(vec![text])),
         1 => text().prop_map(|text| Condition::MqttClient(vec![text])),
+        1 => text().prop_map(|text| Condition::User(vec![text])),
+        1 => text().prop_map(|text| Condition::Group(vec![text])),
+        1 => (0..128_u8, 0..1440_u16, 0..1440_u16).prop_map(|(days, from, to)| {
+            let zone = Zone::fixed(i32::from(from) * 10).expect("less than a day");
+            Condition::Time(vec![Schedule { days, hours: [(from, to)].into(), zone }])
+        }),
         1 => body(),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
@@ -155,11 +161,13 @@ prop_compose! {
         fields in prop::collection::vec((select(vec!["x", "cookie", "content-encoding"]), "(x=)?[abA]{0,2}"), 0..3),
         is_form in any::<bool>(),
         port in 0..2_u16,
-        kind in select(vec![Kind::Http, Kind::Websocket, Kind::Grpc, Kind::Tunnel]),
+        kind in select(vec![Kind::Http, Kind::Websocket, Kind::Grpc, Kind::Tunnel, Kind::Socks]),
         sni in host_name(),
         alpn in prop::option::of(select(vec![Alpn::H1, Alpn::H2])),
         fingerprint in prop::option::of(0..2_u8),
         said in prop::option::of(said()),
+        user in prop::option::of(("[ab/]{1,2}", prop::collection::vec("[ab/]{1,2}", 0..3))),
+        now in 0..2_000_000_000_u64,
         framing in select(vec![Framing::None, Framing::Unknown, Framing::Length(3)]),
         body in prop::option::of(("(x=)?[ab]{0,4}", any::<bool>())),
     ) -> Request {
@@ -167,6 +175,8 @@ prop_compose! {
         (request.host, request.path, request.port, request.kind) = (host, path, port, kind);
         (request.sni, request.alpn, request.fingerprint) = (sni, alpn, fingerprint.map(|byte| [byte; 32]));
         request.said = said;
+        request.now = now;
+        request.user = user.map(|(name, groups)| User { name: name.into(), groups: groups.into_iter().map(Into::into).collect() });
         for (name, value) in &fields {
             request = request.with(name, value);
         }

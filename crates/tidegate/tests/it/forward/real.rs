@@ -55,6 +55,39 @@ fn curl_reaches_pages_in_plain_and_under_tls_by_a_proxy_in_plain_and_under_tls()
     }
 }
 
+#[test]
+fn curl_reaches_pages_by_socks_in_each_of_its_ways() {
+    let desk = Desk::new();
+    let plain = Server::named("plain");
+    let secured = Server::secured(&ServerTls::new(&desk.issue("a", &["a.test", "127.0.0.1"])), |peer| {
+        while peer.request().is_some() {
+            peer.send(ok("secured"));
+        }
+    });
+    let tidegate = super::proxy("");
+    let by = tidegate.address("web");
+    let ways: [(&[&str], &str); 5] = [
+        (&["--socks4", &by], "127.0.0.1"),
+        (&["--socks4a", &by], "a.test"),
+        (&["--socks5", &by], "127.0.0.1"),
+        (&["--socks5-hostname", &by], "a.test"),
+        (&["--socks5-hostname", &by, "--proxy-user", "me:secret"], "a.test"),
+    ];
+    for (way, host) in ways {
+        let Some(said) = curl(&desk, way, &format!("http://{host}:{}/", port(&plain))) else { return };
+        assert_eq!(said, "plain", "{way:?}");
+        let said = curl(&desk, way, &format!("https://{host}:{}/", port(&secured)));
+        assert_eq!(said.as_deref(), Some("secured"), "{way:?}");
+    }
+    let files = crate::users::Files::new();
+    let asking =
+        OPEN.replace("@MORE", "use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    to: origin");
+    let tidegate = files.start(&asking, &[]);
+    let way = ["--socks5-hostname", &tidegate.address("web"), "--proxy-user", "ann:sesame"];
+    assert_eq!(curl(&desk, &way, &format!("http://a.test:{}/", port(&plain))).as_deref(), Some("plain"));
+    tidegate.log_line("a user", |line| line["user"] == "ann");
+}
+
 /// Whether curl has an option.
 fn knows(option: &str) -> bool {
     tool("curl").is_some_and(|mut curl| {

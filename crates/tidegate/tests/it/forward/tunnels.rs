@@ -10,7 +10,7 @@ fn connect(to: &str) -> String {
 }
 
 /// A server that says back what it hears, and its name once its client has finished.
-fn echo() -> Server {
+pub(super) fn echo() -> Server {
     Server::script(|peer| {
         while let Ok(1..) = peer.reader.fill() {
             let heard = peer.reader.surplus().to_vec();

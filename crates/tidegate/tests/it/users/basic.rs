@@ -2,7 +2,7 @@
 
 use testkit::{Response, Server, Tidegate};
 
-use super::{Files, basic};
+use super::{Files, PEOPLE, basic};
 use crate::support::{get, until_shown};
 
 const ASKS: &str = "
@@ -16,7 +16,7 @@ fn ask(tidegate: &Tidegate, path: &str, pair: &str) -> Response {
 }
 
 #[test]
-fn who_shows_a_password_comes_in_and_servers_do_not_see_it() {
+pub(crate) fn who_shows_a_password_comes_in_and_servers_do_not_see_it() {
     let (files, server) = (Files::new(), Server::named("app"));
     let tidegate = files.start(ASKS, &[("APP", &server)]);
     for pair in ["ann:sesame", "bob:bob", "cy:sha"] {
@@ -72,8 +72,27 @@ fn a_password_is_looked_at_once_by_all_workers() {
     assert_eq!(verified(), 2.0, "one for each password, whatever the number of requests");
     assert_eq!(ask(&tidegate, "/", "cy:sha").status, 200);
     assert_eq!(verified(), 2.0, "a fast hash needs nobody");
-    assert_eq!(ask(&tidegate, "/", "nobody:x").status, 401);
-    assert_eq!(ask(&tidegate, "/", "somebody else:x").status, 401);
+}
+
+#[test]
+fn an_unknown_name_costs_what_a_known_one_does() {
+    let (files, server) = (Files::new(), Server::named("app"));
+    let slow: Vec<&str> = PEOPLE.lines().filter(|line| line.contains(":$2")).collect();
+    files.0.replace("people", &slow.join("\n"));
+    let tidegate = files.start(ASKS, &[("APP", &server)]);
+    let verified = || tidegate.metric("tidegate_passwords_verified_total", &[])[0];
+    for (number, pair) in ["nobody:1", "somebody:2", "ä:3", ":4", "ann:5"].iter().enumerate() {
+        for _ in 0..3 {
+            assert_eq!(ask(&tidegate, "/", pair).status, 401, "{pair}");
+        }
+        assert_eq!(verified(), number as f64 + 1.0, "{pair}");
+    }
+    // The password of whoever it is compared with is not that of a stranger.
+    for name in ["nobody", "somebody", "x", "y"] {
+        for password in ["sesame", "slow"] {
+            assert_eq!(ask(&tidegate, "/", &format!("{name}:{password}")).status, 401);
+        }
+    }
 }
 
 #[test]
@@ -100,7 +119,7 @@ fn a_changed_file_holds_at_once_and_a_wrong_one_changes_nothing() {
 }
 
 #[test]
-fn sites_and_routes_ask_for_themselves_and_in_addition() {
+pub(crate) fn sites_and_routes_ask_for_themselves_and_in_addition() {
     let (files, server) = (Files::new(), Server::named("app"));
     files.0.write("others", "dan:{SHA}2PRZAyDhNDqRW2OUFwZQqPNdaSY=\nann:{SHA}2PRZAyDhNDqRW2OUFwZQqPNdaSY=\n");
     let text = "

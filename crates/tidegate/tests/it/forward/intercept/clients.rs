@@ -219,3 +219,31 @@ fn real_clients_are_read_by_both_versions() {
         );
     }
 }
+
+#[test]
+fn clients_of_socks_are_read_as_well_and_datagrams_are_no_way_around() {
+    let office = Office::new();
+    let (server, _) = office.server(&["a.test"]);
+    let tidegate = office.start("");
+    let Some(mut curl) = tool("curl") else { return };
+    curl.args(["-sS", "--max-time", "20", "--cacert"]).arg(office.desk.folder.path().join("own/ca.pem"));
+    let output = curl
+        .args(["-x", &format!("socks5h://{}", tidegate.address("web"))])
+        .arg(format!("https://a.test:{}/by-socks", port(&server)))
+        .stdin(Stdio::null())
+        .output()
+        .expect("a client that runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/by-socks ", "{output:?}");
+    assert_eq!(tidegate.log_of("/by-socks")["interception"], "intercepted");
+    let line = tidegate.log_line("a tunnel's line", |line| line["method"] == "SOCKS5");
+    assert_eq!(line["interception"], "intercepted");
+    let datagrams = format!(
+        "GET http://proxy/.well-known/masque/udp/a.test/{}/ HTTP/1.1\r\nHost: proxy\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\n\
+         Capsule-Protocol: ?1\r\n\r\n",
+        port(&server)
+    );
+    assert_eq!(tidegate.client().ask(datagrams).status, 403);
+    tidegate.log_line("no datagrams", |line| {
+        line["reason"] == "datagrams cannot be read, and what goes through tunnels is"
+    });
+}

@@ -1,0 +1,83 @@
+//! Where datagrams go that name their server themselves: to the same places, by the same rules, as tunnels. Nobody waits for them.
+
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Instant;
+
+use base::{Fault, Kind, Retry};
+
+use super::{FOREVER, LEAST, MOST, Origin, Place};
+use crate::snapshot::Arm;
+use crate::worker::Worker;
+
+/// What came of looking for a server; if nothing, why, in words for a log as well.
+pub(crate) type Led = Result<Arc<Arm>, (Fault, &'static str)>;
+
+/// A server that is led to, or a question that is asked about its name.
+pub(crate) enum Lead {
+    Known(Led),
+    Asked(Pin<Box<dyn Future<Output = Led>>>),
+}
+
+/// Finds the addresses of a server in normal form, and what leads there.
+pub(crate) fn lead(worker: &Rc<Worker>, origin: &Arc<Origin>, host: &str, port: u16) -> Lead {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let place = Place { host: host.into(), port, tunnel: true, secure: None };
+    if !origin.egress.lets_connect_to(port) {
+        return Lead::Known(Err((Fault::client(Kind::Denied), "a port that tunnels may not go to")));
+    }
+    let now = Instant::now();
+    if let Some(arm) = worker.origins.known(&place, origin, now) {
+        return Lead::Known(Ok(arm));
+    }
+    let known = match place.host.parse::<IpAddr>() {
+        Ok(ip) => Some(vec![ip]),
+        Err(_) => origin.names.hosts.get(&*place.host).cloned(),
+    };
+    match known {
+        Some(addresses) => Lead::Known(learn(worker, place, origin, addresses, now + FOREVER)),
+        None => Lead::Asked(Box::pin(ask(Rc::clone(worker), place, Arc::clone(origin)))),
+    }
+}
+
+async fn ask(worker: Rc<Worker>, place: Place, origin: Arc<Origin>) -> Led {
+    let Ok(resolver) = worker.origins.resolver(&origin.names) else {
+        return Err((Fault::proxy(Kind::Unresolved), ""));
+    };
+    let timer = worker.timers.timer();
+    let name = format!("{}.", place.host);
+    let mut asking = pin!(resolver.addresses(&name));
+    timer.arm(Instant::now(), origin.arm.timeouts.connect);
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(answer) = asking.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        ready!(timer.poll_expired(cx));
+        Poll::Ready(None)
+    })
+    .await;
+    match answered {
+        Some(Ok(answer)) if !answer.found.is_empty() => {
+            let until = Instant::now() + answer.ttl.clamp(LEAST, MOST);
+            learn(&worker, place, &origin, answer.found, until)
+        }
+        _ => Err((Fault::server(Kind::Unresolved, Retry::Never), "a name without an address")),
+    }
+}
+
+fn learn(worker: &Worker, place: Place, origin: &Arc<Origin>, addresses: Vec<IpAddr>, until: Instant) -> Led {
+    let mut why = "";
+    let judged = addresses.into_iter().filter_map(|ip| {
+        let judged = origin.egress.judge(SocketAddr::new(ip, place.port));
+        judged.inspect_err(|refused| why = refused.reason()).ok()
+    });
+    let allowed: Vec<SocketAddr> = judged.collect();
+    if allowed.is_empty() {
+        return Err((Fault::client(Kind::Denied), why));
+    }
+    Ok(worker.origins.learn(worker, place, origin, allowed, until))
+}
