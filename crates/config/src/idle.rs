@@ -1,10 +1,14 @@
 //! What is allowed and does nothing where it stands: its author has probably meant something else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
 use crate::lower::reached;
-use crate::spec::{Algorithm, Certificate, CertificateSource, Http3, HttpVersion, Listener, Pool, PoolId, Role, Spec};
+use crate::spec::{
+    Algorithm, Certificate, CertificateSource, Ending, Http3, HttpVersion, List, ListId, Listener, Pool, PoolId,
+    Predicate, Role, Route, Serves, Spec,
+};
 
 /// Keys without an effect.
 pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
@@ -28,7 +32,41 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
         of_pool.chain(of_servers(spec, pool))
     });
-    listeners.chain(flows).chain(certificates).chain(pools)
+    listeners.chain(flows).chain(certificates).chain(pools).chain(of_lists(spec))
+}
+
+/// Lists that take memory and that nobody asks.
+fn of_lists(spec: &Spec) -> impl Iterator<Item = Mistake> + use<'_> {
+    let mut asked = BTreeSet::new();
+    for listener in &spec.listeners {
+        if let Serves::Routes(routes) = &listener.serves {
+            ask(routes, &mut asked);
+        }
+    }
+    spec.sites.iter().for_each(|site| ask(&site.routes, &mut asked));
+    let idle = move |(n, list): (usize, &List)| {
+        let said = format!("list `{}` is named by no `match`, and takes memory for nothing", list.name);
+        (!asked.contains(&ListId(n))).then(|| Mistake::new(list.span.clone(), said))
+    };
+    spec.lists.iter().enumerate().filter_map(idle)
+}
+
+fn ask(routes: &[Route], asked: &mut BTreeSet<ListId>) {
+    for route in routes {
+        route.matches.iter().for_each(|predicate| ask_by(predicate, asked));
+        if let Ending::Routes(inner) = &route.ending {
+            ask(inner, asked);
+        }
+    }
+}
+
+fn ask_by(predicate: &Predicate, asked: &mut BTreeSet<ListId>) {
+    match predicate {
+        Predicate::All(all) | Predicate::Any(all) => all.iter().for_each(|one| ask_by(one, asked)),
+        Predicate::Not(inner) => ask_by(inner, asked),
+        Predicate::Listed { lists, .. } => asked.extend(lists),
+        _ => {}
+    }
 }
 
 fn of_certificate(certificate: &Certificate) -> impl Iterator<Item = Mistake> {

@@ -26,6 +26,7 @@ mod health;
 mod http3;
 mod intercept;
 mod levels;
+mod list;
 mod listener;
 mod matching;
 mod name;
@@ -63,6 +64,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     let admin = lower.admin();
     lower.refuse_shared_binds(admin.as_ref());
     let dns = lower.dns();
+    let lists = lower.lists();
     let access_log = lower.access_log();
     let secret = lower.secret();
     let mut pools = std::mem::take(&mut lower.pools);
@@ -82,6 +84,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         admin,
         sites: all_sites,
         policies,
+        lists,
         pools: pools.into_iter().flatten().collect(),
         shutdown: shutdown(top),
         dns,
@@ -145,7 +148,7 @@ impl<'a, 'b> Lower<'a, 'b> {
 
     /// Checks every name that others may refer to, and gives pools their ids.
     fn names(&mut self) {
-        for key in ["certificates", "listeners", "sites", "policies", "pools"] {
+        for key in ["certificates", "listeners", "sites", "policies", "pools", "lists"] {
             for item in self.top.named(key) {
                 if let Err(why) = name::check(&item.key) {
                     self.mistakes.note(&item.span, why);

@@ -22,6 +22,7 @@ mod egress;
 mod ending;
 mod health;
 mod intercept;
+mod list;
 mod matching;
 mod nat;
 mod policy;
@@ -42,9 +43,10 @@ pub use egress::{Egress, Source};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
 pub use intercept::Intercept;
+pub use list::{List, ListId};
 pub use matching::{
-    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, OverLimit, PathPattern, Predicate, Schedule, TextMatch,
-    TextTest, ValueMatch, Zone,
+    BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, Listed, OverLimit, PathPattern, Predicate, Schedule,
+    TextMatch, TextTest, ValueMatch, Zone,
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
@@ -88,6 +90,8 @@ pub struct Spec {
     pub policies: Vec<Policy>,
     /// Every pool, in file order, then those that a literal `host:port` in `to` stands for.
     pub pools: Vec<Pool>,
+    /// Lists of sites, in file order; predicates refer to them by index.
+    pub lists: Vec<List>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// How names become addresses.

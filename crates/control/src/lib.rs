@@ -11,6 +11,7 @@
 //! - [`room`]: how much the system lets the process have
 //! - [`sockets`]: the listening sockets of the process
 //! - [`discovery`]: where servers come from: names, services, files
+//! - [`lists`]: lists of sites, read, watched and swapped
 //! - [`health`]: whether servers are well
 //! - [`nat`]: packets that the kernel rewrites
 //! - [`files`]: files that we write
@@ -28,6 +29,7 @@ pub mod compile;
 pub mod discovery;
 pub mod files;
 pub mod health;
+pub mod lists;
 pub mod nat;
 pub mod plane;
 pub mod process;

@@ -16,9 +16,10 @@ use proxy::snapshot::Snapshot;
 use proxy::worker::{Command, Fleet};
 
 use crate::certificates::{self, Keyring, Vault};
-use crate::compile::{self, Compiled};
+use crate::compile::{self, Compiled, Given};
 use crate::discovery::Discovery;
 use crate::health::Health;
+use crate::lists::Library;
 use crate::nat::{self, Nat};
 use crate::registry::Registry;
 use crate::room::Room;
@@ -36,6 +37,8 @@ pub struct Plane {
     pub sockets: Sockets,
     /// What the sources of servers say for now.
     pub discovery: Discovery,
+    /// Lists of sites.
+    pub library: Library,
     /// What listeners show and pools believe.
     pub keyring: Keyring,
     /// Who may come in.
@@ -89,6 +92,7 @@ impl Plane {
             fleet,
             sockets: Sockets::default(),
             discovery: Discovery::default(),
+            library: Library::default(),
             keyring: Keyring::default(),
             directory: Directory::default(),
             vault: Vault::default(),
@@ -109,14 +113,14 @@ impl Plane {
         }
     }
 
-    /// Applies a configuration whose sources of servers have been asked. Nothing changes unless all of it can be done.
+    /// Applies a configuration whose sources of servers have been asked, and whose lists have been read. Nothing changes unless all of it can be done.
     ///
     /// # Errors
     /// Everything that cannot be done, with its place.
-    pub fn apply(&mut self, loaded: Loaded, discovery: Discovery) -> Result<(), Mistakes> {
+    pub fn apply(&mut self, loaded: Loaded, discovery: Discovery, library: Library) -> Result<(), Mistakes> {
         let spec = &loaded.spec;
         let plan = self.nat.plan(spec).map_err(Mistakes)?;
-        let prepared = self.prepare(spec, &discovery, &plan);
+        let prepared = self.prepare(spec, &discovery, &library, &plan);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(mistakes) => {
@@ -131,7 +135,7 @@ impl Plane {
                 // Its sockets would keep others from their addresses.
                 drop(prepared);
                 let plan = self.nat.without_kernel(spec, &refusal).map_err(Mistakes)?;
-                let prepared = self.prepare(spec, &discovery, &plan)?;
+                let prepared = self.prepare(spec, &discovery, &library, &plan)?;
                 let given_up = self.nat.commit(plan, Vec::new());
                 given_up.map_err(|refusal| nat::kept_back(spec, &refusal))?;
                 prepared
@@ -141,6 +145,7 @@ impl Plane {
         // From here on nothing can fail.
         let Prepared { planned, log, keyring, directory, in_force, compiled } = prepared;
         self.discovery = discovery;
+        self.library = library;
         self.keyring = keyring;
         self.directory = directory;
         // Nobody is led to an address in the moment in which it becomes ours.
@@ -180,7 +185,13 @@ impl Plane {
     }
 
     /// Everything that may fail, with the kernel doing what it can do by a plan.
-    fn prepare(&mut self, spec: &Spec, discovery: &Discovery, plan: &nat::Plan) -> Result<Prepared, Mistakes> {
+    fn prepare(
+        &mut self,
+        spec: &Spec,
+        discovery: &Discovery,
+        library: &Library,
+        plan: &nat::Plan,
+    ) -> Result<Prepared, Mistakes> {
         let mut mistakes = Vec::new();
         let in_force = in_force(spec, discovery, &plan.stand_ins);
         let now = in_force.as_ref().unwrap_or(spec);
@@ -214,8 +225,13 @@ impl Plane {
             return Err(Mistakes(mistakes));
         };
         let generation = self.snapshot.generation + 1;
-        let compiled =
-            compile::compile(now, discovery, &keyring, &directory, &mut self.registry, generation, self.room);
+        let compiled = compile::compile(
+            now,
+            Given { discovery, lists: &library.lists, keyring: &keyring, directory: &directory },
+            &mut self.registry,
+            generation,
+            self.room,
+        );
         Ok(Prepared { planned, log, keyring, directory, in_force, compiled })
     }
 
@@ -231,13 +247,25 @@ impl Plane {
         let generation = self.snapshot.generation;
         let in_force = in_force(&loaded.spec, &discovery, self.nat.stand_ins());
         let now = in_force.as_ref().unwrap_or(&loaded.spec);
-        let (keyring, directory) = (&self.keyring, &self.directory);
-        let compiled = compile::compile(now, &discovery, keyring, directory, &mut self.registry, generation, self.room);
+        let given = Given {
+            discovery: &discovery,
+            lists: &self.library.lists,
+            keyring: &self.keyring,
+            directory: &self.directory,
+        };
+        let compiled = compile::compile(now, given, &mut self.registry, generation, self.room);
         self.discovery = discovery;
         self.nat.remark(now);
         self.in_force = in_force;
         self.switch(compiled);
         self.steer();
+    }
+
+    /// Runs by other lists of the same configuration.
+    pub fn relist(&mut self, library: Library) {
+        self.library = library;
+        let discovery = std::mem::take(&mut self.discovery);
+        self.readdress(discovery);
     }
 
     /// Has the kernel run by what is now known of servers.

@@ -18,6 +18,7 @@ use crate::admin;
 use crate::certificates;
 use crate::discovery::{Look, Wanted};
 use crate::health::LOOK_EVERY;
+use crate::lists;
 use crate::plane::Plane;
 use crate::registry::random_seal;
 use crate::room::Room;
@@ -64,6 +65,9 @@ pub struct Process {
 /// How often it is looked whether certificates have come, or end soon.
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the files of lists are looked at.
+const LISTS_EVERY: Duration = Duration::from_secs(1);
+
 /// How often connections inside the kernel are looked through for those that have ended.
 const SWEPT_EVERY: Duration = Duration::from_secs(1);
 
@@ -92,7 +96,8 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
     };
     let mut loaded = loaded.map(in_state_folder)?;
     let (certificates, users) = (certificates::read(&loaded.spec, None, None), users::read(&loaded.spec));
-    let wrong: Vec<_> = certificates.err().into_iter().chain(users.err()).flatten().collect();
+    let lists = lists::check(&loaded.spec);
+    let wrong: Vec<_> = [certificates.err(), users.err(), lists.err()].into_iter().flatten().flatten().collect();
     if !wrong.is_empty() {
         return Err(Mistakes(wrong));
     }
@@ -178,6 +183,7 @@ async fn live(options: Options) -> ExitCode {
     tokio::task::spawn_local(Rc::clone(&process).sweep_packets());
     tokio::task::spawn_local(Rc::clone(&process).renew_certificates());
     tokio::task::spawn_local(Rc::clone(&process).watch_servers());
+    tokio::task::spawn_local(Rc::clone(&process).watch_lists());
     tokio::task::spawn_local(Rc::clone(&process).drive_canaries());
     tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
     tokio::task::spawn_local(Rc::clone(&process).rotate_on(rotate));
@@ -237,11 +243,20 @@ impl Process {
     }
 
     async fn apply(&self, loaded: Loaded) -> Result<(), Mistakes> {
+        let (library, workers) = self.library();
+        let read = library.refresh(&loaded.spec.lists, Look::Reload, workers).await;
+        let (library, _) = read.map_err(Mistakes)?;
         let mut discovery = self.plane.borrow().discovery.clone();
         discovery.refresh(&Wanted::of(&loaded.spec), Look::Reload).await;
         let before = self.plane.borrow().loaded.as_ref().map(|loaded| loaded.spec.clone());
         warn_of_what_needs_a_restart(before.as_ref(), &loaded.spec);
-        self.plane.borrow_mut().apply(loaded, discovery)
+        self.plane.borrow_mut().apply(loaded, discovery, library)
+    }
+
+    /// The lists in force, and how many workers look into them.
+    fn library(&self) -> (lists::Library, usize) {
+        let plane = self.plane.borrow();
+        (plane.library.clone(), plane.fleet.len())
     }
 
     /// Tells the log, and whoever waits for it, that we serve.
@@ -329,6 +344,33 @@ impl Process {
                 plane.readdress(discovery);
             } else {
                 plane.discovery = discovery;
+            }
+        }
+    }
+
+    async fn watch_lists(self: Rc<Process>) {
+        loop {
+            tokio::time::sleep(LISTS_EVERY).await;
+            let (library, workers) = self.library();
+            let (said, generation) = {
+                let plane = self.plane.borrow();
+                let Some(loaded) = &plane.loaded else { continue };
+                (loaded.spec.lists.clone(), plane.snapshot.generation)
+            };
+            if said.is_empty() {
+                continue;
+            }
+            let Ok((library, has_changed)) = library.refresh(&said, Look::Due, workers).await else { continue };
+            let _one_at_a_time = self.reloading.lock().await;
+            let mut plane = self.plane.borrow_mut();
+            // A reload has read them itself meanwhile.
+            if plane.snapshot.generation != generation {
+                continue;
+            }
+            if has_changed {
+                plane.relist(library);
+            } else {
+                plane.library = library;
             }
         }
     }

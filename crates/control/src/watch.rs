@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use crate::discovery::Look;
+
 /// Some files as they were when they were looked at.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Watch {
@@ -49,4 +51,66 @@ fn print(file: &PathBuf) -> Option<Print> {
         modified: (meta.mtime(), meta.mtime_nsec()),
         changed: (meta.ctime(), meta.ctime_nsec()),
     })
+}
+
+/// Files as they were when they were looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// As they were when they were read last.
+    read: Option<Watch>,
+    /// As they were at the last look, if that was not the same: whoever writes them may be half way through.
+    pending: Option<Watch>,
+}
+
+impl Seen {
+    /// Whether they have to be read as they are now: at a reload, and when two looks agree that they have changed.
+    pub fn is_new(&mut self, now: Watch, look: Look) -> bool {
+        let now = Some(now);
+        if look == Look::Due && self.read.is_some() {
+            if self.read == now {
+                self.pending = None;
+                return false;
+            }
+            if self.pending != now {
+                self.pending = now;
+                return false;
+            }
+        }
+        self.pending = None;
+        self.read = now;
+        true
+    }
+
+    /// Whether they are not as they were when they were read last.
+    pub fn is_other(&self, now: &Watch) -> bool {
+        self.read.as_ref() != Some(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn watch(content: &str) -> Watch {
+        let path = std::env::temp_dir().join(format!("tidegate-seen-{}", std::process::id()));
+        fs::write(&path, content).expect("a written file");
+        Watch::of(&[path])
+    }
+
+    #[test]
+    fn a_file_is_read_when_two_looks_agree() {
+        let mut seen = Seen::default();
+        let (one, two, three) = (watch("1"), watch("two"), watch("three"));
+        assert!(seen.is_new(one.clone(), Look::Due), "never read");
+        assert!(!seen.is_new(one.clone(), Look::Due));
+        assert!(!seen.is_new(two, Look::Due), "perhaps half written");
+        assert!(!seen.is_new(three.clone(), Look::Due), "changed again");
+        assert!(seen.is_new(three.clone(), Look::Due));
+        assert!(!seen.is_new(three.clone(), Look::Due));
+        assert!(!seen.is_new(one, Look::Due));
+        assert!(!seen.is_new(three.clone(), Look::Due), "as it was");
+        assert!(seen.is_new(three, Look::Reload));
+    }
 }

@@ -131,6 +131,7 @@ fn typical() -> Record<'static> {
         cut: false,
         fault: None,
         reason: "",
+        listed: None,
         referer: Some(b"https://www.example.com/articles/index.html"),
         user_agent: Some(
             b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",

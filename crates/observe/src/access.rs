@@ -44,6 +44,8 @@
 //! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
 //! | `interception` | of a tunnel of a listener with `intercept`, and of requests inside of one: `intercepted`, `excepted` by the configuration, `bypassed` because its client did not believe us before, `no_tls` |
 //! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests`, `concurrency` |
+//! | `list` | the list by which its route was found |
+//! | `rule` | the rule of that list |
 //! | `cut` | `true` if the response ended before it was complete |
 //! | `fault` | what went wrong, a short stable code |
 //! | `side` | on whose side: `client`, `server`, `proxy` |
@@ -142,6 +144,8 @@ pub struct Record<'a> {
     pub fault: Option<Fault>,
     /// More about what went wrong; empty if there is no more to say.
     pub reason: &'a str,
+    /// The list by which its route was found, and the rule of it.
+    pub listed: Option<(&'a str, &'a str)>,
     /// The request's `Referer`, which only the combined format shows.
     pub referer: Option<&'a [u8]>,
     /// The request's `User-Agent`, which only the combined format shows.

@@ -41,6 +41,8 @@
 //! | `tidegate_mirror_response_seconds` (histogram) | `mirror`, `of`: `real`, `shadow` |
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
+//! | `tidegate_list_rules` | `list`, `kind`: `host`, `pattern` |
+//! | `tidegate_list_wrong_lines`, `tidegate_list_bytes`, `tidegate_list_loaded_seconds`, `tidegate_list_current`, `tidegate_list_hits_total` | `list` |
 //! | `tidegate_nat_in_kernel` | `listener` |
 //! | `tidegate_nat_packets_total`, `tidegate_nat_bytes_total` | `listener`, `bind`, `server`, `address`, `direction` |
 //! | `tidegate_nat_connections_total`, `tidegate_nat_connections` | `listener`, `bind`, `server`, `address` |
@@ -57,6 +59,7 @@
 
 mod canaries;
 mod certificates;
+mod lists;
 mod mirrors;
 mod nat;
 mod page;
@@ -71,6 +74,7 @@ use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 
 pub use canaries::{Canary, Version};
 pub use certificates::Certificate;
+pub use lists::List;
 pub use mirrors::Mirror;
 pub use nat::{Nat, NatServer};
 pub use process::Process;
@@ -94,6 +98,8 @@ pub struct Scrape<'a> {
     pub mirrors: Vec<Mirror<'a>>,
     /// The certificates that clients are shown, each once for each host.
     pub certificates: Vec<Certificate<'a>>,
+    /// Lists of sites.
+    pub lists: Vec<List<'a>>,
     /// Packets that the kernel rewrites.
     pub nat: Nat<'a>,
     /// The workers' turns, in the workers' order.
@@ -190,6 +196,7 @@ impl Scrape<'_> {
         canaries::write(&self.canaries, &mut page);
         mirrors::write(&self.mirrors, &mut page);
         certificates::write(&self.certificates, &mut page);
+        lists::write(&self.lists, &mut page);
         nat::write(&self.nat, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);

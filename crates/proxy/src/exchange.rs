@@ -15,7 +15,7 @@ use http::Backlog;
 use net::tls::Agreed;
 use wire::coding::Coding;
 use wire::grpc::{Code, Form};
-use wire::head::Method;
+use wire::head::{Method, Scheme};
 use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
@@ -23,6 +23,7 @@ use crate::canary;
 use crate::destination::{self, Place};
 use crate::finish::{self, Account};
 use crate::intercept::{self, Entrance};
+use crate::lists::Hit;
 use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
@@ -167,6 +168,8 @@ pub(crate) struct Notes {
     pub(crate) reason: &'static str,
     /// Whether a tunnel was looked into, in a word; empty where nobody would.
     pub(crate) interception: &'static str,
+    /// The list by which its route was found, and the rule.
+    pub(crate) hit: Option<Hit>,
     /// The limit that it met last.
     pub(crate) limit: Option<Limit>,
     /// The pool and server of the last try, as indices into the route's arms and the pool's servers.
@@ -262,8 +265,8 @@ async fn story<'a>(
             x.notes.reason = intercept::DATAGRAMS;
             return Err(Fault::client(Kind::Denied));
         }
-        if !destination::is_direct(x, route) {
-            x.notes.reason = "datagrams go to the server that is asked for alone";
+        if !destination::takes_datagrams(&route.ending) {
+            x.notes.reason = "datagrams go to the server that is asked for, and by nobody else";
             return Err(Fault::client(Kind::Denied));
         }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
@@ -278,21 +281,33 @@ async fn story<'a>(
     prepare(session, x, listener, route)?;
     mirror::begin(session, x, route);
     let waits = canary::ask(&route.ending, x);
-    let mut other;
-    let mut arm = arm;
-    let answered = loop {
-        let answered = attempt::attempt(session, x, route, arm).await;
-        let Err(fault) = answered else { break answered };
-        match Box::pin(destination::lead_elsewhere(session, x, route, fault)).await {
-            Ok(led) => other = led,
-            Err(fault) => break Err(fault),
-        }
-        arm = &other;
-    };
+    let answered = attempt::attempt(session, x, route, arm).await;
     if let Some((state, variant)) = waits {
         state.settles(variant);
     }
+    if let Err(fault) = answered
+        && destination::has_another_way(x, route)
+    {
+        return Box::pin(elsewhere(session, x, listener, route, fault)).await;
+    }
     attempt::deliver(session, x, listener, route, arm, answered?).await
+}
+
+/// Attempts it by the ways that are left.
+async fn elsewhere(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    mut fault: Fault,
+) -> Result<After, Fault> {
+    loop {
+        let arm = destination::lead_elsewhere(session, x, route, fault).await?;
+        match attempt::attempt(session, x, route, &arm).await {
+            Ok(upstream) => return attempt::deliver(session, x, listener, route, &arm, upstream).await,
+            Err(other) => fault = other,
+        }
+    }
 }
 
 /// Finds the route; reads the body only as far as a rule's body predicate needs it.
@@ -305,36 +320,18 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 None => Body::Unread,
                 Some(_) => Body::Prefix { bytes: &x.prefix, complete: x.upload.is_read() },
             };
-            let facts = route::Facts {
-                head: &x.request,
-                host: &x.facts.host,
-                path: &x.facts.path,
-                client: x.facts.client,
-                port: match listener.role {
-                    Role::Forward => match &session.inside {
-                        Some(inside) => inside.port,
-                        None => destination::port(&x.request).unwrap_or_default(),
-                    },
-                    _ => session.origin.port,
-                },
-                kind: match (x.facts.websocket, x.facts.call) {
-                    _ if x.is_tunnel() => route::Kind::Tunnel,
-                    (true, _) => route::Kind::Websocket,
-                    (false, Some(_)) => route::Kind::Grpc,
-                    (false, None) => route::Kind::Http,
-                },
-                sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
-                alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
-                fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
-                said: None,
-                user: x.facts.user.as_deref(),
-                now: x.notes.second(),
-                body,
-            };
-            listener.table.find(&facts, from)
+            let facts = seen(x, listener, session.origin.port, body);
+            let found = listener.table.find(&facts, from);
+            if let Finding::Rule(found) = &found {
+                x.notes.hit = listener.table.hit(found.ordinal, &facts);
+            }
+            found
         };
         match found {
             Finding::Rule(found) => {
+                if let Some(hit) = &x.notes.hit {
+                    hit.list.hits.count(session.worker.id);
+                }
                 x.facts.captures = found.captures;
                 return Ok(&listener.routes[found.ordinal]);
             }
@@ -350,6 +347,44 @@ async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listene
                 (from, wanted) = (ordinal, Some(limit));
             }
         }
+    }
+}
+
+/// What a request shows to the table, that arrived at this port.
+pub(crate) fn seen<'a>(x: &'a Exchange, listener: &Listener, port: u16, body: Body<'a>) -> route::Facts<'a> {
+    route::Facts {
+        head: &x.request,
+        host: &x.facts.host,
+        path: &x.facts.path,
+        client: x.facts.client,
+        port: match listener.role {
+            Role::Forward => match &x.facts.inside {
+                Some(inside) => inside.port,
+                None => destination::port(&x.request).unwrap_or_default(),
+            },
+            _ => port,
+        },
+        secure: match listener.role {
+            Role::Forward => match &x.facts.inside {
+                Some(inside) => inside.secure.is_some(),
+                None => x.request.scheme() == Scheme::Https,
+            },
+            _ => x.facts.tls.is_some(),
+        },
+        kind: match (x.facts.websocket, x.facts.call) {
+            _ if x.facts.socks.is_some() => route::Kind::Socks,
+            _ if x.is_tunnel() => route::Kind::Tunnel,
+            (true, _) => route::Kind::Websocket,
+            (false, Some(_)) => route::Kind::Grpc,
+            (false, None) => route::Kind::Http,
+        },
+        sni: x.facts.tls.as_ref().and_then(|tls| tls.name.as_deref()).unwrap_or_default().as_bytes(),
+        alpn: x.facts.tls.as_ref().map(|tls| tls.alpn.as_slice()).unwrap_or_default(),
+        fingerprint: x.facts.tls.as_ref().and_then(|tls| tls.fingerprint.as_ref()),
+        said: None,
+        user: x.facts.user.as_deref(),
+        now: x.notes.second(),
+        body,
     }
 }
 
@@ -581,6 +616,7 @@ impl Notes {
             fault: None,
             reason: "",
             interception: "",
+            hit: None,
             limit: None,
             arm: None,
             stuck: None,

@@ -185,6 +185,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         cut: x.notes.cut,
         fault: x.notes.fault,
         reason: x.notes.reason,
+        listed: x.notes.hit.as_ref().map(|hit| (&*hit.list.name, &*hit.rule)),
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
     });

@@ -5,6 +5,7 @@
 //! - [`exchange`]: the story of one request, top to bottom
 //! - [`users`]: who the client is
 //! - [`route`]: host, path and predicates to one route
+//! - [`lists`]: which lists of sites name what is asked for
 //! - [`canary`]: which of two versions a request sees
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
 //! - [`destination`]: the server that a client has asked for itself
@@ -31,6 +32,7 @@ pub mod door;
 pub mod exchange;
 pub mod finish;
 pub mod intercept;
+pub mod lists;
 pub mod mirror;
 pub mod policy;
 pub mod pool;

@@ -18,6 +18,8 @@ use crate::relay::{Encoders, PIECE};
 use crate::session::Session;
 use crate::snapshot::{Advert, Deny, Place, Redirect, Respond, Route};
 
+mod blocked;
+
 /// The status that a fault is answered with; 0 if nobody is there to answer.
 pub fn status_of(kind: Kind) -> u16 {
     match kind {
@@ -213,14 +215,26 @@ pub(crate) async fn last_hop(session: &mut Session, x: &mut Exchange, route: &Ro
 /// Refuses.
 pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route, deny: &Deny) -> After {
     x.notes.fault = Some(Fault::client(Kind::Denied));
-    let text = match &deny.reason {
-        Some(reason) => format!("{}: {reason}\n", deny.status),
-        None => format!("{}: {}\n", deny.status, Kind::Denied.code()),
+    let hit = x.notes.hit.clone();
+    let text = match (&deny.reason, &hit) {
+        (reason, Some(hit)) => blocked::line(deny.status, reason.as_deref(), hit),
+        (Some(reason), None) => format!("{}: {reason}\n", deny.status),
+        (None, None) => format!("{}: {}\n", deny.status, Kind::Denied.code()),
     };
     if let Some(form) = x.facts.call {
         return end_call(session, x, route, form, Code::of_http(deny.status), &text).await;
     }
     x.response.start_response(deny.status);
+    if let Some(hit) = &hit {
+        // Lists change, and what is blocked today should not be so tomorrow by memory alone.
+        x.response.add(b"Cache-Control", b"no-store");
+        if !x.is_tunnel() && blocked::wants_page(&x.request) {
+            let page = blocked::page(deny.status, deny.reason.as_deref(), &x.facts.host, hit);
+            x.response.add(b"Content-Type", b"text/html; charset=utf-8");
+            x.response.add(b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'");
+            return answer(session, x, route, page.as_bytes()).await;
+        }
+    }
     x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
 }

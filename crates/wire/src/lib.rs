@@ -21,6 +21,7 @@
 //! - [`forwarded`]: who the client is, and what servers are told of it
 //! - [`credentials`]: who a client says it is, and how it is asked (Basic, Bearer)
 //! - [`coding`]: which content coding a client would have, and what heads say of one
+//! - [`list`]: lists of sites, in the forms in which they are handed round
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
@@ -36,6 +37,7 @@ pub mod h3;
 pub mod head;
 pub mod hop;
 pub mod known;
+pub mod list;
 pub mod masque;
 pub mod mqtt;
 pub mod mysql;

@@ -5,12 +5,12 @@ use std::path::Path;
 #[allow(dead_code, reason = "each test binary uses its part of what is shared")]
 mod shared;
 
-use shared::{first, h2, h3, invariants, peer, translated, web};
+use shared::{first, h2, h3, invariants, list, peer, translated, web};
 
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 25] = [
+    let targets: [(&str, Target); 26] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -32,6 +32,7 @@ fn seeds_hold() {
         ("client_hello", first::hello),
         ("quic_header", first::quic_header),
         ("postgres_startup", first::startup),
+        ("list_lines", list::lines),
         ("mqtt_connect", first::connect),
         ("starttls", first::starttls),
         ("capsules", first::capsules),

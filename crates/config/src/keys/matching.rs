@@ -81,7 +81,11 @@ pub(super) static MATCH: Section = Section::new(
         ),
         Key::new("group", VALUES, "A group of that user; any of them may match. `{ present: true }` is any group."),
         Key::new("time", Type::List(&Type::Section(&TIME)), "When the request came, or the tunnel or flow began."),
-        Key::planned("url"),
+        Key::new(
+            "url",
+            Type::Section(&URL),
+            "The whole of what is asked for: scheme, host, path, query, who asks and what for. Of a tunnel only the host is known.",
+        ),
         Key::planned("graphql"),
         Key::planned("when"),
     ],
@@ -105,8 +109,25 @@ static VALUE: Section = Section::new(
             Type::Word(&[live("ignore")]),
             "`ignore` makes upper and lower case of ASCII letters the same.",
         ),
-        Key::planned("list"),
+        Key::new(
+            "list",
+            Type::List(&Type::Text("name")),
+            "It is on one of these `lists`. Stands alone, and only in `host` and `sni`; exceptions of any of them count for all.",
+        ),
     ],
+);
+
+static URL: Section = Section::new(
+    "url match",
+    "What is looked for in lists by all that is known of a request.",
+    &[Key::new(
+        "list",
+        Type::List(&Type::Text("name")),
+        "It is on one of these `lists`. Exceptions of any of them count for all. What a rule asks beyond the host never matches a \
+         tunnel, nor does `not` of it; a tunnel whose client asks for another name by TLS (SNI) is looked for by that name as well, and \
+         closed where this denies it.",
+    )
+    .required()],
 );
 
 static CLIENT_CERT: Section = Section::new(

@@ -52,7 +52,11 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 36] = [
     (PROXIES, "route", &["subset"]),
     (&[Role::Forward], "route", &["source"]),
     (STREAMS, "route", &["priority"]),
-    (REQUESTS, "match", &["host", "path", "method", "header", "cookie", "query", "kind", "body", "user", "group"]),
+    (
+        REQUESTS,
+        "match",
+        &["host", "path", "method", "header", "cookie", "query", "kind", "url", "body", "user", "group"],
+    ),
     (&[Role::Http], "match", &["grpc"]),
     (STREAMS, "match", &["sni", "alpn", "client_cert"]),
     (&[Role::Tcp], "match", &["postgres", "mqtt"]),

@@ -59,13 +59,39 @@ pub(crate) static TOP: Section = Section::new(
             Type::Named("policy", &Type::List(&Type::Section(&POLICY))),
             "Policies with a name, for `use`. All uses share one state.",
         ),
+        Key::new(
+            "lists",
+            Type::Named("list", &Type::Section(&LIST)),
+            "Lists of sites, for `url: { list: … }` and `host: { list: … }` of `match`. At most 255.",
+        ),
         Key::new("pools", Type::Named("pool", &Type::Section(&POOL)), "Servers, how to choose and how to treat them."),
         Key::new("shutdown", Type::Section(&SHUTDOWN), "How the process ends on SIGTERM.").filled(),
         Key::new("dns", Type::Section(&DNS), "How names become addresses."),
         Key::new("defaults", Type::Section(&DEFAULTS), "What pools, listeners and routes inherit, field by field."),
         Key::planned("caches"),
         Key::planned("stores"),
-        Key::planned("lists"),
+    ],
+);
+
+static LIST: Section = Section::new(
+    "list",
+    "Sites, as others write them down. Files are watched: when one changes, requests are looked for in the new one, without a reload. One \
+     that cannot be read, or in which nothing is a rule, leaves what was there.",
+    &[
+        Key::new(
+            "file",
+            Type::List(&Type::Text("file")),
+            "Where it is; of several files, all together. At most 128 MiB each. Relative to the file that names it.",
+        )
+        .required(),
+        Key::new(
+            "format",
+            Type::Word(&[live("hosts"), live("domains"), live("adblock"), live("rpz")]),
+            "`hosts` is a line `0.0.0.0 NAME` for just that host; `domains` a line for a domain and all below it; `adblock` the rules of ad \
+             blockers, of which those for elements of pages are passed over; `rpz` a zone file of a response policy zone, of which names \
+             that are asked for count, and `CNAME rpz-passthru.` is an exception. Lines that are no rule are counted, and said in the log.",
+        )
+        .required(),
     ],
 );
 

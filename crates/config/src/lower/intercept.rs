@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Lower;
 use crate::shape::Map;
-use crate::spec::{HostPattern, Intercept, Predicate};
+use crate::spec::{HostPattern, Intercept, Listed, Predicate};
 
 impl Lower<'_, '_> {
     /// How tunnels are read, if they are.
@@ -41,6 +41,6 @@ impl Lower<'_, '_> {
                 .collect(),
             _ => Vec::new(),
         };
-        self.hosts(value, key, Predicate::Host).map(flat).unwrap_or_default()
+        self.hosts(value, key, Predicate::Host, Listed::Host).map(flat).unwrap_or_default()
     }
 }

@@ -3,7 +3,7 @@
 use super::template::Needs;
 use super::{Lower, address, name, path};
 use crate::shape::{Item, Map, Value};
-use crate::spec::{HostPattern, Kind, PathPattern, Predicate, TextMatch, TextTest, ValueMatch};
+use crate::spec::{HostPattern, Kind, Listed, PathPattern, Predicate, TextMatch, TextTest, ValueMatch};
 
 impl Lower<'_, '_> {
     /// What a `match` means; nothing if it is faulty.
@@ -12,7 +12,8 @@ impl Lower<'_, '_> {
         for item in &map.items {
             let Item { key, value, .. } = item;
             match key.as_str() {
-                "host" => all.extend(self.hosts(value, "host", Predicate::Host)),
+                "host" => all.extend(self.hosts(value, "host", Predicate::Host, Listed::Host)),
+                "url" => all.extend(value.map().and_then(|map| self.listed(map, Listed::Url))),
                 "sni" => all.extend(self.sni(value)),
                 "alpn" => {
                     let versions = value.items().iter().filter_map(super::listener::version);
@@ -77,9 +78,12 @@ impl Lower<'_, '_> {
         value: &Value,
         key: &str,
         predicate: fn(HostPattern) -> Predicate,
+        of: Listed,
     ) -> Option<Predicate> {
-        let mut hosts = Vec::new();
-        for (text, value) in self.texts(value.items(), key) {
+        let is_list = |value: &&Value| value.map().is_some_and(|map| map.has("list"));
+        let (on_lists, others): (Vec<_>, Vec<_>) = value.items().iter().cloned().partition(|value| is_list(&value));
+        let mut hosts: Vec<_> = on_lists.iter().filter_map(Value::map).filter_map(|map| self.listed(map, of)).collect();
+        for (text, value) in self.texts(&others, key) {
             let pattern = match single_exact(&text) {
                 None => Ok(HostPattern::Text(text)),
                 Some(exact) => match name::wildcard(exact) {
@@ -104,7 +108,7 @@ impl Lower<'_, '_> {
         let mut any: Vec<_> = value.items().iter().filter_map(absent).map(Predicate::NoSni).collect();
         let named = value.items().iter().filter(|value| absent(value).is_none()).cloned().collect();
         let named = Value { span: value.span.clone(), data: crate::shape::Shape::List(named) };
-        any.extend(self.hosts(&named, "sni", Predicate::Sni));
+        any.extend(self.hosts(&named, "sni", Predicate::Sni, Listed::Sni));
         one_of(any)
     }
 

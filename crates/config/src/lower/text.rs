@@ -57,6 +57,10 @@ impl Lower<'_, '_> {
                     let pattern = text().and_then(|text| self.regex(&item.value, &text, ignore_case))?;
                     tests.push(TextTest::Regex(pattern));
                 }
+                "list" => {
+                    self.note(&item.value, "`list` works in `host`, `sni` and `url` alone, remove it");
+                    return None;
+                }
                 "present" => presence = map.boolean("present"),
                 "absent" => presence = map.boolean("absent").map(|absent| !absent),
                 _ => {}

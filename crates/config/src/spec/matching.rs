@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::HttpVersion;
+use super::{HttpVersion, ListId};
 
 /// A condition on a request. Lists of values became [`Predicate::Any`], several keys [`Predicate::All`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +72,13 @@ pub enum Predicate {
     Group(ValueMatch),
     /// It is such a time.
     Time(Schedule),
+    /// It is on one of some lists.
+    Listed {
+        /// What is.
+        of: Listed,
+        /// The lists, at least one. Exceptions of any count for all.
+        lists: Vec<ListId>,
+    },
     /// The request's body; read only when every cheaper predicate of the route holds.
     Body(BodyMatch),
 }
@@ -95,6 +102,17 @@ pub enum Zone {
     Fixed(i32),
     /// By a name that is in the IANA database.
     Named(String),
+}
+
+/// What is looked for in lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listed {
+    /// All that is known of a request.
+    Url,
+    /// Its host.
+    Host,
+    /// The name that the client asked for in its handshake.
+    Sni,
 }
 
 /// A pattern of hosts.

@@ -185,6 +185,9 @@ fn keys_that_do_nothing_where_they_stand_are_warned_of() {
         let loaded = load(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
+    let lists = "lists: {l: {file: l, format: hosts}, m: {file: m, format: rpz}}\n";
+    let said = warnings("servers: [h:1]", lists);
+    assert!(said.contains("list `l` is named by no `match`") && said.contains("list `m`"), "{said}");
     for (pool, said) in [
         (
             "servers: [h:1], slow_start: 5s, balance: maglev",

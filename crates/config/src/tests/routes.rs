@@ -185,7 +185,11 @@ fn values_have_short_and_long_forms() {
     );
     assert!(wrong_route("{match: {path: {present: true}}, to: p}").contains("a request always has a path"));
     assert!(wrong_route("{match: {header: {a: {case: ignore}}}, to: p}").contains("tests nothing"));
-    assert!(wrong_route("{match: {header: {a: {list: x}}}, to: p}").starts_with("`list` in header `a` is planned"));
+    assert!(wrong_route("{match: {header: {a: {list: x}}}, to: p}").starts_with("`list` works in `host`"));
+    assert!(wrong_route("{match: {url: {list: x}}, to: p}").starts_with("there is no list `x`"));
+    let two = said(load("listeners: {a: {bind: ':1', routes: [{match: {host: {list: x, prefix: a}}, to: 'h:1'}]}}"));
+    assert!(two.len() == 2 && two[0].contains("`list` stands alone"), "{two:?}");
+    assert!(wrong_route("{match: {url: {}}, to: p}").contains("`list` is missing"));
     assert!(wrong_route("{match: {header: {a: '~['}}, to: p}").contains("is not valid"));
     assert!(wrong_route("{match: {header: {a: '~(x{1000}){1000}'}}, to: p}").contains("is not valid"));
     assert!(wrong_route("{match: {header: {a: b, A: c}}, to: p}").contains("are the same field"));

@@ -8,7 +8,7 @@ use proxy::mirror::{Dropped, Report};
 use super::answer::Answer;
 use super::nat::Packets;
 use super::pools::state;
-use super::{Desk, certificates, listeners};
+use super::{Desk, certificates, listeners, lists};
 use crate::canary::{Kept, Phase};
 
 /// Fills a scrape with the counters of what serves now.
@@ -70,6 +70,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     scrape.nat = packets.measured();
     scrape.mirrors.extend(plane.registry.mirrors().map(|report| mirror(report)));
     scrape.certificates.extend(certificates::measured(&plane));
+    scrape.lists.extend(lists::measured(&plane));
     scrape.canaries.extend(plane.registry.canaries.iter().map(canary));
     Answer::new(200, CONTENT_TYPE, scrape.page())
 }

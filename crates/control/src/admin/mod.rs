@@ -6,7 +6,7 @@
 //! - `guard`: refuses what a stranger's web page could have sent
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
-//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `certificates`, `nat`, `metrics`: one room for each noun
+//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `lists`, `certificates`, `nat`, `metrics`: one room for each noun
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
 //!
@@ -21,6 +21,7 @@ mod config;
 mod counters;
 mod guard;
 mod listeners;
+mod lists;
 mod metrics;
 mod mirrors;
 mod nat;
@@ -148,6 +149,7 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Pools => Ok(pools::list(desk)),
         Place::Pool { pool } => pools::show(desk, &pool),
         Place::Canaries => Ok(canaries::list(desk)),
+        Place::Lists => Ok(lists::list(desk)),
         Place::Mirrors => Ok(mirrors::list(desk)),
         Place::Nat => Ok(nat::show(desk)),
         Place::Certificates => Ok(certificates::list(desk)),

@@ -26,6 +26,8 @@ pub(super) enum Place {
     Canary { listener: String, route: String },
     /// `/api/mirrors`
     Mirrors,
+    /// `/api/lists`
+    Lists,
     /// `/api/nat`
     Nat,
     /// `/api/certificates`
@@ -60,6 +62,7 @@ impl Place {
                 Place::Canary { listener: decode(listener)?, route: decode(route)? }
             }
             [b"", b"api", b"nat"] => Place::Nat,
+            [b"", b"api", b"lists"] => Place::Lists,
             [b"", b"api", b"mirrors"] => Place::Mirrors,
             [b"", b"api", b"certificates"] => Place::Certificates,
             [b"", b"api", b"pools"] => Place::Pools,

@@ -3,6 +3,7 @@
 use config::spec::{self, Predicate, TextMatch, TextTest, ValueMatch};
 use ipnet::IpNet;
 use net::tls::Alpn;
+use proxy::lists::{Listed, Of};
 use proxy::route::{
     BodyCondition, Condition, HostPattern, JsonPath, JsonStep, Kind, PathPattern, Schedule, Text, Zone,
 };
@@ -10,18 +11,22 @@ use regex::bytes::Regex;
 use wire::forwarded::Net;
 
 /// The conditions of a predicate, all of which must hold.
-pub(super) fn conditions(predicate: &Predicate) -> Vec<Condition> {
+pub(super) fn conditions(predicate: &Predicate, listed: OnLists<'_>) -> Vec<Condition> {
     match predicate {
-        Predicate::All(all) => all.iter().flat_map(conditions).collect(),
-        single => vec![condition(single)],
+        Predicate::All(all) => all.iter().flat_map(|one| conditions(one, listed)).collect(),
+        single => vec![condition(single, listed)],
     }
 }
 
-fn condition(predicate: &Predicate) -> Condition {
+/// How the condition is made that something is on some lists.
+pub(super) type OnLists<'a> = &'a dyn Fn(Of, &[spec::ListId]) -> Listed;
+
+fn condition(predicate: &Predicate, listed: OnLists<'_>) -> Condition {
     match predicate {
-        Predicate::All(_) => Condition::Any(vec![conditions(predicate)]),
-        Predicate::Any(any) => alike(any).unwrap_or_else(|| Condition::Any(any.iter().map(conditions).collect())),
-        Predicate::Not(inner) => Condition::Not(conditions(inner)),
+        Predicate::All(_) => Condition::Any(vec![conditions(predicate, listed)]),
+        Predicate::Any(any) => alike(any, listed)
+            .unwrap_or_else(|| Condition::Any(any.iter().map(|one| conditions(one, listed)).collect())),
+        Predicate::Not(inner) => Condition::Not(conditions(inner, listed)),
         Predicate::Host(pattern) => Condition::Host(vec![host(pattern)]),
         Predicate::Path(pattern) => Condition::Path(vec![path(pattern)]),
         Predicate::Method(test) => Condition::Method(vec![text(test)]),
@@ -48,17 +53,20 @@ fn condition(predicate: &Predicate) -> Condition {
         Predicate::User(test) => Condition::User(vec![text(test)]),
         Predicate::Group(test) => Condition::Group(vec![value(test)]),
         Predicate::Time(said) => Condition::Time(vec![schedule(said)]),
+        Predicate::Listed { of: spec::Listed::Url, lists } => Condition::Listed(listed(Of::Url, lists)),
+        Predicate::Listed { of: spec::Listed::Host, lists } => Condition::Listed(listed(Of::Host, lists)),
+        Predicate::Listed { of: spec::Listed::Sni, lists } => Condition::Listed(listed(Of::Sni, lists)),
         Predicate::Body(test) => Condition::Body(body(test)),
     }
 }
 
 /// Alternatives that ask for the same thing become one condition with several values, which the table can index.
-fn alike(any: &[Predicate]) -> Option<Condition> {
+fn alike(any: &[Predicate], listed: OnLists<'_>) -> Option<Condition> {
     let mut merged: Option<Condition> = None;
     for alternative in any {
         let next = match alternative {
             Predicate::All(_) | Predicate::Any(_) | Predicate::Not(_) | Predicate::Body(_) => return None,
-            single => condition(single),
+            single => condition(single, listed),
         };
         match (&mut merged, next) {
             (None, next) => merged = Some(next),

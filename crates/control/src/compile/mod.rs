@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{Role, Spec};
+use proxy::lists::Lists;
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
@@ -56,16 +57,22 @@ pub struct Care {
     pub slow_start: Option<Duration>,
 }
 
+/// What was read and asked for a configuration beside itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// What the sources of servers say.
+    pub discovery: &'a Discovery,
+    /// Lists of sites.
+    pub lists: &'a Arc<Lists>,
+    /// What listeners show and pools believe.
+    pub keyring: &'a Keyring,
+    /// Who may come in.
+    pub directory: &'a Directory,
+}
+
 /// Compiles a configuration whose servers each have a place of their own.
-pub fn compile(
-    spec: &Spec,
-    discovery: &Discovery,
-    keyring: &Keyring,
-    directory: &Directory,
-    registry: &mut Registry,
-    generation: u64,
-    room: Room,
-) -> Compiled {
+pub fn compile(spec: &Spec, given: Given<'_>, registry: &mut Registry, generation: u64, room: Room) -> Compiled {
+    let Given { discovery, lists, keyring, directory } = given;
     registry.set_secret(spec.secret.as_ref());
     let mut servers = HashMap::new();
     let pools: Vec<_> = spec
@@ -89,7 +96,8 @@ pub fn compile(
         .iter()
         .filter(|listener| listener.role != Role::Nat)
         .map(|listener| {
-            let known = routes::Known { pools: &pools, policies: &policies, keyring, directory, identity: &identity };
+            let known =
+                routes::Known { pools: &pools, policies: &policies, lists, keyring, directory, identity: &identity };
             routes::listener(spec, listener, known, registry, room)
         })
         .collect();

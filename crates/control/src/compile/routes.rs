@@ -6,6 +6,7 @@ use std::time::Duration;
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
 use proxy::destination::Way;
+use proxy::lists::{Listed, Lists, Wanted};
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
@@ -48,6 +49,7 @@ struct Flattener<'a> {
     listener: &'a spec::Listener,
     pools: &'a [Arc<Pool>],
     policies: &'a [Option<Arc<Policy>>],
+    lists: &'a Arc<Lists>,
     directory: &'a Directory,
     /// Where clients may name servers themselves.
     origins: Option<Origins>,
@@ -62,6 +64,7 @@ pub(super) struct Known<'a> {
     pub(super) pools: &'a [Arc<Pool>],
     /// Those that only ask who the client is are none here.
     pub(super) policies: &'a [Option<Arc<Policy>>],
+    pub(super) lists: &'a Arc<Lists>,
     pub(super) keyring: &'a Keyring,
     pub(super) directory: &'a Directory,
     /// Fields in which servers are told who asks.
@@ -75,7 +78,7 @@ pub(super) fn listener(
     registry: &mut Registry,
     room: Room,
 ) -> Listener {
-    let Known { pools, policies, keyring, directory, identity } = known;
+    let Known { pools, policies, lists, keyring, directory, identity } = known;
     let (id, connections) = registry.listener(&listener.name);
     let under_way = registry.handshakes(&listener.name);
     let secure = |at: Option<usize>, tls: Option<&spec::ListenerTls>| {
@@ -119,6 +122,7 @@ pub(super) fn listener(
         listener,
         pools,
         policies,
+        lists,
         directory,
         origins,
         registry,
@@ -264,7 +268,7 @@ impl Flattener<'_> {
                 source: route.source.clone().or_else(|| outer.source.clone()),
                 subset: route.subset.clone(),
             };
-            level.conditions.extend(route.matches.iter().flat_map(matching::conditions));
+            level.conditions.extend(route.matches.iter().flat_map(|predicate| self.conditions(predicate)));
             let name = route.name.clone().unwrap_or_else(|| format!("{path}{number}"));
             if let Said::Routes(inner) = &route.ending {
                 self.list(inner, &level, &format!("{name}/"));
@@ -274,6 +278,18 @@ impl Flattener<'_> {
             let ending = self.ending(&route.ending, &level, &name);
             self.push(&name, ending, &level);
         }
+    }
+
+    fn conditions(&self, predicate: &spec::Predicate) -> Vec<Condition> {
+        let place = |id: &spec::ListId| {
+            let named = self.spec.lists.get(id.0)?;
+            self.lists.place(&named.name)
+        };
+        matching::conditions(predicate, &|of, ids| Listed {
+            lists: Arc::clone(self.lists),
+            wanted: Wanted::of(ids.iter().filter_map(place)),
+            of,
+        })
     }
 
     /// What matches a block but nothing inside it ends there: it never falls through to a later route.

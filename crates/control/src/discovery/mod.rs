@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use config::spec::{Dns, Pool, Server, ServerAddress, ServersFile, Spec};
 use net::dns::{Answer, Resolver, Target};
 
-use file::Seen;
+use crate::watch::{Seen, Watch};
 use table::Table;
 
 /// What the sources of servers say for now.
@@ -117,7 +117,7 @@ impl Discovery {
                 continue;
             }
             let file = wanted[&path];
-            if self.seen.entry(path.clone()).or_default().is_new(file, look) {
+            if self.seen.entry(path.clone()).or_default().is_new(Watch::of(std::slice::from_ref(&file.path)), look) {
                 changed |= self.files.learn(&path, file::read(file), now, |server| server.name.clone());
             }
             // A broken file is read again when it has changed, not before.

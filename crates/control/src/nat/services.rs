@@ -79,15 +79,14 @@ mod tests {
         let loaded = config::load_text("t.yaml", text, Path::new("."), &|_| None);
         let spec = loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).spec;
         let (mut registry, room) = (Registry::new(1), Room { connections: 1000, ports: 1000 });
-        let compiled = crate::compile::compile(
-            &spec,
-            &Discovery::default(),
-            &Keyring::default(),
-            &Directory::default(),
-            &mut registry,
-            1,
-            room,
-        );
+        let lists = Arc::new(proxy::lists::Lists::none());
+        let given = crate::compile::Given {
+            discovery: &Discovery::default(),
+            lists: &lists,
+            keyring: &Keyring::default(),
+            directory: &Directory::default(),
+        };
+        let compiled = crate::compile::compile(&spec, given, &mut registry, 1, room);
         registry.commit(&compiled.servers, std::time::Instant::now());
         (spec, compiled.pools)
     }

@@ -39,6 +39,8 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     number(b",\"total_us\":", record.phases.total_us, out);
     maybe_text(b",\"interception\":\"", some(record.interception.as_bytes()), out);
     maybe_text(b",\"limit\":\"", record.limit.map(str::as_bytes), out);
+    maybe_text(b",\"list\":\"", record.listed.map(|(list, _)| list.as_bytes()), out);
+    maybe_text(b",\"rule\":\"", record.listed.map(|(_, rule)| rule.as_bytes()), out);
     if record.cut {
         out.extend_from_slice(b",\"cut\":true");
     }

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use base::ids::WorkerId;
 use base::{Fault, Kind};
 
-use super::{Canary, Certificate, Listener, Mirror, Nat, NatServer, Pool, Process, Route, Scrape, Server, Version};
+use super::{
+    Canary, Certificate, List, Listener, Mirror, Nat, NatServer, Pool, Process, Route, Scrape, Server, Version,
+};
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
 #[test]
@@ -63,6 +65,15 @@ fn every_family_is_on_the_page_and_reads_back() {
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },
         ],
+        lists: vec![List {
+            list: "ads",
+            rules: [("host", 7), ("pattern", 3)],
+            wrong: 2,
+            bytes: 99,
+            loaded: SystemTime::UNIX_EPOCH + Duration::from_secs(5),
+            hits: 4,
+            is_current: false,
+        }],
         nat: Nat {
             listeners: vec![("vip", true)],
             servers: vec![NatServer {
@@ -113,6 +124,12 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_canary_requests_total{listener="web",route="api",version="stable",code_class="5xx"}"#, 1.0),
         (r#"tidegate_canary_response_seconds_count{listener="web",route="api",version="candidate"}"#, 2.0),
         (r#"tidegate_certificate_expiry_seconds{certificate="site",host="a.test"}"#, 1_800_000_000.0),
+        (r#"tidegate_list_rules{kind="pattern",list="ads"}"#, 3.0),
+        (r#"tidegate_list_wrong_lines{list="ads"}"#, 2.0),
+        (r#"tidegate_list_bytes{list="ads"}"#, 99.0),
+        (r#"tidegate_list_loaded_seconds{list="ads"}"#, 5.0),
+        (r#"tidegate_list_current{list="ads"}"#, 0.0),
+        (r#"tidegate_list_hits_total{list="ads"}"#, 4.0),
         (r#"tidegate_certificate_missing{certificate="site",host="a.test"}"#, 0.0),
         (r#"tidegate_certificate_missing{certificate="auto",host="b.test"}"#, 1.0),
         (r#"tidegate_mirror_copies_total{mirror="shadow",result="too_many"}"#, 4.0),

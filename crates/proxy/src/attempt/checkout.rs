@@ -1,6 +1,6 @@
 //! A connection to a server: an idle one or a new one.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -16,7 +16,7 @@ use net::tls::doubt;
 use wire::proxy_protocol::{self, Said, Secured};
 
 use super::choose::{Choice, choose_for};
-use super::lead_on::{lead_on, secure_beyond};
+use super::lead_on::lead_on;
 use super::queue::queue;
 use super::race::race;
 use super::send::is_client_gone;
@@ -61,7 +61,8 @@ pub(super) async fn checkout(
         let found = match found {
             Found::Connection(upstream) => Some(upstream),
             Found::Taken => None,
-            Found::Nothing => queue(session, x, route, arm, wish, own, tried).await?,
+            // Boxed: most requests wait for nobody.
+            Found::Nothing => Box::pin(queue(session, x, route, arm, wish, own, tried)).await?,
         };
         // What was opened for us may have been filled by others.
         if let Some(upstream) = found {
@@ -149,8 +150,7 @@ pub(super) async fn connect(
 ) -> Result<Option<Upstream>, Fault> {
     if arm.races {
         // Boxed: most servers have one address.
-        let (dialled, busy) = Box::pin(race(session, x, route, arm, lease, tried)).await?;
-        return Ok(Some(Upstream::new(Conn::new(dialled.stream), busy, false)));
+        return Box::pin(race(session, x, route, arm, lease, tried)).await.map(Some);
     }
     let server = Arc::clone(lease.server());
     if let Some(protocol) = arm.pool.shared {
@@ -174,17 +174,11 @@ pub(super) async fn connect(
     match dialled {
         Ok(Ok(dialled)) => {
             server.connect_succeeded();
-            let Dialled { mut stream, mut greeting } = dialled;
             if arm.pool.parent.is_some() {
                 // Boxed: most connections are led nowhere.
-                greeting = Box::pin(lead_on(session, x, route, arm, &server, &mut stream)).await?;
-                if let Some(secure) = x.beyond.clone().filter(|place| place.secure.is_some()) {
-                    stream = Box::pin(secure_beyond(session, x, route, arm, &secure, stream, &greeting)).await?;
-                }
+                return Box::pin(lead_on(session, x, route, arm, busy, dialled)).await.map(Some);
             }
-            let mut conn = Conn::new(stream);
-            conn.keep(&greeting);
-            Ok(Some(Upstream::new(conn, busy, false)))
+            Ok(Some(connected(dialled, busy)))
         }
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
         Ok(Err(error)) => {
@@ -202,6 +196,13 @@ pub(super) async fn connect(
             Err(fault)
         }
     }
+}
+
+/// A connection that stands, with what its server has said already.
+pub(super) fn connected(dialled: Dialled, busy: Busy) -> Upstream {
+    let mut conn = Conn::new(dialled.stream);
+    conn.keep(&dialled.greeting);
+    Upstream::new(conn, busy, false)
 }
 
 /// What a server is told first of whom a connection is for, if its pool wants that.
@@ -277,31 +278,35 @@ impl Patience {
 }
 
 /// Waits for a connection, and notes how long that was.
-pub(super) async fn patiently<T>(
-    session: &mut Session,
-    x: &mut Exchange,
-    route: &Route,
+pub(super) fn patiently<'a, T: 'a>(
+    session: &'a mut Session,
+    x: &'a mut Exchange,
+    route: &'a Route,
     patience: Patience,
-    mut poll: impl FnMut(&Worker, &mut Context<'_>) -> Poll<T>,
-) -> Result<T, Fault> {
+    mut poll: impl FnMut(&Worker, &mut Context<'_>) -> Poll<T> + 'a,
+) -> impl Future<Output = Result<T, Fault>> + 'a {
     let began = Instant::now();
     session.timer.arm(began, within_try(x, route, began, patience.most));
-    let ended = poll_fn(|cx| {
-        if let Poll::Ready(done) = poll(&session.worker, cx) {
-            return Poll::Ready(Ok(done));
-        }
-        if session.worker.is_cut() {
-            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
-        }
-        if is_client_gone(session, cx) {
-            return Poll::Ready(Err(GONE));
-        }
-        ready!(session.timer.poll_expired(cx));
-        Poll::Ready(Err(expired(x, route, patience.late)))
-    })
-    .await;
-    x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
-    ended
+    // Its arguments are used up here: a future holds those of an `async fn` twice.
+    let late = patience.late;
+    async move {
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(done) = poll(&session.worker, cx) {
+                return Poll::Ready(Ok(done));
+            }
+            if session.worker.is_cut() {
+                return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+            }
+            if is_client_gone(session, cx) {
+                return Poll::Ready(Err(GONE));
+            }
+            ready!(session.timer.poll_expired(cx));
+            Poll::Ready(Err(expired(x, route, late)))
+        })
+        .await;
+        x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
+        ended
+    }
 }
 
 /// What it means that a server could not be connected to. Why TLS failed is for the operator alone.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Conn;
 
-use super::lead_on::{is_led_on, is_tunnel};
+use super::lead_on::is_led_on;
 use crate::balance::{Group, Level, Roster, Wish};
 use crate::exchange::Exchange;
 use crate::pool::{Lease, Parked, Pool, Server, Suited};
@@ -70,7 +70,7 @@ pub(super) fn choose_for(
     own: Option<usize>,
     tried: &[usize],
 ) -> Choice {
-    if is_tunnel(x) {
+    if x.is_tunnel() {
         return choose_new(worker, arm, wish, own, tried);
     }
     if arm.races {

@@ -6,14 +6,13 @@ use std::pin::pin;
 
 use base::{Fault, Kind, Retry};
 use net::Stream;
-use net::dial::{self, Through};
+use net::dial::{self, Dialled, Through};
 use net::tls::doubt;
-use wire::head::Method;
 use wire::parent::{Refusal, socks5};
 use wire::{Head, Known, forwarded, h1};
 
-use super::Upstream;
-use super::checkout::{Patience, patiently};
+use super::checkout::{Patience, connected, patiently};
+use super::{Busy, Upstream};
 use crate::destination::{self, Place};
 use crate::exchange::Exchange;
 use crate::pool::{Credentials, Parent, Server};
@@ -21,19 +20,19 @@ use crate::session::Session;
 use crate::session::inside::bare_stream;
 use crate::snapshot::{Arm, Route};
 
-/// Lets a proxy lead a connection on, if it has to; answers what was said there already.
+/// Lets a proxy lead a connection on, if it has to.
 pub(super) async fn lead_on(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
     arm: &Arm,
-    server: &Server,
-    stream: &mut Stream,
-) -> Result<Vec<u8>, Fault> {
-    let (Some(parent), Some(place)) = (&arm.pool.parent, x.beyond.clone()) else { return Ok(Vec::new()) };
+    busy: Busy,
+    mut dialled: Dialled,
+) -> Result<Upstream, Fault> {
+    let (Some(parent), Some(place)) = (&arm.pool.parent, x.beyond.clone()) else { return Ok(connected(dialled, busy)) };
     let request;
     let through = match parent {
-        Parent::Http(_) if !is_led_on(x, arm) => return Ok(Vec::new()),
+        Parent::Http(_) if !is_led_on(x, arm) => return Ok(connected(dialled, busy)),
         Parent::Http(credentials) => {
             request = tunnel_request(session, x, &place.authority(), credentials.as_ref());
             Through::Connect(&request)
@@ -50,12 +49,22 @@ pub(super) async fn lead_on(
     // It has to connect, too. How long the server takes that a client has chosen says nothing of the proxy.
     let patience = Patience { most: arm.timeouts.response, late: Fault::proxy(Kind::ResponseTimeout) };
     let led = {
-        let mut leading = pin!(dial::lead_on(stream, through));
+        let mut leading = pin!(dial::lead_on(&mut dialled.stream, through));
         patiently(session, x, route, patience, |_, cx| leading.as_mut().poll(cx)).await?
     };
-    led.map_err(|error| match (dial::refusal(&error), error.kind()) {
+    let error = match led {
+        Ok(said) => {
+            let mut led = Dialled { greeting: said, ..dialled };
+            if place.secure.is_some() {
+                led.stream = secure_beyond(session, x, route, arm, &place, led.stream, &led.greeting).await?;
+            }
+            return Ok(connected(led, busy));
+        }
+        Err(error) => error,
+    };
+    Err(match (dial::refusal(&error), error.kind()) {
         (Some(refusal), _) => {
-            complain(server, refusal);
+            busy.server().into_iter().for_each(|server| complain(server, refusal));
             x.notes.reason = refusal.reason();
             Fault::proxy(Kind::ParentRefused)
         }
@@ -68,7 +77,7 @@ pub(super) async fn lead_on(
 }
 
 /// Speaks TLS with the server that a proxy has led a connection on to, for requests inside of a tunnel that is read.
-pub(super) async fn secure_beyond(
+async fn secure_beyond(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
@@ -149,9 +158,4 @@ fn complain(server: &Server, refusal: Refusal) {
             id.name, id.pool, id.address
         ));
     }
-}
-
-/// Whether a request is for a tunnel, whose connection is nobody's before.
-pub(super) fn is_tunnel(x: &Exchange) -> bool {
-    !x.client.is_flow && x.request.method() == Method::Connect
 }

@@ -11,7 +11,6 @@ use net::stream::Peek;
 
 use super::checkout::{connect, join, reuse};
 use super::choose::{Choice, accepts, awaited, choose_for};
-use super::lead_on::is_tunnel;
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired};
 use crate::balance::Wish;
 use crate::exchange::Exchange;
@@ -87,7 +86,7 @@ pub(super) async fn queue(
     x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
     let number_of = |lease: &Lease| pool.servers.iter().position(|server| server.slot == lease.server().slot);
     match result? {
-        Got::Idle(lease, conn) if is_tunnel(x) => {
+        Got::Idle(lease, conn) if x.is_tunnel() => {
             // It was somebody's before: the right alone is of use.
             drop(conn);
             x.notes.server = number_of(&lease);

@@ -14,8 +14,8 @@ use net::dial::{Call, Dialled, dial, is_shortage};
 use net::timer::Timer;
 use net::tls::doubt;
 
-use super::Busy;
-use super::checkout::{Patience, own_source, patiently, unconnected};
+use super::checkout::{Patience, connected, own_source, patiently, unconnected};
+use super::{Busy, Upstream};
 use crate::exchange::Exchange;
 use crate::pool::{Lease, Server};
 use crate::session::Session;
@@ -33,7 +33,7 @@ pub(super) async fn race(
     arm: &Arm,
     first: Lease,
     tried: &[usize],
-) -> Result<(Dialled, Busy), Fault> {
+) -> Result<Upstream, Fault> {
     let patience = Patience::of(arm);
     let servers = &arm.pool.servers;
     let is_other =
@@ -70,7 +70,7 @@ pub(super) async fn race(
         race.legs.iter().filter(|other| other.began < leg.began).for_each(|other| other.server.connect_failed());
         leg.server.connect_succeeded();
         x.notes.server = Some(leg.number);
-        return Ok((dialled, leg.busy));
+        return Ok(connected(dialled, leg.busy));
     }
     match race.failed {
         Some((number, error)) if !is_shortage(&error) => {

@@ -28,7 +28,7 @@ pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin, Originators};
 pub use ways::{Parent, Way};
-pub(crate) use ways::{is_direct, lead, lead_elsewhere};
+pub(crate) use ways::{has_another_way, lead, lead_elsewhere, takes_datagrams};
 
 use crate::exchange::Exchange;
 use crate::pool::trunks;

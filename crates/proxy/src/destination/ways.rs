@@ -59,11 +59,6 @@ pub(crate) async fn lead(session: &mut Session, x: &mut Exchange, ways: &[Way]) 
     Ok(arm)
 }
 
-/// Whether a request is led to the addresses of the server that it asks for.
-pub(crate) fn is_direct(x: &Exchange, route: &Route) -> bool {
-    matches!(&route.ending, Ending::Ways(ways) if matches!(ways.get(x.notes.way), Some(Way::Origin(_))))
-}
-
 /// Leads by the next way, where the one before has led nowhere.
 ///
 /// # Errors
@@ -75,7 +70,7 @@ pub(crate) async fn lead_elsewhere(
     fault: Fault,
 ) -> Result<Arc<Arm>, Fault> {
     let Ending::Ways(ways) = &route.ending else { return Err(fault) };
-    if x.notes.way + 1 >= ways.len() || !is_dead_end(x, fault) {
+    if !has_another_way(x, route) || !is_dead_end(x, fault) {
         return Err(fault);
     }
     x.notes.way += 1;
@@ -84,6 +79,16 @@ pub(crate) async fn lead_elsewhere(
     (x.entry, x.permit) = (None, None);
     attempt::again(x);
     lead(session, x, ways).await
+}
+
+/// Whether its route says another way than the one that a request has taken.
+pub(crate) fn has_another_way(x: &Exchange, route: &Route) -> bool {
+    matches!(&route.ending, Ending::Ways(ways) if x.notes.way + 1 < ways.len())
+}
+
+/// Whether datagrams may be led there: neither proxies nor pools that stand for a host are known to take any.
+pub(crate) fn takes_datagrams(ending: &Ending) -> bool {
+    matches!(ending, Ending::Ways(ways) if matches!(**ways, [Way::Origin(_), ..]))
 }
 
 /// Whether nobody could be connected to, so that nothing was said to anybody. What somebody refuses who was connected to is an answer:

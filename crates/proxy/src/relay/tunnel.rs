@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
@@ -31,13 +31,17 @@ pub(crate) struct TunnelLimits {
     pub(crate) down: Option<Coalesce>,
 }
 
-/// Relays both ways. One side's end is passed on; the other may still speak.
+/// Whether what a client says may go on; asked until it may.
+pub(crate) type Hold<'a> = dyn FnMut(&mut Conn, &mut Context<'_>) -> Poll<Result<(), Fault>> + 'a;
+
+/// Relays both ways. What the client says waits as long as `hold` is not ready. One side's end is passed on; the other may still speak.
 pub(crate) fn tunnel<'a>(
     worker: &'a Rc<Worker>,
     client: &'a mut Conn,
     server: &'a mut Conn,
     timer: &'a Timer,
     limits: TunnelLimits,
+    hold: &'a mut Hold<'_>,
 ) -> impl Future<Output = Ended> + 'a {
     // Taken apart before it begins, for what is taken apart inside is kept for as long as it lives.
     let TunnelLimits { idle, until, splice, .. } = limits;
@@ -50,7 +54,7 @@ pub(crate) fn tunnel<'a>(
         down.gather(worker, said);
     }
     async move {
-        let (mut up_open, mut down_open) = (true, true);
+        let (mut up_open, mut down_open, mut is_held) = (true, true, true);
         let arm = || {
             let now = Instant::now();
             timer.arm(now, until.map_or(idle, |until| idle.min(until.saturating_duration_since(now))));
@@ -61,7 +65,16 @@ pub(crate) fn tunnel<'a>(
                 return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
             }
             let before = (up.content, down.content);
-            if up_open && let Poll::Ready(ended) = up.poll(cx, worker, client, server) {
+            if is_held && let Poll::Ready(open) = hold(client, cx) {
+                if let Err(fault) = open {
+                    return Poll::Ready(Some(fault));
+                }
+                is_held = false;
+            }
+            if up_open
+                && !is_held
+                && let Poll::Ready(ended) = up.poll(cx, worker, client, server)
+            {
                 match ended {
                     Ok(()) => server.shutdown_write(),
                     Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),

@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub client: IpAddr,
     /// The local port at which it arrived.
     pub port: u16,
+    /// Whether its server is asked for by `https`.
+    pub secure: bool,
     /// What kind of exchange it is.
     pub kind: Kind,
     /// The name that the client asked for in its handshake of TLS, in normal form; empty if it has asked for none.
@@ -94,7 +96,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether nothing is known of what it carries.
-    pub(super) fn is_tunnel(self) -> bool {
+    pub(crate) fn is_tunnel(self) -> bool {
         matches!(self, Kind::Tunnel | Kind::Socks)
     }
 }

@@ -8,6 +8,7 @@ use super::facts::{Facts, Kind, Said, Words};
 use super::rule::Condition;
 use super::text::{any_holds, one_holds};
 use super::urlencoded;
+use crate::lists::{Hit, Of};
 use crate::users::User;
 
 /// The answer to a condition: Kleene's three values, and two ways in which a body has not answered yet.
@@ -111,6 +112,7 @@ impl Condition {
                 return known(facts.user.map(one));
             }
             Condition::Time(schedules) => schedules.iter().any(|schedule| schedule.holds(facts.now)),
+            Condition::Listed(listed) => return known(listed.holds(facts)),
             Condition::Body(body) => return body.judge(facts),
             Condition::Any(lists) => return one(lists, facts),
             Condition::Not(list) => return all(list, facts).not(),
@@ -137,6 +139,7 @@ impl Condition {
     pub(super) fn asks(&self, words: Words) -> bool {
         match self {
             Condition::Sni(_) | Condition::NoSni(_) | Condition::Alpn(_) => words == Words::Hello,
+            Condition::Listed(listed) => listed.of == Of::Sni && words == Words::Hello,
             Condition::PostgresUser(_) | Condition::PostgresDatabase(_) => words == Words::Postgres,
             Condition::MqttClient(_) => words == Words::Mqtt,
             Condition::Any(lists) => lists.iter().flatten().any(|condition| condition.asks(words)),
@@ -155,19 +158,46 @@ impl Condition {
         }
     }
 
-    /// Puts what asks for a body behind what does not, at every level: a cheap answer often makes a dear one needless.
+    /// Whether lists have to be looked through to answer.
+    pub(super) fn asks_lists(&self) -> bool {
+        match self {
+            Condition::Listed(_) => true,
+            Condition::Any(lists) => lists.iter().flatten().any(Condition::asks_lists),
+            Condition::Not(list) => list.iter().any(Condition::asks_lists),
+            _ => false,
+        }
+    }
+
+    /// The rule of a list by which it holds. What holds because something is on no list, holds by none.
+    pub(super) fn hit(&self, facts: &Facts<'_>) -> Option<Hit> {
+        match self {
+            Condition::Listed(listed) => listed.hit(facts),
+            Condition::Any(lists) => {
+                let mut holding = lists.iter().filter(|list| all(list, facts) == Truth::True);
+                holding.find_map(|list| list.iter().find_map(|condition| condition.hit(facts)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Puts what asks for a body behind what does not, and lists before that, at every level: a cheap answer often makes a dear one
+    /// needless.
     pub(super) fn cheapest_first(conditions: &mut [Condition]) {
         for condition in &mut *conditions {
             match condition {
                 Condition::Any(lists) => {
                     lists.iter_mut().for_each(|list| Condition::cheapest_first(list));
-                    lists.sort_by_key(|list| list.iter().any(Condition::asks_body));
+                    lists.sort_by_key(|list| list.iter().map(Condition::cost).max());
                 }
                 Condition::Not(list) => Condition::cheapest_first(list),
                 _ => {}
             }
         }
-        conditions.sort_by_key(Condition::asks_body);
+        conditions.sort_by_key(Condition::cost);
+    }
+
+    fn cost(&self) -> (bool, bool) {
+        (self.asks_body(), self.asks_lists())
     }
 }
 

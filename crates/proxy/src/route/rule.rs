@@ -8,6 +8,7 @@ use super::body::BodyCondition;
 use super::facts::{Kind, Words};
 use super::schedule::Schedule;
 use super::text::Text;
+use crate::lists::Listed;
 
 /// One leaf rule. Rules are tried in the order in which the table received them.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +87,8 @@ pub enum Condition {
     Group(Vec<Text>),
     /// It is such a time.
     Time(Vec<Schedule>),
+    /// It is on a list.
+    Listed(Listed),
     /// The body. Looked at only when nothing cheaper has decided the rule.
     Body(BodyCondition),
     /// One of these lists holds as a whole.

@@ -6,6 +6,7 @@ use super::index::Index;
 use super::judge::Truth;
 use super::keys::Keys;
 use super::rule::{Condition, Rule};
+use crate::lists::Hit;
 
 /// The compiled rules of a listener. What it says is what trying every rule in turn would say, but the number of rules
 /// that differ in host or path does not matter.
@@ -13,6 +14,7 @@ use super::rule::{Condition, Rule};
 pub struct Table {
     index: Index,
     entries: Vec<Entry>,
+    asks_lists: bool,
 }
 
 /// What the table says of a request.
@@ -53,6 +55,8 @@ pub struct Found {
 struct Entry {
     checks: Vec<Condition>,
     captures: Source,
+    /// It asks lists.
+    asks_lists: bool,
     /// It is about requests, of which a tunnel shows none. What the index has decided is not among the checks.
     of_requests: bool,
 }
@@ -68,7 +72,9 @@ impl Table {
             Condition::cheapest_first(&mut checks);
             // Ordinals are half the size in the index; no configuration holds four billion rules.
             table.index.file(ordinal as u32, keys);
-            table.entries.push(Entry { checks, captures, of_requests });
+            let asks_lists = checks.iter().any(Condition::asks_lists);
+            table.asks_lists |= asks_lists;
+            table.entries.push(Entry { checks, captures, asks_lists, of_requests });
         }
         table
     }
@@ -108,6 +114,17 @@ impl Table {
             }
         }
         Finding::None
+    }
+
+    /// The list by which a rule matches that has been found for these facts, if it does by one.
+    pub(crate) fn hit(&self, ordinal: usize, facts: &Facts<'_>) -> Option<Hit> {
+        let entry = self.entries.get(ordinal).filter(|entry| entry.asks_lists)?;
+        entry.checks.iter().find_map(|check| check.hit(facts))
+    }
+
+    /// Whether any rule asks lists.
+    pub(crate) fn asks_lists(&self) -> bool {
+        self.asks_lists
     }
 }
 

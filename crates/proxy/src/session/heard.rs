@@ -1,6 +1,7 @@
 //! What a client says first, heard before its route is known, and passed on as it came.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use wire::postgres::{self, Seen as Startup};
 use super::Session;
 use crate::route::Said;
 use crate::snapshot::{Hears, Listener};
+use crate::worker::Worker;
 
 /// What was heard.
 #[derive(Debug, Default)]
@@ -56,6 +58,29 @@ pub(super) async fn hear(session: &mut Session, listener: &Listener, hears: Hear
     })
     .await
     .map(|()| ear.heard)
+}
+
+/// What a client of TLS says first, if this is one; what was said stays where it is, whatever it was.
+pub(super) fn poll_hello(
+    worker: &Rc<Worker>,
+    client: &mut Conn,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<ClientHello>, Fault>> {
+    let mut block = worker.block(MOST + client.carry().len());
+    loop {
+        let kept = client.carry().len();
+        let room = block.len().min(kept + MOST);
+        let length = ready!(client.poll_bytes(cx, &mut block[..room])).map_err(|_| GONE)?;
+        let said = client_hello::read(&block[..length]);
+        client.keep(&block[..length]);
+        match said {
+            Hello::Hello(hello) => return Poll::Ready(Ok(Some(hello))),
+            // It says no more.
+            _ if length == kept => return Poll::Ready(Ok(None)),
+            Hello::Partial => {}
+            Hello::Other => return Poll::Ready(Ok(None)),
+        }
+    }
 }
 
 /// More than this is listened to by nobody.

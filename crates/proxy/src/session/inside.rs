@@ -7,7 +7,7 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind};
@@ -258,7 +258,9 @@ fn passed_on(worker: &Rc<Worker>, mut conn: Conn, idle: Duration) -> io::Result<
         let timer = worker.timers.timer();
         let mut there = Conn::new(there);
         let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
-        let ended = relay::tunnel(&worker, &mut conn, &mut there, &timer, limits).await;
+        // What is said in it is judged where it is read.
+        let mut hold = |_: &mut Conn, _: &mut Context<'_>| Poll::Ready(Ok(()));
+        let ended = relay::tunnel(&worker, &mut conn, &mut there, &timer, limits, &mut hold).await;
         if ended.fault.is_none() {
             close(&conn, &timer, &worker).await;
         }

@@ -2,6 +2,7 @@
 
 mod closing;
 pub(crate) mod datagram;
+mod gate;
 mod h2;
 mod h3;
 mod heard;

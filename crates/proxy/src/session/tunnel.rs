@@ -1,7 +1,13 @@
 //! A connection, or a stream of one, that has become a tunnel: bytes both ways until one side has had enough.
 
+use std::task::{Context, Poll, ready};
+
+use base::Kind;
+use http::Conn;
+
 use super::Session;
 use super::closing::close;
+use super::gate::Gate;
 use crate::attempt::Tunnel;
 use crate::exchange::Exchange;
 use crate::{finish, relay};
@@ -18,12 +24,31 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
     let Tunnel { mut upstream, idle, until, raw, coalesce, account } = switched;
     let down = listener.coalesce.filter(|_| raw);
     let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice, up: coalesce, down };
+    let mut gate = Gate::of(&listener).filter(|_| raw).map(Box::new);
+    drop(listener);
     async move {
         let _counted = counted;
-        let ended = relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits).await;
+        let ended = {
+            // Once it has let something through, it is gone, and with it the listener as it was.
+            let mut hold = |client: &mut Conn, cx: &mut Context<'_>| match &gate {
+                None => Poll::Ready(Ok(())),
+                Some(closed) => {
+                    let open = ready!(closed.poll(&worker, client, &mut exchange, cx));
+                    gate = None;
+                    Poll::Ready(open)
+                }
+            };
+            relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, &mut hold).await
+        };
+        let is_denied = ended.fault.is_some_and(|fault| fault.kind == Kind::Denied);
         if raw && ended.fault.is_some() {
-            client.reset_on_close();
             upstream.conn.reset_on_close();
+            if !is_denied {
+                client.reset_on_close();
+            }
+        }
+        if is_denied {
+            close(&client, &timer, &worker).await;
         }
         if ended.fault.is_none() {
             close(&client, &timer, &worker).await;

@@ -9,7 +9,7 @@ use crate::route::{self, Body, Finding};
 use crate::snapshot::{Listener, Route};
 
 /// Finds it, for a flow that arrived at this port, or asks for it, and whose client has offered these protocols.
-pub(super) fn find<'a>(listener: &'a Listener, x: &Exchange, port: u16, offered: &[Alpn]) -> &'a Arc<Route> {
+pub(super) fn find<'a>(listener: &'a Listener, x: &mut Exchange, port: u16, offered: &[Alpn]) -> &'a Arc<Route> {
     let tls = x.facts.tls.as_deref();
     let name = tls.and_then(|tls| tls.name.as_deref()).or(x.facts.sni.as_deref()).unwrap_or_default();
     let facts = route::Facts {
@@ -18,6 +18,7 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &Exchange, port: u16, offered:
         path: b"",
         client: x.facts.client,
         port,
+        secure: true,
         kind: if x.facts.socks.is_some() { route::Kind::Socks } else { route::Kind::Http },
         sni: name.as_bytes(),
         alpn: offered,
@@ -28,7 +29,11 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &Exchange, port: u16, offered:
         body: Body::Unread,
     };
     match listener.table.find(&facts, 0) {
-        Finding::Rule(found) => &listener.routes[found.ordinal],
+        Finding::Rule(found) => {
+            let hit = listener.table.hit(found.ordinal, &facts);
+            x.notes.hit = hit;
+            &listener.routes[found.ordinal]
+        }
         // Nothing here has a body.
         Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
     }

@@ -5,6 +5,7 @@ mod associations;
 mod datagrams;
 pub(crate) mod egress;
 pub(crate) mod intercept;
+pub(crate) mod lists;
 mod parents;
 mod real;
 mod routes;

@@ -5,6 +5,7 @@ pub(crate) mod first;
 pub(crate) mod h2;
 pub(crate) mod h3;
 pub(crate) mod invariants;
+pub(crate) mod list;
 pub(crate) mod peer;
 pub(crate) mod reference;
 pub(crate) mod translated;

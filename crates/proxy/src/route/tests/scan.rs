@@ -1,14 +1,20 @@
 //! Random tables and requests: the compiled table says what trying every rule in turn says.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use net::tls::Alpn;
 use proptest::prelude::*;
 use proptest::sample::select;
 use wire::forwarded::Net;
 use wire::postgres::Startup;
 
+use wire::list::{Effect, Format, Rule as ListRule};
+
 use super::super::judge::Truth;
 use super::super::{BodyCondition, Captures, Found, Schedule, Zone};
 use super::*;
+use crate::lists::{Content, Hits, List, Listed, Lists, Of, Patterns, Set, Wanted};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
@@ -72,12 +78,37 @@ fn condition() -> impl Strategy<Value = Condition> {
             let zone = Zone::fixed(i32::from(from) * 10).expect("less than a day");
             Condition::Time(vec![Schedule { days, hours: [(from, to)].into(), zone }])
         }),
+        1 => listed(),
         1 => body(),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         let list = prop::collection::vec(inner, 0..3);
         prop_oneof![prop::collection::vec(list.clone(), 0..3).prop_map(Condition::Any), list.prop_map(Condition::Not),]
     })
+}
+
+/// On one of two lists: one of hosts alone, and one that asks for more.
+fn listed() -> impl Strategy<Value = Condition> {
+    let of = select(vec![Of::Url, Of::Host, Of::Sni]);
+    (prop::collection::vec(host_name(), 0..4), prop::option::of(Just("||a/x\n@@||b.a/$image\n")), of).prop_map(
+        |(names, patterns, of)| {
+            let mut hosts = Set::new(1);
+            for host in &names {
+                let effect = if host.len() > 3 { Effect::Except } else { Effect::Block };
+                hosts.add(0, &ListRule { host, itself: true, below: true, effect, revokes: false });
+            }
+            let list = List {
+                name: "l".into(),
+                format: Format::Adblock,
+                patterns: patterns.and_then(|lines| Patterns::of(lines).0),
+                content: Content::default(),
+                loaded: SystemTime::UNIX_EPOCH,
+                hits: Arc::new(Hits::new(1)),
+            };
+            let lists = Arc::new(Lists { hosts, all: vec![Arc::new(list)] });
+            Condition::Listed(Listed { lists, wanted: Wanted::of([0]), of })
+        },
+    )
 }
 
 fn host_pattern() -> impl Strategy<Value = HostPattern> {

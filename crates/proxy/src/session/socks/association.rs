@@ -271,8 +271,9 @@ impl Association {
         x.facts.user.clone_from(&self.user);
         settle(&mut x, &name.0, name.1);
         let listener = exchange::pin(&mut self.session);
-        let alpn: &[Alpn] = x.facts.tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
-        let route = way::find(&listener, &x, name.1, alpn);
+        let tls = x.facts.tls.clone();
+        let alpn: &[Alpn] = tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
+        let route = way::find(&listener, &mut x, name.1, alpn);
         let lead = match &route.ending {
             // A route that asks for more than its listener has nobody to ask.
             _ if !route.users.is_empty() => {

@@ -97,7 +97,8 @@ async fn story<'a>(
         x.notes.reason = "a command that is not carried out here";
         return Err(Stop { fault: Fault::client(Kind::Unsupported), reply: Some(Reply::Command) });
     }
-    let alpn: &[Alpn] = x.facts.tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
+    let tls = x.facts.tls.clone();
+    let alpn: &[Alpn] = tls.as_deref().map_or(&[], |tls| tls.alpn.as_slice());
     *route = way::find(listener, x, asked.port, alpn);
     for ways in &route.users {
         if !Box::pin(users::prove(session, x, ways, &shown)).await? {

@@ -148,6 +148,21 @@ fn what_a_parent_refuses_is_said_with_its_status() {
 }
 
 #[test]
+fn datagrams_are_led_by_nobody() {
+    let parent = connecting("HTTP/1.1 200 OK\r\n\r\n");
+    for to in ["chain", "[chain, origin]", "'@PARENT'"] {
+        let text = CHAINED.replace("to: chain", &format!("to: {to}")).replace("@MORE", "");
+        let tidegate = start(&text, &[("PARENT", &parent)]);
+        let told = tidegate.client().ask(
+            "GET /.well-known/masque/udp/known.test/4433/ HTTP/1.1\r\nHost: p\r\nConnection: Upgrade\r\nUpgrade: connect-udp\r\n\
+             Capsule-Protocol: ?1\r\n\r\n",
+        );
+        assert_eq!(told.status, 403, "{to}: {}", told.text());
+    }
+    assert_eq!(parent.connections(), 0);
+}
+
+#[test]
 fn a_parent_that_asks_a_client_who_it_is_asks_us() {
     let parent = Server::http(|_| {
         b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic realm=inner\r\nContent-Length: 0\r\n\r\n".to_vec()

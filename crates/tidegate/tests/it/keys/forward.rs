@@ -1,6 +1,7 @@
 //! The keys of forward proxies. Each case is also a test of its own, with its friends.
 
 use super::{Case, assert_refused};
+use crate::forward::lists::pages;
 use crate::forward::{egress, intercept};
 
 pub(super) const CASES: &[Case] = &[
@@ -22,6 +23,17 @@ pub(super) const CASES: &[Case] = &[
         &["listeners.*.intercept.on_failure", "listeners.*.intercept.bypass_for"],
         intercept::clients::who_is_left_alone_is_read_again_when_its_time_is_over,
     ),
+    (
+        &[
+            "lists",
+            "lists.*.file",
+            "lists.*.format",
+            "listeners.*.routes.*.match.url",
+            "listeners.*.routes.*.match.url.list",
+        ],
+        pages::every_form_blocks_what_it_names_and_nothing_else,
+    ),
+    (&["pools.*.health.body.*.list"], pages::what_a_list_has_not_decided_is_told_as_ever),
 ];
 
 #[test]

@@ -1,0 +1,102 @@
+//! What people are told whose request a list has refused: what has refused it, and by which rule.
+
+use wire::Head;
+
+use crate::lists::Hit;
+
+/// Whether the client shows pages to somebody: it would rather have HTML than plain text, and says so.
+pub(super) fn wants_page(request: &Head) -> bool {
+    let (mut page, mut text) = (0, 0);
+    for range in request.values(b"accept").flat_map(|value| value.split(|byte| *byte == b',')) {
+        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let kind = parts.next().unwrap_or_default();
+        let quality = parts.find_map(|part| part.strip_prefix(b"q=")).map_or(1000, thousandths);
+        if kind.eq_ignore_ascii_case(b"text/html") || kind.eq_ignore_ascii_case(b"application/xhtml+xml") {
+            page = page.max(quality);
+        } else if kind.eq_ignore_ascii_case(b"text/plain") {
+            text = text.max(quality);
+        }
+    }
+    page > 0 && page >= text
+}
+
+/// A quality (RFC 9110 section 12.4.2) in thousandths; one that is none counts as nothing.
+fn thousandths(text: &[u8]) -> u32 {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let quality: f32 = text.parse().unwrap_or_default();
+    (quality.clamp(0.0, 1.0) * 1000.0) as u32
+}
+
+/// The same in a line.
+pub(super) fn line(status: u16, reason: Option<&str>, hit: &Hit) -> String {
+    let reason = reason.unwrap_or("blocked");
+    format!("{status}: {reason}: rule `{}` of list `{}`\n", hit.rule, hit.list.name)
+}
+
+/// A page without anything from elsewhere: whoever is blocked may reach nothing else.
+pub(super) fn page(status: u16, reason: Option<&str>, host: &[u8], hit: &Hit) -> String {
+    let reason = escaped(reason.unwrap_or("This site is blocked."));
+    let host = escaped(&String::from_utf8_lossy(host));
+    let (rule, list) = (escaped(&hit.rule), escaped(&hit.list.name));
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Blocked: {host}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Blocked</h1>\n<p class=\"reason\">{reason}</p>\n<dl>\n\
+         <dt>Site</dt><dd>{host}</dd>\n<dt>List</dt><dd>{list}</dd>\n<dt>Rule</dt><dd><code>{rule}</code></dd>\n\
+         <dt>Status</dt><dd>{status}</dd>\n</dl>\n</main>\n</body>\n</html>\n"
+    )
+}
+
+const STYLE: &str = ":root { color-scheme: light dark; --back: #f6f6f4; --card: #fff; --text: #1d1f21; --soft: #595e64; --line: #d9dbdd }\n\
+    @media (prefers-color-scheme: dark) { :root { --back: #16181a; --card: #1f2225; --text: #e8e9ea; --soft: #a9afb5; --line: #363b40 } }\n\
+    body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--back); color: var(--text); \
+    font: 1rem/1.5 system-ui, sans-serif }\n\
+    main { box-sizing: border-box; width: min(36rem, 100% - 2rem); padding: 2rem; background: var(--card); border: 1px solid \
+    var(--line); border-radius: .5rem }\n\
+    h1 { margin: 0; font-size: 1.5rem }\n.reason { margin: .5rem 0 1.5rem }\n\
+    dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; font-size: .875rem }\n\
+    dt { color: var(--soft) }\ndd { margin: 0; overflow-wrap: anywhere }\n";
+
+/// Text as HTML shows it. Hosts and rules are others' words.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wants(accept: &[&str]) -> bool {
+        let mut head = Head::default();
+        head.start_request(b"GET", b"a", b"/", None);
+        accept.iter().for_each(|value| head.add(b"Accept", value.as_bytes()));
+        wants_page(&head)
+    }
+
+    #[test]
+    fn browsers_get_a_page_and_others_a_line() {
+        assert!(wants(&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"]));
+        assert!(wants(&["text/plain;q=0.5, text/html"]));
+        assert!(wants(&["*/*", "text/html"]));
+        for not in [&["*/*"][..], &[], &["application/json"], &["text/html;q=0"], &["text/plain, text/html;q=0.9"]] {
+            assert!(!wants(not), "{not:?}");
+        }
+        assert!(!wants(&["text/html;q=NaN"]));
+    }
+
+    #[test]
+    fn nothing_that_a_request_holds_becomes_markup() {
+        assert_eq!(escaped("<a href='x' title=\"y\">&"), "&lt;a href=&#39;x&#39; title=&quot;y&quot;&gt;&amp;");
+    }
+}

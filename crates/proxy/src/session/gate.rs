@@ -1,0 +1,77 @@
+//! The name that a client of TLS asks for inside of a tunnel. A tunnel is routed by the host that its client has told us; what it tells
+//! its server may be another one, and lists are about that as well.
+//!
+//! What the client says first waits here until it is known. What the server says does not: it may be the one that speaks first.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use base::{Fault, Kind};
+use http::Conn;
+
+use super::heard;
+use crate::exchange::{self, Exchange};
+use crate::route::{self, Body, Finding};
+use crate::snapshot::{Ending, Listener, Role};
+use crate::worker::Worker;
+
+/// Where a tunnel's first words wait.
+pub(super) struct Gate {
+    listener: Arc<Listener>,
+}
+
+impl Gate {
+    /// If some route of the listener asks lists.
+    pub(super) fn of(listener: &Arc<Listener>) -> Option<Gate> {
+        let asks = listener.role == Role::Forward && listener.table.asks_lists();
+        asks.then(|| Gate { listener: Arc::clone(listener) })
+    }
+
+    /// Until it is known whether the tunnel may go on. What was said is kept for the server.
+    pub(super) fn poll(
+        &self,
+        worker: &Rc<Worker>,
+        client: &mut Conn,
+        x: &mut Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Fault>> {
+        heard::poll_hello(worker, client, cx).map(|hello| {
+            let Some(name) = hello?.and_then(|hello| hello.name) else { return Ok(()) };
+            if x.facts.host == name.as_bytes() || !self.is_denied(&name, x) {
+                return Ok(());
+            }
+            if let Some(hit) = &x.notes.hit {
+                hit.list.hits.count(worker.id);
+            }
+            x.notes.reason = "the name asked for in TLS is on a list";
+            // It is what its client awaits next, who then knows why (RFC 8446 section 6.2). If it cannot be written at once, it closes
+            // without.
+            let _ = client.poll_write(cx, ACCESS_DENIED);
+            Err(Fault::client(Kind::Denied))
+        })
+    }
+
+    /// Whether a tunnel to a host of that name would have been refused by a list.
+    fn is_denied(&self, name: &str, x: &mut Exchange) -> bool {
+        let table = &self.listener.table;
+        let hit = {
+            let facts = route::Facts { host: name.as_bytes(), ..exchange::seen(x, &self.listener, 0, Body::Unread) };
+            match table.find(&facts, 0) {
+                Finding::Rule(found) if matches!(self.listener.routes[found.ordinal].ending, Ending::Deny(_)) => {
+                    table.hit(found.ordinal, &facts)
+                }
+                _ => None,
+            }
+        };
+        let is_denied = hit.is_some();
+        if is_denied {
+            x.facts.sni = Some(name.into());
+            x.notes.hit = hit;
+        }
+        is_denied
+    }
+}
+
+/// A record of TLS with a fatal alert, `access_denied`.
+const ACCESS_DENIED: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
