@@ -64,6 +64,8 @@ pub enum Kind {
     HeadTimeout,
     /// The body stood still for too long.
     BodyTimeout,
+    /// The client of a tunnel that is read and we could not agree on TLS.
+    ClientTls,
     /// The client went away.
     ClientGone,
     /// No route matched.
@@ -138,7 +140,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 37] = [
+    pub const ALL: [Kind; 38] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -152,6 +154,7 @@ impl Kind {
         Kind::Loop,
         Kind::HeadTimeout,
         Kind::BodyTimeout,
+        Kind::ClientTls,
         Kind::ClientGone,
         Kind::NoRoute,
         Kind::Denied,
@@ -194,6 +197,7 @@ impl Kind {
             Kind::Loop => "loop",
             Kind::HeadTimeout => "head_timeout",
             Kind::BodyTimeout => "body_timeout",
+            Kind::ClientTls => "client_tls",
             Kind::ClientGone => "client_gone",
             Kind::NoRoute => "no_route",
             Kind::Denied => "denied",

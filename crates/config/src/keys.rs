@@ -5,6 +5,7 @@
 
 mod balance;
 mod health;
+mod intercept;
 mod listener;
 mod matching;
 mod policy;

@@ -30,6 +30,7 @@ mod set;
 mod shape;
 mod span;
 mod tree;
+mod unread;
 
 pub use content::content;
 pub use diagnostics::{Mistake, Mistakes};

@@ -13,6 +13,7 @@ use crate::shape::{Map, shape};
 use crate::span::Span;
 use crate::spec::{Ending, PolicyId, PolicyKind, PoolId, Route, Serves, Spec};
 use crate::tree::{Data, Node, parse};
+use crate::unread::unread;
 use crate::{include, lower, set};
 
 /// What to load.
@@ -131,7 +132,7 @@ fn warnings(spec: &Spec) -> Vec<Mistake> {
         let name = policy.name.as_ref()?;
         Some(Mistake::new(policy.span.clone(), format!("policy `{name}` is never used")))
     });
-    pools.chain(policies).chain(idle_keys(spec)).chain(ways_around(spec)).collect()
+    pools.chain(policies).chain(idle_keys(spec)).chain(ways_around(spec)).chain(unread(spec)).collect()
 }
 
 #[derive(Default)]

@@ -26,6 +26,7 @@ mod flows;
 mod forward;
 mod health;
 mod http3;
+mod intercept;
 mod levels;
 mod list;
 mod listener;

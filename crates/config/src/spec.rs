@@ -21,6 +21,7 @@ mod canary;
 mod egress;
 mod ending;
 mod health;
+mod intercept;
 mod list;
 mod matching;
 mod nat;
@@ -41,6 +42,7 @@ pub use canary::{Canary, Cohorts, Course, Force, Guard};
 pub use egress::{Egress, Pac, PacProtocol, PacProxy, Source};
 pub use ending::{Deny, Redirect, RedirectTarget, Respond, Scheme};
 pub use health::{Health, HttpProbe, LatencyOutlier, Outlier, Probe, SuccessRate};
+pub use intercept::Intercept;
 pub use list::{List, ListId};
 pub use matching::{
     BodyMatch, BodyTest, HostPattern, JsonPath, JsonStep, Kind, Listed, OverLimit, PathPattern, Predicate, Schedule,
@@ -48,8 +50,8 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Bandwidth, Capture, Compress, Cookies, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Privacy, Referer, Rewrite,
-    Selector, Template, UserAgent,
+    Bandwidth, Capture, Compress, Cookies, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind, Privacy,
+    Referer, Rewrite, Selector, Template, UserAgent,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::{Credentials, Protocol};
@@ -216,6 +218,8 @@ pub struct Listener {
     pub egress: Option<Egress>,
     /// The file by which browsers find it, if it serves one.
     pub pac: Option<Pac>,
+    /// How what clients say in tunnels is read, with [`Role::Forward`] alone.
+    pub intercept: Option<Intercept>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.

@@ -14,6 +14,7 @@ mod nat;
 mod pools;
 mod roles;
 mod routes;
+mod unread;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")

@@ -4,6 +4,7 @@
 //! - [`plane`]: applies a configuration, all of it or nothing
 //! - [`certificates`]: from files to what listeners show and pools believe
 //! - [`acme`]: certificates that are asked for
+//! - [`ca`]: an authority of the owner's own, made once
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
 //! - [`captures`]: the archives that are written
@@ -22,6 +23,7 @@
 
 pub mod acme;
 pub mod admin;
+pub mod ca;
 pub mod canary;
 pub mod captures;
 pub mod certificates;

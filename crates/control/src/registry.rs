@@ -13,6 +13,7 @@ use proxy::balance::{Member, Prepared};
 use proxy::bandwidth::Buckets;
 use proxy::canary::State;
 use proxy::destination::Own;
+use proxy::intercept::Pins;
 use proxy::mirror::Report;
 use proxy::policy::Policy;
 use proxy::pool::{Ejections, Gate, Ids, Server, ServerId};
@@ -58,6 +59,7 @@ struct Kept {
     id: ListenerId,
     connections: Arc<ConnectionStats>,
     handshakes: Arc<AtomicUsize>,
+    pins: Arc<Pins>,
 }
 
 #[derive(Debug)]
@@ -156,6 +158,7 @@ impl Registry {
             id: next,
             connections: Arc::new(ConnectionStats::new(workers)),
             handshakes: Arc::default(),
+            pins: Arc::default(),
         });
         (kept.id, Arc::clone(&kept.connections))
     }
@@ -170,6 +173,11 @@ impl Registry {
     /// How many handshakes are under way at a listener that was asked for before.
     pub fn handshakes(&self, name: &str) -> Arc<AtomicUsize> {
         self.listeners.get(name).map(|kept| Arc::clone(&kept.handshakes)).unwrap_or_default()
+    }
+
+    /// The clients of a listener that was asked for before, as far as they do not believe it.
+    pub fn pins(&self, name: &str) -> Arc<Pins> {
+        self.listeners.get(name).map(|kept| Arc::clone(&kept.pins)).unwrap_or_default()
     }
 
     /// How many listener numbers were ever given.

@@ -4,9 +4,9 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use net::Address;
 use net::dial::{Call, Security, dial, dial_quic};
 use net::quic::Lost;
+use net::{Address, Stream};
 use wire::h2::Limits;
 
 use crate::{Conn, h2, h3};
@@ -59,6 +59,12 @@ impl Driver {
                 Driver::H3(Box::new(h3::Driver::client(connection, quic, &limits)))
             }
         })
+    }
+
+    /// On a stream on which it was agreed to speak HTTP/2.
+    pub fn over(stream: Stream) -> Driver {
+        let limits = Limits { secure: !stream.is_plain(), fields: FIELDS, ..Limits::default() };
+        Driver::H2(Box::new(h2::Driver::client(stream, &limits)))
     }
 
     /// What gives lanes of it.

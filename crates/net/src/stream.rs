@@ -48,6 +48,14 @@ impl Stream {
         Ok((Stream::Unix(UnixStream::from_std(here)?), there.into()))
     }
 
+    /// Two ends of one.
+    ///
+    /// # Errors
+    /// There are no descriptors.
+    pub fn pair() -> io::Result<(Stream, Stream)> {
+        UnixStream::pair().map(|(here, there)| (Stream::Unix(here), Stream::Unix(there)))
+    }
+
     /// Reads what is there, without waiting for more. Zero bytes are the end of the stream.
     ///
     /// # Errors

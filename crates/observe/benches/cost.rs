@@ -132,6 +132,7 @@ fn typical() -> Record<'static> {
         cut: false,
         fault: None,
         reason: "",
+        interception: "",
         listed: None,
         referer: Some(b"https://www.example.com/articles/index.html"),
         user_agent: Some(

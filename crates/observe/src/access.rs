@@ -43,6 +43,7 @@
 //! | `connect_us` | microseconds until a new connection was there |
 //! | `response_us` | microseconds from sending the request to the complete response head |
 //! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
+//! | `interception` | of a tunnel of a listener with `intercept`, and of requests inside of one: `intercepted`, `excepted` by the configuration, `bypassed` because its client did not believe us before, `no_tls` |
 //! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests`, `concurrency` |
 //! | `list` | the list by which its route was found |
 //! | `rule` | the rule of that list |
@@ -138,6 +139,8 @@ pub struct Record<'a> {
     pub datagrams: Option<(u64, u64)>,
     /// How long each part took.
     pub phases: Phases,
+    /// Whether a tunnel was looked into, in a word; empty where nobody would.
+    pub interception: &'a str,
     /// The limit of its pool that it met.
     pub limit: Option<&'a str>,
     /// Whether the response ended before it was complete.

@@ -40,8 +40,9 @@ mod switch;
 
 pub(crate) use deliver::deliver;
 pub(crate) use discard::discard;
+pub(crate) use lead_on::is_led_on;
 pub(crate) use prefix::read_prefix;
-pub(crate) use switch::{open, open_datagrams};
+pub(crate) use switch::{open, open_datagrams, tunnel, welcome};
 
 use checkout::checkout;
 pub(crate) use checkout::unconnected;

@@ -41,6 +41,7 @@ pub(crate) fn begin(session: &Session, x: &mut Exchange, listener: &Listener, ro
         x.upload.keep(place.body(recorder.bodies()));
     }
     let secure = match listener.role {
+        _ if session.inside.is_some() => session.inside.as_ref().is_some_and(|inside| inside.secure.is_some()),
         Role::Forward => x.request.scheme() == Scheme::Https,
         _ => session.tls.is_some(),
     };

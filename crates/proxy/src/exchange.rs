@@ -24,12 +24,14 @@ use crate::canary;
 use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
 use crate::finish::{self, Account};
+use crate::intercept::{self, Entrance};
 use crate::lists::Hit;
 use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::relay::Pump;
 use crate::route::{Body, Captures, Finding, Said};
+use crate::session::inside::Inside;
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
 use crate::sticky::Stuck;
@@ -49,7 +51,7 @@ use hops::ends_here;
 pub(crate) use passage::{choose, pass};
 use passage::{elsewhere, tunnel};
 pub(crate) use pinned::pin;
-use prepare::{leaves_no_trace, prepare};
+use prepare::{leaves_no_trace, limit_body, prepare};
 pub(crate) use seen::seen;
 
 /// What one request needs while it is under way. A worker keeps them and uses them again.
@@ -116,6 +118,8 @@ pub struct Facts {
     pub(crate) sni: Option<Box<str>>,
     /// What a flow's client has said first of who it is.
     pub(crate) said: Option<Box<Said>>,
+    /// The tunnel in which it has come, if it has.
+    pub(crate) inside: Option<Rc<Inside>>,
     /// In which version of SOCKS it was asked for, if it was.
     pub(crate) socks: Option<socks::Version>,
     /// Where it goes whatever its client says, who knows of no proxy.
@@ -184,6 +188,8 @@ pub(crate) struct Notes {
     pub(crate) cut: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) reason: &'static str,
+    /// Whether a tunnel was looked into, in a word; empty where nobody would.
+    pub(crate) interception: &'static str,
     /// The list by which its route was found, and the rule.
     pub(crate) hit: Option<Hit>,
     /// The limit that it met last.
@@ -211,6 +217,8 @@ pub(crate) enum After {
     Linger,
     /// It becomes a tunnel, which is recorded when it ends.
     Tunnel(Box<Tunnel>),
+    /// It becomes a tunnel whose client ends TLS with us, and is recorded when that ends.
+    Inside(Box<Entrance>),
     /// It becomes one for datagrams.
     Datagrams(Box<Datagrams>),
 }
@@ -221,9 +229,12 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let mut route = &pinned.default;
     let after = match story(session, x, &pinned, &mut route).await {
         Ok(after) => after,
-        Err(fault) => reply::fault(session, x, route, fault).await,
+        Err(fault) => {
+            intercept::doubt(session, fault);
+            reply::fault(session, x, route, fault).await
+        }
     };
-    if !matches!(after, After::Tunnel(_) | After::Datagrams(_)) {
+    if !matches!(after, After::Tunnel(_) | After::Datagrams(_) | After::Inside(_)) {
         let origin = x.origin.take();
         let account = Account::of(&pinned, route, &x.notes).through(origin.as_deref(), &x.notes);
         finish::record(&session.worker, x, &account);
@@ -277,6 +288,10 @@ async fn story<'a>(
         Ending::NoRoute | Ending::Close { .. } => return Err(nowhere(x, listener)),
     };
     if x.facts.datagrams {
+        if intercept::forbids_datagrams(listener, &x.facts.host) {
+            x.notes.reason = intercept::DATAGRAMS;
+            return Err(Fault::client(Kind::Denied));
+        }
         if !destination::takes_datagrams(&route.ending) {
             x.notes.reason = "datagrams go to the server that is asked for, and by nobody else";
             return Err(Fault::client(Kind::Denied));
@@ -355,19 +370,6 @@ fn nowhere(x: &mut Exchange, listener: &Listener) -> Fault {
     }
 }
 
-fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
-    let limit = route.max_request_body;
-    let announced = match x.request.framing() {
-        wire::Framing::Length(length) => length,
-        _ => 0,
-    };
-    if announced > limit || x.prefix.len() as u64 > limit {
-        return Err(Fault::client(Kind::BodyTooLarge));
-    }
-    x.upload.limit = limit;
-    Ok(())
-}
-
 impl Facts {
     /// What a copy of the request has in common with it.
     pub(crate) fn copy(&self) -> Facts {
@@ -389,6 +391,7 @@ impl Facts {
             tls: self.tls.clone(),
             sni: self.sni.clone(),
             said: None,
+            inside: self.inside.clone(),
             socks: None,
             led: None,
             user: self.user.clone(),
@@ -458,6 +461,7 @@ impl Exchange {
         self.facts.client = NOBODY.ip();
         (self.facts.query, self.facts.port) = (None, None);
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
+        self.facts.inside = None;
         (self.facts.socks, self.facts.led) = (None, None);
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
@@ -503,6 +507,7 @@ impl Default for Exchange {
                 tls: None,
                 sni: None,
                 said: None,
+                inside: None,
                 socks: None,
                 led: None,
                 user: None,
@@ -570,6 +575,7 @@ impl Notes {
             cut: false,
             fault: None,
             reason: "",
+            interception: "",
             hit: None,
             limit: None,
             arm: None,

@@ -12,12 +12,13 @@ use observe::stats::{Outcome, RequestStats};
 use wire::Known;
 use wire::grpc::Code;
 
-use crate::attempt::Upstream;
+use crate::attempt::{self, Upstream};
 use crate::balance::outlier::Verdict;
 use crate::canary::{self, Variant};
 use crate::capture;
 use crate::exchange::{Exchange, Notes};
-use crate::pool::{LOCAL, Limit, Parent, Server};
+use crate::intercept;
+use crate::pool::{LOCAL, Limit, Server};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::worker::Worker;
@@ -142,6 +143,9 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         let took = micros(until_answered(&x.notes, total));
         state.count(worker.id, variant, (status, is_whole), x.notes.fault, took);
     }
+    if let Some(inside) = &x.facts.inside {
+        inside.count(x.notes.bytes_in, x.notes.bytes_out);
+    }
     if let Some(hit) = &x.notes.hit {
         hit.list.hits.count(worker.id);
     }
@@ -195,6 +199,10 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             connect_us: x.notes.connect.map(micros),
             response_us: x.notes.response.map(micros),
             total_us: micros(total),
+        },
+        interception: match &x.facts.inside {
+            Some(inside) if inside.secure.is_some() => intercept::word::INTERCEPTED,
+            _ => x.notes.interception,
         },
         limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,
@@ -313,10 +321,7 @@ pub(crate) fn park(session: &Session, x: &mut Exchange, arm: &Arm, upstream: Ups
     }
     let Some((conn, lease)) = upstream.into_parts() else { return };
     let gate = &arm.pool.gate;
-    let beyond = match &arm.pool.parent {
-        Some(Parent::Socks5(_)) => x.beyond.take(),
-        _ => None,
-    };
+    let beyond = x.beyond.clone().filter(|_| attempt::is_led_on(x, arm));
     if !arm.pool.limited {
         return session.worker.idle.park_beyond(conn, lease, beyond, now, arm.pool.pooled);
     }

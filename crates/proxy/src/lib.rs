@@ -10,6 +10,7 @@
 //! - [`proof`]: answers to authorities that ask whether a domain is ours
 //! - [`pac`]: the file by which browsers find a forward proxy
 //! - [`destination`]: the server that a client has asked for itself
+//! - [`intercept`]: tunnels whose TLS ends here
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
 //! - [`balance`]: one file per algorithm
@@ -36,6 +37,7 @@ pub mod destination;
 pub mod door;
 pub mod exchange;
 pub mod finish;
+pub mod intercept;
 pub mod lists;
 pub mod mirror;
 pub mod pac;

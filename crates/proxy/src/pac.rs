@@ -38,6 +38,7 @@ pub(crate) fn is_asked(session: &Session, listener: &Listener, head: &Head) -> b
     // Who knows of no proxy asks whoever it takes for the server.
     listener.pac.is_some()
         && session.asked_at().is_none()
+        && session.inside.is_none()
         && is_ours
         && matches!(head.method(), Method::Get | Method::Head)
         && matches!(head.path(), b"/proxy.pac" | b"/wpad.dat")

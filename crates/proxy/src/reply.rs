@@ -54,7 +54,7 @@ pub fn status_of(kind: Kind) -> u16 {
         | Kind::Overload
         | Kind::Drained => 503,
         Kind::ConnectTimeout | Kind::ResponseTimeout | Kind::StreamTimeout | Kind::TotalTimeout => 504,
-        Kind::ClientGone | Kind::TunnelTimeout => 0,
+        Kind::ClientTls | Kind::ClientGone | Kind::TunnelTimeout => 0,
     }
 }
 
@@ -68,7 +68,7 @@ pub fn code_of(kind: Kind) -> Code {
         }
         Kind::LineTooLong | Kind::HeadTooLarge | Kind::TooManyFields | Kind::BodyTooLarge => Code::ResourceExhausted,
         Kind::TotalTimeout => Code::DeadlineExceeded,
-        Kind::HeadTimeout | Kind::BodyTimeout | Kind::ClientGone => Code::Cancelled,
+        Kind::HeadTimeout | Kind::BodyTimeout | Kind::ClientTls | Kind::ClientGone => Code::Cancelled,
         Kind::Malformed | Kind::Loop | Kind::BadResponse => Code::Internal,
         Kind::Unresolved
         | Kind::Connect

@@ -18,6 +18,7 @@ use crate::balance::Roster;
 use crate::bandwidth::Bandwidth;
 use crate::canary::Canary;
 use crate::destination::Way;
+use crate::intercept::Intercept;
 use crate::pac::Pac;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
@@ -129,6 +130,8 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
+    /// How what clients say in tunnels is read, if it is.
+    pub intercept: Option<Arc<Intercept>>,
 }
 
 /// How the system's rules for packets lead connections to us that were meant for others.

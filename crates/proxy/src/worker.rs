@@ -25,6 +25,7 @@ use crate::balance::Cursor;
 use crate::destination::Origins;
 use crate::door;
 use crate::exchange::Exchange;
+use crate::intercept::Leaves;
 use crate::pool::{Gate, Grant, Idle, Parked, Pool, Server, Suited, Trunks, Use, Warm, warm};
 use crate::relay::Encoders;
 use crate::session;
@@ -51,6 +52,7 @@ pub(crate) struct Worker {
     pub(crate) trunks: Trunks,
     pub(crate) warm: Warm,
     pub(crate) origins: Origins,
+    pub(crate) leaves: Leaves,
     /// Passwords that this worker has asked for lately.
     pub(crate) verdicts: RefCell<Verdicts>,
     pub(crate) random: RefCell<fastrand::Rng>,
@@ -140,6 +142,7 @@ impl Worker {
             trunks: Trunks::default(),
             warm: Warm::default(),
             origins: Origins::default(),
+            leaves: Leaves::default(),
             verdicts: RefCell::new(Verdicts::new(VERDICTS)),
             log: RefCell::new(None),
             tails: RefCell::default(),
@@ -372,11 +375,9 @@ impl Worker {
 
     /// Takes an exchange back.
     pub(crate) fn recycle(&self, mut exchange: Box<Exchange>) {
-        let mut kept = self.exchanges.borrow_mut();
-        if kept.len() < KEPT_EXCHANGES {
-            exchange.clear();
-            kept.push(exchange);
-        }
+        // What it forgets may be the last of something that has an exchange of its own.
+        exchange.clear();
+        self.return_unused(exchange);
     }
 
     /// Now, as HTTP writes it.

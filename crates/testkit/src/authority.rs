@@ -53,6 +53,19 @@ impl Authority {
         self.sign(names, &KeyPair::generate().expect("a key"))
     }
 
+    /// The same, valid from so long before now until so long after it, if both are after 1970.
+    ///
+    /// # Panics
+    /// One of them is no name.
+    pub fn issue_from(&self, names: &[&str], back: Duration, life: Duration) -> Issued {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let mut params = params(names);
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - back);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now - back + life);
+        let key = KeyPair::generate().expect("a key");
+        Issued { cert: params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key: key.serialize_pem() }
+    }
+
     /// A certificate whose subject has this common name.
     ///
     /// # Panics

@@ -59,6 +59,26 @@ impl Client {
         Ok(Client { reader: Reader::new(Socket::connect(address)?.secure(tls)?) })
     }
 
+    /// A tunnel to a place, by a proxy that has let it through.
+    ///
+    /// # Panics
+    /// It has not.
+    pub fn through(proxy: &str, to: &str) -> Client {
+        let mut client = Client::connect(proxy);
+        client.send(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n"));
+        assert_eq!(client.head().status, 200, "{to}");
+        client
+    }
+
+    /// Begins TLS, where nothing was said that was not heard.
+    ///
+    /// # Errors
+    /// The two do not agree, and why.
+    pub fn begin(self, tls: &ClientTls) -> std::io::Result<Client> {
+        assert!(self.reader.surplus().is_empty(), "said before TLS");
+        Ok(Client { reader: Reader::new(self.reader.socket.secure(tls)?) })
+    }
+
     /// What TLS has agreed on.
     pub fn agreed(&self) -> Agreed {
         self.reader.socket.agreed()

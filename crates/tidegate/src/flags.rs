@@ -75,6 +75,15 @@ pub(crate) enum Command {
     Tcp(OneLiner),
     /// A layer-4 balancer of UDP without a file
     Udp(OneLiner),
+    /// Make an authority for `intercept`: `ca.pem`, which clients have to trust, and `ca.key`
+    Ca {
+        /// The folder that they are written to
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// What clients show it as
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// What is left of `role: nat` inside the kernel
     Nat {
         #[command(subcommand)]

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Tcp(said) => serve(oneliner::tcp(&said), said),
         Command::Udp(said) => serve(oneliner::udp(&said), said),
         Command::Nat { what: OfNat::Release } => control::nat::release(),
+        Command::Ca { out, name } => control::ca::make(&out, name.as_deref()),
         Command::Demo { bind, admin, ready_fd } => demo::run(&bind, &admin, ready_fd),
     }
 }

@@ -1,5 +1,6 @@
 //! The keys of listeners.
 
+use super::intercept::INTERCEPT;
 use super::pool::{
     BACKOFF_KEY, BUDGET, COALESCE, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES,
     STREAM, TOTAL, TRY, TUNNEL,
@@ -73,7 +74,8 @@ pub(super) static LISTENER: Section = Section::new(
             "Serves the file by which browsers find the proxy (PAC), at `/proxy.pac` and `/wpad.dat`. `pac: {}` is enough.",
         )
         .own(),
-        Key { own: true, ..Key::planned("intercept") },
+        Key::new("intercept", Type::Section(&INTERCEPT), "What clients say in tunnels under TLS is read, with an authority of the owner's. Absent means never.")
+            .own(),
         Key::new(
             "nat",
             Type::Word(&[live("full"), live("dnat"), live("dsr")]),

@@ -75,9 +75,16 @@ impl Lower<'_, '_> {
         Some(if word.fixed()? == "tproxy" { Transparent::Tproxy } else { Transparent::Redirect })
     }
 
-    /// Who does not know of a proxy cannot say who it is.
-    pub(super) fn refuse_unasked(&mut self, item: &Item, uses: &[PolicyId], binds: &[Bind]) {
+    /// Who does not know of a proxy cannot say who it is, and is not read.
+    pub(super) fn refuse_unasked(&mut self, item: &Item, uses: &[PolicyId], binds: &[Bind], reads: bool) {
         let led = binds.iter().find(|bind| bind.transparent.is_some());
+        if let Some(bind) = led.filter(|_| reads) {
+            let message = format!(
+                "listener `{}` has `intercept`, and TLS that is led to {} is not read in this version: give one of them a listener of its own",
+                item.key, bind.address
+            );
+            self.mistakes.note(&bind.span, message);
+        }
         if let Some(bind) = led.filter(|_| self.asks_who(uses)) {
             let message = format!(
                 "listener `{}` asks who its clients are, and those that are led to {} cannot be asked: give them a listener of their own, \

@@ -48,7 +48,7 @@ impl<'a> Lower<'a, '_> {
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         self.refuse_open(item, map, &uses, &serves, &binds);
-        self.refuse_unasked(item, &uses, &binds);
+        self.refuse_unasked(item, &uses, &binds, map.has("intercept"));
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
             Role::Forward | Role::Tcp | Role::Udp | Role::Nat => Some(Http3::UNSAID),
@@ -67,6 +67,7 @@ impl<'a> Lower<'a, '_> {
             Role::Http | Role::Tcp | Role::Udp | Role::Nat => None,
         };
         let pac = map.map("pac").map(|said| self.pac(said, tls.is_some()));
+        let intercept = self.intercept(map, handshakes);
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -87,6 +88,7 @@ impl<'a> Lower<'a, '_> {
             coalesce,
             egress,
             pac,
+            intercept,
             uses,
             nat,
             serves,

@@ -73,7 +73,7 @@ impl Lower<'_, '_> {
         if all.len() > 1 { Some(Predicate::All(all)) } else { all.pop() }
     }
 
-    fn hosts(
+    pub(super) fn hosts(
         &mut self,
         value: &Value,
         key: &str,

@@ -94,8 +94,7 @@ fn authority(folder: &Path, now: SystemTime) -> Result<Issuer<'static, KeyPair>,
     let pem = fs::read_to_string(&key_file).map_err(|error| cannot(error, &key_file))?;
     let key =
         KeyPair::from_pem(&pem).map_err(|error| format!("no usable private key: {error}: {}", key_file.display()))?;
-    let mut params = root(&key);
-    valid(&mut params, now, ROOT);
+    let params = root(&key, "Tidegate development authority", true, now);
     let known = fs::read(&root_file).ok().and_then(|root| Identity::from_pem(&root, pem.as_bytes()).ok());
     if known.is_none_or(|known| is_due(&known, now)) {
         let root = params.self_signed(&key).map_err(|error| format!("cannot make an authority: {error}"))?.pem();
@@ -110,14 +109,17 @@ fn authority(folder: &Path, now: SystemTime) -> Result<Issuer<'static, KeyPair>,
     Ok(Issuer::new(params, key))
 }
 
-/// The authority's own certificate, but for its dates: it follows from the key, so that only that must be kept.
-fn root(key: &KeyPair) -> CertificateParams {
+/// An authority's own certificate, from now on. But for its dates it follows from key and name, so that only those must be kept; where
+/// many may have one name, some of the key is part of it.
+pub(crate) fn root(key: &KeyPair, name: &str, marks: bool, now: SystemTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     let id: String = params.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("Tidegate development authority {id}"));
+    let name = if marks { format!("{name} {id}") } else { name.to_owned() };
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    valid(&mut params, now, ROOT);
     params
 }
 

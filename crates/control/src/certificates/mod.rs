@@ -2,11 +2,13 @@
 //!
 //! - [`folder`]: pairs of files by their stems
 //! - [`internal`]: an authority of this machine's own
+//! - [`intercept`]: what listeners need that read what goes through tunnels
 //!
 //! Everything is read before anything is put in force, so that a file that is missing or not what it should be is a mistake with
 //! its place, and what was in force stays.
 
 mod folder;
+mod intercept;
 mod internal;
 
 use std::collections::HashMap;
@@ -28,8 +30,10 @@ use proxy::proof::Tokens;
 use wire::starttls;
 
 use crate::acme::{self, Acme, Storage};
+pub use intercept::Reader;
 use internal::Internal;
 pub(crate) use internal::is_due as ends_soon;
+pub(crate) use internal::root;
 
 /// What listeners show and pools believe, by their names.
 #[derive(Debug, Default)]
@@ -38,6 +42,8 @@ pub struct Keyring {
     pub listeners: HashMap<(String, Option<usize>), Terminator>,
     /// The same over QUIC, where HTTP/3 is served.
     pub quic: HashMap<(String, Option<usize>), quic::Server>,
+    /// Of listeners that read what goes through tunnels, by their names.
+    pub readers: HashMap<String, Reader>,
     /// Of pools with TLS.
     pub pools: HashMap<String, Way>,
     /// What authorities are answered, where any is asked for certificates.
@@ -130,6 +136,11 @@ pub fn read(spec: &Spec, tickets: Option<&Tickets>, mut vault: Option<&mut Vault
                 keyring.listeners.insert((listener.name.clone(), at), terminator);
             }
         }
+        if let Some(said) = &listener.intercept
+            && let Some(reader) = reading.reader(listener, said, tickets)
+        {
+            keyring.readers.insert(listener.name.clone(), reader);
+        }
     }
     for pool in &spec.pools {
         if let Some(tls) = &pool.tls
@@ -168,7 +179,8 @@ pub fn files(spec: &Spec) -> Vec<PathBuf> {
     let tls = spec.listeners.iter().flat_map(|listener| listener.all_tls());
     let clients = tls.filter_map(|(_, tls)| Some(&tls.client_cert.as_ref()?.ca));
     let servers = spec.pools.iter().filter_map(|pool| pool.tls.as_ref()?.ca.as_ref());
-    own.chain(clients).chain(servers).map(|file| file.path.clone()).collect()
+    let tunnels = spec.listeners.iter().filter_map(|listener| listener.intercept.as_ref()).flat_map(intercept::files);
+    own.chain(clients).chain(servers).chain(tunnels).map(|file| file.path.clone()).collect()
 }
 
 struct Reading {

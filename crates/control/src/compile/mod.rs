@@ -3,6 +3,7 @@
 //! Nothing here touches a socket or a running server: [`plane`](crate::plane) commits what is compiled here.
 
 mod balance;
+mod intercept;
 mod matching;
 mod mirrors;
 mod origins;

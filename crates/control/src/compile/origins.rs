@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::{self, Spec};
-use proxy::destination::{Egress, Names, Origin, Parent};
+use proxy::destination::{Egress, Names, Origin, Originators, Parent};
 use proxy::pool::{Breaker, HostRule, Pool};
 use proxy::snapshot::{Arm, Sources};
 
@@ -16,13 +16,19 @@ use crate::registry::Registry;
 pub(super) struct Origins {
     egress: Arc<Egress>,
     names: Arc<Names>,
+    secure: Option<Arc<Originators>>,
     pool: Arc<Pool>,
     source: Option<spec::Source>,
 }
 
 impl Origins {
     /// Those of a listener.
-    pub(super) fn of(spec: &Spec, said: &spec::Egress, registry: &mut Registry) -> Origins {
+    pub(super) fn of(
+        spec: &Spec,
+        said: &spec::Egress,
+        secure: Option<Arc<Originators>>,
+        registry: &mut Registry,
+    ) -> Origins {
         let egress = Egress {
             allow: said.allow.iter().map(matching::net).collect(),
             connect_ports: said.connect_ports.clone().into(),
@@ -53,7 +59,13 @@ impl Origins {
             breaker: Breaker::default(),
             concurrency: None,
         };
-        Origins { egress: Arc::new(egress), names: Arc::new(names), pool: Arc::new(pool), source: said.source.clone() }
+        Origins {
+            egress: Arc::new(egress),
+            names: Arc::new(names),
+            secure,
+            pool: Arc::new(pool),
+            source: said.source.clone(),
+        }
     }
 
     /// What holds on the way by what was said on all levels.
@@ -65,7 +77,8 @@ impl Origins {
     ) -> Arc<Origin> {
         let sources = source.or(self.source.as_ref()).map(|source| Sources { v4: source.v4, v6: source.v6 });
         let arm = Arm { sources, ..routes::arm(&self.pool, 10_000, timeouts, retries) };
-        Arc::new(Origin { arm, egress: Arc::clone(&self.egress), names: Arc::clone(&self.names) })
+        let (egress, names) = (Arc::clone(&self.egress), Arc::clone(&self.names));
+        Arc::new(Origin { arm, egress, names, secure: self.secure.clone() })
     }
 
     /// What holds by proxies.

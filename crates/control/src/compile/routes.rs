@@ -20,7 +20,7 @@ use wire::h1::Limits;
 
 use super::origins::Origins;
 use super::pools::coalesce;
-use super::{matching, pac, policies};
+use super::{intercept, matching, pac, policies};
 use crate::canary::Plan;
 use crate::certificates::Keyring;
 use crate::registry::Registry;
@@ -120,7 +120,11 @@ pub(super) fn listener(
         Some((registry.bind(&name, &address), by))
     });
     let led = led.collect();
-    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, registry));
+    let reader = keyring.readers.get(&listener.name);
+    let intercept = listener.intercept.as_ref().zip(reader);
+    let intercept = intercept.map(|(said, reader)| intercept::intercept(&listener.name, said, reader, registry));
+    let ways = reader.map(|reader| Arc::clone(&reader.originators));
+    let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, ways, registry));
     let mut flat = Flattener {
         spec,
         listener,
@@ -210,6 +214,7 @@ pub(super) fn listener(
         connections,
         coalesce: listener.coalesce.map(coalesce),
         splice: spec.splice,
+        intercept,
     }
 }
 

@@ -56,6 +56,11 @@ impl Identity {
         Ok(Identity { key: Arc::new(certified), names, validity })
     }
 
+    /// One that was signed here: what it says of names nobody asks.
+    pub(super) fn of(key: CertifiedKey, validity: (u64, u64)) -> Identity {
+        Identity { key: Arc::new(key), names: Vec::new(), validity: Some(validity) }
+    }
+
     /// A proof of ours for an authority (RFC 8737), from the same: what is critical in it is read by nobody else, and no name is
     /// looked for.
     ///

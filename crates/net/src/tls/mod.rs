@@ -3,9 +3,11 @@
 //!
 //! - [`alpn`]: the protocols that are agreed on in a handshake
 //! - [`identity`]: a certificate chain with its key
+//! - [`authority`]: certificates like those of servers, for clients that trust it
 //! - [`spoken`]: versions and algorithms
 //! - [`terminate`]: our side of connections from clients
 //! - [`originate`]: our side of connections to servers
+//! - [`doubt`]: why one side does not believe the other
 //! - [`proof`]: certificates that only an authority sees that asks for a proof
 //! - [`subject`]: whom a client's certificate is for
 //! - [`secured`]: a session on its socket
@@ -13,7 +15,9 @@
 //! - `records`: those of TLS 1.3, once hands are shaken
 
 pub mod alpn;
+pub mod authority;
 mod der;
+pub mod doubt;
 #[cfg(any(test, fuzzing))]
 pub mod ends;
 mod engine;
@@ -30,6 +34,7 @@ mod tests;
 mod validity;
 
 pub use alpn::Alpn;
+pub use authority::Authority;
 pub use identity::{BadIdentity, Identity};
 pub use originate::{Originator, Trust};
 pub use proof::Proofs;

@@ -69,6 +69,12 @@ impl Originator {
         Ok(Originator { config, settles_for_none, quic })
     }
 
+    /// The same that is content with a server which agrees on nothing: those speak HTTP/1.
+    #[must_use]
+    pub fn settling(self) -> Originator {
+        Originator { settles_for_none: true, ..self }
+    }
+
     /// How servers are dialled over QUIC, if they are.
     pub(crate) fn quic(&self) -> Option<&quic::Client> {
         self.quic.as_ref()
@@ -79,16 +85,30 @@ impl Originator {
     /// # Errors
     /// The name is none, the server broke off, it is not who it should be, or it speaks none of our protocols.
     pub async fn connect(&self, stream: Stream, name: &str) -> io::Result<Stream> {
+        self.shake(stream, name, false).await.map(|(stream, _)| stream)
+    }
+
+    /// The same for whoever wants to see the server's certificate (in DER), too.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Originator::connect).
+    pub async fn connect_and_look(&self, stream: Stream, name: &str) -> io::Result<(Stream, Vec<u8>)> {
+        self.shake(stream, name, true).await
+    }
+
+    async fn shake(&self, stream: Stream, name: &str, is_curious: bool) -> io::Result<(Stream, Vec<u8>)> {
         let bad = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let name = ServerName::try_from(name.to_owned()).map_err(|error| bad(error.to_string()))?;
         let session = UnbufferedClientConnection::new(Arc::clone(&self.config), name);
         let session = session.map_err(|error| bad(error.to_string()))?;
-        let secured = Box::new(Secured::new(stream, Side::Client(session)));
+        let secured = Secured::new(stream, Side::Client(session));
+        let secured = Box::new(if is_curious { secured.curious() } else { secured });
         secured.handshake().await?;
         if !self.settles_for_none && secured.alpn().is_none() {
             return Err(bad("the server agrees on none of our protocols".to_owned()));
         }
-        Ok(Stream::Secured(secured))
+        let shown = secured.take_shown().unwrap_or_default();
+        Ok((Stream::Secured(secured), shown))
     }
 }
 

@@ -77,6 +77,10 @@ struct Session {
     pledged: Option<u8>,
     voice: Voice,
     hearing: Hearing,
+    /// The certificate that the peer has shown, where somebody wants to see it.
+    shown: Option<Vec<u8>>,
+    /// Whether somebody does.
+    is_curious: bool,
     /// What was wrong with what came, until whoever reads has read what was good before it.
     fault: Option<io::Error>,
 }
@@ -132,9 +136,28 @@ impl Secured {
             pledged: None,
             voice: Voice::Open,
             hearing: Hearing::Open,
+            shown: None,
+            is_curious: false,
             fault: None,
         };
         Secured { socket, session: RefCell::new(session) }
+    }
+
+    /// With bytes that were received before it was known that a session begins.
+    pub(super) fn having(self, received: Vec<u8>) -> Secured {
+        self.session.borrow_mut().received = received;
+        self
+    }
+
+    /// Keeps the certificate that the peer shows in the handshake.
+    pub(super) fn curious(self) -> Secured {
+        self.session.borrow_mut().is_curious = true;
+        self
+    }
+
+    /// The certificate that the peer has shown, in DER, if it was kept: to be asked once.
+    pub(super) fn take_shown(&self) -> Option<Vec<u8>> {
+        self.session.borrow_mut().shown.take()
     }
 
     /// The socket below.
@@ -474,6 +497,10 @@ impl Session {
             let shaken = self.engine.library().is_some_and(|library| !library.common().is_handshaking());
             if shaken && self.agreed.is_none() {
                 self.agreed = self.engine.library().map(|library| Box::new(agreed_by(library)));
+                if self.is_curious {
+                    let shown = self.engine.library().and_then(|library| library.common().peer_certificates()?.first());
+                    self.shown = shown.map(|shown| shown.to_vec());
+                }
                 self.engine.take_over().map_err(io::Error::other)?;
             }
             // A server's tickets leave with its first answer, or when it waits for a request.

@@ -104,13 +104,30 @@ impl Terminator {
         &self.config
     }
 
+    /// The same that shows this to whoever comes.
+    #[must_use]
+    pub fn showing(&self, identity: &Identity) -> Terminator {
+        let names = Arc::new(Names::of(&[(identity.clone(), true)], None));
+        let mut config = (*self.config).clone();
+        config.cert_resolver = names.clone();
+        Terminator { config: Arc::new(config), names }
+    }
+
     /// Makes a client's stream a secured one. The caller bounds the time.
     ///
     /// # Errors
     /// The client broke off, or both could not agree; the client was told then.
     pub async fn accept(&self, stream: Stream) -> io::Result<Stream> {
+        self.accept_heard(stream, Vec::new()).await
+    }
+
+    /// The same for a stream of which something was read already.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Terminator::accept).
+    pub async fn accept_heard(&self, stream: Stream, heard: Vec<u8>) -> io::Result<Stream> {
         let session = UnbufferedServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
-        let secured = Box::new(Secured::new(stream, Side::Server(session)));
+        let secured = Box::new(Secured::new(stream, Side::Server(session)).having(heard));
         match secured.handshake().await {
             Ok(()) => Ok(Stream::Secured(secured)),
             Err(error) => {

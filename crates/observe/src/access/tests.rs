@@ -372,6 +372,7 @@ fn plain(sequence: u64) -> Record<'static> {
         cut: false,
         fault: None,
         reason: "",
+        interception: "",
         listed: None,
         referer: None,
         user_agent: None,

@@ -12,6 +12,7 @@ use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::Address;
 use net::dial::{Call, Dialled, Source, dial, is_shortage};
+use net::tls::doubt;
 use wire::proxy_protocol::{self, Said, Secured};
 
 use super::choose::{Choice, choose_for};
@@ -22,7 +23,7 @@ use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, expired, within_try};
 use crate::exchange::Exchange;
 use crate::pool::trunks::Joined;
-use crate::pool::{Lease, Server, trunks, warm};
+use crate::pool::{LOCAL, Lease, Server, trunks, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
 use crate::sticky;
@@ -183,6 +184,10 @@ pub(super) async fn connect(
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
         Ok(Err(error)) => {
             server.connect_failed();
+            if error.kind() == io::ErrorKind::InvalidData && server.slot >= LOCAL {
+                // Who has asked for this server may know what is wrong with it.
+                x.notes.reason = doubt::of_server(&error);
+            }
             Err(unconnected(&server, &error))
         }
         Err(fault) => {

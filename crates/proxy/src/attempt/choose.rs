@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use http::Conn;
 
+use super::lead_on::is_led_on;
 use crate::balance::{Group, Level, Roster, Wish};
 use crate::exchange::Exchange;
-use crate::pool::{Lease, Parent, Parked, Pool, Server, Suited};
+use crate::pool::{Lease, Parked, Pool, Server, Suited};
 use crate::snapshot::Arm;
 use crate::worker::Worker;
 
@@ -80,9 +81,9 @@ pub(super) fn choose_for(
             return Choice::Idle(number, parked);
         }
     }
-    let suited = match (&arm.pool.parent, &x.beyond) {
-        (Some(Parent::Socks5(_)), Some(place)) => Suited::To(place),
-        _ => Suited::Any,
+    let suited = match &x.beyond {
+        Some(place) if is_led_on(x, arm) => Suited::To(place),
+        _ => Suited::Straight,
     };
     choose(worker, arm, wish, own, tried, suited)
 }

@@ -20,6 +20,7 @@ use wire::{Framing, Head};
 
 use super::checkout::{introduction, source, unconnected};
 use super::choose::{Choice, choose};
+use super::lead_on::is_led_on;
 use super::overtaken::overtaken;
 use super::retry::{afford, meet};
 use super::send::{
@@ -345,7 +346,8 @@ impl Leg {
                 Stage::Connected(mut upstream) => {
                     set_host(&arm.pool.host, &self.server, &mut x.request);
                     let mut out = session.worker.out();
-                    arm.pool.write_request(&mut upstream.conn, &x.request, &mut out);
+                    let is_led_on = is_led_on(x, arm);
+                    arm.pool.write_request(&mut upstream.conn, &x.request, is_led_on, &mut out);
                     // What could not be written shows when the answer is read.
                     let _ = self.pump.begin_with_content(cx, &mut upstream.conn, Framing::None, &mut out, &[]);
                     Stage::Waiting(upstream)

@@ -5,15 +5,19 @@ use std::io;
 use std::pin::pin;
 
 use base::{Fault, Kind, Retry};
+use net::Stream;
 use net::dial::{self, Dialled, Through};
+use net::tls::doubt;
 use wire::parent::{Refusal, socks5};
 use wire::{Head, Known, forwarded, h1};
 
 use super::checkout::{Patience, connected, patiently};
 use super::{Busy, Upstream};
+use crate::destination::{self, Place};
 use crate::exchange::Exchange;
 use crate::pool::{Credentials, Parent, Server};
 use crate::session::Session;
+use crate::session::inside::bare_stream;
 use crate::snapshot::{Arm, Route};
 
 /// Lets a proxy lead a connection on, if it has to.
@@ -28,7 +32,7 @@ pub(super) async fn lead_on(
     let (Some(parent), Some(place)) = (&arm.pool.parent, x.beyond.clone()) else { return Ok(connected(dialled, busy)) };
     let request;
     let through = match parent {
-        Parent::Http(_) if !place.tunnel => return Ok(connected(dialled, busy)),
+        Parent::Http(_) if !is_led_on(x, arm) => return Ok(connected(dialled, busy)),
         Parent::Http(credentials) => {
             request = tunnel_request(session, x, &place.authority(), credentials.as_ref());
             Through::Connect(&request)
@@ -49,7 +53,13 @@ pub(super) async fn lead_on(
         patiently(session, x, route, patience, |_, cx| leading.as_mut().poll(cx)).await?
     };
     let error = match led {
-        Ok(said) => return Ok(connected(Dialled { greeting: said, ..dialled }, busy)),
+        Ok(said) => {
+            let mut led = Dialled { greeting: said, ..dialled };
+            if place.secure.is_some() {
+                led.stream = secure_beyond(session, x, route, arm, &place, led.stream, &led.greeting).await?;
+            }
+            return Ok(connected(led, busy));
+        }
         Err(error) => error,
     };
     Err(match (dial::refusal(&error), error.kind()) {
@@ -64,6 +74,46 @@ pub(super) async fn lead_on(
         }
         (None, _) => Fault::server(Kind::Reset, Retry::Always),
     })
+}
+
+/// Speaks TLS with the server that a proxy has led a connection on to, for requests inside of a tunnel that is read.
+async fn secure_beyond(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    arm: &Arm,
+    place: &Place,
+    stream: Stream,
+    said: &[u8],
+) -> Result<Stream, Fault> {
+    let intercept = session.listener.intercept.clone();
+    let (Some(secure), Some(intercept)) = (&place.secure, intercept) else {
+        x.notes.reason = destination::UNREAD;
+        return Err(Fault::client(Kind::Misdirected));
+    };
+    if !said.is_empty() {
+        x.notes.reason = "the server says something before TLS has begun";
+        return Err(Fault::server(Kind::ServerTls, Retry::Never));
+    }
+    let stream = bare_stream(&session.worker, stream, arm.timeouts.tunnel);
+    let stream = stream.map_err(|_| Fault::proxy(Kind::Overload))?;
+    let shaken = {
+        let mut shaking = pin!(intercept.originators.h1.connect(stream, &secure.name));
+        patiently(session, x, route, Patience::of(arm), |_, cx| shaking.as_mut().poll(cx)).await?
+    };
+    shaken.map_err(|error| {
+        x.notes.reason = doubt::of_server(&error);
+        Fault::server(Kind::ServerTls, Retry::Never)
+    })
+}
+
+/// Whether what is said for a request on its connection is heard by the server that it asks for, to which a proxy has led it on.
+pub(crate) fn is_led_on(x: &Exchange, arm: &Arm) -> bool {
+    match (&arm.pool.parent, &x.beyond) {
+        (Some(Parent::Socks5(_)), Some(_)) => true,
+        (Some(Parent::Http(_)), Some(place)) => place.tunnel || place.secure.is_some(),
+        _ => false,
+    }
 }
 
 /// A CONNECT that says no more than it has to: where to, who asks, and what `forwarding` has of the client and the way.
@@ -86,7 +136,8 @@ fn tunnel_request(session: &Session, x: &Exchange, authority: &str, credentials:
 /// Whether a proxy has answered a request by asking who we are. That is between it and us: its client has other credentials, which are
 /// not for it.
 pub(super) fn is_refused(x: &mut Exchange, arm: &Arm, upstream: &Upstream) -> bool {
-    if !matches!(arm.pool.parent, Some(Parent::Http(_))) || x.response.status() != 407 {
+    let is_asked = matches!(arm.pool.parent, Some(Parent::Http(_))) && !is_led_on(x, arm);
+    if !is_asked || x.response.status() != 407 {
         return false;
     }
     let refusal = Refusal::Status(407);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use net::dial::{Call, Dialled, dial, is_shortage};
 use net::timer::Timer;
+use net::tls::doubt;
 
 use super::checkout::{Patience, connected, own_source, patiently, unconnected};
 use super::{Busy, Upstream};
@@ -74,6 +75,10 @@ pub(super) async fn race(
     match race.failed {
         Some((number, error)) if !is_shortage(&error) => {
             x.notes.server = Some(number);
+            if error.kind() == io::ErrorKind::InvalidData {
+                // Who has asked for this server may know what is wrong with it.
+                x.notes.reason = doubt::of_server(&error);
+            }
             // All of them are one: what is left to try has been tried.
             Err(Fault { retry: Retry::Never, ..unconnected(&servers[number], &error) })
         }

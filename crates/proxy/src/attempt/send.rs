@@ -11,6 +11,7 @@ use wire::grpc;
 use wire::h1::{self, Asked};
 use wire::{Head, Known, Version, hop};
 
+use super::lead_on::is_led_on;
 use super::{GONE, Upstream, bad_response, begin_try, bounded, is_over, of_client, time_left, within_try};
 use crate::capture;
 use crate::exchange::Exchange;
@@ -72,7 +73,7 @@ pub(super) async fn send(
                 x.request.set(b"grpc-timeout", grpc::write_timeout(left).as_bytes());
             }
             let mut out = session.worker.out();
-            arm.pool.write_request(&mut upstream.conn, &x.request, &mut out);
+            arm.pool.write_request(&mut upstream.conn, &x.request, is_led_on(x, arm), &mut out);
             let framing = x.request.framing();
             match x.upload.begin_with_content(cx, &mut upstream.conn, framing, &mut out, &x.prefix) {
                 Ok(()) => {}

@@ -1,5 +1,6 @@
 //! The server has switched protocols: the client is told, and from there on both sides say what they like.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -67,22 +68,44 @@ pub(crate) async fn open(
     arm: &Arm,
 ) -> Result<After, Fault> {
     let upstream = connect(session, x, route, arm).await?;
+    welcome(session, x, arm, upstream.conn.local()).await?;
+    Ok(tunnel(session, x, listener, route, arm, upstream))
+}
+
+/// Says to a client that its tunnel stands, and which end of the connection to the server is ours.
+pub(crate) async fn welcome(
+    session: &mut Session,
+    x: &mut Exchange,
+    arm: &Arm,
+    local: Option<SocketAddr>,
+) -> Result<(), Fault> {
     x.client.answered = true;
     x.notes.answered = Some(Instant::now());
     let mut out = Vec::new();
     if let Some(version) = x.facts.socks {
-        Reply::Granted.write(version, upstream.conn.local(), &mut out);
+        Reply::Granted.write(version, local, &mut out);
     } else if x.facts.led.is_none() {
         x.response.start_response(200);
         session.client.write_switched(&mut x.response, &mut out);
         x.notes.status = 200;
     }
-    reply::write_all(session, x, arm.timeouts.stream, &out).await?;
+    reply::write_all(session, x, arm.timeouts.stream, &out).await
+}
+
+/// What bytes pass through from here on.
+pub(crate) fn tunnel(
+    session: &Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+    upstream: Upstream,
+) -> After {
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
     let idle = arm.timeouts.tunnel;
     x.paces = bandwidth::of_tunnel(&session.worker, x, route);
-    Ok(After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account })))
+    After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account }))
 }
 
 /// The same for a client that speaks of UDP: it is told as whoever switches protocols (RFC 9298 section 3).

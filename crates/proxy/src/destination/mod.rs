@@ -12,11 +12,13 @@ mod ways;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
+use http::Conn;
 use net::stream::Peek;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
@@ -24,12 +26,14 @@ use wire::{Head, uri};
 pub(crate) use datagrams::{Lead, Led, lead as lead_to};
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
-pub use origins::{Names, Origin};
+pub use origins::{Names, Origin, Originators};
 pub use ways::{Parent, Way};
 pub(crate) use ways::{has_another_way, lead, lead_elsewhere, takes_datagrams};
 
 use crate::exchange::Exchange;
+use crate::pool::trunks;
 use crate::session::Session;
+use crate::session::inside::Secure;
 use crate::snapshot::Arm;
 
 /// The one way to write a host: an address has many, and rules know one.
@@ -92,6 +96,17 @@ pub(crate) struct Place {
     pub(crate) port: u16,
     /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
     pub(crate) tunnel: bool,
+    /// TLS with it, where it is we who speak it.
+    pub(crate) secure: Option<Secured>,
+}
+
+/// TLS with a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Secured {
+    /// The name that its certificate must be for.
+    pub(crate) name: Box<str>,
+    /// Whether HTTP/2 is spoken inside.
+    pub(crate) h2: bool,
 }
 
 impl Place {
@@ -105,9 +120,14 @@ impl Place {
 /// Finds the addresses of the server that a request asks for, and what leads there.
 async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> Result<Arc<Arm>, Fault> {
     let place = asked_for(x, &origin.egress)?;
+    if place.secure.is_some() && origin.secure.is_none() {
+        x.notes.reason = UNREAD;
+        return Err(Fault::client(Kind::Misdirected));
+    }
     let now = Instant::now();
     if let Some(arm) = session.worker.origins.known(&place, origin, now) {
         x.notes.arm = Some(0);
+        begin_with_lead(session, &place, &arm, None);
         return Ok(arm);
     }
     let (addresses, ttl) = match place.host.parse::<IpAddr>() {
@@ -131,21 +151,55 @@ async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> 
     }
     x.notes.reason = "";
     x.notes.arm = Some(0);
-    Ok(session.worker.origins.learn(&session.worker, place, origin, allowed, now + ttl))
+    let arm = session.worker.origins.learn(&session.worker, place.clone(), origin, allowed, now + ttl);
+    begin_with_lead(session, &place, &arm, None);
+    Ok(arm)
 }
 
-/// What a request asks for: by its target, for a forward proxy is asked for nothing else; or where its connection was opened to.
+/// Puts the connection that was made when the tunnel was opened where the request finds it, if it leads there: on to a server, where a
+/// proxy has led it.
+fn begin_with_lead(session: &Session, place: &Place, arm: &Arm, beyond: Option<Rc<Place>>) {
+    let Some(inside) = &session.inside else { return };
+    let agreed = inside.secure.as_ref().map(|secure| secure.h2);
+    if agreed.is_none() || agreed != place.secure.as_ref().map(|secure| secure.h2) {
+        return;
+    }
+    let Some((stream, address)) = inside.lead() else { return };
+    let server = arm.pool.servers.iter().find(|server| server.id.address == address);
+    let Some(lease) = server.and_then(|server| server.lease(&arm.pool.gate)) else { return };
+    if agreed == Some(true) {
+        trunks::adopt(&session.worker, &arm.pool, lease, stream);
+    } else {
+        let (idle, conn) = (&session.worker.idle, Conn::new(stream));
+        idle.park_beyond(conn, lease, beyond, Instant::now(), arm.pool.pooled);
+    }
+}
+
+/// What a request asks for: by its target, for a forward proxy is asked for nothing else; or where the tunnel leads in which it has come,
+/// or its connection was opened to.
 fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
-    let led = x.facts.led.map(|to| to.ip().to_string());
-    let port = x.facts.led.map(|to| to.port()).or_else(|| port(&x.request));
-    let host = led.as_deref().or(std::str::from_utf8(&x.facts.host).ok()).filter(|host| !host.is_empty());
-    let (Some(host), Some(port)) = (host, port) else {
+    let (inside, led) = (x.facts.inside.clone(), x.facts.led.map(|to| to.ip().to_string()));
+    let (host, port) = match (&inside, x.facts.led) {
+        (Some(inside), _) => (Some(&*inside.host), Some(inside.port)),
+        (None, Some(to)) => (led.as_deref(), Some(to.port())),
+        (None, None) => (std::str::from_utf8(&x.facts.host).ok(), port(&x.request)),
+    };
+    let (Some(host), Some(port)) = (host.filter(|host| !host.is_empty()), port) else {
         x.notes.reason = "no host and port to go to";
         return Err(Fault::client(Kind::Malformed));
     };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let place = Place { host: host.into(), port, tunnel: x.is_tunnel() };
-    let (allowed, reason) = match place.tunnel {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).into();
+    let secure = match inside.as_ref().and_then(|inside| inside.secure.as_ref()) {
+        None => None,
+        Some(Secure { doubt: Some(doubt), .. }) => {
+            x.notes.reason = doubt;
+            return Err(Fault::server(Kind::ServerTls, Retry::Never));
+        }
+        // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
+        Some(Secure { name, h2, .. }) => Some(Secured { name: name.clone(), h2: *h2 && !x.facts.websocket }),
+    };
+    let place = Place { host, port, tunnel: x.is_tunnel(), secure };
+    let (allowed, reason) = match place.tunnel || place.secure.is_some() {
         true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
         false => (egress.lets_ask(port), "a port at which nobody speaks HTTP"),
     };
@@ -155,6 +209,9 @@ fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
     }
     Ok(place)
 }
+
+/// Whoever is inside of a tunnel whose TLS has ended here is not led on in plain.
+pub(crate) const UNREAD: &str = "tunnels are not looked into any more";
 
 /// An address that stands for itself does not change.
 const FOREVER: Duration = Duration::from_secs(3600);

@@ -8,8 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use http::shared::Protocol;
 use net::Address;
+use net::dial::Security;
 use net::dns::Resolver;
+use net::tls::Originator;
 use rustc_hash::FxHashMap;
 
 use super::{Egress, Place};
@@ -27,6 +30,19 @@ pub struct Origin {
     pub egress: Arc<Egress>,
     /// What names mean.
     pub names: Arc<Names>,
+    /// How servers are spoken with by TLS, where clients that speak it are read.
+    pub secure: Option<Arc<Originators>>,
+}
+
+/// How servers are spoken with by TLS: all ways believe the same, and differ in what they offer to speak inside.
+#[derive(Debug)]
+pub struct Originators {
+    /// Both, or what was before one could agree.
+    pub either: Originator,
+    /// HTTP/1.1.
+    pub h1: Originator,
+    /// HTTP/2.
+    pub h2: Originator,
 }
 
 /// What names mean, before and beside what name servers say.
@@ -102,7 +118,8 @@ impl Origins {
             });
         }
         left.iter().for_each(|server| retire(worker, server));
-        let arm = Arc::new(arm(origin, servers));
+        let shared = place.secure.as_ref().is_some_and(|secure| secure.h2).then_some(Protocol::H2);
+        let arm = Arc::new(arm(origin, servers, shared));
         let entry =
             Known { arm: Arc::clone(&arm), origin: Arc::downgrade(origin), until, used: Cell::new(Instant::now()) };
         known.insert(key, entry);
@@ -126,10 +143,15 @@ impl Origins {
             pool: Arc::clone(&origin.arm.pool.name),
             name: name.as_str().into(),
             address: Address::Tcp(address),
-            transport: 0,
+            transport: place.secure.is_some().into(),
         };
         let number = self.servers.replace(self.servers.get() + 1);
-        Server::new(id, &name, LOCAL + number, worker.fleet.len())
+        let security = place.secure.as_ref().zip(origin.secure.as_ref()).map(|(secure, ways)| Security {
+            originator: if secure.h2 { ways.h2.clone() } else { ways.h1.clone() },
+            name: secure.name.clone(),
+            starttls: None,
+        });
+        Server::new(id, &name, LOCAL + number, worker.fleet.len()).secured(security)
     }
 
     /// Who asks name servers for this worker.
@@ -166,7 +188,7 @@ fn retire(worker: &Worker, server: &Server) {
 }
 
 /// What leads to these servers: to the first one, and to others where that does not connect.
-fn arm(origin: &Origin, servers: Vec<Arc<Server>>) -> Arm {
+fn arm(origin: &Origin, servers: Vec<Arc<Server>>, shared: Option<Protocol>) -> Arm {
     let said = &origin.arm;
     let count = servers.len();
     let numbers = (0..count).collect();
@@ -174,12 +196,19 @@ fn arm(origin: &Origin, servers: Vec<Arc<Server>>) -> Arm {
     let levels = [Level { all: group, zones: None }].into();
     let roster = Roster { levels, panic: 0, members: vec![true; count].into() };
     Arm {
-        pool: Arc::new(Pool { servers, roster: Arc::new(roster), ..Pool::clone(&said.pool) }),
+        pool: Arc::new(Pool {
+            servers,
+            roster: Arc::new(roster),
+            shared,
+            connect: said.timeouts.connect,
+            ..Pool::clone(&said.pool)
+        }),
         subset: None,
         up_to: said.up_to,
         timeouts: said.timeouts,
         retries: said.retries.clone(),
-        races: count > 1,
+        // Whose connections are shared opens one at a time.
+        races: count > 1 && shared.is_none(),
         sources: said.sources,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base::{Fault, Kind};
 
-use super::{Egress, Names, Origin, Place, asked_for, find};
+use super::{Egress, Names, Origin, Place, UNREAD, asked_for, begin_with_lead, find};
 use crate::attempt;
 use crate::exchange::Exchange;
 use crate::session::Session;
@@ -40,7 +40,15 @@ pub(crate) async fn lead(session: &mut Session, x: &mut Exchange, ways: &[Way]) 
     let arm = match ways.get(x.notes.way) {
         Some(Way::Origin(origin)) => find(session, x, origin).await?,
         Some(Way::Parent(parent)) => {
-            x.beyond = Some(Rc::new(parent.judge(x)?));
+            let place = Rc::new(parent.judge(x)?);
+            if place.secure.is_some() {
+                if session.listener.intercept.is_none() {
+                    x.notes.reason = UNREAD;
+                    return Err(Fault::client(Kind::Misdirected));
+                }
+                begin_with_lead(session, &place, &parent.arm, Some(Rc::clone(&place)));
+            }
+            x.beyond = Some(place);
             Arc::clone(&parent.arm)
         }
         Some(Way::Pool(arm)) => Arc::clone(arm),
@@ -94,7 +102,11 @@ impl Parent {
     /// The server to ask for, if that may be. What a name means is known to the proxy alone, except for the names that we know: so it
     /// is for the proxy to judge, and what is an address for everybody is judged here.
     fn judge(&self, x: &mut Exchange) -> Result<Place, Fault> {
-        let place = asked_for(x, &self.egress)?;
+        let mut place = asked_for(x, &self.egress)?;
+        if let Some(secure) = &mut place.secure {
+            // Connections through a proxy are not shared.
+            secure.h2 = false;
+        }
         let judged = match meaning(&place.host) {
             Meaning::Address(ip) => self.judge_all(&[ip], place.port),
             Meaning::Name => self.names.hosts.get(&*place.host).map_or(Ok(()), |all| self.judge_all(all, place.port)),

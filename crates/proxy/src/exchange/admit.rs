@@ -54,10 +54,13 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
             x.client.keep_alive = false;
         }
         x.facts.led = session.asked_at();
-        let admitted = match x.facts.led {
-            None if pac::is_asked(session, listener, head) => Ok(()),
-            None => destination::admit(head),
-            Some(to) => destination::admit_led(head, &mut x.facts.host, to),
+        x.facts.inside.clone_from(&session.inside);
+        x.facts.user = session.inside.as_ref().and_then(|inside| inside.user().cloned());
+        let admitted = match (&session.inside, x.facts.led) {
+            (Some(inside), _) => inside.admit(head, &mut x.facts.host),
+            (None, Some(to)) => destination::admit_led(head, &mut x.facts.host, to),
+            (None, None) if pac::is_asked(session, listener, head) => Ok(()),
+            (None, None) => destination::admit(head),
         };
         admitted.map_err(|(kind, reason)| {
             x.notes.reason = reason;

@@ -5,6 +5,7 @@ use base::{Fault, Kind};
 use super::{After, Exchange};
 use crate::attempt;
 use crate::destination;
+use crate::intercept;
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::worker::Worker;
@@ -60,7 +61,11 @@ pub(super) async fn tunnel(
             x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
             return Err(Fault::client(Kind::Denied));
         }
-        match attempt::open(session, x, listener, route, arm).await {
+        let opened = match intercept::wanted(x, listener) {
+            Some(intercept) => Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await,
+            None => attempt::open(session, x, listener, route, arm).await,
+        };
+        match opened {
             Err(fault) if !x.client.answered => other = destination::lead_elsewhere(session, x, route, fault).await?,
             ended => return ended,
         }

@@ -33,7 +33,11 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
         let authority = head.authority().to_vec();
         head.set(b"Host", &authority);
     }
-    forwarded::apply(head, x.facts.peer.ip(), session.tls.is_some(), session.origin.port, &listener.forwarding);
+    let (is_secure, port) = match &session.inside {
+        Some(inside) => (inside.secure.is_some(), inside.port),
+        None => (session.tls.is_some(), session.origin.port),
+    };
+    forwarded::apply(head, x.facts.peer.ip(), is_secure, port, &listener.forwarding);
     trailers &= !head.has(Known::Te);
     expects &= !head.has(Known::Expect);
     if trailers {
@@ -56,6 +60,20 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
         compress.forwards(head);
     }
     translate(x, route)
+}
+
+/// Refuses a body that is longer than its route allows, as far as that is known by now.
+pub(super) fn limit_body(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
+    let limit = route.max_request_body;
+    let announced = match x.request.framing() {
+        wire::Framing::Length(length) => length,
+        _ => 0,
+    };
+    if announced > limit || x.prefix.len() as u64 > limit {
+        return Err(Fault::client(Kind::BodyTooLarge));
+    }
+    x.upload.limit = limit;
+    Ok(())
 }
 
 /// Whether servers shall see what they would see of clients without a proxy.

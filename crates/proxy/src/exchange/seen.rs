@@ -15,14 +15,18 @@ pub(crate) fn seen<'a>(x: &'a Exchange, listener: &Listener, port: u16, body: Bo
         path: &x.facts.path,
         client: x.facts.client,
         port: match listener.role {
-            Role::Forward => match x.facts.led {
-                Some(to) => to.port(),
-                None => destination::port(&x.request).unwrap_or_default(),
+            Role::Forward => match (&x.facts.inside, x.facts.led) {
+                (Some(inside), _) => inside.port,
+                (None, Some(to)) => to.port(),
+                (None, None) => destination::port(&x.request).unwrap_or_default(),
             },
             _ => port,
         },
         secure: match listener.role {
-            Role::Forward => x.request.scheme() == Scheme::Https,
+            Role::Forward => match &x.facts.inside {
+                Some(inside) => inside.secure.is_some(),
+                None => x.request.scheme() == Scheme::Https,
+            },
             _ => x.facts.tls.is_some(),
         },
         kind: match (x.facts.websocket, x.facts.call) {

@@ -36,6 +36,8 @@ pub(crate) struct Parked {
 pub(crate) enum Suited<'a> {
     /// Any.
     Any,
+    /// Those that nobody has led on.
+    Straight,
     /// Those that lead on to this server.
     To(&'a Place),
 }
@@ -44,6 +46,7 @@ impl Suited<'_> {
     fn suits(self, parked: &Parked) -> bool {
         match self {
             Suited::Any => true,
+            Suited::Straight => parked.beyond.is_none(),
             Suited::To(place) => parked.beyond.as_deref() == Some(place),
         }
     }

@@ -106,10 +106,10 @@ impl Pool {
         self.shared.is_none() && (self.parent.is_some() || is_plain())
     }
 
-    /// Writes a request's head for one of its servers.
-    pub(crate) fn write_request(&self, conn: &mut Conn, head: &Head, out: &mut Vec<u8>) {
+    /// Writes a request's head for one of its servers, or for whom that has led the connection on to.
+    pub(crate) fn write_request(&self, conn: &mut Conn, head: &Head, is_led_on: bool, out: &mut Vec<u8>) {
         match &self.parent {
-            Some(Parent::Http(credentials)) => {
+            Some(Parent::Http(credentials)) if !is_led_on => {
                 conn.write_request_for_proxy(head, credentials.as_ref().map(Credentials::basic), out);
             }
             _ => conn.write_request(head, out),

@@ -15,17 +15,26 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use http::Conn;
 use http::shared::{Client, Driver, Protocol};
+use net::Stream;
 use net::dial::is_shortage;
 use net::timer::Timer;
+use rustc_hash::FxHashMap;
 
-use super::{Gate, Lease, Pool, Server};
+use super::{Gate, LOCAL, Lease, Pool, Server};
 use crate::worker::Worker;
 
 /// The connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Trunks {
-    /// By [`Server::slot`].
-    by_slot: RefCell<Vec<Station>>,
+    stations: RefCell<Stations>,
+}
+
+/// Where they lead, by [`Server::slot`].
+#[derive(Debug, Default)]
+struct Stations {
+    by_slot: Vec<Station>,
+    /// The same for servers that this worker has found by itself, which come and go.
+    local: FxHashMap<usize, Station>,
 }
 
 /// What leads to one server.
@@ -88,26 +97,24 @@ const LEAST_AGE: Duration = Duration::from_secs(1);
 impl Trunks {
     /// A lane to this server, if one of the connections has room.
     pub(crate) fn lane(&self, server: &Server) -> Option<Conn> {
-        let all = self.by_slot.borrow();
-        let station = all.get(server.slot)?;
-        station.trunks.iter().find_map(|trunk| trunk.lane())
+        let all = self.stations.borrow();
+        all.at(server)?.trunks.iter().find_map(|trunk| trunk.lane())
     }
 
     /// Whether there is a connection to this server with room, or one that is being opened.
     pub(crate) fn has(&self, server: &Server) -> bool {
-        let all = self.by_slot.borrow();
-        all.get(server.slot)
-            .is_some_and(|station| station.opening || station.trunks.iter().any(|trunk| trunk.has_room()))
+        let all = self.stations.borrow();
+        all.at(server).is_some_and(|station| station.opening || station.trunks.iter().any(|trunk| trunk.has_room()))
     }
 
     /// How many connections there are to this server.
     pub(crate) fn count(&self, server: &Server) -> u32 {
-        self.by_slot.borrow().get(server.slot).map_or(0, |station| station.trunks.len() as u32)
+        self.stations.borrow().at(server).map_or(0, |station| station.trunks.len() as u32)
     }
 
     /// Whether a connection to this server is being opened.
     pub(crate) fn is_opening(&self, server: &Server) -> bool {
-        self.by_slot.borrow().get(server.slot).is_some_and(|station| station.opening)
+        self.stations.borrow().at(server).is_some_and(|station| station.opening)
     }
 
     /// Begins to wait for a connection to this server.
@@ -138,7 +145,9 @@ impl Trunks {
     /// Gives up connections that are idle and lead to a server that is retired, drained or down, and those whose place is
     /// waited for by others who cannot share them.
     pub(crate) fn sweep(&self, now: Instant, shared: bool) {
-        for station in self.by_slot.borrow().iter() {
+        let mut all = self.stations.borrow_mut();
+        all.local.retain(|_, station| station.opening || !station.trunks.is_empty() || !station.waiting.is_empty());
+        for station in all.by_slot.iter().chain(all.local.values()) {
             for trunk in station.trunks.iter().filter(|trunk| !trunk.leaving.get()) {
                 let server = &trunk.server;
                 let wanted = !server.is_retired() && !server.is_drained() && !server.is_checked_down();
@@ -153,8 +162,8 @@ impl Trunks {
 
     /// Gives up an idle connection to this server.
     pub(crate) fn relinquish(&self, server: &Server) {
-        let all = self.by_slot.borrow();
-        let Some(station) = all.get(server.slot) else { return };
+        let all = self.stations.borrow();
+        let Some(station) = all.at(server) else { return };
         // One without room has just become idle, and its server has not said yet that it may have requests again.
         if let Some(trunk) = station.trunks.iter().find(|trunk| trunk.idle.get() && trunk.has_room()) {
             trunk.leave();
@@ -162,11 +171,14 @@ impl Trunks {
     }
 
     fn with<R>(&self, slot: usize, work: impl FnOnce(&mut Station) -> R) -> R {
-        let mut all = self.by_slot.borrow_mut();
-        if all.len() <= slot {
-            all.resize_with(slot + 1, Station::default);
+        let mut all = self.stations.borrow_mut();
+        if slot >= LOCAL {
+            return work(all.local.entry(slot).or_default());
         }
-        work(&mut all[slot])
+        if all.by_slot.len() <= slot {
+            all.by_slot.resize_with(slot + 1, Station::default);
+        }
+        work(&mut all.by_slot[slot])
     }
 
     /// A connect has ended: those who wait look again.
@@ -187,16 +199,31 @@ impl Trunks {
     }
 }
 
-/// Opens a connection, in a task of its own: whoever asked for it may leave, and others wait for it, too.
-pub(crate) fn open(worker: &Rc<Worker>, pool: &Arc<Pool>, protocol: Protocol, lease: Lease) {
-    worker.trunks.with(lease.server().slot, |station| station.opening = true);
-    tokio::task::spawn_local(run(Rc::clone(worker), Arc::clone(pool), protocol, lease));
+impl Stations {
+    fn at(&self, server: &Server) -> Option<&Station> {
+        if server.slot < LOCAL { self.by_slot.get(server.slot) } else { self.local.get(&server.slot) }
+    }
 }
 
-async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lease) {
+/// Opens a connection, in a task of its own: whoever asked for it may leave, and others wait for it, too.
+pub(crate) fn open(worker: &Rc<Worker>, pool: &Arc<Pool>, protocol: Protocol, lease: Lease) {
+    begin(worker, pool, protocol, lease, None);
+}
+
+/// Takes a stream on which it was agreed with this server to speak HTTP/2.
+pub(crate) fn adopt(worker: &Rc<Worker>, pool: &Arc<Pool>, lease: Lease, stream: Stream) {
+    begin(worker, pool, Protocol::H2, lease, Some(stream));
+}
+
+fn begin(worker: &Rc<Worker>, pool: &Arc<Pool>, protocol: Protocol, lease: Lease, stream: Option<Stream>) {
+    worker.trunks.with(lease.server().slot, |station| station.opening = true);
+    tokio::task::spawn_local(run(Rc::clone(worker), Arc::clone(pool), protocol, lease, stream));
+}
+
+async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lease, stream: Option<Stream>) {
     let server = Arc::clone(lease.server());
     let slot = server.slot;
-    let connected = tokio::time::timeout(pool.connect, connect(&worker, protocol, &server)).await;
+    let connected = tokio::time::timeout(pool.connect, connect(&worker, protocol, &server, stream)).await;
     let driver = match connected.unwrap_or(Err(Fault::server(Kind::ConnectTimeout, Retry::Always))) {
         Ok(driver) => driver,
         Err(fault) => {
@@ -242,8 +269,17 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lea
 }
 
 /// Dials, and waits until the server has said that it speaks the protocol and what it takes.
-async fn connect(worker: &Rc<Worker>, protocol: Protocol, server: &Arc<Server>) -> Result<Driver, Fault> {
-    let mut driver = match Driver::dial(protocol, &server.id.address, server.security()).await {
+async fn connect(
+    worker: &Rc<Worker>,
+    protocol: Protocol,
+    server: &Arc<Server>,
+    stream: Option<Stream>,
+) -> Result<Driver, Fault> {
+    let dialled = match stream {
+        Some(stream) => Ok(Driver::over(stream)),
+        None => Driver::dial(protocol, &server.id.address, server.security()).await,
+    };
+    let mut driver = match dialled {
         Ok(driver) => driver,
         Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload)),
         Err(error) => return Err(crate::attempt::unconnected(server, &error)),

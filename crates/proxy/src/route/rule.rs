@@ -124,7 +124,8 @@ pub enum PathPattern {
 }
 
 impl HostPattern {
-    pub(super) fn holds(&self, host: &[u8]) -> bool {
+    /// Whether a host is one of these.
+    pub(crate) fn holds(&self, host: &[u8]) -> bool {
         if host.is_empty() {
             return false;
         }

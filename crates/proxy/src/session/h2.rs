@@ -16,7 +16,7 @@ use wire::h2::Limits;
 use super::closing::{close, linger};
 use super::http::{MOMENT, fault_of};
 use super::record::{broken, taken_back};
-use super::{Arrived, Common, Session, masque, tunnel};
+use super::{Arrived, Common, Session, inside, masque, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -53,9 +53,9 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
 
 /// Serves a connection that has begun as one of HTTP/1, in a task of its own: what those wait with should not grow.
 pub(super) fn serve_sniffed(session: Session) {
-    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, .. } = session;
+    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, inside, .. } = session;
     if let (Some((stream, carry)), Some(counted)) = (client.into_parts(), counted) {
-        let common = Common { worker, origin, listener, tls, opened_to };
+        let common = Common { worker, origin, listener, tls, opened_to, inside };
         tokio::task::spawn_local(serve(Arrived { common, timer, counted }, stream, carry));
     }
 }
@@ -188,6 +188,7 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
     };
     match after {
         After::Tunnel(switched) => tunnel::spawn(session, exchange, *switched),
+        After::Inside(entrance) => inside::enter(session, exchange, *entrance),
         After::Datagrams(flow) => masque::spawn(session, exchange, flow),
         // The stream ends with the session: what was not said to its end is reset.
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),

@@ -10,7 +10,7 @@ use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
 use super::closing::{close, linger};
-use super::{Session, h2, masque, socks, tunnel};
+use super::{Session, h2, inside, masque, socks, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -42,6 +42,7 @@ pub(crate) async fn serve(mut session: Session) {
         };
         let after = match after {
             After::Tunnel(switched) => return tunnel::spawn(session, exchange, *switched),
+            After::Inside(entrance) => return inside::enter(session, exchange, *entrance),
             After::Datagrams(flow) => return masque::spawn(session, exchange, flow),
             after => after,
         };
@@ -53,7 +54,7 @@ pub(crate) async fn serve(mut session: Session) {
                 let Session { client, timer, worker, .. } = &mut session;
                 return Box::pin(linger(client, timer, worker)).await;
             }
-            After::Close | After::Tunnel(_) | After::Datagrams(_) => {
+            After::Close | After::Tunnel(_) | After::Datagrams(_) | After::Inside(_) => {
                 return close(&session.client, &session.timer, &session.worker).await;
             }
         }
@@ -88,7 +89,7 @@ fn poll_request(session: &mut Session, waiting: &mut Waiting, cx: &mut Context<'
         session.client.poll_request(cx, &mut block, &session.listener.head, &mut exchange.request)
     };
     let request = match polled {
-        Poll::Ready(Ok(Arrival::Head)) if !session.listener.versions.h1 => {
+        Poll::Ready(Ok(Arrival::Head)) if !session.listener.versions.h1 && session.inside.is_none() => {
             Request::Refused(Fault::client(Kind::Version), "HTTP/1 is not spoken here")
         }
         Poll::Ready(Ok(Arrival::Head)) => {

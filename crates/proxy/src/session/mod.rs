@@ -7,6 +7,7 @@ mod h2;
 mod h3;
 mod heard;
 mod http;
+pub(crate) mod inside;
 mod introduced;
 mod masque;
 mod mysql;
@@ -36,6 +37,7 @@ use wire::starttls::Protocol;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
+use inside::Inside;
 use upgrade::Begun;
 
 /// Where a connection came from.
@@ -69,6 +71,8 @@ pub(crate) struct Session {
     pub(crate) opened_to: Option<Rc<SocketAddr>>,
     /// Whether that is all that is known of where it goes: its client does not know of a proxy.
     pub(crate) led: bool,
+    /// The tunnel through which it has come, if what speaks here does so inside of one.
+    pub(crate) inside: Option<Rc<Inside>>,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -83,8 +87,14 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common =
-        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
+    let common = Common {
+        worker: Rc::clone(worker),
+        origin,
+        listener: Arc::clone(listener),
+        tls: None,
+        opened_to: None,
+        inside: None,
+    };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     match origin.peer {
@@ -134,8 +144,14 @@ pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, orig
     let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common =
-        Common { worker: Rc::clone(worker), origin, listener: Arc::clone(listener), tls: None, opened_to: None };
+    let common = Common {
+        worker: Rc::clone(worker),
+        origin,
+        listener: Arc::clone(listener),
+        tls: None,
+        opened_to: None,
+        inside: None,
+    };
     let counted = Counted::of(worker, &listener.connections);
     let arrived = Arrived { common, timer: worker.timers.timer(), counted };
     tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
@@ -156,6 +172,7 @@ struct Common {
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
     opened_to: Option<Rc<SocketAddr>>,
+    inside: Option<Rc<Inside>>,
 }
 
 /// Comes to where TLS begins, goes through its handshake, and serves what speaks inside. A client that does not come through it is told
@@ -211,8 +228,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls, opened_to } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, opened_to, led: false }
+        let Common { worker, origin, listener, tls, opened_to, inside } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, opened_to, led: false, inside }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -246,6 +263,7 @@ impl Session {
             tls: None,
             opened_to: None,
             led: false,
+            inside: None,
             worker: Rc::clone(worker),
         }
     }

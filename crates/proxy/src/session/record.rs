@@ -26,6 +26,7 @@ pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
 pub(super) fn taken_back(session: &Session, mut x: Box<Exchange>) {
     let Session { worker, origin, listener, tls, .. } = session;
     x.came(worker, origin, tls.as_ref());
+    x.facts.inside.clone_from(&session.inside);
     x.facts.host = wire::uri::host(x.request.authority()).into_owned();
     x.facts.path = x.request.path().to_vec();
     (x.notes.fault, x.notes.reason) = match session.client.wrong() {

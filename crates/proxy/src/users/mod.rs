@@ -168,6 +168,16 @@ impl Basic {
 }
 
 impl Authentication {
+    /// Whether it knows somebody who has shown who they are elsewhere.
+    pub(crate) fn knows(&self, user: &User) -> bool {
+        self.schemes.iter().any(|scheme| match &**scheme {
+            Scheme::Basic(basic) => basic.people.get(&user.name).is_some_and(|(known, _)| **known == *user),
+            Scheme::Bearer(bearer) => bearer.tokens.values().any(|known| **known == *user),
+            // Who has shown one is known by it.
+            Scheme::Certificate(_) => false,
+        })
+    }
+
     /// The user of this name and password, asked for by a client, whatever protocol it speaks. It takes as long as the hash does and
     /// as others are in front; who does not want to wait for the answer any more drops it.
     pub(crate) async fn by_password(&self, worker: &Worker, client: IpAddr, name: &[u8], password: &[u8]) -> Verdict {

@@ -34,6 +34,9 @@ pub(crate) async fn settle(
     role: Role,
     ways: &Authentication,
 ) -> Result<Option<After>, Fault> {
+    if session.inside.is_some() {
+        return of_tunnel(x, ways).map(|()| None);
+    }
     // Where certificates alone count, the field is about something else.
     let asks = ways.schemes.iter().any(|scheme| !matches!(**scheme, Scheme::Certificate(_)));
     let shown = if asks { shown(&x.request, role) } else { Shown::Nothing };
@@ -81,6 +84,20 @@ pub(crate) async fn prove(
         x.notes.claimed = Some(name[..name.len().min(LONGEST_CLAIM)].into());
     }
     Ok(false)
+}
+
+/// Inside of a tunnel nobody can be asked: who has opened it is who asks.
+fn of_tunnel(x: &mut Exchange, ways: &Authentication) -> Result<(), Fault> {
+    if x.facts.user.as_deref().is_some_and(|user| ways.knows(user)) {
+        return Ok(());
+    }
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        x.facts.user = Some(user);
+        return Ok(());
+    }
+    x.notes.reason = "who has opened the tunnel is none of those who may ask";
+    Err(Fault::client(Kind::Denied))
 }
 
 /// What a client has shown.

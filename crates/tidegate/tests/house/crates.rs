@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Packages that only these crates may use.
-const KEPT_TO: [(&str, &[&str]); 15] = [
+const KEPT_TO: [(&str, &[&str]); 16] = [
     ("aya", &["kernel"]),
     ("aws-lc-rs", &["net"]),
     ("tokio", &["net", "proxy", "control", "testkit"]),
@@ -29,7 +29,8 @@ const KEPT_TO: [(&str, &[&str]); 15] = [
     ("hickory-resolver", &["net"]),
     ("rustls", &["net", "testkit"]),
     ("webpki", &["net"]),
-    ("rcgen", &["control", "testkit"]),
+    ("rcgen", &["net", "control", "testkit"]),
+    ("x509-parser", &["net"]),
     ("nix", &["net", "testkit"]),
     ("rustix", &["net", "observe", "control", "kernel", "testkit"]),
     ("httparse", &["wire"]),

@@ -25,6 +25,7 @@ use super::settle;
 use crate::destination::{self, Lead, Led, Way};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account, Kept};
+use crate::intercept;
 use crate::session::{Session, way};
 use crate::snapshot::{Arm, Ending};
 use crate::users::User;
@@ -283,6 +284,9 @@ impl Association {
             // A route that asks for more than its listener has nobody to ask.
             _ if !route.users.is_empty() => {
                 Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), "a route that asks who it is itself")))
+            }
+            _ if intercept::forbids_datagrams(&listener, &x.facts.host) => {
+                Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS)))
             }
             Ending::Ways(ways) if let Some(Way::Origin(origin)) = ways.first() => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();

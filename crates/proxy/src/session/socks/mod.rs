@@ -20,12 +20,13 @@ use wire::socks::{self, Command, Host, Invalid, Reply, Request, Version};
 use wire::uri;
 
 use super::closing::linger;
-use super::{Session, tunnel, way};
+use super::{Session, inside, tunnel, way};
 use crate::attempt::Tunnel;
 use crate::capture;
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
+use crate::intercept::Entrance;
 use crate::reply;
 use crate::snapshot::{Listener, Route};
 use crate::users::{self, Shown};
@@ -47,6 +48,7 @@ async fn serve(mut session: Session) {
     let mut route = &pinned.default;
     let stop = match story(&mut session, &mut x, &pinned, &mut route, version).await {
         Ok(Granted::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
+        Ok(Granted::Inside(entrance)) => return inside::enter(session, x, *entrance),
         Ok(Granted::Association(asked)) => {
             drop(pinned);
             return associate(session, x, &asked).await;
@@ -106,6 +108,7 @@ async fn story<'a>(
     }
     match Box::pin(exchange::pass(session, x, listener, route)).await? {
         After::Tunnel(switched) => Ok(Granted::Tunnel(switched)),
+        After::Inside(entrance) => Ok(Granted::Inside(entrance)),
         _ => Err(GONE.into()),
     }
 }
@@ -249,6 +252,8 @@ async fn say_reply(session: &mut Session, x: &mut Exchange, reply: Reply, bound:
 /// What comes of a request.
 enum Granted {
     Tunnel(Box<Tunnel>),
+    /// What is said in it is read.
+    Inside(Box<Entrance>),
     /// As it was asked for.
     Association(Request),
 }

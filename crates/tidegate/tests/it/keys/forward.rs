@@ -2,7 +2,7 @@
 
 use super::{Case, assert_refused};
 use crate::forward::lists::pages;
-use crate::forward::{anonymity, egress, pac, privacy};
+use crate::forward::{anonymity, egress, intercept, pac, privacy};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
@@ -16,6 +16,21 @@ pub(super) const CASES: &[Case] = &[
     (&["policies.*.*.privacy", "policies.*.*.privacy.cookies"], privacy::cookies_pass_as_far_as_they_may),
     (&["policies.*.*.privacy.referer"], privacy::the_page_before_is_told_by_its_policy),
     (&["policies.*.*.privacy.user_agent"], privacy::a_browser_is_what_is_said_of_it),
+    (
+        &[
+            "listeners.*.intercept",
+            "listeners.*.intercept.ca",
+            "listeners.*.intercept.ca.cert",
+            "listeners.*.intercept.ca.key",
+            "listeners.*.intercept.except",
+            "listeners.*.intercept.upstream_ca",
+        ],
+        intercept::servers::whoever_is_excepted_is_not_read,
+    ),
+    (
+        &["listeners.*.intercept.on_failure", "listeners.*.intercept.bypass_for"],
+        intercept::clients::who_is_left_alone_is_read_again_when_its_time_is_over,
+    ),
     (
         &[
             "lists",

@@ -1,0 +1,45 @@
+//! Refusals that tunnels go around are warned of.
+
+use super::load;
+
+fn warned(rest: &str) -> Vec<String> {
+    let text = format!("listeners:\n  office:\n    bind: 127.0.0.1:1\n    role: forward\n    {rest}\n");
+    let loaded = load(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    loaded.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_refusal_by_what_no_tunnel_shows_is_warned_of() {
+    assert_eq!(
+        warned("routes: [{ match: { host: a.test, path: /private/* }, deny: 403 }, { to: origin }]"),
+        [
+            "a `deny` of listener `office` looks at `path`, which of `https://` pages nobody sees without `intercept`: they pass \
+          (t.yaml:5:14)"
+        ]
+    );
+    for (key, text) in [
+        ("method", "match: { method: POST }"),
+        ("query", "match: { query: { q: x } }"),
+        ("header", "match: { not: { header: { user-agent: x } } }"),
+        ("path", "match: { any: [{ path: /a }, { method: PUT }] }"),
+    ] {
+        let said = warned(&format!("routes: [{{ {text}, deny: 403 }}, {{ to: origin }}]"));
+        assert!(said.len() == 1 && said[0].contains(&format!("looks at `{key}`")), "{text}: {said:?}");
+    }
+    let nested =
+        "routes: [{ match: { path: /a/* }, routes: [{ match: { host: a.test }, deny: 403 }] }, { to: origin }]";
+    assert_eq!(warned(nested).len(), 1);
+}
+
+#[test]
+fn what_a_tunnel_shows_or_nobody_asks_of_it_is_not() {
+    for rest in [
+        "routes: [{ match: { host: a.test }, deny: 403 }, { to: origin }]",
+        "routes: [{ match: { kind: http, path: /a }, deny: 403 }, { to: origin }]",
+        "routes: [{ match: { any: [{ path: /a }, { host: a.test }] }, deny: 403 }, { to: origin }]",
+        "routes: [{ match: { path: /a }, deny: 403 }, { match: { method: GET }, to: origin }]",
+        "routes: [{ match: { path: /a }, deny: 403 }, { to: origin }]\n    intercept: { ca: { cert: a.pem, key: a.key } }",
+    ] {
+        assert_eq!(warned(rest), Vec::<String>::new(), "{rest}");
+    }
+}
