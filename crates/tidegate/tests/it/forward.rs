@@ -1,6 +1,6 @@
 //! The forward proxy: requests and tunnels to servers that clients name themselves, and where they may not lead.
 
-mod addresses;
+pub(crate) mod addresses;
 pub(crate) mod anonymity;
 mod associations;
 mod closed;
@@ -9,7 +9,7 @@ pub(crate) mod egress;
 pub(crate) mod intercept;
 pub(crate) mod lists;
 pub(crate) mod pac;
-mod parents;
+pub(crate) mod parents;
 pub(crate) mod privacy;
 mod real;
 mod routes;

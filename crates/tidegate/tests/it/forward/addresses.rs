@@ -104,7 +104,7 @@ fn noting() -> (Server, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn connections_have_the_address_that_the_nearest_level_says() {
+pub(crate) fn connections_have_the_address_that_the_nearest_level_says() {
     let (server, seen) = noting();
     let more = "routes:
       - { match: { host: a.test }, source: [127.0.0.6, '::1'], to: origin }

@@ -95,7 +95,7 @@ fn a_tunnel_goes_through_the_parent_by_connect() {
 }
 
 #[test]
-fn the_parent_is_told_who_we_are_and_nobody_else() {
+pub(crate) fn the_parent_is_told_who_we_are_and_nobody_else() {
     let (folder, parent) = (Folder::new(), connecting("HTTP/1.1 200 OK\r\n\r\n"));
     let secret = folder.write("secret", "opensesame\n");
     let more = format!(

@@ -2,13 +2,18 @@
 
 use super::{Case, assert_refused};
 use crate::forward::lists::pages;
-use crate::forward::{anonymity, egress, intercept, pac, privacy};
+use crate::forward::{addresses, anonymity, egress, intercept, pac, parents, privacy};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
     (&["listeners.*.egress.connect_ports"], egress::tunnels_go_to_some_ports),
     (&["listeners.*.open"], open),
     (&["listeners.*.bind.*.transparent"], transparent),
+    (
+        &["listeners.*.egress.source", "listeners.*.routes.*.source"],
+        addresses::connections_have_the_address_that_the_nearest_level_says,
+    ),
+    (&["pools.*.username", "pools.*.password"], parents::the_parent_is_told_who_we_are_and_nobody_else),
     (&["listeners.*.forwarding.identifying"], anonymity::fields_that_identify_are_a_list),
     (&["listeners.*.pac"], pac::whatever_could_be_for_the_proxy_is_led_there),
     (&["listeners.*.pac.direct"], pac::exceptions_do_without_the_proxy),

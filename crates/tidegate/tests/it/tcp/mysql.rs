@@ -193,7 +193,12 @@ fn login(number: u8, secure: bool) -> Vec<u8> {
 
 /// A server whose login takes two steps, and that then says what it hears.
 fn two_steps(talk: &mut Talk, number: u8, secure: bool) {
-    assert_eq!(take_packet(talk), login(number, secure));
+    let first = take_packet(talk);
+    if first.is_empty() {
+        // A client that was refused.
+        return;
+    }
+    assert_eq!(first, login(number, secure));
     talk.say(packet(number + 1, b"\xfeed25519\0salt"));
     assert_eq!(take_packet(talk), packet(number + 2, b"signed"));
     // What needs no answer, and the end of it.

@@ -208,7 +208,6 @@ fn each_role_has_its_own_keys() {
             "role: tcp, to: app, retries: { if: [reset] }",
             "`reset` is about requests, with `role: tcp` only `connect` is worth",
         ),
-        ("role: forward, to: app", "write `to: origin`"),
         ("role: tcp, to: h2", "`protocol` of pool `h2` is about requests, but listener `web`"),
         ("role: tcp, to: cookie", "`sticky` by a cookie of pool `cookie` is about requests, but listener `web`"),
         ("role: tcp, to: slow", "`concurrency` of pool `slow` is about requests"),

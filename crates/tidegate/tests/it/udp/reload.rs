@@ -112,14 +112,15 @@ fn a_listener_that_is_gone_takes_nobody_new_and_may_come_back() {
 #[test]
 fn a_listener_may_become_one_of_another_kind() {
     let (datagrams, flows) = (Answering::named("udp"), Server::script(|peer| peer.send("tcp")));
-    let tidegate = start(PLAIN, &[("APP", &datagrams)]);
+    // At an address where no client gets a port: whoever is at the same port of TCP might be anybody.
+    let tidegate = start(&PLAIN.replace("127.0.0.1:0", "127.0.0.78:0"), &[("APP", &datagrams)]);
     let at = tidegate.address("web");
     let udp = PLAIN.replace("127.0.0.1:0", &at);
     let tcp = udp.replace("role: udp", "role: tcp");
     for _ in 0..2 {
         tidegate.reload(&config(&udp, &[("APP", &datagrams)]));
         assert_eq!(Asking::to(&at).insist("x"), "udp x");
-        tidegate.reload(&config(&tcp, &[("APP", &flows)]));
+        assert_eq!(tidegate.reload(&config(&tcp, &[("APP", &flows)])), Reloaded::Yes);
         // One of the sockets of before may still be on its way out, and take a connection with it.
         until("a flow of TCP", || {
             TcpStream::connect(&at).and_then(|mut stream| stream.read_exact(&mut [0; 3])).is_ok()
