@@ -432,13 +432,16 @@ fn no_header_makes_the_program_harm_a_packet() {
                     *place = byte;
                 }
             }
+            // A packet that says to be of another protocol has its sum elsewhere, in what was the payload of this one.
+            let names = |frame: &[u8]| frame[if is_v4 { 23 } else { 20 }];
+            let is_another = names(&frame) != names(&bench.frame(Side::Clients, &packet.bytes()));
             let (verdict, out) = bench.raw(Side::Clients, &frame);
             match verdict {
                 Verdict::Passed => prop_assert_eq!(out, frame),
                 Verdict::Dropped => {}
                 Verdict::Sent => {
                     prop_assert_eq!(out.len(), frame.len());
-                    prop_assert_eq!(&out[out.len() - 15..], &frame[frame.len() - 15..]);
+                    prop_assert!(is_another || out[out.len() - 15..] == frame[frame.len() - 15..]);
                     prop_assert_eq!(is_sound(&out[14..]), is_sound(&frame[14..]));
                 }
             }

@@ -45,7 +45,7 @@ fn a_full_json_line() {
         r#""client":"203.0.113.9","peer":"10.0.0.1:40000","method":"GET","host":"example.com","path":"/a/b","#,
         r#""query":"q=1","version":"1.1","tls":"TLSv1.3","sni":"example.com","alpn":"h2","tls_resumed":true,"status":200,"pool":"api","server":"a1","address":"127.0.0.1:9001","#,
         r#""tries":2,"hedged":true,"reused":true,"bytes_in":0,"bytes_out":1024,"head_us":12,"queue_us":0,"connect_us":150,"#,
-        r#""response_us":2000,"total_us":3600000000000,"limit":"retry_budget","list":"ads","rule":"||a\\"b^","cut":true,"fault":"truncated","side":"server"}"#,
+        r#""response_us":2000,"total_us":3600000000000,"limit":"retry_budget","list":"ads","rule":"||a\"b^","cut":true,"fault":"truncated","side":"server"}"#,
     );
     assert_eq!(json_line(&record), format!("{expected}\n"));
     serde_json::from_str::<serde_json::Value>(expected).expect("valid JSON");

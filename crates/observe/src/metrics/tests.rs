@@ -125,7 +125,7 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_canary_requests_total{listener="web",route="api",version="stable",code_class="5xx"}"#, 1.0),
         (r#"tidegate_canary_response_seconds_count{listener="web",route="api",version="candidate"}"#, 2.0),
         (r#"tidegate_certificate_expiry_seconds{certificate="site",host="a.test"}"#, 1_800_000_000.0),
-        (r#"tidegate_list_rules{kind="pattern",list="ads"}"#, 3.0),
+        (r#"tidegate_list_rules{list="ads",kind="pattern"}"#, 3.0),
         (r#"tidegate_list_wrong_lines{list="ads"}"#, 2.0),
         (r#"tidegate_list_bytes{list="ads"}"#, 99.0),
         (r#"tidegate_list_loaded_seconds{list="ads"}"#, 5.0),

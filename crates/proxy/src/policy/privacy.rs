@@ -88,14 +88,15 @@ impl Privacy {
         let told = Page::of(referer).filter(|page| secure || !page.secure).and_then(|page| {
             let same = page.secure == secure && page.is_at(head.authority());
             match self.referer {
-                Referer::SameOrigin | Referer::OriginWhenCrossOrigin if same => Some(referer.len()),
-                Referer::Origin | Referer::OriginWhenCrossOrigin => Some(page.origin),
+                Referer::SameOrigin | Referer::OriginWhenCrossOrigin if same => Some(None),
+                Referer::Origin | Referer::OriginWhenCrossOrigin => Some(Some(page.origin)),
                 _ => None,
             }
         });
         match told {
-            Some(length) if length == referer.len() => {}
-            Some(length) => {
+            // As it is.
+            Some(None) => {}
+            Some(Some(length)) => {
                 let origin = [&referer[..length], b"/"].concat();
                 head.set(b"Referer", &origin);
             }

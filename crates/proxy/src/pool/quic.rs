@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn who_has_an_id_of_a_server_is_led_there_until_it_is_forgotten() {
-        let (servers, ids, now) = (servers(&[1, 1, 1]), Arc::new(Ids::new(100)), Instant::now());
+        let (servers, ids, now) = (servers(&[1, 1, 1]), Arc::new(Ids::new(10_000)), Instant::now());
         let quic = Quic::Learned(Arc::clone(&ids));
         let find = |datagram: &[u8], after| quic.find(&servers, datagram, now + after);
         assert_eq!(find(&short(b"12345678"), Duration::ZERO), None);
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(find(&short(b"123"), Duration::ZERO), None, "cut");
         ids.keep(other, servers[1].slot, now + FOR / 2, FOR);
         assert_eq!((find(&short(b"12345678"), FOR), find(&short(b"abcdefgh"), FOR)), (None, Some(1)));
-        let larger = Quic::Learned(Arc::new(ids.resized(1000, now + FOR)));
+        let larger = Quic::Learned(Arc::new(ids.resized(100_000, now + FOR)));
         assert_eq!(larger.find(&servers, &short(b"abcdefgh"), now + FOR), Some(1));
     }
 
