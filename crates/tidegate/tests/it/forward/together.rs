@@ -106,7 +106,7 @@ fn the_forward_example_does_what_its_comments_say() {
     write("users.htpasswd", "anna:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n");
     write("ads.txt", "! rules of an ad blocker\n||ads.test^\n/banner/*\n");
     write("hosts.txt", "0.0.0.0 malware.test\n");
-    write("origin-ca.pem", &desk.authority.pem());
+    write("origin-ca.pem", desk.authority.pem());
     let made = program::output_of(BINARY, &["ca", "--out", &folder.path().display().to_string()]);
     assert!(made.status.success(), "{made:?}");
     let (page, parent) = (Server::named("page"), Server::named("parent"));
