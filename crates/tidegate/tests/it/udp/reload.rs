@@ -96,6 +96,7 @@ fn a_listener_that_is_gone_takes_nobody_new_and_may_come_back() {
     let at = tidegate.address("web");
     let fixed = PLAIN.replace("127.0.0.1:0", &at);
     tidegate.reload(&config(&fixed, &[("APP", &server)]));
+    let count = sockets_at(&at);
     let other = "listeners: { other: { bind: 127.0.0.1:0, role: udp, to: app } }\npools: { app: [@APP] }\n";
     for round in 0..2 {
         let client = Asking::to(&at);
@@ -106,7 +107,16 @@ fn a_listener_that_is_gone_takes_nobody_new_and_may_come_back() {
         assert_eq!(tidegate.reload(&config(&fixed, &[("APP", &server)])), Reloaded::Yes);
         // What comes to the sockets of before until they are closed is lost, as datagrams may be.
         assert_eq!(client.insist("z"), "a z");
+        // As they go, the kernel chooses anew among those that stay.
+        until("the sockets of before are closed", || sockets_at(&at) == count);
     }
+}
+
+/// How many sockets of UDP have this address of IPv4.
+fn sockets_at(at: &str) -> usize {
+    let port: u16 = at.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let place = format!(" 0100007F:{port:04X} ");
+    std::fs::read_to_string("/proc/net/udp").expect("a table").lines().filter(|line| line.contains(&place)).count()
 }
 
 #[test]
@@ -120,7 +130,8 @@ fn a_listener_may_become_one_of_another_kind() {
     for _ in 0..2 {
         tidegate.reload(&config(&udp, &[("APP", &datagrams)]));
         assert_eq!(Asking::to(&at).insist("x"), "udp x");
-        assert_eq!(tidegate.reload(&config(&tcp, &[("APP", &flows)])), Reloaded::Yes);
+        // Those of TCP that were there before may still be on their way out: then it is refused.
+        until("a listener of TCP", || tidegate.reload(&config(&tcp, &[("APP", &flows)])) == Reloaded::Yes);
         // One of the sockets of before may still be on its way out, and take a connection with it.
         until("a flow of TCP", || {
             TcpStream::connect(&at).and_then(|mut stream| stream.read_exact(&mut [0; 3])).is_ok()
