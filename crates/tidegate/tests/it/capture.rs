@@ -207,7 +207,8 @@ fn what_is_compressed_on_its_way_is_told_in_plain() {
 fn what_is_answered_here_and_what_fails_is_written_too() {
     let dead = testkit::Refusing::new();
     let tidegate = start(
-        "listeners:
+        "workers: 1
+listeners:
   web:
     bind: 127.0.0.1:0
     use: [{ capture: { har: a.har, bodies: 64KiB } }]

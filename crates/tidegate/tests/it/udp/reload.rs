@@ -115,8 +115,9 @@ fn a_listener_that_is_gone_takes_nobody_new_and_may_come_back() {
 /// How many sockets of UDP have this address of IPv4.
 fn sockets_at(at: &str) -> usize {
     let port: u16 = at.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    let place = format!(" 0100007F:{port:04X} ");
-    std::fs::read_to_string("/proc/net/udp").expect("a table").lines().filter(|line| line.contains(&place)).count()
+    let place = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/udp").expect("a table");
+    table.lines().filter(|line| line.split_ascii_whitespace().nth(1) == Some(&place)).count()
 }
 
 #[test]
