@@ -152,7 +152,7 @@ impl Registry {
 
     /// The number and the counters of a listener.
     pub fn listener(&mut self, name: &str) -> (ListenerId, Arc<ConnectionStats>) {
-        let next = ListenerId(self.listeners.len());
+        let next = ListenerId(self.listeners.len() as u32);
         let workers = self.workers;
         let kept = self.listeners.entry(name.to_owned()).or_insert_with(|| Kept {
             id: next,

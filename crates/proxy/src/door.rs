@@ -116,7 +116,7 @@ fn place(worker: &Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, at: (Lis
         counters.refused();
         return refuse(stream, hears(known, bind));
     }
-    let origin = Origin { listener, bind, peer, port, early: false };
+    let origin = Origin { listener, bind, peer, port, early: false, led: false };
     let home = worker.fleet.place(worker.id);
     worker.fleet.connection_began(home);
     if home == worker.id {

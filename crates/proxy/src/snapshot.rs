@@ -40,7 +40,7 @@ pub struct Snapshot {
 
 /// The identity of a listener: its name, as a number that stays the same over reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub usize);
+pub struct ListenerId(pub u32);
 
 /// The identity of an address of a listener: both names, as a number that stays the same over reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ pub struct Face {
 impl Snapshot {
     /// The listener of that id, if it still exists.
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
-        self.listeners.get(id.0)?.as_ref()
+        self.listeners.get(id.0 as usize)?.as_ref()
     }
 
     /// A listener as it is now, to a connection that knew it before. A name may become that of a listener of another kind: to what was

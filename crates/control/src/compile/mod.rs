@@ -105,7 +105,7 @@ pub fn compile(spec: &Spec, given: Given<'_>, registry: &mut Registry, generatio
     let mut listeners = vec![None; registry.listener_numbers()];
     for listener in compiled {
         let number = listener.id.0;
-        listeners[number] = Some(Arc::new(listener));
+        listeners[number as usize] = Some(Arc::new(listener));
     }
     let queues = spec.pools.iter().map(|pool| (pool.queue_length as usize, pool.breaker.connections)).collect();
     let warm = pools.iter().filter(|pool| pool.warm > 0).cloned().collect();

@@ -62,6 +62,7 @@ impl Host for Doorkeeper {
             peer: Some(connection.remote()),
             port: self.port,
             early: false,
+            led: false,
         };
         self.worker.fleet.connection_began(self.worker.id);
         session::spawn_quic(&self.worker, connection, origin);

@@ -35,7 +35,8 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
     }
-    x.facts.datagrams = listener.role == Role::Forward && !session.led && asks_for_datagrams(head, wishes.upgrade);
+    x.facts.datagrams =
+        listener.role == Role::Forward && !session.origin.led && asks_for_datagrams(head, wishes.upgrade);
     if x.facts.datagrams {
         let Some(target) = masque::target(head.path()).filter(|_| x.upload.is_read() || head.version() != Version::H11)
         else {

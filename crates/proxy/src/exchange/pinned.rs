@@ -23,7 +23,7 @@ pub(crate) fn pin(session: &mut Session) -> Pinned {
             if !Arc::ptr_eq(listener, &session.listener) {
                 session.adopt(Arc::clone(listener));
             }
-            let slot = listener.id.0;
+            let slot = listener.id.0 as usize;
             Pinned::Current(snapshot, slot)
         }
     }

@@ -33,7 +33,7 @@ pub(crate) struct TunnelLimits {
 }
 
 /// Whether what a client says may go on; asked until it may.
-pub(crate) type Hold<'a> = dyn FnMut(&mut Conn, &mut Context<'_>) -> Poll<Result<(), Fault>> + 'a;
+pub(crate) type Hold<'a> = dyn FnMut(&Rc<Worker>, &mut Conn, &mut Context<'_>) -> Poll<Result<(), Fault>> + 'a;
 
 /// Relays both ways. What the client says waits as long as `hold` is not ready. One side's end is passed on; the other may still speak.
 pub(crate) fn tunnel<'a>(
@@ -68,7 +68,7 @@ pub(crate) fn tunnel<'a>(
                 return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
             }
             let before = (up.content, down.content);
-            if is_held && let Poll::Ready(open) = hold(client, cx) {
+            if is_held && let Poll::Ready(open) = hold(worker, client, cx) {
                 if let Err(fault) = open {
                     return Poll::Ready(Some(fault));
                 }

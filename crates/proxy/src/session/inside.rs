@@ -260,7 +260,7 @@ fn passed_on(worker: &Rc<Worker>, mut conn: Conn, idle: Duration) -> io::Result<
         let mut there = Conn::new(there);
         let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
         // What is said in it is judged where it is read.
-        let mut hold = |_: &mut Conn, _: &mut Context<'_>| Poll::Ready(Ok(()));
+        let mut hold = |_: &Rc<Worker>, _: &mut Conn, _: &mut Context<'_>| Poll::Ready(Ok(()));
         let ended = relay::tunnel(&worker, &mut conn, &mut there, &timer, limits, &mut hold, Paces::default()).await;
         if ended.fault.is_none() {
             close(&conn, &timer, &worker).await;

@@ -53,6 +53,8 @@ pub struct Origin {
     pub port: u16,
     /// Whether its request may be a replay: it came before the handshake was done (RFC 8470).
     pub early: bool,
+    /// Whether the system has led it here: the address that it was opened to is where it goes, and its client knows of no proxy.
+    pub led: bool,
 }
 
 /// What all exchanges of one connection share.
@@ -69,8 +71,6 @@ pub(crate) struct Session {
     pub(crate) tls: Option<Rc<Agreed>>,
     /// The address that it was opened to, if a proxy in front has said that.
     pub(crate) opened_to: Option<Rc<SocketAddr>>,
-    /// Whether that is all that is known of where it goes: its client does not know of a proxy.
-    pub(crate) led: bool,
     /// The tunnel through which it has come, if what speaks here does so inside of one.
     pub(crate) inside: Option<Rc<Inside>>,
 }
@@ -229,7 +229,7 @@ impl Arrived {
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
         let Common { worker, origin, listener, tls, opened_to, inside } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, opened_to, led: false, inside }
+        Session { worker, client, origin, listener, timer, counted, tls, opened_to, inside }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -256,13 +256,12 @@ impl Session {
     pub(crate) fn of_nobody(worker: &Rc<Worker>, listener: &Arc<Listener>, silent: Stream) -> Session {
         Session {
             client: Conn::new(silent),
-            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, early: false },
+            origin: Origin { listener: listener.id, bind: BindId::NONE, peer: None, port: 0, early: false, led: false },
             listener: Arc::clone(listener),
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
             opened_to: None,
-            led: false,
             inside: None,
             worker: Rc::clone(worker),
         }
@@ -275,7 +274,7 @@ impl Session {
 
     /// The address to which it goes on, whatever its client says.
     pub(crate) fn asked_at(&self) -> Option<SocketAddr> {
-        self.opened_to.as_deref().copied().filter(|_| self.led)
+        self.opened_to.as_deref().copied().filter(|_| self.origin.led)
     }
 
     /// Takes on the listener as a reload has made it.

@@ -27,7 +27,7 @@ pub(super) async fn serve(mut session: Session, by: Transparent) {
         Transparent::Tproxy => session.client.local(),
     };
     let canonical = |asked: SocketAddr| SocketAddr::new(asked.ip().to_canonical(), asked.port());
-    (session.opened_to, session.led) = (asked.map(canonical).map(Rc::new), true);
+    (session.opened_to, session.origin.led) = (asked.map(canonical).map(Rc::new), true);
     let mut x = session.worker.exchange();
     x.began(None);
     x.came(&session.worker, &session.origin, session.tls.as_ref());

@@ -1,5 +1,6 @@
 //! A connection, or a stream of one, that has become a tunnel: bytes both ways until one side has had enough.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use base::Kind;
@@ -10,6 +11,7 @@ use super::closing::close;
 use super::gate::Gate;
 use crate::attempt::Tunnel;
 use crate::exchange::Exchange;
+use crate::worker::Worker;
 use crate::{finish, relay};
 
 /// Serves a tunnel to its end, in a task of its own: what led to it should not stay with it.
@@ -24,17 +26,17 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
     let Tunnel { mut upstream, idle, until, raw, coalesce, account } = switched;
     let down = listener.coalesce.filter(|_| raw);
     let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice, up: coalesce, down };
-    let paces = std::mem::take(&mut exchange.paces);
-    let mut gate = Gate::of(&listener).filter(|_| raw).map(Box::new);
+    let mut gate = Gate::of(&listener).filter(|_| raw);
     drop(listener);
     async move {
         let _counted = counted;
         let ended = {
+            let paces = std::mem::take(&mut exchange.paces);
             // Once it has let something through, it is gone, and with it the listener as it was.
-            let mut hold = |client: &mut Conn, cx: &mut Context<'_>| match &gate {
+            let mut hold = |worker: &Rc<Worker>, client: &mut Conn, cx: &mut Context<'_>| match &gate {
                 None => Poll::Ready(Ok(())),
                 Some(closed) => {
-                    let open = ready!(closed.poll(&worker, client, &mut exchange, cx));
+                    let open = ready!(closed.poll(worker, client, &mut exchange, cx));
                     gate = None;
                     Poll::Ready(open)
                 }
@@ -76,6 +78,6 @@ mod tests {
 
     #[test]
     fn what_may_live_for_days_is_small() {
-        assert!(size(serve) <= 1056, "{}", size(serve));
+        assert!(size(serve) <= 1024, "{}", size(serve));
     }
 }

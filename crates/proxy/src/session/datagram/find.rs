@@ -46,6 +46,7 @@ impl Driver {
             peer: Some(pair.client),
             port: self.at.port,
             early: false,
+            led: false,
         };
         x.came(&self.worker, &origin, None);
         let (route, arm) = self.route(&mut x, listener);
