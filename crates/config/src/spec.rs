@@ -63,7 +63,7 @@ pub use tls::{
     PoolTls,
 };
 pub use tuning::{Backoff, Hedge, Limits, Priority, Retries, RetryIf, Timeouts};
-pub use users::{BasicAuth, BearerAuth, CertAuth, CertName, Groups};
+pub use users::{BasicAuth, BearerAuth, CertAuth, CertName, Groups, is_group};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -150,7 +150,7 @@ impl Plane {
         self.keyring = keyring;
         self.directory = directory;
         // Nobody is led to an address in the moment in which it becomes ours.
-        self.registry.own.listen(self.sockets.by_tcp().chain(planned.by_tcp()));
+        self.registry.own.listen(self.sockets.by_port().chain(planned.by_port()));
         self.switch(compiled);
         let snapshot = Arc::clone(&self.snapshot);
         let registry = &mut self.registry;
@@ -159,7 +159,7 @@ impl Plane {
             known.map(|one| (one.id, registry.bind(name, address)))
         };
         self.sockets.commit(planned, &self.fleet, id_of);
-        self.registry.own.listen(self.sockets.by_tcp());
+        self.registry.own.listen(self.sockets.by_port());
         let alive: HashSet<(String, String)> = snapshot
             .listeners
             .iter()

@@ -79,7 +79,7 @@ pub struct Planned {
 
 impl Planned {
     /// The addresses that are bound but not open yet.
-    pub fn by_tcp(&self) -> impl Iterator<Item = SocketAddr> {
+    pub fn by_port(&self) -> impl Iterator<Item = SocketAddr> {
         self.fresh.iter().filter_map(|(_, actual, _)| tcp(actual))
     }
 }
@@ -359,8 +359,8 @@ impl Sockets {
         bind(address, terms, workers)
     }
 
-    /// The addresses on which anybody listens by TCP.
-    pub fn by_tcp(&self) -> impl Iterator<Item = SocketAddr> {
+    /// The addresses on which anybody listens, by TCP or UDP: no client is led there.
+    pub fn by_port(&self) -> impl Iterator<Item = SocketAddr> {
         self.open.values().filter_map(|entry| tcp(&entry.actual))
     }
 

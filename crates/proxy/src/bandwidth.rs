@@ -4,6 +4,7 @@
 //! through is paid. Whoever comes before that, less the burst, waits by its worker's clock. A pump looks at a bucket without a lock; the
 //! table of them is looked at once a request.
 
+use std::future::poll_fn;
 use std::hash::BuildHasher as _;
 use std::hash::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use base::{Fault, Kind};
 use net::alarm::Alarm;
+use net::stream::Peek;
 use rustc_hash::FxHashMap;
 
 use crate::balance::Key;
 use crate::exchange::Exchange;
 use crate::relay::Pump;
+use crate::session::Session;
 use crate::snapshot::Route;
 use crate::worker::Worker;
 
@@ -73,26 +77,58 @@ const LONGEST_TURN: u64 = 64 * 1024;
 const MOST_OWED: u64 = 4 * 1024 * 1024;
 const SECOND: u64 = 1_000_000_000;
 
-/// Holds the request's body back, where its route says so.
-pub(crate) fn begin(worker: &Worker, x: &mut Exchange, route: &Route) {
-    if let Some(bandwidth) = route.bandwidth.as_ref().filter(|bandwidth| bandwidth.up) {
-        x.upload.pace = pace(worker, x, bandwidth);
+/// Holds a request back as long as those who share its bandwidth owe more than they may have at once: what comes with heads has passed
+/// before it is looked at. From then on its body is held back.
+pub(crate) async fn begin(
+    session: &mut Session,
+    x: &mut Exchange,
+    route: &Route,
+    bandwidth: &Arc<Bandwidth>,
+) -> Result<(), Fault> {
+    let Some(mut pace) = pace(&session.worker, x, bandwidth) else { return Ok(()) };
+    let until = route.total.map(|total| x.notes.began + total);
+    let Session { worker, client, timer, .. } = session;
+    if let Some(until) = until {
+        let now = Instant::now();
+        timer.arm(now, until.saturating_duration_since(now));
     }
+    poll_fn(|cx| {
+        if pace.poll_room(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if worker.is_cut() {
+            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
+        }
+        if client.poll_peek(cx) == Poll::Ready(Peek::Broken) {
+            return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
+        }
+        if until.is_some() {
+            ready!(timer.poll_expired(cx));
+            return Poll::Ready(Err(Fault::proxy(Kind::TotalTimeout)));
+        }
+        Poll::Pending
+    })
+    .await?;
+    if bandwidth.up {
+        // Of its body this has come already.
+        pace.took(x.prefix.len() as u64);
+        x.upload.pace = Some(pace);
+    }
+    Ok(())
 }
 
 /// Holds the response's body back.
 pub(crate) fn follow(worker: &Worker, x: &Exchange, route: &Route, down: &mut Pump) {
-    if let Some(bandwidth) = route.bandwidth.as_ref().filter(|bandwidth| bandwidth.down) {
-        down.pace = pace(worker, x, bandwidth);
-    }
+    down.pace = of(worker, x, route, |bandwidth| bandwidth.down);
 }
 
 /// The same for both directions of a tunnel.
 pub(crate) fn of_tunnel(worker: &Worker, x: &Exchange, route: &Route) -> Paces {
-    let pace = |wanted: fn(&Bandwidth) -> bool| {
-        route.bandwidth.as_ref().filter(|bandwidth| wanted(bandwidth)).and_then(|bandwidth| pace(worker, x, bandwidth))
-    };
-    Paces { up: pace(|bandwidth| bandwidth.up), down: pace(|bandwidth| bandwidth.down) }
+    Paces { up: of(worker, x, route, |bandwidth| bandwidth.up), down: of(worker, x, route, |bandwidth| bandwidth.down) }
+}
+
+fn of(worker: &Worker, x: &Exchange, route: &Route, wanted: fn(&Bandwidth) -> bool) -> Option<Box<Pace>> {
+    pace(worker, x, route.bandwidth.as_ref().filter(|bandwidth| wanted(bandwidth))?)
 }
 
 /// What holds both directions of a tunnel back.
@@ -138,7 +174,11 @@ impl std::fmt::Debug for Pace {
 impl Bandwidth {
     /// How many bytes may pass now, or how long it takes until some may.
     fn room(&self, bucket: &Bucket, now: u64) -> Result<u64, Duration> {
-        let paid = bucket.paid.load(Ordering::Relaxed).min(self.latest(now));
+        let (mut paid, latest) = (bucket.paid.load(Ordering::Relaxed), self.latest(now));
+        if paid > latest {
+            // It stays so: else it would go on with the clock, and nobody would ever have paid.
+            paid = bucket.paid.fetch_min(latest, Ordering::Relaxed).min(latest);
+        }
         let turn = (self.rate / TURNS).clamp(1, LONGEST_TURN).min(self.burst);
         let most = self.cost(self.burst);
         let left = now.saturating_add(most).saturating_sub(paid.max(now));
@@ -227,8 +267,12 @@ mod tests {
         // What came with a head is owed.
         bandwidth.took(&bucket, 1050, 50_000_000);
         assert_eq!(bandwidth.room(&bucket, 50_000_000), Err(Duration::from_millis(1050)));
+        // Who owes by another rate has paid in time.
+        bucket.paid.store(u64::MAX / 8, Ordering::Relaxed);
+        let Err(wait) = bandwidth.room(&bucket, 50_000_000) else { panic!("nothing is owed") };
+        assert_eq!(bandwidth.room(&bucket, 50_000_000 + wait.as_nanos() as u64), Ok(50));
         // A silence fills it, and no more than that.
-        assert_eq!(bandwidth.room(&bucket, 100 * SECOND), Ok(500));
+        assert_eq!(bandwidth.room(&bucket, 100_000 * SECOND), Ok(500));
     }
 
     #[test]

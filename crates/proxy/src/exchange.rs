@@ -268,7 +268,9 @@ async fn story<'a>(
             return Ok(asked);
         }
     }
-    bandwidth::begin(&session.worker, x, route);
+    if let Some(bandwidth) = &route.bandwidth {
+        Box::pin(bandwidth::begin(session, x, route, bandwidth)).await?;
+    }
     x.facts.wish = route.compress.as_ref().and_then(|compress| compress.wish(&x.request));
     let origin;
     let arm = match &route.ending {
@@ -460,6 +462,7 @@ impl Exchange {
         self.facts.peer = NOBODY;
         self.facts.client = NOBODY.ip();
         (self.facts.query, self.facts.port) = (None, None);
+        (self.facts.websocket, self.facts.datagrams, self.facts.third_party) = (false, false, false);
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
         self.facts.inside = None;
         (self.facts.socks, self.facts.led) = (None, None);

@@ -76,7 +76,14 @@ impl Lower<'_, '_> {
     }
 
     /// Who does not know of a proxy cannot say who it is, and is not read.
-    pub(super) fn refuse_unasked(&mut self, item: &Item, uses: &[PolicyId], binds: &[Bind], reads: bool) {
+    pub(super) fn refuse_unasked(
+        &mut self,
+        item: &Item,
+        uses: &[PolicyId],
+        serves: &Serves,
+        binds: &[Bind],
+        reads: bool,
+    ) {
         let led = binds.iter().find(|bind| bind.transparent.is_some());
         if let Some(bind) = led.filter(|_| reads) {
             let message = format!(
@@ -85,7 +92,7 @@ impl Lower<'_, '_> {
             );
             self.mistakes.note(&bind.span, message);
         }
-        if let Some(bind) = led.filter(|_| self.asks_who(uses)) {
+        if let Some(bind) = led.filter(|_| self.asks_who(uses) || self.asks_below(serves)) {
             let message = format!(
                 "listener `{}` asks who its clients are, and those that are led to {} cannot be asked: give them a listener of their own, \
                  and say in its routes who may use it by `match: {{ client: … }}`",
@@ -93,6 +100,17 @@ impl Lower<'_, '_> {
             );
             self.mistakes.note(&bind.span, message);
         }
+    }
+
+    /// Whether any of its routes asks who clients are.
+    fn asks_below(&self, serves: &Serves) -> bool {
+        fn any(lower: &Lower<'_, '_>, routes: &[Route]) -> bool {
+            routes.iter().any(|route| {
+                let inner = if let Ending::Routes(inner) = &route.ending { &inner[..] } else { &[] };
+                lower.asks_who(&route.uses) || any(lower, inner)
+            })
+        }
+        matches!(serves, Serves::Routes(routes) if any(self, routes))
     }
 
     /// Only forward proxies are asked for tunnels.

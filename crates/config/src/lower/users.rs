@@ -49,7 +49,7 @@ impl Lower<'_, '_> {
         let Shape::Map(said) = &value.data else { return self.file(value).map(Groups::File) };
         let mut groups = Vec::new();
         for item in &said.items {
-            if item.key.is_empty() || item.key.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
+            if !crate::spec::is_group(&item.key) {
                 self.mistakes.note(&item.span, format!("`{}` is no name of a group", item.key.escape_debug()));
             }
             let users = item.value.items().iter().filter_map(|value| value.fixed().map(str::to_owned));

@@ -61,3 +61,8 @@ pub enum CertName {
     /// The first of its URIs.
     Uri,
 }
+
+/// Whether a text can be a group's name: several stand in one text with commas between them.
+pub fn is_group(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
+}

@@ -1,4 +1,4 @@
-//! A list's files, line by line. They are megabytes long and others' work: bounded, and never held as a whole.
+//! A list's files, line by line. They are megabytes long and others' work: bounded, and what is about hosts is never held as a whole.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};

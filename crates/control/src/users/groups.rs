@@ -16,7 +16,7 @@ pub(super) fn read(text: &[u8]) -> Result<Groups, Vec<Wrong>> {
     for (number, line) in lines(text) {
         let parted = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':'));
         match parted.map(|(group, users)| (group.trim(), users)) {
-            Some((group, users)) if is_name(group) => {
+            Some((group, users)) if config::spec::is_group(group) => {
                 users.split_ascii_whitespace().for_each(|user| add(&mut groups, group, user));
             }
             _ => wrong.push((number, "no name of a group before a colon".to_owned())),
@@ -36,11 +36,6 @@ pub(super) fn said(said: &[(String, Vec<String>)]) -> Groups {
 
 fn add(groups: &mut Groups, group: &str, user: &str) {
     groups.entry(user.to_owned()).or_default().insert(group.to_owned());
-}
-
-/// Several stand in one text with commas between them.
-fn is_name(group: &str) -> bool {
-    !group.is_empty() && !group.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
 }
 
 #[cfg(test)]

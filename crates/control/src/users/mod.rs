@@ -12,7 +12,7 @@ mod htpasswd;
 mod tokens;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::spec::{self, NamedFile, PolicyId, PolicyKind, Spec};
@@ -93,7 +93,7 @@ fn basic(said: &spec::BasicAuth, mistakes: &mut Vec<Mistake>) -> Option<Basic> {
     let groups = groups_of(&said.groups, mistakes);
     let people = parsed(&said.users, htpasswd::read, mistakes);
     let groups = groups?;
-    let people = people?.into_iter().map(|(name, secret)| (user(&name, &groups), secret));
+    let people = people?.into_iter().map(|(name, secret)| (user(&name, &groups, &said.users.path), secret));
     Some(Basic::new(&said.realm, said.forward, people.collect()))
 }
 
@@ -101,13 +101,13 @@ fn bearer(said: &spec::BearerAuth, mistakes: &mut Vec<Mistake>) -> Option<Bearer
     let groups = groups_of(&said.groups, mistakes);
     let tokens = parsed(&said.tokens, tokens::read, mistakes);
     let groups = groups?;
-    let tokens = tokens?.into_iter().map(|(name, hash)| (hash, Arc::new(user(&name, &groups))));
-    Some(Bearer { realm: said.realm.as_str().into(), forward: said.forward, tokens: tokens.collect() })
+    let tokens = tokens?.into_iter().map(|(name, hash)| (hash, Arc::new(user(&name, &groups, &said.tokens.path))));
+    Some(Bearer::new(&said.realm, said.forward, tokens.collect()))
 }
 
 fn certificate(said: &spec::CertAuth, mistakes: &mut Vec<Mistake>) -> Option<Certificate> {
     let groups = groups_of(&said.groups, mistakes)?;
-    let all = groups.keys().map(|name| user(name, &groups)).map(|user| (user.name, user.groups));
+    let all = groups.keys().map(|name| (name.as_str().into(), groups_in(&groups, name)));
     let part = match said.name {
         spec::CertName::CommonName => Part::CommonName,
         spec::CertName::Dns => Part::Dns,
@@ -117,9 +117,12 @@ fn certificate(said: &spec::CertAuth, mistakes: &mut Vec<Mistake>) -> Option<Cer
     Some(Certificate { part, groups: all.collect() })
 }
 
-fn user(name: &str, groups: &Groups) -> User {
-    let groups = groups.get(name).into_iter().flatten().map(|group| group.as_str().into()).collect();
-    User { name: name.into(), groups }
+fn user(name: &str, groups: &Groups, of: &Path) -> User {
+    User { name: name.into(), groups: groups_in(groups, name), of: of.display().to_string().into() }
+}
+
+fn groups_in(groups: &Groups, name: &str) -> Box<[Box<str>]> {
+    groups.get(name).into_iter().flatten().map(|group| group.as_str().into()).collect()
 }
 
 fn groups_of(said: &spec::Groups, mistakes: &mut Vec<Mistake>) -> Option<Groups> {

@@ -1,7 +1,7 @@
 //! A socket that is connected to one server, for a flow whose datagrams come by other means.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
@@ -16,17 +16,17 @@ use super::connected;
 pub struct Peer(UdpSocket);
 
 impl Peer {
-    /// Opens it. What is too large for the way to the server is not sent: its client finds out how large that is (RFC 9298 section 7.1).
+    /// Opens it, from an address of ours if one is said. What is too large for the way to the server is not sent: its client finds out how large that is (RFC 9298 section 7.1).
     ///
     /// # Errors
     /// There are no more descriptors or ports, or there is no way to the server.
-    pub fn connect(to: SocketAddr) -> io::Result<Peer> {
+    pub fn connect(to: SocketAddr, source: Option<IpAddr>) -> io::Result<Peer> {
         let socket = connected(to, |socket| {
             match to {
                 SocketAddr::V4(_) => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?,
                 SocketAddr::V6(_) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DO)?,
             }
-            Ok(())
+            source.map_or(Ok(()), |source| socket.bind(&SocketAddr::new(source, 0).into()))
         })?;
         UdpSocket::from_std(socket).map(Peer)
     }

@@ -89,6 +89,10 @@ impl Archive {
     /// # Errors
     /// Names could not be changed, or no file begun: it goes on with the old one.
     pub(super) fn rotate(&mut self, keep: u32) -> io::Result<()> {
+        // One that is not there has been given its number already, and only no other could be begun.
+        if !self.is_there()? {
+            return self.settle();
+        }
         if keep == 0 {
             fs::remove_file(&self.path)?;
         } else {
@@ -100,14 +104,17 @@ impl Archive {
         self.settle()
     }
 
+    /// Whether the archive has its name.
+    fn is_there(&self) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        Ok(fs::metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
+    }
+
     /// Goes on with what has the archive's name now, and with an archive if somebody has emptied it.
     fn settle(&mut self) -> io::Result<()> {
-        let ours = self.file.metadata()?;
-        let is_there =
-            fs::metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()));
-        if !is_there {
+        if !self.is_there()? {
             *self = Archive::open(&self.path)?;
-        } else if ours.len() < self.end {
+        } else if self.file.metadata()?.len() < self.end {
             self.begin()?;
         }
         Ok(())

@@ -105,7 +105,11 @@ fn post_data(entry: &Entry, redact: &Redact, out: &mut Vec<u8>) {
     let Some(told) = told(head, entry.request_body.as_ref(), entry.bytes_in) else {
         return out.extend_from_slice(b",\"text\":\"\",\"comment\":\"not captured\"}");
     };
-    let is_form = essence(media_type).eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && !told.coded;
+    let is_form = essence(media_type).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+    if is_form && told.coded {
+        // What cannot be read cannot be redacted.
+        return out.extend_from_slice(b",\"text\":\"\",\"comment\":\"a form in a coding that is not read\"}");
+    }
     if is_form {
         let form = redact.query(&told.bytes);
         out.extend_from_slice(b",\"params\":[");

@@ -11,6 +11,7 @@ use net::stream::Peek;
 
 use super::checkout::{connect, join, reuse};
 use super::choose::{Choice, accepts, awaited, choose_for};
+use super::lead_on::is_led_on;
 use super::{Busy, GONE, Upstream, begin_try, bounded, expired};
 use crate::balance::Wish;
 use crate::exchange::Exchange;
@@ -86,8 +87,8 @@ pub(super) async fn queue(
     x.notes.queue = Some(x.notes.queue.unwrap_or_default() + began.elapsed());
     let number_of = |lease: &Lease| pool.servers.iter().position(|server| server.slot == lease.server().slot);
     match result? {
-        Got::Idle(lease, conn) if x.is_tunnel() => {
-            // It was somebody's before: the right alone is of use.
+        Got::Idle(lease, conn) if x.is_tunnel() || is_led_on(x, arm) => {
+            // It was somebody's before, or leads nowhere yet: the right alone is of use.
             drop(conn);
             x.notes.server = number_of(&lease);
             connect(session, x, route, arm, lease, tried).await

@@ -117,7 +117,9 @@ pub(crate) async fn open_datagrams(
     arm: &Arm,
 ) -> Result<After, Fault> {
     let worker = Rc::clone(&session.worker);
-    let by = correspond(&worker, x, arm, None, &mut Vec::new(), &mut None, Peer::connect)?;
+    let by = correspond(&worker, x, arm, None, &mut Vec::new(), &mut None, |to| {
+        Peer::connect(to, arm.sources.and_then(|sources| sources.towards(to.ip())))
+    })?;
     x.response.start_response(101);
     x.response.set_protocol(masque::PROTOCOL);
     x.response.add(masque::CAPSULE_PROTOCOL.0, masque::CAPSULE_PROTOCOL.1);

@@ -19,7 +19,7 @@ pub struct Egress {
     pub own: Arc<Own>,
 }
 
-/// Where this process listens by TCP, the operator's address among it. Looked at when a server's addresses are found out, and not for
+/// Where this process listens, by TCP or UDP, the operator's address among it. Looked at when a server's addresses are found out, and not for
 /// each request.
 #[derive(Debug, Default)]
 pub struct Own(Mutex<Listening>);

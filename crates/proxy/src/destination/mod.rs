@@ -179,12 +179,12 @@ fn begin_with_lead(session: &Session, place: &Place, arm: &Arm, beyond: Option<R
 /// or its connection was opened to.
 fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
     let (inside, led) = (x.facts.inside.clone(), x.facts.led.map(|to| to.ip().to_string()));
-    let (host, port) = match (&inside, x.facts.led) {
-        (Some(inside), _) => (Some(&*inside.host), Some(inside.port)),
-        (None, Some(to)) => (led.as_deref(), Some(to.port())),
-        (None, None) => (std::str::from_utf8(&x.facts.host).ok(), port(&x.request)),
+    let host = match (&inside, &led) {
+        (Some(inside), _) => Some(&*inside.host),
+        (None, Some(led)) => Some(&**led),
+        (None, None) => std::str::from_utf8(&x.facts.host).ok(),
     };
-    let (Some(host), Some(port)) = (host.filter(|host| !host.is_empty()), port) else {
+    let (Some(host), Some(port)) = (host.filter(|host| !host.is_empty()), x.facts.port) else {
         x.notes.reason = "no host and port to go to";
         return Err(Fault::client(Kind::Malformed));
     };

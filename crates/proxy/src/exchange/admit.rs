@@ -35,8 +35,8 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
         x.notes.reason = "it came before the handshake was done";
         return Err(Fault::client(Kind::TooEarly));
     }
-    x.facts.datagrams =
-        listener.role == Role::Forward && !session.origin.led && asks_for_datagrams(head, wishes.upgrade);
+    let is_proxy = listener.role == Role::Forward && !session.origin.led && session.inside.is_none();
+    x.facts.datagrams = is_proxy && asks_for_datagrams(head, wishes.upgrade);
     if x.facts.datagrams {
         let Some(target) = masque::target(head.path()).filter(|_| x.upload.is_read() || head.version() != Version::H11)
         else {
@@ -70,7 +70,13 @@ pub(super) fn admit(session: &Session, x: &mut Exchange, listener: &Listener) ->
     } else {
         is_for_us(session, x, listener)?;
     }
-    x.facts.port = destination::port(&x.request).filter(|_| listener.role == Role::Forward);
+    if listener.role == Role::Forward {
+        x.facts.port = match (&x.facts.inside, x.facts.led) {
+            (Some(inside), _) => Some(inside.port),
+            (None, Some(to)) => Some(to.port()),
+            (None, None) => destination::port(&x.request),
+        };
+    }
     let head = &mut x.request;
     if !listener.identity.is_empty() {
         head.retain(|field| !listener.identity.iter().any(|name| known::is_spelled(field.name, name.as_bytes())));

@@ -3,7 +3,6 @@
 use wire::head::Scheme;
 
 use super::Exchange;
-use crate::destination;
 use crate::route::{self, Body};
 use crate::snapshot::{Listener, Role};
 
@@ -15,11 +14,7 @@ pub(crate) fn seen<'a>(x: &'a Exchange, listener: &Listener, port: u16, body: Bo
         path: &x.facts.path,
         client: x.facts.client,
         port: match listener.role {
-            Role::Forward => match (&x.facts.inside, x.facts.led) {
-                (Some(inside), _) => inside.port,
-                (None, Some(to)) => to.port(),
-                (None, None) => destination::port(&x.request).unwrap_or_default(),
-            },
+            Role::Forward => x.facts.port.unwrap_or_default(),
             _ => port,
         },
         secure: match listener.role {

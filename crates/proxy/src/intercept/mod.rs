@@ -31,6 +31,7 @@ use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account, Kept};
 use crate::route::HostPattern;
 use crate::session::Session;
+use crate::session::gate;
 use crate::session::inside::{Inside, Lead, Secure, bare_stream};
 use crate::snapshot::{Arm, Listener, Route, Tls};
 use crate::worker::Worker;
@@ -123,6 +124,10 @@ pub(crate) async fn open(
         }
     };
     x.facts.sni.clone_from(&hello.name);
+    if let Some(name) = &hello.name {
+        // What is asked for inside may be another host, and what the server is asked for is this one.
+        poll_fn(|cx| Poll::Ready(gate::judge(listener, &mut session.client, x, name, cx))).await?;
+    }
     let name = hello.name.clone().unwrap_or_else(|| bare(&host).into());
     // A name in a handshake is what a client says: it excepts nothing but what was asked for by no other name.
     if is_address && intercept.excepts(name.as_bytes()) {

@@ -115,7 +115,11 @@ fn is_for_pages(rule: &NetworkFilter<'_>) -> bool {
 /// Whether a rule that is a regular expression is one, and small: it is compiled by a worker, when it is first needed.
 fn is_small(line: &str) -> bool {
     let rule = line.strip_prefix("@@").unwrap_or(line);
-    let Some(inner) = rule.strip_prefix('/') else { return true };
+    let Some(inner) = rule.strip_prefix('/') else {
+        // With these, another rule becomes one as well.
+        let pattern = rule.split('$').next().unwrap_or_default();
+        return pattern.len() <= LONGEST_PATTERN || !pattern.contains(['*', '^']);
+    };
     let end = inner.rfind("/$").or(inner.strip_suffix('/').map(str::len));
     let Some(end) = end.filter(|end| *end > 0) else { return true };
     let pattern = inner[..end].replace("\\/", "/");
@@ -124,6 +128,9 @@ fn is_small(line: &str) -> bool {
 
 /// Bytes of a compiled expression: less than a millisecond's work.
 const LARGEST_REGEX: usize = 64 * 1024;
+
+/// Bytes of a pattern that is written without being one.
+const LONGEST_PATTERN: usize = 2048;
 
 /// A request as ad blockers see it; nothing if it is none that they could have made.
 pub(super) fn request(facts: &Facts<'_>) -> Option<Request> {

@@ -220,7 +220,7 @@ impl Pump {
 
     /// Takes content out of `bytes` without sending it; answers how many bytes belong to the body.
     pub(crate) fn prefetch(&mut self, bytes: &[u8], into: &mut Vec<u8>) -> Result<usize, Stop> {
-        let (transform, mut changed) = (&mut self.transform, Ok(()));
+        let (transform, mut changed, before) = (&mut self.transform, Ok(()), into.len());
         let used = self
             .reader
             .take(bytes, |content| match transform {
@@ -237,6 +237,9 @@ impl Pump {
         changed.map_err(Stop::Spoiled)?;
         if into.len() as u64 > self.limit {
             return Err(Stop::TooLarge);
+        }
+        if let Some(pace) = &self.pace {
+            pace.took((into.len() - before) as u64);
         }
         self.starved = used < bytes.len() && !self.reader.is_done();
         Ok(used)

@@ -36,38 +36,40 @@ impl Gate {
         x: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fault>> {
-        heard::poll_hello(worker, client, cx).map(|hello| {
-            let Some(name) = hello?.and_then(|hello| hello.name) else { return Ok(()) };
-            if x.facts.host == name.as_bytes() || !self.is_denied(&name, x) {
-                return Ok(());
-            }
-            x.notes.reason = "the name asked for in TLS is on a list";
-            // It is what its client awaits next, who then knows why (RFC 8446 section 6.2). If it cannot be written at once, it closes
-            // without.
-            let _ = client.poll_write(cx, ACCESS_DENIED);
-            Err(Fault::client(Kind::Denied))
+        heard::poll_hello(worker, client, cx).map(|hello| match hello?.and_then(|hello| hello.name) {
+            Some(name) => judge(&self.listener, client, x, &name, cx),
+            None => Ok(()),
         })
     }
+}
 
-    /// Whether a tunnel to a host of that name would have been refused by a list.
-    fn is_denied(&self, name: &str, x: &mut Exchange) -> bool {
-        let table = &self.listener.table;
-        let hit = {
-            let facts = route::Facts { host: name.as_bytes(), ..exchange::seen(x, &self.listener, 0, Body::Unread) };
-            match table.find(&facts, 0) {
-                Finding::Rule(found) if matches!(self.listener.routes[found.ordinal].ending, Ending::Deny(_)) => {
-                    table.hit(found.ordinal, &facts)
-                }
-                _ => None,
-            }
-        };
-        let is_denied = hit.is_some();
-        if is_denied {
-            x.facts.sni = Some(name.into());
-            x.notes.hit = hit;
-        }
-        is_denied
+/// Whether a tunnel may go on whose client asks for this name. If a tunnel to a host of that name would have been refused by a list, its
+/// client is told.
+pub(crate) fn judge(
+    listener: &Listener,
+    client: &mut Conn,
+    x: &mut Exchange,
+    name: &str,
+    cx: &mut Context<'_>,
+) -> Result<(), Fault> {
+    if !listener.table.asks_lists() || x.facts.host == name.as_bytes() {
+        return Ok(());
     }
+    let facts = route::Facts { host: name.as_bytes(), ..exchange::seen(x, listener, 0, Body::Unread) };
+    let hit = match listener.table.find(&facts, 0) {
+        Finding::Rule(found) if matches!(listener.routes[found.ordinal].ending, Ending::Deny(_)) => {
+            listener.table.hit(found.ordinal, &facts)
+        }
+        _ => None,
+    };
+    if hit.is_none() {
+        return Ok(());
+    }
+    x.facts.sni = Some(name.into());
+    (x.notes.hit, x.notes.reason) = (hit, "the name asked for in TLS is on a list");
+    // It is what its client awaits next, who then knows why (RFC 8446 section 6.2). If it cannot be written at once, it closes without.
+    let _ = client.poll_write(cx, ACCESS_DENIED);
+    Err(Fault::client(Kind::Denied))
 }
 
 /// A record of TLS with a fatal alert, `access_denied`.

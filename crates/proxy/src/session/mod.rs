@@ -2,7 +2,7 @@
 
 mod closing;
 pub(crate) mod datagram;
-mod gate;
+pub(crate) mod gate;
 mod h2;
 mod h3;
 mod heard;
@@ -121,8 +121,9 @@ fn serve(arrived: Arrived, stream: Stream) {
 /// Serves what speaks on a connection that is as secure as it will be, in a task of its own: what a handshake needs should not stay
 /// with the connection.
 fn speak(arrived: Arrived, stream: Stream) {
-    let Common { listener, origin, .. } = &arrived.common;
-    let sniffs = Sniffs { h2: listener.versions_at(origin.bind).h2, socks: listener.role == Role::Forward };
+    let Common { listener, origin, inside, .. } = &arrived.common;
+    let sniffs =
+        Sniffs { h2: listener.versions_at(origin.bind).h2, socks: listener.role == Role::Forward && inside.is_none() };
     drop(match (listener.role, stream.alpn()) {
         // Nobody connects to a listener of UDP: it was one of TCP when this one did.
         (Role::Udp, _) => return,

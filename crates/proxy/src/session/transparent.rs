@@ -84,6 +84,7 @@ async fn story<'a>(
     }
     *route = way::find(listener, x, asked.port(), &offered(heard.hello.as_ref()));
     if !route.users.is_empty() {
+        x.notes.reason = "who does not know of a proxy cannot say who it is";
         return Err(Fault::client(Kind::ProxyUnauthenticated));
     }
     match Box::pin(exchange::pass(session, x, listener, route)).await? {
@@ -101,6 +102,7 @@ fn settle(x: &mut Exchange, asked: SocketAddr) {
     }
     let authority = [&x.facts.host[..], format!(":{}", asked.port()).as_bytes()].concat();
     x.request.start_request(b"CONNECT", &authority, b"", None);
+    x.facts.port = Some(asked.port());
 }
 
 fn offered(hello: Option<&ClientHello>) -> Vec<Alpn> {

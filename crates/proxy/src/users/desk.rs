@@ -84,11 +84,11 @@ impl Desk {
                     None => state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner),
                 }
             };
-            state.leave(job.client);
             drop(state);
             let right = job.secret.is_of(&job.password);
             self.verified.fetch_add(1, Ordering::Relaxed);
             let mut state = self.lock();
+            state.leave(job.client);
             state.known.note(job.key, right, Instant::now());
             let waiting = state.asked.remove(&job.key).unwrap_or_default();
             drop(state);

@@ -21,7 +21,7 @@ use net::tls::Subject;
 use wire::credentials;
 
 pub use desk::Desk;
-pub use secret::{DEAREST, Secret};
+pub use secret::Secret;
 pub(crate) use settle::{Shown, field, prove, settle};
 pub(crate) use verdicts::Verdicts;
 
@@ -35,6 +35,8 @@ pub struct User {
     pub name: Box<str>,
     /// The groups that it belongs to, in the order of their names.
     pub groups: Box<[Box<str>]>,
+    /// The file by which it is known; empty if it is by a certificate. The same name may be somebody else's in another.
+    pub of: Arc<str>,
 }
 
 /// The ways to show who one is, of which one is enough.
@@ -75,7 +77,8 @@ pub struct Bearer {
     /// Whether servers see the token, too.
     pub forward: bool,
     /// Users by SHA-256 of their tokens.
-    pub tokens: HashMap<[u8; 32], Arc<User>>,
+    tokens: HashMap<[u8; 32], Arc<User>>,
+    people: HashMap<Box<str>, Arc<User>>,
 }
 
 /// By a certificate, which an authority has signed that the listener believes.
@@ -167,12 +170,20 @@ impl Basic {
     }
 }
 
+impl Bearer {
+    /// For these people, by SHA-256 of their tokens.
+    pub fn new(realm: &str, forward: bool, tokens: HashMap<[u8; 32], Arc<User>>) -> Bearer {
+        let people = tokens.values().map(|user| (user.name.clone(), Arc::clone(user))).collect();
+        Bearer { realm: realm.into(), forward, tokens, people }
+    }
+}
+
 impl Authentication {
     /// Whether it knows somebody who has shown who they are elsewhere.
     pub(crate) fn knows(&self, user: &User) -> bool {
         self.schemes.iter().any(|scheme| match &**scheme {
             Scheme::Basic(basic) => basic.people.get(&user.name).is_some_and(|(known, _)| **known == *user),
-            Scheme::Bearer(bearer) => bearer.tokens.values().any(|known| **known == *user),
+            Scheme::Bearer(bearer) => bearer.people.get(&user.name).is_some_and(|known| **known == *user),
             // Who has shown one is known by it.
             Scheme::Certificate(_) => false,
         })
@@ -203,7 +214,7 @@ impl Authentication {
             };
             let name = name?.clone();
             let groups = certificate.groups.get(&name).cloned().unwrap_or_default();
-            Some(Arc::new(User { name, groups }))
+            Some(Arc::new(User { name, groups, of: "".into() }))
         })
     }
 

@@ -25,7 +25,7 @@ pub enum Secret {
 }
 
 /// The cost of bcrypt that is taken at most: one more doubles the time, which is more than a second here.
-pub const DEAREST: u32 = 15;
+const DEAREST: u32 = 15;
 /// The least that there is.
 const CHEAPEST: u32 = 4;
 

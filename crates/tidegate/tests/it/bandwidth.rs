@@ -4,7 +4,7 @@ use serde_json::Value;
 use testkit::{Reloaded, Server, Start, ok};
 
 use crate::forward;
-use crate::support::{BINARY, config, get, start};
+use crate::support::{BINARY, config, get, post, start};
 
 const BODY: usize = 300_000;
 
@@ -77,5 +77,30 @@ fn a_tunnel_is_held_back_both_ways_together() {
         let line = tidegate.log_line("a tunnel", |line| line["method"] == "CONNECT");
         assert_eq!(line["fault"], "tunnel_timeout");
         assert_eq!(line["bytes_out"] == BODY, comes, "{line}");
+    }
+}
+
+/// What is small passes with its head, before anybody looks at it.
+#[test]
+fn who_owes_for_small_bodies_waits_before_the_next_one_goes_on() {
+    let text = |direction: &str| {
+        format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, timeouts: {{ total: 300ms }}, to: app, use: [{{ bandwidth: {{ rate: 1B/s, burst: 16KiB, \
+             direction: {direction} }} }}] }} }}\npools: {{ app: [@APP] }}\n"
+        )
+    };
+    let large = "x".repeat(12_000);
+    for (direction, request, answer) in [("out", get("/one", ""), &*large), ("in", post("/one", &large), "small")] {
+        let server = Server::http({
+            let answer = answer.to_owned();
+            move |_| ok(&answer)
+        });
+        let tidegate = start(&text(direction), &[("APP", &server)]);
+        for _ in 0..2 {
+            assert_eq!(tidegate.client().ask(&request).text(), answer, "{direction}");
+        }
+        assert_eq!(tidegate.client().get("/three").status, 504, "{direction}");
+        assert_eq!(tidegate.log_of("/three")["fault"], "total_timeout", "{direction}");
+        assert_eq!(server.requests().len(), 2, "{direction}: nobody was troubled");
     }
 }

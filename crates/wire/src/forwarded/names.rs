@@ -6,6 +6,10 @@
 /// the gateways of mobile networks do; and the names of proxies, or what was said to them.
 pub const IDENTIFYING: &[&str] = &[
     "From",
+    "X-Forwarded",
+    "Forwarded-For",
+    "Forwarded-For-IP",
+    "X-Coming-From",
     "Client-IP",
     "X-Client-IP",
     "X-Cluster-Client-IP",
@@ -40,6 +44,7 @@ pub const IDENTIFYING: &[&str] = &[
     "X-Proxy-*",
     "X-ProxyUser-IP",
     "X-Via",
+    "CDN-Loop",
     "X-BlueCoat-Via",
     "X-Tinyproxy",
     "X-IMForwards",

@@ -50,7 +50,7 @@ impl Zone {
                 "rpz-passthru." => Effect::Except,
                 "rpz-tcp-only." => return Line::Foreign,
                 // The older form of the same: it stands for itself.
-                target if self.absolute(target) == self.absolute(self.owner.trim_start_matches("*.")) => Effect::Except,
+                target if self.absolute(target) == self.named(self.owner.trim_start_matches("*.")) => Effect::Except,
                 _ => Effect::Block,
             },
             // Who is led elsewhere is not led where it would.
@@ -76,18 +76,13 @@ impl Zone {
 
     /// What the last owner stands for.
     fn trigger(&self, effect: Effect, tell: &mut dyn FnMut(Rule<'_>)) -> Line {
-        let full = self.absolute(&self.owner);
-        let apex = self.apex.as_deref().unwrap_or(&self.origin);
-        let name = match full.strip_suffix(apex) {
-            Some(name) if !apex.is_empty() => name.strip_suffix('.').unwrap_or(name),
-            _ => full.as_str(),
-        };
+        let name = self.named(&self.owner);
         if OF_ADDRESSES.iter().any(|mark| name.ends_with(mark)) {
             return Line::Foreign;
         }
         let (name, below) = match name.strip_prefix("*.") {
             Some(name) => (name, true),
-            None => (name, false),
+            None => (&*name, false),
         };
         if self.owner == "@" || name.is_empty() {
             return Line::Blank;
@@ -95,6 +90,16 @@ impl Zone {
         let Some(name) = Name::of(name) else { return Line::Wrong };
         tell(Rule { host: name.as_str(), itself: !below, below, effect, revokes: false });
         Line::Hosts
+    }
+
+    /// What an owner is about: its name without that of the zone.
+    fn named(&self, owner: &str) -> String {
+        let full = self.absolute(owner);
+        let apex = self.apex.as_deref().unwrap_or(&self.origin);
+        match full.strip_suffix(apex) {
+            Some(name) if !apex.is_empty() => name.strip_suffix('.').unwrap_or(name).to_owned(),
+            _ => full,
+        }
     }
 
     /// A name with what it is relative to, in lower case, without the dot at its end.

@@ -207,7 +207,7 @@ prop_compose! {
         (request.sni, request.alpn, request.fingerprint) = (sni, alpn, fingerprint.map(|byte| [byte; 32]));
         request.said = said;
         request.now = now;
-        request.user = user.map(|(name, groups)| User { name: name.into(), groups: groups.into_iter().map(Into::into).collect() });
+        request.user = user.map(|(name, groups)| User { name: name.into(), groups: groups.into_iter().map(Into::into).collect(), of: "".into() });
         for (name, value) in &fields {
             request = request.with(name, value);
         }

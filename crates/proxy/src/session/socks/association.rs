@@ -62,6 +62,7 @@ struct Place {
     standing: Standing,
     account: Kept,
     host: Box<[u8]>,
+    port: Option<u16>,
     id: RequestId,
     time: SystemTime,
     began: Instant,
@@ -163,8 +164,10 @@ impl Association {
         if batch.free() == 0 {
             batch = Batch::new(PLACES);
         }
-        let more = self.hear_client(cx, &mut batch, now) | self.hear_servers(cx, &mut batch, now);
+        let mut more = self.hear_client(cx, &mut batch, now);
+        // Before servers are heard: what waited for a name may be the first that is sent, and its answer is to wake us.
         self.hear_names(cx, now);
+        more |= self.hear_servers(cx, &mut batch, now);
         batch.clear();
         *worker.letters.borrow_mut() = batch;
         while let Some(place) = self.places.over(now) {
@@ -434,6 +437,7 @@ impl Place {
             standing: Standing::Asked(Vec::new()),
             account,
             host: x.facts.host.as_slice().into(),
+            port: x.facts.port,
             id: x.facts.id,
             time: x.notes.time,
             began: x.notes.began,
@@ -448,7 +452,7 @@ impl Place {
         let mut x = worker.exchange();
         x.came(worker, &session.origin, session.tls.as_ref());
         (x.facts.socks, x.facts.user, x.client.is_flow) = (Some(Version::V5), user.cloned(), true);
-        x.facts.host = self.host.into_vec();
+        (x.facts.host, x.facts.port) = (self.host.into_vec(), self.port);
         x.facts.id = self.id;
         (x.notes.time, x.notes.began) = (self.time, self.began);
         // Silence is not part of it; one datagram has taken no time.

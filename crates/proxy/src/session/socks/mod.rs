@@ -56,7 +56,10 @@ async fn serve(mut session: Session) {
         Err(stop) => stop,
     };
     x.notes.fault = Some(stop.fault);
-    if let Some(reply) = stop.reply {
+    if x.client.answered {
+        // It was told that its tunnel stands: what it hears now is its server's, or nothing.
+        x.notes.cut = true;
+    } else if let Some(reply) = stop.reply {
         say_reply(&mut session, &mut x, reply, None).await;
     }
     let origin = x.origin.take();
