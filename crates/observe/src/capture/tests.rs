@@ -304,6 +304,41 @@ fn full_archives_get_numbers_and_so_many_are_kept() {
 }
 
 #[test]
+fn a_form_that_cannot_be_read_is_not_written() {
+    let mut entry = entry(place(), "/login");
+    entry.request.add(b"Content-Type", b"application/x-www-form-urlencoded");
+    entry.request.add(b"Content-Encoding", b"aws-chunked");
+    (entry.request_body, entry.bytes_in) = (kept(b"password=p", 100), 10);
+    let told = told(&entry);
+    assert_eq!(told["request"]["postData"]["text"], "");
+    assert!(!told.to_string().contains("cGFzc3dvcmQ9cA"), "{told}");
+}
+
+#[test]
+fn archives_keep_their_numbers_where_no_other_can_be_begun() {
+    let folder = Folder::new();
+    let path = folder.0.join("a.har");
+    let mut archive = Archive::open(&path).expect("opened");
+    archive.append(b"{\"n\":1}").expect("written");
+    archive.rotate(3).expect("rotated");
+    archive.append(b"{\"n\":2}").expect("written");
+    // Its name is free once it has its number, and is taken by what no file can be.
+    fs::rename(&path, numbered(&path, 9)).expect("moved");
+    fs::create_dir(&path).expect("a folder");
+    for _ in 0..5 {
+        assert!(archive.rotate(3).is_err());
+    }
+    assert!(
+        fs::read_to_string(numbered(&path, 1)).expect("an archive").contains("{\"n\":1}"),
+        "it has kept its number"
+    );
+    fs::remove_dir(&path).expect("removed");
+    archive.rotate(3).expect("another is begun");
+    archive.append(b"{\"n\":3}").expect("written");
+    assert!(fs::read_to_string(&path).expect("an archive").contains("{\"n\":3}"));
+}
+
+#[test]
 fn what_cannot_be_written_is_counted_and_what_was_stays() {
     let folder = Folder::new();
     let path = folder.0.join("a.har");

@@ -195,8 +195,9 @@ fn what_a_tunnel_hides_is_neither_listed_nor_not() {
 fn lines_that_no_engine_understands_and_expressions_that_are_large_are_wrong() {
     let lines = "||a.test/x\n||a.test/x$nonsense\n/(a/\n/(x{999}){999}/\n/ok[0-9]/\n@@/ok1/$script\n\
         ||b.test^$removeparam=x\n||b.test^$csp=img-src 'none'\n@@||b.test^$generichide\n";
-    let (patterns, left_out) = Patterns::of(lines);
-    assert_eq!((patterns.expect("some").count(), left_out), (3, LeftOut { wrong: 3, foreign: 3 }));
+    let long = format!("||a.test/{}*x^\n||a.test/x$domain={}\n", "y".repeat(3000), "b.test|".repeat(1000) + "c.test");
+    let (patterns, left_out) = Patterns::of(&(lines.to_owned() + &long));
+    assert_eq!((patterns.expect("some").count(), left_out), (4, LeftOut { wrong: 4, foreign: 3 }));
     assert!(Patterns::of("").0.is_none());
 }
 

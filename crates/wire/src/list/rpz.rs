@@ -50,7 +50,12 @@ impl Zone {
                 "rpz-passthru." => Effect::Except,
                 "rpz-tcp-only." => return Line::Foreign,
                 // The older form of the same: it stands for itself.
-                target if self.absolute(target) == self.named(self.owner.trim_start_matches("*.")) => Effect::Except,
+                target
+                    if self.absolute(target.trim_start_matches("*."))
+                        == self.named(self.owner.trim_start_matches("*.")) =>
+                {
+                    Effect::Except
+                }
                 _ => Effect::Block,
             },
             // Who is led elsewhere is not led where it would.

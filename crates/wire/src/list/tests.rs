@@ -115,9 +115,12 @@ fn a_zone_of_policies_is_about_names_that_are_asked_for() {
         ]
     );
     assert!(said(Format::Rpz, text).1.iter().all(|line| matches!(line, Line::Blank | Line::Hosts)));
-    let zoned = "$ORIGIN rpz.corp.example.\n@ SOA a. b. 1 2 3 4 5\nads.example CNAME .\nfull.example.rpz.corp.example. CNAME .\n\
+    let zoned = "$ORIGIN rpz.corp.example.\n@ SOA a. b. 1 2 3 4 5\nads.example CNAME .\nold.example CNAME old.example.\n*.old.example CNAME *.old.example.\nfull.example.rpz.corp.example. CNAME .\n\
         $ORIGIN sub.rpz.corp.example.\nx CNAME .\n@ TXT \"a;b\"\n";
-    assert_eq!(rules(Format::Rpz, zoned), ["+ads.example", "+full.example", "+x.sub"]);
+    assert_eq!(
+        rules(Format::Rpz, zoned),
+        ["+ads.example", "+old.example Except", "*old.example Except", "+full.example", "+x.sub"]
+    );
     for (text, what) in [
         ("32.1.2.0.192.rpz-ip CNAME .", Line::Foreign),
         ("ns.example.rpz-nsdname CNAME .", Line::Foreign),

@@ -266,3 +266,16 @@ fn its_user_is_whoever_has_asked_for_it() {
     drop(client);
     assert_eq!(tidegate.log_line("a server", |line| line["host"] == "a.test")["user"], "ann");
 }
+
+#[test]
+fn the_first_answer_of_a_server_whose_name_was_looked_up_does_not_wait_for_another_datagram() {
+    let (server, names) = (echo(), testkit::Names::start(&[[127, 0, 0, 1].into()], 60));
+    let text = OPEN.replace("127.0.0.1:9", names.address()).replace("@MORE", "timeouts: { flow: 60s }\n    to: origin");
+    let tidegate = start(&text, &[]);
+    let client = Associated::new(&tidegate);
+    client.say("looked-up.test", number(&server), "x");
+    assert_eq!(client.hear(), (number(&server), "re: x".to_owned()));
+    let line = |line: &serde_json::Value| line["host"] == "looked-up.test";
+    drop(client);
+    assert_eq!(tidegate.log_line("its server's line", line)["port"], number(&server));
+}

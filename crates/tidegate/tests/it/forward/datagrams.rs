@@ -5,7 +5,7 @@ use testkit::h3::{Quic, frame, head};
 use testkit::{Talk, Tidegate, Unheard, h2};
 
 use super::{OPEN, port, proxy};
-use crate::support::Place;
+use crate::support::{Place, start};
 use crate::tls::Desk;
 
 /// A datagram in its capsule, not longer than the shortest form of lengths has it.
@@ -125,7 +125,7 @@ fn it_leads_where_tunnels_lead_and_no_farther() {
     // Where this process receives by UDP is one of its own addresses, too.
     let text =
         OPEN.replace("@MORE", "to: origin\n  dns: { bind: 127.0.0.1:0, role: udp, to: app }\npools: { app: [@APP] }");
-    let tidegate = crate::support::start(&text, &[("APP", &own)]);
+    let tidegate = start(&text, &[("APP", &own)]);
     let address = tidegate.address("dns");
     let port = address.rsplit(':').next().expect("a port");
     assert_eq!(status(&tidegate, &format!("/.well-known/masque/udp/127.0.0.1/{port}/")), 403);
@@ -133,13 +133,13 @@ fn it_leads_where_tunnels_lead_and_no_farther() {
     let pool = "to: POOL\npools: { parent: { protocol: http_proxy, servers: [@APP] }, app: [@APP] }";
     for to in ["parent", "app"] {
         let text = OPEN.replace("@MORE", &pool.replace("POOL", to));
-        let tidegate = crate::support::start(&text, &[("APP", &testkit::Server::named("web"))]);
+        let tidegate = start(&text, &[("APP", &testkit::Server::named("web"))]);
         assert_eq!(status(&tidegate, &path("127.0.0.1", &server)), 403, "{to}");
     }
     // A reverse proxy does not know it.
     let text = "listeners: { web: { bind: 127.0.0.1:0, to: app } }\npools: { app: [@APP] }\n";
     let web = testkit::Server::named("web");
-    let reverse = crate::support::start(text, &[("APP", &web)]);
+    let reverse = start(text, &[("APP", &web)]);
     assert_eq!(reverse.client().ask(asks(&path("127.0.0.1", &server))).text(), "web");
     assert!(!web.request().fields.has("upgrade"));
 }
@@ -190,4 +190,15 @@ fn datagrams_of_every_size_pass_and_what_is_too_large_for_the_way_is_lost_alone(
             assert_eq!(client.exactly(7), capsule(&(length as u32).to_be_bytes()), "{length}");
         }
     }
+}
+
+#[test]
+fn they_come_from_the_address_that_the_listener_says() {
+    let server = Answering::named("udp");
+    let tidegate =
+        start(&OPEN.replace("connect_ports", "source: 127.0.0.6, connect_ports").replace("@MORE", "to: origin"), &[]);
+    let mut client = Talk::with(&tidegate.address("web"));
+    client.say([asks(&path("a.test", &server)).into_bytes(), capsule(b"x")].concat());
+    head_of(&mut client);
+    assert_eq!(server.until_seen(1)[0].from.ip(), std::net::Ipv4Addr::new(127, 0, 0, 6));
 }

@@ -3,7 +3,7 @@
 use testkit::{Client, Server, ServerTls, ok};
 
 use super::super::port;
-use super::{Office, line_of_tunnel, page, tunnel};
+use super::{Office, READING, line_of_tunnel, page, tunnel};
 
 #[test]
 fn requests_inside_find_their_routes_by_path_and_leave_lines_of_their_own() {
@@ -225,4 +225,25 @@ fn who_has_opened_a_tunnel_is_who_asks_inside() {
     assert_eq!(open("cy:sha").ask(page("a.test", "/cy")).status, 200);
     assert_eq!(tidegate.log_of("/cy")["user"], "cy");
     assert!(server.requests().iter().all(|request| !request.fields.has("proxy-authorization")));
+}
+
+#[test]
+fn a_listed_name_in_tls_is_refused_though_the_tunnel_is_to_another_host() {
+    let office = Office::new();
+    office.desk.folder.write("listed.txt", "listed.test\n");
+    let text = READING.replace("@MORE", "").replace(
+        "    routes:\n",
+        "    routes:\n      - { match: { host: { list: bad } }, deny: { status: 403, reason: listed } }\n",
+    );
+    let lists = "lists: { bad: { file: '@DIR/listed.txt', format: domains } }";
+    let tidegate = office.desk.start(&format!("{lists}{text}"), &[]);
+    let (server, _) = office.server(&["a.test", "listed.test"]);
+    assert!(tunnel(&tidegate, "a.test", &server).begin(&office.client("listed.test")).is_err());
+    let line = line_of_tunnel(&tidegate, "a.test");
+    assert_eq!((&line["fault"], &line["list"], &line["sni"]), (&"denied".into(), &"bad".into(), &"listed.test".into()));
+    assert!(server.requests().is_empty());
+    // One that is on no list goes on.
+    let mut client = office.inside(&tidegate, "a.test", &server);
+    assert_eq!(client.ask(page("a.test", "/x")).text(), "/x ");
+    assert_eq!(tidegate.log_of("/x")["port"], server.port());
 }

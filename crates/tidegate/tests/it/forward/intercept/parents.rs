@@ -123,3 +123,40 @@ fn a_pool_in_the_place_of_a_server_gets_what_was_said() {
     assert_eq!(client.ask(page("a.test", "/x")).text(), "app");
     assert_eq!(client.ask(page("a.test", "/private/x")).status, 403);
 }
+
+#[test]
+fn a_connection_of_requests_in_plain_is_handed_to_nobody_who_has_said_things_under_tls() {
+    let office = Office::new();
+    let parent = start(&OPEN.replace("@MORE", "to: origin"), &[]);
+    let text = READING.replace("@MORE", "").replace("to: origin", "to: up");
+    let pool = format!("{{ p: {{ address: '{}', max_connections: 1 }} }}", parent.address("web"));
+    let tidegate =
+        office.desk.start(&format!("{text}pools: {{ up: {{ servers: {pool}, protocol: http_proxy }} }}\n"), &[]);
+    let (secured, _) = office.server(&["a.test"]);
+    // Its handshake is known afterwards, so that a tunnel needs no connection to be opened.
+    let mut inside = office.inside(&tidegate, "a.test", &secured);
+    assert_eq!(inside.ask(page("a.test", "/known")).text(), "/known ");
+    drop(inside);
+    let held = testkit::Signal::new();
+    let plain = Server::script({
+        let held = held.clone();
+        move |peer| {
+            while peer.request().is_some() {
+                held.wait();
+                peer.send(testkit::ok("plain"));
+            }
+        }
+    });
+    let mut first = tidegate.client();
+    first.send(super::super::asked(&format!("http://b.test:{}/", port(&plain))));
+    plain.until_connections(1);
+    let mut inside = office.inside(&tidegate, "a.test", &secured);
+    inside.send(page("a.test", "/secret"));
+    testkit::until("it waits", || {
+        tidegate.metric("tidegate_pool_waiting", &["pool=\"up\""]).iter().sum::<f64>() == 1.0
+    });
+    held.raise();
+    assert_eq!(first.response().text(), "plain");
+    assert_eq!(inside.response().text(), "/secret ");
+    assert!(parent.log().iter().all(|line| line["path"] != "/secret"), "it was said under TLS");
+}
