@@ -29,6 +29,7 @@
 pub mod client_hello;
 pub mod coding;
 pub mod credentials;
+pub mod form;
 pub mod forwarded;
 pub mod grpc;
 pub mod h1;

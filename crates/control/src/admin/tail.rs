@@ -12,6 +12,7 @@ use std::time::Duration;
 use proxy::tail::{Filter, Reader, Tail};
 use proxy::worker::Command;
 use tokio::time::{Instant, Sleep, sleep};
+use wire::form;
 use wire::forwarded::Net;
 
 use super::Desk;
@@ -104,11 +105,7 @@ fn event(line: &[u8], out: &mut Vec<u8>) {
 /// What a query asks for: of several values of a key one has to hold, and of several keys all.
 fn filter(query: &[u8]) -> Result<Filter, Answer> {
     let mut filter = Filter::default();
-    for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(mark) => (&pair[..mark], &pair[mark + 1..]),
-            None => (pair, &b""[..]),
-        };
+    for (name, value) in form::pairs(query) {
         let value = decode(value).ok_or_else(|| Answer::error(400, "the query is not valid percent-encoded UTF-8"))?;
         let wrong = |what: &str| Answer::error(400, format_args!("{what}: `{value}`"));
         match name {

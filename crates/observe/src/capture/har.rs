@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use wire::head::Scheme;
-use wire::{Head, Known, Version};
+use wire::{Head, Known, Version, form};
 
 use super::content::{self, Told};
-use super::redact::{self, REDACTED, Redact};
+use super::redact::{REDACTED, Redact};
 use super::{Entry, Kept, Sort};
 use crate::access::{address, escape};
 use crate::stamp::Stamp;
@@ -212,8 +212,8 @@ fn fields(head: &Head, redact: &Redact, out: &mut Vec<u8>) {
 }
 
 fn parameters(query: &[u8], out: &mut Vec<u8>) {
-    list(redact::pairs(query), out, |(name, value), out| {
-        pair(&redact::decoded(name), &redact::decoded(value), out);
+    list(form::pairs(query), out, |(name, value), out| {
+        pair(&form::decoded(name), &form::decoded(value), out);
         out.push(b'}');
     });
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use wire::form::{decoded, pairs, split};
+
 /// Fields whose values prove who somebody is, and are not told unless that is wanted.
 pub const USUAL_FIELDS: [&str; 8] = [
     "authorization",
@@ -94,44 +96,6 @@ fn redacted(name: &[u8], value: &[u8]) -> Vec<u8> {
         true => [scheme, b" ", REDACTED].concat(),
         false => REDACTED.to_vec(),
     }
-}
-
-/// The parameters of a query or form, as they are written.
-pub(super) fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let written = query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-    written.map(|pair| {
-        let (name, value) = split(pair);
-        (name, value.unwrap_or_default())
-    })
-}
-
-fn split(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match pair.iter().position(|byte| *byte == b'=') {
-        None => (pair, None),
-        Some(mark) => (&pair[..mark], Some(&pair[mark + 1..])),
-    }
-}
-
-/// A name or value of a form, as it is meant; an escape that is none stays as it is written.
-pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return text.into();
-    }
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        match (byte, digit(after.first()), digit(after.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            (b'+', ..) => out.push(b' '),
-            _ => out.push(*byte),
-        }
-    }
-    out.into()
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Predicates of a request's body: members of a JSON document, fields of a form, or the whole as text.
 
-use wire::{Framing, Head};
+use wire::{Framing, Head, form};
 
 use super::facts::{Body, Facts};
 use super::json;
 use super::json_path::JsonPath;
 use super::judge::Truth;
 use super::text::{Text, any_holds, one_holds};
-use super::urlencoded;
 
 /// A condition on a request's body. All that is asked must hold; an empty list asks nothing.
 ///
@@ -68,11 +67,11 @@ impl BodyCondition {
         if self.form.is_empty() {
             return Truth::True;
         }
-        if !urlencoded::is_sound(bytes) {
+        if !form::is_sound(bytes) {
             return Truth::Unknown;
         }
         let mut fields = self.form.iter();
-        fields.all(|(name, values)| any_holds(values, urlencoded::values(bytes, name.as_bytes()))).into()
+        fields.all(|(name, values)| any_holds(values, form::values(bytes, name.as_bytes()))).into()
     }
 
     fn judge_json(&self, text: &str) -> Truth {

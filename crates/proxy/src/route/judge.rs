@@ -1,13 +1,12 @@
 //! Whether a condition holds for a request.
 
-use wire::grpc;
 use wire::postgres::Startup;
+use wire::{form, grpc};
 
 use super::cookie;
 use super::facts::{Facts, Kind, Said, Words};
 use super::rule::Condition;
 use super::text::{any_holds, one_holds};
-use super::urlencoded;
 use crate::lists::{Hit, Of};
 use crate::users::User;
 
@@ -86,7 +85,7 @@ impl Condition {
             Condition::Header { name, values } => any_holds(values, facts.head.values(name.as_bytes())),
             Condition::Cookie { name, values } => any_holds(values, cookie::values(facts.head, name.as_bytes())),
             Condition::Query { name, values } => {
-                any_holds(values, urlencoded::values(facts.head.query().unwrap_or_default(), name.as_bytes()))
+                any_holds(values, form::values(facts.head.query().unwrap_or_default(), name.as_bytes()))
             }
             Condition::Client(nets) => nets.iter().any(|net| net.contains(facts.client)),
             Condition::Kind(kinds) => kinds.contains(&facts.kind),

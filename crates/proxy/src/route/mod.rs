@@ -8,7 +8,7 @@
 //! - `keys`, `literal`, `index`, `candidates`: the few rules that host and path leave to be judged
 //! - `judge`: whether a condition holds, in three values and two ways of not yet knowing
 //! - `schedule`: times of the day
-//! - `text`, `cookie`, `urlencoded`, `body`, `json`: the predicates' leaves
+//! - `text`, `cookie`, `body`, `json`: the predicates' leaves
 //! - `captures`: what the path's pattern left over
 //!
 //! The first rule that matches in the order given wins, whatever the index looks like. Nothing here reads from a
@@ -31,7 +31,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
-mod urlencoded;
+
+use std::borrow::Cow;
+
+use wire::{Head, form};
 
 pub use body::BodyCondition;
 pub use captures::Captures;
@@ -43,4 +46,8 @@ pub use rule::{Condition, HostPattern, PathPattern, Rule};
 pub use schedule::{Schedule, Zone};
 pub use table::{Finding, Found, Table};
 pub use text::Text;
-pub use urlencoded::query;
+
+/// The first parameter of the query with this name, decoded.
+pub fn query<'a>(head: &'a Head, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    form::values(head.query()?, name).next()
+}

@@ -2,37 +2,40 @@
 
 use std::borrow::Cow;
 
-use wire::Head;
-
-/// The first parameter of the query with this name, decoded.
-pub fn query<'a>(head: &'a Head, name: &[u8]) -> Option<Cow<'a, [u8]>> {
-    values(head.query()?, name).next()
-}
-
 /// The values of all parameters with this name. An escape that is none stays as it is, as browsers and most servers
 /// have it.
-pub(super) fn values<'a>(text: &'a [u8], name: &[u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
-    pairs(text).filter(move |(own, _)| *decode(own) == *name).map(|(_, value)| decode(value))
+pub fn values<'a>(text: &'a [u8], name: &[u8]) -> impl Iterator<Item = Cow<'a, [u8]>> {
+    pairs(text).filter(move |(own, _)| *decoded(own) == *name).map(|(_, value)| decoded(value))
 }
 
 /// Whether every reader agrees on these parameters: no broken escape, and UTF-8 once they are decoded.
-pub(super) fn is_sound(text: &[u8]) -> bool {
+pub fn is_sound(text: &[u8]) -> bool {
     let escapes = memchr::memchr_iter(b'%', text).all(|at| escape(&text[at..]).is_some());
     escapes
         && pairs(text).all(|(name, value)| {
-            std::str::from_utf8(&decode(name)).is_ok() && std::str::from_utf8(&decode(value)).is_ok()
+            std::str::from_utf8(&decoded(name)).is_ok() && std::str::from_utf8(&decoded(value)).is_ok()
         })
 }
 
-fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// Names and values as they are written; what is empty is none.
+pub fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| match memchr::memchr(b'=', pair) {
-        Some(equals) => (&pair[..equals], &pair[equals + 1..]),
-        None => (pair, &b""[..]),
+    pairs.map(|pair| {
+        let (name, value) = split(pair);
+        (name, value.unwrap_or_default())
     })
 }
 
-fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+/// The name and the value of a pair, if it has one.
+pub fn split(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'=', pair) {
+        Some(equals) => (&pair[..equals], Some(&pair[equals + 1..])),
+        None => (pair, None),
+    }
+}
+
+/// A name or value as it is meant. An escape that is none stays as it is.
+pub fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', text).is_none() {
         return Cow::Borrowed(text);
     }
