@@ -32,6 +32,19 @@ fn a_refusal_by_what_no_tunnel_shows_is_warned_of() {
 }
 
 #[test]
+fn a_refusal_of_tunnels_that_socks_goes_around_is_warned_of() {
+    let of = |kind: &str| {
+        warned(&format!("routes: [{{ match: {{ kind: {kind}, port: 443 }}, deny: 403 }}, {{ to: origin }}]"))
+    };
+    let said = of("tunnel");
+    assert!(said.len() == 1 && said[0].contains("write `[tunnel, socks]`"), "{said:?}");
+    assert_eq!(of("[http, tunnel]").len(), 1);
+    for kind in ["[tunnel, socks]", "socks", "http"] {
+        assert_eq!(of(kind), Vec::<String>::new(), "{kind}");
+    }
+}
+
+#[test]
 fn what_a_tunnel_shows_or_nobody_asks_of_it_is_not() {
     for rest in [
         "routes: [{ match: { host: a.test }, deny: 403 }, { to: origin }]",
