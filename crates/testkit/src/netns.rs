@@ -34,6 +34,27 @@ pub fn possible() -> bool {
 }
 
 impl Netns {
+    /// A client, a machine on the way, and a server, of both families. The one in between is 198.18.1.1 to the client, by its interface
+    /// `to1`, and 198.18.2.1 to the server, by `to2`; the others are 198.18.1.2 and 198.18.2.2, by `up0`, and alike below fd18:1:: and
+    /// fd18:2::.
+    ///
+    /// # Panics
+    /// They cannot be made.
+    pub fn on_the_way() -> [Netns; 3] {
+        let [client, between, server] = ["client", "program", "server"].map(Netns::new);
+        for (other, net) in [(&client, 1), (&server, 2)] {
+            let to = format!("to{net}");
+            between.wire(&to, other, "up0");
+            for (at, interface, host) in [(&between, &*to, 1), (other, "up0", 2)] {
+                at.address(interface, &format!("198.18.{net}.{host}/24"));
+                at.address(interface, &format!("fd18:{net}::{host}/64"));
+            }
+            other.run(&format!("ip route add default via 198.18.{net}.1"));
+            other.run(&format!("ip -6 route add default via fd18:{net}::1"));
+        }
+        [client, between, server]
+    }
+
     /// A new one, with its loopback up.
     pub fn new(label: &str) -> Netns {
         let name = unique(label);

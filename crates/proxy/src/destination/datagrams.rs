@@ -1,7 +1,7 @@
 //! Where datagrams go that name their server themselves: to the same places, by the same rules, as tunnels. Nobody waits for them.
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
 
-use super::{FOREVER, LEAST, MOST, Origin, Place};
+use super::{FOREVER, LEAST, MOST, Origin, Place, judged};
 use crate::snapshot::Arm;
 use crate::worker::Worker;
 
@@ -70,19 +70,6 @@ async fn ask(worker: Rc<Worker>, place: Place, origin: Arc<Origin>) -> Led {
 }
 
 fn learn(worker: &Worker, place: Place, origin: &Arc<Origin>, addresses: Vec<IpAddr>, until: Instant) -> Led {
-    let mut why = "";
-    let sources = origin.arm.sources;
-    let judged = addresses.into_iter().filter_map(|ip| {
-        if sources.is_some_and(|sources| sources.towards(ip.to_canonical()).is_none()) {
-            why = "no address of its family to connect from";
-            return None;
-        }
-        let judged = origin.egress.judge(SocketAddr::new(ip, place.port));
-        judged.inspect_err(|refused| why = refused.reason()).ok()
-    });
-    let allowed: Vec<SocketAddr> = judged.collect();
-    if allowed.is_empty() {
-        return Err((Fault::client(Kind::Denied), why));
-    }
+    let allowed = judged(origin, addresses, place.port).map_err(|why| (Fault::client(Kind::Denied), why))?;
     Ok(worker.origins.learn(worker, place, origin, allowed, until))
 }

@@ -134,26 +134,28 @@ async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> 
         Ok(ip) => (vec![ip], FOREVER),
         Err(_) => named(session, x, &place.host, origin).await?,
     };
-    let mut allowed = Vec::with_capacity(addresses.len());
-    let sources = origin.arm.sources;
-    for address in addresses {
-        if sources.is_some_and(|sources| sources.towards(address.to_canonical()).is_none()) {
-            x.notes.reason = "no address of its family to connect from";
-            continue;
-        }
-        match origin.egress.judge(SocketAddr::new(address, place.port)) {
-            Ok(address) => allowed.push(address),
-            Err(refused) => x.notes.reason = refused.reason(),
-        }
-    }
-    if allowed.is_empty() {
-        return Err(Fault::client(Kind::Denied));
-    }
-    x.notes.reason = "";
+    let allowed = judged(origin, addresses, place.port).map_err(|why| {
+        x.notes.reason = why;
+        Fault::client(Kind::Denied)
+    })?;
     x.notes.arm = Some(0);
     let arm = session.worker.origins.learn(&session.worker, place.clone(), origin, allowed, now + ttl);
     begin_with_lead(session, &place, &arm, None);
     Ok(arm)
+}
+
+/// Which of a server's addresses may be connected to; why, if none.
+fn judged(origin: &Origin, addresses: Vec<IpAddr>, port: u16) -> Result<Vec<SocketAddr>, &'static str> {
+    let (mut why, sources) = ("", origin.arm.sources);
+    let judged = addresses.into_iter().filter_map(|ip| {
+        if sources.is_some_and(|sources| sources.towards(ip.to_canonical()).is_none()) {
+            why = "no address of its family to connect from";
+            return None;
+        }
+        origin.egress.judge(SocketAddr::new(ip, port)).inspect_err(|refused| why = refused.reason()).ok()
+    });
+    let allowed: Vec<SocketAddr> = judged.collect();
+    if allowed.is_empty() { Err(why) } else { Ok(allowed) }
 }
 
 /// Puts the connection that was made when the tunnel was opened where the request finds it, if it leads there: on to a server, where a

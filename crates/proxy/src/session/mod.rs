@@ -87,16 +87,7 @@ pub(crate) fn spawn(worker: &Rc<Worker>, stream: Stream, origin: Origin) {
     let Some(listener) = snapshot.listener(origin.listener) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common {
-        worker: Rc::clone(worker),
-        origin,
-        listener: Arc::clone(listener),
-        tls: None,
-        opened_to: None,
-        inside: None,
-    };
-    let counted = Counted::of(worker, &listener.connections);
-    let arrived = Arrived { common, timer: worker.timers.timer(), counted };
+    let arrived = Arrived::new(worker, origin, listener);
     match origin.peer {
         Some(peer) if listener.introduces(origin.bind, peer.ip()) => {
             drop(tokio::task::spawn_local(introduced::serve(arrived, stream)));
@@ -145,16 +136,7 @@ pub(crate) fn spawn_quic(worker: &Rc<Worker>, connection: quic::Connection, orig
     let Some((listener, tls)) = known.and_then(|listener| Some((listener, listener.tls_at(origin.bind)?))) else {
         return worker.fleet.connection_ended(worker.id);
     };
-    let common = Common {
-        worker: Rc::clone(worker),
-        origin,
-        listener: Arc::clone(listener),
-        tls: None,
-        opened_to: None,
-        inside: None,
-    };
-    let counted = Counted::of(worker, &listener.connections);
-    let arrived = Arrived { common, timer: worker.timers.timer(), counted };
+    let arrived = Arrived::new(worker, origin, listener);
     tokio::task::spawn_local(h3::serve(arrived, tls.clone(), connection));
 }
 
@@ -222,6 +204,18 @@ async fn shake_hands(arrived: &Arrived, tls: &Tls, begun: Begun) -> Option<Strea
 }
 
 impl Arrived {
+    fn new(worker: &Rc<Worker>, origin: Origin, listener: &Arc<Listener>) -> Arrived {
+        let common = Common {
+            worker: Rc::clone(worker),
+            origin,
+            listener: Arc::clone(listener),
+            tls: None,
+            opened_to: None,
+            inside: None,
+        };
+        Arrived { common, timer: worker.timers.timer(), counted: Counted::of(worker, &listener.connections) }
+    }
+
     fn session(self, client: Conn) -> Session {
         self.common.session(client, self.timer, Some(self.counted))
     }

@@ -21,17 +21,7 @@ impl World {
             return None;
         }
         tool("curl")?;
-        let [client, program, server] = ["client", "program", "server"].map(Netns::new);
-        for (other, net) in [(&client, 1), (&server, 2)] {
-            let to = format!("to{net}");
-            program.wire(&to, other, "up0");
-            for (at, interface, host) in [(&program, &*to, 1), (other, "up0", 2)] {
-                at.address(interface, &format!("198.18.{net}.{host}/24"));
-                at.address(interface, &format!("fd18:{net}::{host}/64"));
-            }
-            other.run(&format!("ip route add default via 198.18.{net}.1"));
-            other.run(&format!("ip -6 route add default via fd18:{net}::1"));
-        }
+        let [client, program, server] = Netns::on_the_way();
         // What comes from the server's side is for us, whomever it is addressed to.
         for family in ["-4", "-6"] {
             program.run(&format!("ip {family} rule add iif to2 lookup 100"));
