@@ -2,7 +2,7 @@
 
 mod around;
 mod parents;
-mod words;
+pub(crate) mod words;
 
 use serde_json::Value;
 use testkit::{Client, Server, Tidegate, ok, tool};

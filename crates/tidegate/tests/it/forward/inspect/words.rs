@@ -47,9 +47,11 @@ fn what_is_not_http_passes_unread() {
 }
 
 #[test]
-fn tunnels_to_other_ports_are_left_alone() {
-    let server = echo();
-    let tidegate = start(&inspecting("").replace("inspect: 1024-65535", "inspect: {}"), &[]);
+pub(crate) fn tunnels_to_some_ports_are_read_and_others_left_alone() {
+    let (server, read) = (echo(), saying());
+    let ports = format!("inspect: [80, {}]", port(&read));
+    let tidegate = start(&inspecting("").replace("inspect: 1024-65535", &ports), &[]);
+    assert_eq!(tunnel(&tidegate, "b.test", &read).ask(page("b.test", "/private/x")).status, 403);
     let mut client = tunnel(&tidegate, "a.test", &server);
     let said = page("a.test", "/private/x");
     client.send(&said);
