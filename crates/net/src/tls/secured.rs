@@ -24,7 +24,7 @@ use wire::starttls::Protocol;
 use super::engine::{Engine, Library, Side, Sink, whole};
 use super::records::FULL;
 use super::{Alpn, Subject};
-use crate::stream::{Detached, Peek, Stream};
+use crate::stream::{Detached, PACKET, Peek, Stream};
 
 /// A TLS session on its socket.
 #[derive(Debug)]
@@ -107,8 +107,8 @@ enum Voice {
     Mute,
 }
 
-/// How much is sealed at once: five full records.
-const AT_ONCE: usize = 5 * FULL;
+/// How much is sealed at once: four records.
+const AT_ONCE: usize = PACKET;
 
 /// How much is received at once: what a reader's block holds at most, and some.
 const BLOCK: usize = 96 * 1024;

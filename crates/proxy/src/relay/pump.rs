@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use base::Kind;
 use http::{Backlog, BodyReader, BodyWriter, Conn};
 use net::splice::Pipe;
+use net::stream::PACKET;
 use observe::capture::Kept;
 use tokio::task::yield_now;
 use wire::{Framing, Head};
@@ -300,7 +301,7 @@ impl Pump {
                 from.unkeep(&mut block)
             } else {
                 let kept = from.carry().len();
-                let room = block.len().min(kept.saturating_add((piece - changed).min(may)));
+                let room = block.len().min(kept + PACKET.min(piece - changed).min(may));
                 let Poll::Ready(read) = from.poll_bytes(cx, &mut block[..room]) else {
                     self.let_out(cx, to)?;
                     ready!(self.poll_late(cx, to))?;
