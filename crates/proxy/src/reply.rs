@@ -216,12 +216,7 @@ pub(crate) async fn last_hop(session: &mut Session, x: &mut Exchange, route: &Ro
 /// Refuses.
 pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route, deny: &Deny) -> After {
     x.notes.fault = Some(Fault::client(Kind::Denied));
-    let reason = deny.reason.as_deref();
-    let line = match (reason, &x.notes.hit) {
-        (reason, Some(hit)) => blocked::line(deny.status, reason, hit),
-        (Some(reason), None) => format!("{}: {reason}\n", deny.status),
-        (None, None) => format!("{}: {}\n", deny.status, Kind::Denied.code()),
-    };
+    let line = blocked::line(deny, x.notes.hit.as_ref());
     if let Some(form) = x.facts.call {
         return end_call(session, x, route, form, Code::of_http(deny.status), &line).await;
     }
@@ -231,7 +226,7 @@ pub(crate) async fn deny(session: &mut Session, x: &mut Exchange, route: &Route,
         // Lists change, and what is blocked today should not be so tomorrow by memory alone.
         x.response.add(b"Cache-Control", b"no-store");
         let wants_page = !x.is_tunnel() && blocked::wants_page(&x.request);
-        page = wants_page.then(|| blocked::page(deny.status, reason, &x.facts.host, hit));
+        page = wants_page.then(|| blocked::page(deny, &x.facts.host, hit));
     }
     if page.is_some() {
         x.response.add(b"Content-Type", b"text/html; charset=utf-8");

@@ -514,4 +514,6 @@ pub struct Deny {
     pub status: u16,
     /// What the answer says.
     pub reason: Option<Box<str>>,
+    /// Whom people may ask about it.
+    pub contact: Option<Box<str>>,
 }

@@ -78,5 +78,5 @@ pub fn websocket_accept(key: &str) -> String {
 
 pub use talk::Talk;
 pub use tls::{ClientTls, ServerTls, Wishes};
-pub use tools::{is_root, python, skip, tool};
+pub use tools::{is_root, node, python, skip, tool};
 pub use wait::{PATIENCE, Shared, Signal, until};

@@ -30,6 +30,18 @@ pub fn python(module: &str) -> Option<Command> {
     Some(command)
 }
 
+/// A command that runs JavaScript with this module within its reach; none, with the reason printed, where that is not installed.
+pub fn node(module: &str) -> Option<Command> {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/node/node_modules");
+    let mut node = tool("node")?;
+    if !modules.join(module).is_dir() {
+        skip(&format!("target/node has no {module}"));
+        return None;
+    }
+    node.env("NODE_PATH", modules);
+    Some(node)
+}
+
 /// Whether this process may do what only root may.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

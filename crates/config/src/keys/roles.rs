@@ -61,7 +61,7 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 37] = [
     (&[Role::Http], "match", &["grpc"]),
     (STREAMS, "match", &["sni", "alpn", "client_cert"]),
     (&[Role::Tcp], "match", &["postgres", "mqtt"]),
-    (REQUESTS, "deny", &["status", "reason"]),
+    (REQUESTS, "deny", &["status", "reason", "contact"]),
     (&[Role::Tcp], "listener tls", &["starttls"]),
     (&[Role::Tcp, Role::Udp], "deny", &["flow"]),
     (REQUESTS, "listener timeouts", &["keep_alive", "request_body", "response", "stream", "try"]),

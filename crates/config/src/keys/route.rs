@@ -269,6 +269,11 @@ static DENY: Section = Section::new(
         Key::new("status", Type::Integer(400, 599), "The status.").default("403"),
         Key::new("reason", Type::Text("text"), "What the answer's body says."),
         Key::new(
+            "contact",
+            Type::Text("text"),
+            "Whom people may ask about it: a mail address, a link that begins with `https://`, or words. The answer's body says so.",
+        ),
+        Key::new(
             "flow",
             Type::Word(&[live("close"), live("reset"), live("drop")]),
             "How a flow is ended: `close` ends a connection like a conversation, `reset` as if nobody listened. `drop`, with `role: udp` \

@@ -36,11 +36,11 @@ impl<'a> Lower<'a, '_> {
             "deny" => {
                 let map = value.map()?;
                 let reset = map.fixed("flow") == Some("reset");
-                let reason = map.fixed("reason").map(str::to_owned);
+                let [reason, contact] = ["reason", "contact"].map(|key| map.fixed(key).map(str::to_owned));
                 self.check_flow_end(map);
                 // A flow has no status.
                 let status = if self.role.has_requests() { map.tiny("status")? } else { 0 };
-                Some(Ending::Deny(Deny { status, reason, reset }))
+                Some(Ending::Deny(Deny { status, reason, contact, reset }))
             }
             "routes" => Some(Ending::Routes(self.routes(value, path))),
             _ => None,

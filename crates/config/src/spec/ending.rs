@@ -56,6 +56,8 @@ pub struct Deny {
     pub status: u16,
     /// What the answer's body says.
     pub reason: Option<String>,
+    /// Whom people may ask about it.
+    pub contact: Option<String>,
     /// Whether a flow is reset instead of closed.
     pub reset: bool,
 }

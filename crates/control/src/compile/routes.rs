@@ -393,9 +393,11 @@ impl Flattener<'_> {
             }),
             Said::Respond(respond) => Ending::Respond(self.respond(respond)),
             Said::Deny(deny) if !self.listener.role.has_requests() => Ending::Close { reset: deny.reset },
-            Said::Deny(deny) => {
-                Ending::Deny(Deny { status: deny.status, reason: deny.reason.as_deref().map(Into::into) })
-            }
+            Said::Deny(deny) => Ending::Deny(Deny {
+                status: deny.status,
+                reason: deny.reason.as_deref().map(Into::into),
+                contact: deny.contact.as_deref().map(Into::into),
+            }),
             Said::Routes(_) => Ending::NoRoute,
         }
     }

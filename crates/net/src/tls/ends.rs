@@ -8,6 +8,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, Error, ServerConfig};
 
 use super::engine::{Engine, Side, Sink};
+#[cfg(test)]
 use super::records::Records;
 
 /// An end of a connection, and what it has not sent yet.
@@ -103,6 +104,7 @@ impl End {
         self.engine.library().is_some_and(|library| library.common().is_handshaking())
     }
 
+    #[cfg(test)]
     pub(super) fn records(&mut self) -> &mut Records {
         match &mut self.engine {
             Engine::Records(records) => records,
@@ -138,6 +140,7 @@ impl End {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn say(&mut self, content: &[u8]) {
         self.engine.seal(&mut self.received, content, &mut self.out).expect("sealed");
     }

@@ -1,8 +1,10 @@
 //! What people are told whose request a list has refused: what has refused it, and by which rule.
 
+use base::Kind;
 use wire::Head;
 
 use crate::lists::Hit;
+use crate::snapshot::Deny;
 
 /// Whether the client shows pages to somebody: it would rather have HTML than plain text, and says so.
 pub(super) fn wants_page(request: &Head) -> bool {
@@ -27,35 +29,60 @@ fn thousandths(text: &[u8]) -> u32 {
     (quality.clamp(0.0, 1.0) * 1000.0) as u32
 }
 
-/// The same in a line.
-pub(super) fn line(status: u16, reason: Option<&str>, hit: &Hit) -> String {
-    let reason = reason.unwrap_or("blocked");
-    format!("{status}: {reason}: rule `{}` of list `{}`\n", hit.rule, hit.list.name)
+/// What a route refuses with, in a line.
+pub(super) fn line(deny: &Deny, hit: Option<&Hit>) -> String {
+    let otherwise = if hit.is_some() { "blocked" } else { Kind::Denied.code() };
+    let mut line = format!("{}: {}", deny.status, deny.reason.as_deref().unwrap_or(otherwise));
+    if let Some(hit) = hit {
+        line += &format!(": rule `{}` of list `{}`", hit.rule, hit.list.name);
+    }
+    if let Some(contact) = &deny.contact {
+        line += &format!("; ask {contact}");
+    }
+    line + "\n"
 }
 
-/// A page without anything from elsewhere: whoever is blocked may reach nothing else.
-pub(super) fn page(status: u16, reason: Option<&str>, host: &[u8], hit: &Hit) -> String {
-    let reason = escaped(reason.unwrap_or("This site is blocked."));
+/// What a list has refused, as a page. There is nothing from elsewhere in it: whoever is blocked may reach nothing else.
+pub(super) fn page(deny: &Deny, host: &[u8], hit: &Hit) -> String {
+    let reason = escaped(deny.reason.as_deref().unwrap_or("It is on a list of what is not shown here."));
     let host = escaped(&String::from_utf8_lossy(host));
-    let (rule, list) = (escaped(&hit.rule), escaped(&hit.list.name));
+    let (rule, list, status) = (escaped(&hit.rule), escaped(&hit.list.name), deny.status);
+    let whom = deny.contact.as_deref().map_or("whoever runs this network".to_owned(), linked);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Blocked: {host}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Blocked</h1>\n<p class=\"reason\">{reason}</p>\n<dl>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>This page is blocked</h1>\n<p class=\"reason\">{reason}</p>\n<dl>\n\
          <dt>Site</dt><dd>{host}</dd>\n<dt>List</dt><dd>{list}</dd>\n<dt>Rule</dt><dd><code>{rule}</code></dd>\n\
-         <dt>Status</dt><dd>{status}</dd>\n</dl>\n</main>\n</body>\n</html>\n"
+         <dt>Status</dt><dd>{status}</dd>\n</dl>\n\
+         <p class=\"ask\">Is this a mistake, or do you need the page? Ask {whom}, and name the list and the rule.</p>\n\
+         </main>\n</body>\n</html>\n"
     )
 }
 
-const STYLE: &str = ":root { color-scheme: light dark; --back: #f6f6f4; --card: #fff; --text: #1d1f21; --soft: #595e64; --line: #d9dbdd }\n\
-    @media (prefers-color-scheme: dark) { :root { --back: #16181a; --card: #1f2225; --text: #e8e9ea; --soft: #a9afb5; --line: #363b40 } }\n\
+/// Whom to ask, as a link if it is an address: of a page, or of mail.
+fn linked(contact: &str) -> String {
+    let scheme = match contact {
+        words if words.contains(char::is_whitespace) => None,
+        page if page.starts_with("https://") || page.starts_with("http://") => Some(""),
+        mail if mail.contains('@') => Some("mailto:"),
+        _ => None,
+    };
+    let text = escaped(contact);
+    scheme.map_or(text.clone(), |scheme| format!("<a href=\"{scheme}{text}\">{text}</a>"))
+}
+
+const STYLE: &str = ":root { color-scheme: light dark; --back: #f6f6f4; --card: #fff; --text: #1d1f21; --soft: #595e64; --line: #d9dbdd; \
+    --link: #0b57b0 }\n\
+    @media (prefers-color-scheme: dark) { :root { --back: #16181a; --card: #1f2225; --text: #e8e9ea; --soft: #a9afb5; --line: #363b40; \
+    --link: #8ab8ff } }\n\
     body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--back); color: var(--text); \
     font: 1rem/1.5 system-ui, sans-serif }\n\
-    main { box-sizing: border-box; width: min(36rem, 100% - 2rem); padding: 2rem; background: var(--card); border: 1px solid \
-    var(--line); border-radius: .5rem }\n\
-    h1 { margin: 0; font-size: 1.5rem }\n.reason { margin: .5rem 0 1.5rem }\n\
-    dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; font-size: .875rem }\n\
-    dt { color: var(--soft) }\ndd { margin: 0; overflow-wrap: anywhere }\n";
+    main { box-sizing: border-box; width: min(36rem, 100% - 2rem); margin: 1rem 0; padding: clamp(1.25rem, 5vw, 2rem); \
+    background: var(--card); border: 1px solid var(--line); border-radius: .5rem; overflow-wrap: anywhere }\n\
+    h1 { margin: 0; font-size: 1.5rem; line-height: 1.25 }\np { margin: .5rem 0 0 }\n\
+    dl { margin: 1.5rem 0; padding: 1rem 0; display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.25rem; \
+    border-block: 1px solid var(--line); font-size: .9375rem }\n\
+    dt, .ask { color: var(--soft) }\ndd { margin: 0 }\ncode { font-size: .875rem }\n.ask { font-size: .9375rem }\na { display: inline-block; color: var(--link) }\n";
 
 /// Text as HTML shows it. Hosts and rules are others' words.
 fn escaped(text: &str) -> String {
@@ -93,6 +120,22 @@ mod tests {
             assert!(!wants(not), "{not:?}");
         }
         assert!(!wants(&["text/html;q=NaN"]));
+    }
+
+    #[test]
+    fn who_may_be_asked_is_a_link_where_it_is_an_address() {
+        for (contact, shown) in [
+            ("it@example.com", "<a href=\"mailto:it@example.com\">it@example.com</a>"),
+            (
+                "https://desk.example/?a&b",
+                "<a href=\"https://desk.example/?a&amp;b\">https://desk.example/?a&amp;b</a>",
+            ),
+            ("Ann, room 7 (@ann)", "Ann, room 7 (@ann)"),
+            ("javascript:alert(1)", "javascript:alert(1)"),
+            ("\"><b>@x", "<a href=\"mailto:&quot;&gt;&lt;b&gt;@x\">&quot;&gt;&lt;b&gt;@x</a>"),
+        ] {
+            assert_eq!(linked(contact), shown);
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Clients that others have written, through the proxy.
 
-use std::path::Path;
+pub(super) mod browser;
+pub(super) mod packages;
+
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use testkit::{Folder, Server, ServerTls, ok, python, tool};
+use testkit::{Server, ServerTls, ok, python, tool};
 
 use super::{OPEN, port, proxy};
 use crate::tls::Desk;
@@ -98,89 +101,11 @@ fn knows(option: &str) -> bool {
 }
 
 /// What another program says, if it ends well; none if it is not there.
-fn said(command: Option<Command>, arguments: &[&str]) -> Option<String> {
+pub(super) fn said(command: Option<Command>, arguments: &[&str]) -> Option<String> {
     let output = command?.args(arguments).stdin(Stdio::null()).output().expect("a client that runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
     Some(said)
-}
-
-/// A server of the files of a folder, as they are.
-fn files(folder: &Path) -> Server {
-    let folder = folder.to_owned();
-    Server::http(move |request| {
-        let path = request.target.split('?').next().expect("a path").trim_matches('/');
-        assert!(!path.contains(".."), "{path}");
-        let mut file = folder.join(path);
-        if file.is_dir() {
-            file.push("index.html");
-        }
-        match std::fs::read(&file) {
-            Ok(content) if file.extension().is_some_and(|end| end == "html") => page(&content),
-            Ok(content) => ok(content),
-            Err(_) => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
-        }
-    })
-}
-
-fn page(content: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", content.len());
-    [head.as_bytes(), content].concat()
-}
-
-#[test]
-fn git_clones_by_the_proxy() {
-    let folder = Folder::new();
-    let place = |name: &str| folder.path().join(name).display().to_string();
-    let (work, bare, copy) = (place("work"), place("it.git"), place("copy"));
-    let git = |arguments: &[&str]| {
-        let mut git = tool("git")?;
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null").env("no_proxy", "");
-        said(Some(git), arguments)
-    };
-    let Some(_) = git(&["init", "-q", &work]) else { return };
-    let who = ["-c", "user.name=a", "-c", "user.email=a@a.test", "-C", &work];
-    folder.write("work/file", "what is in it\n");
-    git(&[&who[..], &["add", "file"]].concat());
-    git(&[&who[..], &["commit", "-q", "-m", "it"]].concat());
-    git(&["clone", "-q", "--bare", &work, &bare]);
-    git(&["-C", &bare, "update-server-info"]);
-    let server = files(folder.path());
-    let tidegate = proxy("");
-    let by = format!("http.proxy=http://{}", tidegate.address("web"));
-    git(&["-c", &by, "clone", "-q", &format!("http://a.test:{}/it.git", port(&server)), &copy]);
-    let copied = std::fs::read_to_string(folder.path().join("copy/file")).expect("the file");
-    assert_eq!(copied, "what is in it\n");
-    assert!(tidegate.log_of("/it.git/info/refs")["pool"] == "origin");
-}
-
-#[test]
-fn pip_installs_by_the_proxy() {
-    let folder = Folder::new();
-    let place = folder.path().display().to_string();
-    const WHEEL: &str = "
-import sys, zipfile
-info = 'tidal-1.0.dist-info/'
-with zipfile.ZipFile(sys.argv[1] + '/tidal-1.0-py3-none-any.whl', 'w') as wheel:
-    wheel.writestr('tidal.py', 'here = 42\\n')
-    wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: tidal\\nVersion: 1.0\\n')
-    wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: a\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
-    wheel.writestr(info + 'RECORD', '')
-";
-    let Some(_) = said(python("pip"), &["-c", WHEEL, &place]) else { return };
-    std::fs::create_dir_all(folder.path().join("simple/tidal")).expect("a folder");
-    folder.write("simple/tidal/index.html", "<a href=\"/tidal-1.0-py3-none-any.whl\">tidal-1.0-py3-none-any.whl</a>");
-    let server = files(folder.path());
-    let tidegate = proxy("");
-    let (by, index) =
-        (format!("http://{}", tidegate.address("web")), format!("http://a.test:{}/simple", port(&server)));
-    let into = folder.path().join("into").display().to_string();
-    let mut arguments =
-        vec!["-m", "pip", "--isolated", "--disable-pip-version-check", "install", "-q", "--no-cache-dir"];
-    arguments.extend(["--proxy", &by, "--index-url", &index, "--trusted-host", "a.test", "--target", &into, "tidal"]);
-    said(python("pip"), &arguments);
-    assert_eq!(std::fs::read_to_string(folder.path().join("into/tidal.py")).expect("a module"), "here = 42\n");
-    assert_eq!(tidegate.log_of("/tidal-1.0-py3-none-any.whl")["host"], "a.test");
 }
 
 #[test]
@@ -215,66 +140,92 @@ except requests.exceptions.ProxyError as fault:
     assert_eq!(said, "200 plain\n200 secured\n200 plain\n200 secured\n502\nrefused\n");
 }
 
-/// A browser without a window and without any wish of its own.
-fn chromium(folder: &Folder) -> Option<Command> {
-    let mut browser = tool("chromium").or_else(|| tool("chromium-browser"))?;
-    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
-    browser.args([
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--timeout=60000",
-    ]);
-    browser.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
-    Some(browser)
-}
-
-const PAGE: &[u8] =
-    b"<!doctype html><p id=said>nothing</p><script src=/script.js></script><script>document.getElementById('said').textContent = 'loaded ' + it</script>";
-
-fn site() -> Server {
-    Server::http(|request| match request.target.as_str() {
-        "/" => page(PAGE),
-        "/script.js" => ok("const it = 'both'"),
-        _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
-    })
-}
-
 #[test]
-fn chromium_loads_a_page_by_the_proxy_and_says_to_servers_what_it_says_without() {
-    let (folder, server) = (Folder::new(), site());
-    let tidegate = proxy("forwarding: elite\n    to: origin");
-    let url = format!("http://a.test:{}/", port(&server));
-    let by = format!("--proxy-server=http://{}", tidegate.address("web"));
-    let Some(page) = said(chromium(&folder), &[&by, "--dump-dom", &url]) else { return };
-    assert!(page.contains("loaded both"), "{page}");
-    let of = |target: &str| {
-        let requests = server.requests();
-        requests.iter().rev().find(|request| request.target == target).expect("a request").fields.clone()
+fn requests_of_python_go_by_socks_with_names_that_the_proxy_looks_up() {
+    let desk = Desk::new();
+    let plain = Server::named("plain");
+    let secured = Server::secured(&ServerTls::new(&desk.issue("a", &["a.test"])), |peer| {
+        while peer.request().is_some() {
+            peer.send(ok("secured"));
+        }
+    });
+    let people = crate::users::Files::new();
+    let asking =
+        OPEN.replace("@MORE", "use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    to: origin");
+    let tidegate = people.start(&asking, &[]);
+    // Nothing of the machine's environment decides, only what is written here.
+    const ASK: &str = "
+import requests, sys
+from urllib3.exceptions import NewConnectionError
+by, ca, *urls = sys.argv[1:]
+def ask(who, url):
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = {'http': f'socks5h://{who}{by}', 'https': f'socks5h://{who}{by}'}
+    try:
+        answer = session.get(url, verify=ca, timeout=20)
+        print(answer.status_code, answer.text)
+    except requests.exceptions.ConnectionError as fault:
+        print('refused')
+for url in urls:
+    ask('ann:sesame@', url)
+ask('ann:wrong@', urls[0])
+ask('', urls[0])
+ask('ann:sesame@', 'http://nobody.test/')
+";
+    let ca = desk.folder.path().join("ca.pem").display().to_string();
+    let urls = [format!("http://a.test:{}/", port(&plain)), format!("https://a.test:{}/", port(&secured))];
+    // Requests say that SOCKS is not there only when they are made.
+    if python("socks").is_none() {
+        return;
+    }
+    let Some(said) = said(python("requests"), &["-c", ASK, &tidegate.address("web"), &ca, &urls[0], &urls[1]]) else {
+        return;
     };
-    let by_proxy = [of("/"), of("/script.js")];
-    let without = Folder::new();
-    let page = said(
-        chromium(&without),
-        &["--no-proxy-server", "--host-resolver-rules=MAP a.test 127.0.0.1", "--dump-dom", &url],
-    );
-    assert!(page.is_some_and(|page| page.contains("loaded both")));
-    assert_eq!(by_proxy, [of("/"), of("/script.js")]);
-    assert!(by_proxy[0].has("connection"), "{by_proxy:?}");
+    assert_eq!(said, "200 plain\n200 secured\nrefused\nrefused\nrefused\n");
+    assert_eq!((plain.requests().len(), secured.requests().len()), (1, 1));
+}
+
+/// What a server says to openssl that reaches it through a tunnel, whose chain must be believed.
+pub(super) fn openssl(proxy: &[&str], ca: &str, host: &str, port: &str) -> Option<String> {
+    let mut openssl = tool("openssl")?;
+    openssl.args(["s_client", "-connect", &format!("{host}:{port}"), "-servername", host, "-verify_hostname", host]);
+    openssl.args(["-CAfile", ca, "-verify_return_error", "-ign_eof"]).args(proxy);
+    let mut openssl = openssl
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a client that starts");
+    let mut asking = openssl.stdin.take().expect("its input");
+    // One that has given up reads no more.
+    let _ =
+        asking.write_all(format!("GET /by/openssl HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
+    let output = openssl.wait_with_output().expect("a client that ends");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
 }
 
 #[test]
-fn chromium_finds_the_proxy_by_its_file() {
-    let (folder, server, near) = (Folder::new(), site(), site());
-    let tidegate = proxy("pac: { direct: near.test }\n    to: origin");
-    let file = format!("--proxy-pac-url=http://{}/proxy.pac", tidegate.address("web"));
-    let url = format!("http://a.test:{}/", port(&server));
-    let Some(page) = said(chromium(&folder), &[&file, "--dump-dom", &url]) else { return };
-    assert!(page.contains("loaded both"), "{page}");
-    assert_eq!(tidegate.log_of("/script.js")["host"], "a.test");
-    assert!(server.requests().iter().all(|request| request.fields.has("via")));
-    let url = format!("http://near.test:{}/", port(&near));
-    let page = said(chromium(&folder), &[&file, "--host-resolver-rules=MAP near.test 127.0.0.1", "--dump-dom", &url]);
-    assert!(page.is_some_and(|page| page.contains("loaded both")));
-    assert!(near.requests().iter().all(|request| !request.fields.has("via")));
+fn openssl_opens_a_tunnel_and_shakes_hands_with_the_server_itself() {
+    let desk = Desk::new();
+    let server = Server::secured(&ServerTls::new(&desk.issue("a", &["a.test"])), |peer| {
+        if peer.request().is_some() {
+            peer.send(ok("by openssl"));
+        }
+    });
+    let people = crate::users::Files::new();
+    let asking =
+        OPEN.replace("@MORE", "use: [{ basic_auth: { users: '@DIR/people', realm: office } }]\n    to: origin");
+    let tidegate = people.start(&asking, &[]);
+    let (by, ca) = (tidegate.address("web"), desk.folder.path().join("ca.pem").display().to_string());
+    let pass = people.0.write("pass", "sesame\n").display().to_string();
+    let known = ["-proxy", &by, "-proxy_user", "ann", "-proxy_pass", &format!("file:{pass}")];
+    let Some(said) = openssl(&known, &ca, "a.test", port(&server)) else { return };
+    assert!(said.contains("Verify return code: 0 (ok)") && said.contains("an authority of tests"), "{said}");
+    assert!(said.contains("HTTP/1.1 200 OK") && said.contains("by openssl"), "{said}");
+    let line = tidegate.log_line("the tunnel", |line| line["method"] == "CONNECT" && line["user"] == "ann");
+    assert_eq!((&line["host"], &line["status"]), (&"a.test".into(), &200.into()));
+    let said = openssl(&["-proxy", &by], &ca, "a.test", port(&server)).expect("it was there");
+    assert!(said.contains("407"), "{said}");
+    assert_eq!(server.connections(), 1);
 }

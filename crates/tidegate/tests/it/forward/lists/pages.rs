@@ -78,7 +78,7 @@ pub(crate) fn what_a_list_has_not_decided_is_told_as_ever() {
     folder.write("l.txt", "listed.test\n");
     let text = crate::support::config(
         &format!(
-            "listeners: {{ web: {{ bind: 127.0.0.1:0, routes: [{{ match: {{ path: /no }}, deny: {{ status: 403, reason: why }} }}, \
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, routes: [{{ match: {{ path: /no }}, deny: {{ status: 403, reason: why, contact: me }} }}, \
              {{ match: {{ host: {{ list: l }} }}, deny: 410 }}, {{ match: {{ not: {{ url: {{ list: l }} }} }}, to: app }}] }} }}\n\
              pools: {{ app: ['{}'] }}\nlists: {{ l: {{ file: l.txt, format: domains }} }}\n",
             server.address()
@@ -87,7 +87,7 @@ pub(crate) fn what_a_list_has_not_decided_is_told_as_ever() {
     );
     let tidegate = testkit::Start::of(crate::support::BINARY).file(&folder.write("t.yaml", &text));
     let get = |host: &str, path: &str| tidegate.client().ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-    assert_eq!(get("a.test", "/no").text(), "403: why\n");
+    assert_eq!(get("a.test", "/no").text(), "403: why; ask me\n");
     assert_eq!(get("a.test", "/").text(), "one", "in front of servers of our own, too");
     let gone = get("x.listed.test", "/x");
     assert_eq!((gone.status, gone.text().as_str()), (410, "410: blocked: rule `listed.test` of list `l`\n"));
