@@ -96,9 +96,8 @@ fn the_kernel_has_patience_for_the_program() {
     let (balancer, bpffs) = (Netns::new("balancer"), Bpffs::new());
     let pins = bpffs.path().join("tidegate");
     let mut datapath = balancer.enter(|| Datapath::open(&pins, &["lo".into()], 1024)).expect("a datapath");
-    let info = program(&mut datapath.ebpf).and_then(|program| {
-        program.info().map_err(|error| Refusal::of("say what it has seen", &error))
-    });
+    let info = program(&mut datapath.ebpf)
+        .and_then(|program| program.info().map_err(|error| Refusal::of("say what it has seen", &error)));
     let looked = info.expect("the program").verified_instruction_count();
     println!("verified: {looked:?} instructions");
     assert!(looked.is_none_or(|count| count < 800_000), "{looked:?}");

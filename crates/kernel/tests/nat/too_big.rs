@@ -129,7 +129,7 @@ fn nobody_is_told_who_may_not_be() {
     }
     let mut bench = Bench::new(Mode::Dnat);
     // Of nobody, of this machine, of many machines: their packets come by routes of their own, as far as they are answered.
-    for from in ["0.1.2.3", "127.0.0.9", "224.0.0.9", "255.255.255.255", "::", "::1", "ff02::9"] {
+    for from in ["0.1.2.3", "127.0.0.9", "224.0.0.9", "255.255.255.255", "::"] {
         let from: IpAddr = from.parse().expect("an address");
         let is_v4 = from.is_ipv4();
         for route in ["0.0.0.0/0 via 198.18.0.2", "::/0 via 2001:2:0:0::2"] {
@@ -197,6 +197,8 @@ struct Ways {
     server: Netns,
     bpffs: Bpffs,
     is_v4: bool,
+    /// The balancer's address in the network that leads to servers.
+    source: IpAddr,
 }
 
 const PORT: u16 = 8080;
@@ -209,65 +211,61 @@ impl Ways {
             one.cable(other, mtu, (card, &at(net, hosts.0)), (far, &at(net, hosts.1)));
         };
         // Networks: 0 has the client, 1 the server, 2 is between router and balancer.
-        let to_server = match narrow {
+        let source = match narrow {
             Narrow::Clients => {
                 cable(&client, "c0", &router, "r0", 0, (2, 1), 9000);
                 cable(&router, "r1", &balancer, "lb0", 2, (2, 1), 1500);
                 cable(&balancer, "lb1", &server, "s0", 1, (1, 11), 9000);
-                (ip(is_v4, 2, 1), ip(is_v4, 1, 1))
+                ip(is_v4, 1, 1)
             }
             Narrow::Servers if mode == Mode::Dsr => {
                 cable(&client, "c0", &balancer, "lb0", 0, (2, 1), 9000);
                 cable(&balancer, "lb1", &server, "s0", 1, (1, 11), 1500);
                 cable(&server, "s1", &client, "c1", 2, (2, 1), 9000);
                 server.run(&format!("ip route add {} via {}", ip(is_v4, 0, 2), ip(is_v4, 2, 1)));
-                (ip(is_v4, 0, 1), ip(is_v4, 1, 1))
+                ip(is_v4, 1, 1)
             }
             Narrow::Servers => {
                 cable(&client, "c0", &balancer, "lb0", 0, (2, 1), 9000);
                 cable(&balancer, "lb1", &router, "r0", 2, (1, 2), 1500);
                 cable(&router, "r1", &server, "s0", 1, (1, 11), 9000);
-                (ip(is_v4, 0, 1), ip(is_v4, 1, 1))
+                ip(is_v4, 2, 1)
             }
         };
         for machine in [&balancer, &router] {
             machine.sysctl("net.ipv4.ip_forward", "1");
             machine.sysctl("net.ipv6.conf.all.forwarding", "1");
         }
+        client.run(&format!("ip route add default via {}", ip(is_v4, 0, 1)));
         match narrow {
             Narrow::Clients => {
-                client.run(&format!("ip route add default via {}", ip(is_v4, 0, 1)));
-                router.run(&format!("ip route add default via {}", to_server.0));
-                balancer.run(&format!("ip route add {} via {}", at(0, 0), ip(is_v4, 2, 2)));
-                server.run(&format!("ip route add default via {}", to_server.1));
-            }
-            Narrow::Servers => {
-                client.run(&format!("ip route add default via {}", to_server.0));
                 router.run(&format!("ip route add default via {}", ip(is_v4, 2, 1)));
-                if mode != Mode::Dsr {
-                    balancer.run(&format!("ip route add {} via {}", at(1, 0), ip(is_v4, 2, 2)));
-                }
-                server.run(&format!("ip route add default via {}", to_server.1));
+                balancer.run(&format!("ip route add {} via {}", at(0, 0), ip(is_v4, 2, 2)));
+                server.run(&format!("ip route add default via {source}"));
+            }
+            Narrow::Servers if mode == Mode::Dsr => {}
+            Narrow::Servers => {
+                router.run(&format!("ip route add default via {source}"));
+                balancer.run(&format!("ip route add {} via {}", at(1, 0), ip(is_v4, 2, 2)));
+                server.run(&format!("ip route add default via {}", ip(is_v4, 1, 1)));
             }
         }
         server.address("lo", &format!("{}/{}", vip(is_v4).ip(), if is_v4 { 32 } else { 128 }));
         for address in [ip(is_v4, 1, 11), vip(is_v4).ip()] {
             serve(&server, SocketAddr::new(address, PORT), "s");
         }
-        Ways { client, balancer, _router: router, server, bpffs: Bpffs::new(), is_v4 }
+        Ways { client, balancer, _router: router, server, bpffs: Bpffs::new(), is_v4, source }
     }
 
     fn service(&self, mode: Mode, transport: Transport) -> Service {
         let address = SocketAddr::new(vip(self.is_v4).ip(), PORT);
-        // An address of the balancer that servers reach.
-        let source = if self.balancer.run("ip address").contains("198.18.1.1/") || !self.is_v4 { 1 } else { 2 };
         let server = SocketAddr::new(ip(self.is_v4, 1, 11), PORT);
         Service {
             name: "web".into(),
             address,
             transport,
             mode,
-            sources: if mode == Mode::Full { vec![ip(self.is_v4, source, 1)] } else { Vec::new() },
+            sources: if mode == Mode::Full { vec![self.source] } else { Vec::new() },
             servers: vec![Server { name: "s".into(), address: server, weight: 1 }],
             idle: Duration::from_secs(60),
         }
@@ -320,7 +318,7 @@ fn a_transfer_over_a_narrow_way_goes_on() {
             }
             let datapath = ways.with(mode);
             let mut talk = Talk::to(&ways.client, ways.at());
-            talk.bulk(1_000_000);
+            talk.bulk(300_000);
             let context = format!("{mode:?} {narrow:?} {is_v4} {in_software}");
             assert!(dropped(&datapath, "too_big") > 0, "{context}");
             match narrow {
@@ -347,6 +345,8 @@ fn datagrams_are_cut_by_whoever_sends_them() {
         datagram(&socket, 100);
         socket.send(&[0; 4000]).expect("it is sent");
         until("the client knows", || knows(&ways.client, ways.at().ip()));
+        // The socket says so once, under IPv6.
+        socket.take_error().expect("a socket");
         assert_eq!(datagram(&socket, 4000).server, "s");
         assert_eq!(dropped(&datapath, "too_big"), 1);
     }
