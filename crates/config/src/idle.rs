@@ -1,6 +1,7 @@
 //! What is allowed and does nothing where it stands: its author has probably meant something else.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
@@ -18,6 +19,7 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let said = format!("`http3` of listener `{}` does nothing without `h3` in `http`", listener.name);
         (is_said && !is_spoken).then(|| Mistake::new(listener.span.clone(), said))
     });
+    let inspected = spec.listeners.iter().filter_map(|listener| of_inspection(spec, listener));
     let of_datagrams = |listener: &&Listener| matches!(listener.role, Role::Udp | Role::Nat);
     let by_datagrams = reached(spec.listeners.iter().filter(of_datagrams), &[]);
     let flows = spec.pools.iter().enumerate().filter_map(move |(n, pool)| {
@@ -32,7 +34,26 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
         of_pool.chain(of_servers(spec, pool))
     });
-    listeners.chain(flows).chain(certificates).chain(pools).chain(of_lists(spec))
+    listeners.chain(inspected).chain(flows).chain(certificates).chain(pools).chain(of_lists(spec))
+}
+
+/// Ports at which tunnels are looked into, to none of which any may go. What the operator has put in a server's place takes those to any port.
+fn of_inspection(spec: &Spec, listener: &Listener) -> Option<Mistake> {
+    let (first, egress) = (listener.inspect.first()?, listener.egress.as_ref()?);
+    let meets = |ports: &RangeInclusive<u16>| {
+        let goes = |to: &RangeInclusive<u16>| ports.start() <= to.end() && to.start() <= ports.end();
+        egress.connect_ports.iter().any(goes)
+    };
+    let to_pools = reached(std::iter::once(listener), &[]);
+    let is_idle = !listener.inspect.iter().any(meets)
+        && to_pools.into_iter().all(|PoolId(n)| spec.pools.get(n).is_some_and(|pool| pool.protocol.is_of_parents()));
+    let said = || {
+        let (name, port) = (&listener.name, first.start());
+        format!(
+            "`inspect` of listener `{name}` does nothing, for no tunnel may go to port {port}: add it to `egress.connect_ports`"
+        )
+    };
+    is_idle.then(|| Mistake::new(listener.span.clone(), said()))
 }
 
 /// Lists that take memory and that nobody asks.

@@ -7,6 +7,7 @@
 //! options on every level, and [`Timeouts::or`] and its sisters fold them: route, outer routes, site, pool, listener, default.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -220,6 +221,8 @@ pub struct Listener {
     pub pac: Option<Pac>,
     /// How what clients say in tunnels is read, with [`Role::Forward`] alone.
     pub intercept: Option<Intercept>,
+    /// The ports at which tunnels are read where requests in plain come out of them, with [`Role::Forward`] alone.
+    pub inspect: Vec<RangeInclusive<u16>>,
     /// Policies that run before those of site and route.
     pub uses: Vec<PolicyId>,
     /// How packets are rewritten, with [`Role::Nat`] alone.

@@ -1,7 +1,10 @@
 //! Refusals that a tunnel goes around: what they look at nobody knows of it, and nobody reads it; or it is asked for in another way.
 
+use std::ops::RangeInclusive;
+
 use crate::diagnostics::Mistake;
-use crate::spec::{Ending, Kind, Predicate, Role, Route, Serves, Spec};
+use crate::span::Span;
+use crate::spec::{Ending, Kind, Listener, Predicate, Role, Route, Serves, Spec};
 
 /// Routes of forward proxies that refuse by what a tunnel does not show, where tunnels are not read.
 pub(crate) fn unread(spec: &Spec) -> Vec<Mistake> {
@@ -9,8 +12,10 @@ pub(crate) fn unread(spec: &Spec) -> Vec<Mistake> {
     for listener in spec.listeners.iter().filter(|one| one.role == Role::Forward) {
         let Serves::Routes(routes) = &listener.serves else { continue };
         if tunnels_pass(routes) {
-            if listener.intercept.is_none() {
-                walk(&listener.name, routes, None, &mut warnings);
+            let mut refusals = Vec::new();
+            walk(routes, None, &mut refusals);
+            for (span, key) in refusals {
+                warnings.extend(passing(listener, key).map(|message| Mistake::new(span.clone(), message)));
             }
             walk_kinds(&listener.name, routes, &mut warnings);
         }
@@ -45,20 +50,40 @@ fn kinds(predicate: &Predicate) -> Vec<Kind> {
     }
 }
 
-fn walk(listener: &str, routes: &[Route], outer: Option<&'static str>, warnings: &mut Vec<Mistake>) {
+/// Refusals that look at what no tunnel shows.
+fn walk<'a>(routes: &'a [Route], outer: Option<&'static str>, refusals: &mut Vec<(&'a Span, &'static str)>) {
     for route in routes {
         let looks_at = route.matches.as_ref().and_then(hidden).or(outer);
         match (&route.ending, looks_at) {
-            (Ending::Deny(_), Some(key)) => {
-                let message = format!(
-                    "a `deny` of listener `{listener}` looks at `{key}`, which of `https://` pages nobody sees without `intercept`: they pass"
-                );
-                warnings.push(Mistake::new(route.span.clone(), message));
-            }
-            (Ending::Routes(inner), _) => walk(listener, inner, looks_at, warnings),
+            (Ending::Deny(_), Some(key)) => refusals.push((&route.span, key)),
+            (Ending::Routes(inner), _) => walk(inner, looks_at, refusals),
             _ => {}
         }
     }
+}
+
+/// What passes a refusal that looks at this: pages under TLS, and requests in plain in tunnels to where servers answer them.
+fn passing(listener: &Listener, key: &str) -> impl Iterator<Item = String> {
+    let name = &listener.name;
+    let secured = listener.intercept.is_none().then(|| {
+        format!(
+            "a `deny` of listener `{name}` looks at `{key}`, which of `https://` pages nobody sees without `intercept`: they pass"
+        )
+    });
+    let goes_to = |port: &u16| listener.egress.iter().any(|egress| has(&egress.connect_ports, *port));
+    let plain = PLAIN.into_iter().filter(goes_to).find(|port| !has(&listener.inspect, *port)).map(|port| {
+        format!(
+            "a `deny` of listener `{name}` looks at `{key}`, which of requests in tunnels to port {port} nobody sees without `inspect: {port}`: they pass"
+        )
+    });
+    secured.into_iter().chain(plain)
+}
+
+/// Where servers of HTTP in plain are, by IANA's registry.
+const PLAIN: [u16; 2] = [80, 8080];
+
+fn has(ranges: &[RangeInclusive<u16>], port: u16) -> bool {
+    ranges.iter().any(|ports| ports.contains(&port))
 }
 
 /// Whether any tunnel is led on at all.

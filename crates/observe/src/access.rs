@@ -43,7 +43,7 @@
 //! | `connect_us` | microseconds until a new connection was there |
 //! | `response_us` | microseconds from sending the request to the complete response head |
 //! | `total_us` | microseconds from the first byte of the request to the last byte of the response |
-//! | `interception` | of a tunnel of a listener with `intercept`, and of requests inside of one: `intercepted`, `excepted` by the configuration, `bypassed` because its client did not believe us before, `no_tls` |
+//! | `interception` | of a tunnel of a listener with `intercept` or `inspect`, and of requests inside of one: `intercepted` under TLS, `inspected` in plain, `excepted` by the configuration, `bypassed` because its client did not believe us before, `no_tls` and `no_http` where something else was said |
 //! | `limit` | the limit that kept it from something: `retry_budget`, `retries`, `requests`, `concurrency` |
 //! | `list` | the list by which its route was found |
 //! | `rule` | the rule of that list |

@@ -45,7 +45,7 @@ pub(crate) use prefix::read_prefix;
 pub(crate) use switch::{open, open_datagrams, tunnel, welcome};
 
 use checkout::checkout;
-pub(crate) use checkout::unconnected;
+pub(crate) use checkout::{unconnected, wrong_with};
 pub(crate) use correspond::{Correspondent, REFUSED, correspond, may_try_another};
 use prefix::prefetch_what_is_here;
 pub(crate) use retry::again;

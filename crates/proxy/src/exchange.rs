@@ -439,7 +439,7 @@ impl Exchange {
     pub(crate) fn came(&mut self, worker: &Worker, origin: &Origin, tls: Option<&Rc<Agreed>>) {
         self.facts.id = worker.next_id();
         self.facts.peer = origin.peer.unwrap_or(NOBODY);
-        self.facts.client = self.facts.peer.ip();
+        self.facts.client = self.facts.peer.ip().to_canonical();
         self.facts.tls = tls.cloned();
     }
 

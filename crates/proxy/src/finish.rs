@@ -202,7 +202,8 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         },
         interception: match &x.facts.inside {
             Some(inside) if inside.secure.is_some() => intercept::word::INTERCEPTED,
-            _ => x.notes.interception,
+            Some(_) => intercept::word::INSPECTED,
+            None => x.notes.interception,
         },
         limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,

@@ -1,6 +1,7 @@
 //! What the data plane runs by: one immutable value, swapped whole. The control crate manufactures it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -130,8 +131,10 @@ pub struct Listener {
     pub coalesce: Option<Coalesce>,
     /// Whether large bodies go through pipes inside the kernel.
     pub splice: bool,
-    /// How what clients say in tunnels is read, if it is.
+    /// How what clients say in tunnels under TLS is read, if it is.
     pub intercept: Option<Arc<Intercept>>,
+    /// The ports at which tunnels are read where requests in plain come out of them.
+    pub inspect: Box<[RangeInclusive<u16>]>,
 }
 
 /// How the system's rules for packets lead connections to us that were meant for others.
@@ -169,6 +172,8 @@ pub struct Hears {
     pub postgres: bool,
     /// Those of a client of MQTT.
     pub mqtt: bool,
+    /// Those of a client of HTTP.
+    pub http: bool,
 }
 
 impl Role {
@@ -260,6 +265,11 @@ impl Listener {
     /// How connections come to one of its addresses that were meant for others, if they do.
     pub fn leads(&self, bind: BindId) -> Option<Transparent> {
         self.led.iter().find(|(at, _)| *at == bind).map(|(_, by)| *by)
+    }
+
+    /// Whether requests in plain are read that come in tunnels to this port.
+    pub fn inspects(&self, port: u16) -> bool {
+        self.inspect.iter().any(|ports| ports.contains(&port))
     }
 
     /// What is spoken at one of its addresses.

@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, list, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 27] = [
+    let targets: [(&str, Target); 28] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -30,6 +30,7 @@ fn seeds_hold() {
         ("proxy_header", first::header),
         ("socks", first::socks),
         ("client_hello", first::hello),
+        ("opening", first::opening),
         ("quic_header", first::quic_header),
         ("postgres_startup", first::startup),
         ("list_lines", list::lines),

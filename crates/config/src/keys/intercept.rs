@@ -1,4 +1,4 @@
-//! The keys of interception.
+//! The keys of what is read in tunnels.
 
 use super::{Key, Section, Type, live};
 
@@ -31,6 +31,18 @@ pub(super) static INTERCEPT: Section = Section::new(
         Key::new("bypass_for", Type::Duration, "How long `on_failure: bypass` lasts.").default("1h"),
     ],
 );
+
+pub(super) static INSPECT: Section = Section::new(
+    "inspect",
+    "A port or a list stands for `ports`. What clients ask in tunnels in plain, by HTTP/1 or HTTP/2, are requests like any others: each finds its \
+     route by host, path and all. What is not HTTP passes as without it, and so does TLS unless `intercept` is there.",
+    &[Key::new(
+        "ports",
+        Type::List(&Type::Text("PORT or FROM-TO")),
+        "The ports at which tunnels are looked into. They have to be in `egress.connect_ports`, too. Absent means 80.",
+    )],
+)
+.short("ports");
 
 static CA: Section = Section::new(
     "intercept ca",

@@ -1,6 +1,6 @@
 //! The keys of listeners.
 
-use super::intercept::INTERCEPT;
+use super::intercept::{INSPECT, INTERCEPT};
 use super::pool::{
     BACKOFF_KEY, BUDGET, COALESCE, CONNECT, FLOW, HEDGE_KEY, QUEUE_TIMEOUT, REQUEST_BODY_GAP, RESPONSE, RETRIES,
     STREAM, TOTAL, TRY, TUNNEL,
@@ -76,6 +76,7 @@ pub(super) static LISTENER: Section = Section::new(
         .own(),
         Key::new("intercept", Type::Section(&INTERCEPT), "What clients say in tunnels under TLS is read, with an authority of the owner's. Absent means never.")
             .own(),
+        Key::new("inspect", Type::Section(&INSPECT), "What clients ask in tunnels in plain is read. Absent means never.").own(),
         Key::new(
             "nat",
             Type::Word(&[live("full"), live("dnat"), live("dsr")]),

@@ -40,7 +40,7 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 37] = [
     (REQUESTS, "listener", &["http", "forwarding", "use", "redirect", "respond"]),
     (&[Role::Http], "listener", &["http3", "canary"]),
     (&[Role::Http, Role::Tcp, Role::Udp], "listener", &["split"]),
-    (&[Role::Forward], "listener", &["egress", "open", "pac", "intercept"]),
+    (&[Role::Forward], "listener", &["egress", "open", "pac", "intercept", "inspect"]),
     (PROXIES, "listener", &["routes", "deny", "retries", "limits"]),
     (STREAMS, "listener", &["tls"]),
     (&[Role::Tcp], "listener", &["coalesce"]),

@@ -33,11 +33,21 @@ impl Lower<'_, '_> {
     pub(super) fn egress(&mut self, map: &Map) -> Option<Egress> {
         let said = map.map("egress")?;
         let allow = said.list("allow").iter().filter_map(|value| self.network(value)).collect();
-        let mut ports: Vec<_> = said.list("connect_ports").iter().filter_map(|value| self.ports(value)).collect();
-        if !said.has("connect_ports") {
-            ports = PORTS.map(|port| port..=port).into();
+        let connect_ports = self.port_ranges(said, "connect_ports", &PORTS);
+        Some(Egress { allow, connect_ports, source: self.own_addresses(said) })
+    }
+
+    /// At which ports tunnels are looked into.
+    pub(super) fn inspect(&mut self, map: &Map) -> Vec<RangeInclusive<u16>> {
+        map.map("inspect").map(|said| self.port_ranges(said, "ports", &[80])).unwrap_or_default()
+    }
+
+    fn port_ranges(&mut self, map: &Map, key: &str, unsaid: &[u16]) -> Vec<RangeInclusive<u16>> {
+        if map.has(key) {
+            map.list(key).iter().filter_map(|value| self.ports(value)).collect()
+        } else {
+            unsaid.iter().map(|port| *port..=*port).collect()
         }
-        Some(Egress { allow, connect_ports: ports, source: self.own_addresses(said) })
     }
 
     fn ports(&mut self, value: &Value) -> Option<RangeInclusive<u16>> {
@@ -75,23 +85,9 @@ impl Lower<'_, '_> {
         Some(if word.fixed()? == "tproxy" { Transparent::Tproxy } else { Transparent::Redirect })
     }
 
-    /// Who does not know of a proxy cannot say who it is, and is not read.
-    pub(super) fn refuse_unasked(
-        &mut self,
-        item: &Item,
-        uses: &[PolicyId],
-        serves: &Serves,
-        binds: &[Bind],
-        reads: bool,
-    ) {
+    /// Who does not know of a proxy cannot say who it is.
+    pub(super) fn refuse_unasked(&mut self, item: &Item, uses: &[PolicyId], serves: &Serves, binds: &[Bind]) {
         let led = binds.iter().find(|bind| bind.transparent.is_some());
-        if let Some(bind) = led.filter(|_| reads) {
-            let message = format!(
-                "listener `{}` has `intercept`, and TLS that is led to {} is not read in this version: give one of them a listener of its own",
-                item.key, bind.address
-            );
-            self.mistakes.note(&bind.span, message);
-        }
         if let Some(bind) = led.filter(|_| self.asks_who(uses) || self.asks_below(serves)) {
             let message = format!(
                 "listener `{}` asks who its clients are, and those that are led to {} cannot be asked: give them a listener of their own, \

@@ -48,7 +48,7 @@ impl<'a> Lower<'a, '_> {
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
         self.refuse_open(item, map, &uses, &serves, &binds);
-        self.refuse_unasked(item, &uses, &serves, &binds, map.has("intercept"));
+        self.refuse_unasked(item, &uses, &serves, &binds);
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
             Role::Forward | Role::Tcp | Role::Udp | Role::Nat => Some(Http3::UNSAID),
@@ -68,6 +68,7 @@ impl<'a> Lower<'a, '_> {
         };
         let pac = map.map("pac").map(|said| self.pac(said, tls.is_some()));
         let intercept = self.intercept(map, handshakes);
+        let inspect = self.inspect(map);
         let coalesce = map.map("coalesce").and_then(|map| self.coalesce(map));
         // Whatever is missing below was reported; what is above is checked all the same.
         Some(Listener {
@@ -89,6 +90,7 @@ impl<'a> Lower<'a, '_> {
             egress,
             pac,
             intercept,
+            inspect,
             uses,
             nat,
             serves,

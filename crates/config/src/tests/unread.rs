@@ -32,6 +32,47 @@ fn a_refusal_by_what_no_tunnel_shows_is_warned_of() {
 }
 
 #[test]
+fn a_refusal_that_requests_in_plain_inside_of_tunnels_pass_is_warned_of() {
+    let refusal = "routes: [{ match: { path: /private/* }, deny: 403 }, { to: origin }]";
+    let reading = "intercept: { ca: { cert: a.pem, key: a.key } }";
+    let of = |more: &str| warned(&format!("{refusal}\n    {more}"));
+    assert_eq!(of(reading), Vec::<String>::new(), "no tunnel goes where servers answer in plain");
+    assert_eq!(
+        of(&format!("{reading}\n    egress: {{ connect_ports: [80, 443] }}")),
+        [
+            "a `deny` of listener `office` looks at `path`, which of requests in tunnels to port 80 nobody sees without `inspect: 80`: they pass \
+          (t.yaml:5:14)"
+        ]
+    );
+    assert_eq!(
+        of(&format!("{reading}\n    egress: {{ connect_ports: [80, 443] }}\n    inspect: {{}}")),
+        Vec::<String>::new()
+    );
+    let some = of(&format!("{reading}\n    egress: {{ connect_ports: 1-65535 }}\n    inspect: 80"));
+    assert!(some.len() == 1 && some[0].contains("to port 8080"), "{some:?}");
+    assert_eq!(
+        of(&format!("{reading}\n    egress: {{ connect_ports: 1-65535 }}\n    inspect: [80, 8000-8100]")),
+        Vec::<String>::new()
+    );
+    let neither = of("egress: { connect_ports: 80 }");
+    assert!(neither.len() == 2 && neither[0].contains("without `intercept`"), "{neither:?}");
+}
+
+#[test]
+fn to_look_into_tunnels_that_may_not_be_is_warned_of() {
+    assert_eq!(
+        warned("to: origin\n    inspect: 80"),
+        [
+            "`inspect` of listener `office` does nothing, for no tunnel may go to port 80: add it to `egress.connect_ports` (t.yaml:2:3)"
+        ]
+    );
+    assert_eq!(
+        warned("to: origin\n    inspect: 70-90\n    egress: { connect_ports: [443, 90-99] }"),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn a_refusal_of_tunnels_that_socks_goes_around_is_warned_of() {
     let of = |kind: &str| {
         warned(&format!("routes: [{{ match: {{ kind: {kind}, port: 443 }}, deny: 403 }}, {{ to: origin }}]"))

@@ -173,6 +173,7 @@ pub(super) fn listener(
                     // A client that would have TLS with us is told that it has none, before TLS begins with its server.
                     postgres: asks(Words::Postgres),
                     mqtt: asks(Words::Mqtt),
+                    http: false,
                 },
             }
         }
@@ -215,6 +216,7 @@ pub(super) fn listener(
         coalesce: listener.coalesce.map(coalesce),
         splice: spec.splice,
         intercept,
+        inspect: listener.inspect.clone().into(),
     }
 }
 

@@ -63,17 +63,21 @@ fn clean_prefix(text: &[u8]) -> usize {
             return index * 8;
         }
     }
-    let done = words.len() * 8;
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    if is_clean(u64::from_ne_bytes(last)) { text.len() } else { done }
+    // The last eight bytes overlap with what was looked at already: that is cheaper than to copy the rest of them.
+    let clean = match text.last_chunk::<8>() {
+        Some(last) => is_clean(u64::from_ne_bytes(*last)),
+        None => rest.iter().all(|byte| is_clean(ONES * u64::from(*byte))),
+    };
+    if clean { text.len() } else { words.len() * 8 }
 }
+
+/// A one in each of eight bytes.
+const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// Whether eight bytes at once are clean. Each test sets the high bit of a byte that fails it; a carry from a lower byte
 /// happens only behind one that failed (the tricks are those of "Bit Twiddling Hacks", "determine if a word has a byte
 /// less than n" and "… a zero byte").
 fn is_clean(word: u64) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let zero = |value: u64| value.wrapping_sub(ONES) & !value;
     let control = word.wrapping_sub(ONES * 0x20) & !word;

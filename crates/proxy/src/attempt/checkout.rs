@@ -22,7 +22,7 @@ use super::race::race;
 use super::send::is_client_gone;
 use super::{Busy, GONE, Upstream, begin_try, expired, within_try};
 use crate::exchange::Exchange;
-use crate::pool::trunks::Joined;
+use crate::pool::trunks::{Failed, Joined};
 use crate::pool::{LOCAL, Lease, Server, trunks, warm};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
@@ -184,10 +184,7 @@ pub(super) async fn connect(
         Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
         Ok(Err(error)) => {
             server.connect_failed();
-            if error.kind() == io::ErrorKind::InvalidData && server.slot >= LOCAL {
-                // Who has asked for this server may know what is wrong with it.
-                x.notes.reason = doubt::of_server(&error);
-            }
+            x.notes.reason = wrong_with(&server, &error).unwrap_or(x.notes.reason);
             Err(unconnected(&server, &error))
         }
         Err(fault) => {
@@ -261,7 +258,10 @@ pub(super) async fn join(
         patiently(session, x, route, Patience::of(arm), |worker, cx| worker.trunks.poll_joined(&joining, cx)).await;
     match joined? {
         Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
-        Joined::Failed(fault) => Err(fault),
+        Joined::Failed(Failed { fault, wrong }) => {
+            x.notes.reason = wrong.unwrap_or(x.notes.reason);
+            Err(fault)
+        }
         Joined::Again => Ok(None),
     }
 }
@@ -308,6 +308,11 @@ pub(super) fn patiently<'a, T: 'a>(
         x.notes.connect = Some(x.notes.connect.unwrap_or(Duration::ZERO) + began.elapsed());
         ended
     }
+}
+
+/// What is wrong with a server and TLS, in words for whoever has asked for it.
+pub(crate) fn wrong_with(server: &Server, error: &io::Error) -> Option<&'static str> {
+    (error.kind() == io::ErrorKind::InvalidData && server.slot >= LOCAL).then(|| doubt::of_server(error))
 }
 
 /// What it means that a server could not be connected to. Why TLS failed is for the operator alone.

@@ -29,7 +29,7 @@ use super::send::{
 use super::{Busy, GONE, Upstream, bad_response, is_over, unwanted, within_try};
 use crate::exchange::Exchange;
 use crate::finish;
-use crate::pool::trunks::{Joined, Joining};
+use crate::pool::trunks::{Failed, Joined, Joining};
 use crate::pool::{Entry, Lease, Server, Suited, trunks};
 use crate::relay::Pump;
 use crate::session::Session;
@@ -334,7 +334,7 @@ impl Leg {
                         return Poll::Pending;
                     }
                     Poll::Ready(Joined::Lane(conn)) => Stage::Connected(Upstream::new(conn, busy, false)),
-                    Poll::Ready(Joined::Failed(fault)) => {
+                    Poll::Ready(Joined::Failed(Failed { fault, .. })) => {
                         let first = x.notes.server.replace(self.number);
                         finish::unconnected(&session.worker, x, arm, fault);
                         x.notes.server = first;

@@ -17,7 +17,7 @@ use crate::destination::{self, Place};
 use crate::exchange::Exchange;
 use crate::pool::{Credentials, Parent, Server};
 use crate::session::Session;
-use crate::session::inside::bare_stream;
+use crate::session::entry::bare_stream;
 use crate::snapshot::{Arm, Route};
 
 /// Lets a proxy lead a connection on, if it has to.
@@ -87,7 +87,7 @@ async fn secure_beyond(
     said: &[u8],
 ) -> Result<Stream, Fault> {
     let intercept = session.listener.intercept.clone();
-    let (Some(secure), Some(intercept)) = (&place.secure, intercept) else {
+    let (Some(name), Some(intercept)) = (&place.secure, intercept) else {
         x.notes.reason = destination::UNREAD;
         return Err(Fault::client(Kind::Misdirected));
     };
@@ -98,7 +98,7 @@ async fn secure_beyond(
     let stream = bare_stream(&session.worker, stream, arm.timeouts.tunnel);
     let stream = stream.map_err(|_| Fault::proxy(Kind::Overload))?;
     let shaken = {
-        let mut shaking = pin!(intercept.originators.h1.connect(stream, &secure.name));
+        let mut shaking = pin!(intercept.originators.h1.connect(stream, name));
         patiently(session, x, route, Patience::of(arm), |_, cx| shaking.as_mut().poll(cx)).await?
     };
     shaken.map_err(|error| {
@@ -111,7 +111,10 @@ async fn secure_beyond(
 pub(crate) fn is_led_on(x: &Exchange, arm: &Arm) -> bool {
     match (&arm.pool.parent, &x.beyond) {
         (Some(Parent::Socks5(_)), Some(_)) => true,
-        (Some(Parent::Http(_)), Some(place)) => place.tunnel || place.secure.is_some(),
+        // A proxy that is asked by HTTP goes where the request says.
+        (Some(Parent::Http(_)), Some(place)) => {
+            place.tunnel || place.secure.is_some() || !place.is_named_by(&x.request, &x.facts.host)
+        }
         _ => false,
     }
 }

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use net::dial::{Call, Dialled, dial, is_shortage};
 use net::timer::Timer;
-use net::tls::doubt;
 
-use super::checkout::{Patience, connected, own_source, patiently, unconnected};
+use super::checkout::{Patience, connected, own_source, patiently, unconnected, wrong_with};
 use super::{Busy, Upstream};
 use crate::exchange::Exchange;
 use crate::pool::{Lease, Server};
@@ -75,10 +74,7 @@ pub(super) async fn race(
     match race.failed {
         Some((number, error)) if !is_shortage(&error) => {
             x.notes.server = Some(number);
-            if error.kind() == io::ErrorKind::InvalidData {
-                // Who has asked for this server may know what is wrong with it.
-                x.notes.reason = doubt::of_server(&error);
-            }
+            x.notes.reason = wrong_with(&servers[number], &error).unwrap_or(x.notes.reason);
             // All of them are one: what is left to try has been tried.
             Err(Fault { retry: Retry::Never, ..unconnected(&servers[number], &error) })
         }

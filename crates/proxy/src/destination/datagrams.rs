@@ -26,7 +26,7 @@ pub(crate) enum Lead {
 /// Finds the addresses of a server in normal form, and what leads there.
 pub(crate) fn lead(worker: &Rc<Worker>, origin: &Arc<Origin>, host: &str, port: u16) -> Lead {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let place = Place { host: host.into(), port, tunnel: true, secure: None };
+    let place = Place { host: host.into(), port, tunnel: true, h2: false, secure: None };
     if !origin.egress.lets_connect_to(port) {
         return Lead::Known(Err((Fault::client(Kind::Denied), "a port that tunnels may not go to")));
     }

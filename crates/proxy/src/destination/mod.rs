@@ -10,7 +10,7 @@ mod origins;
 mod ways;
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,6 +45,11 @@ pub(crate) fn settle_host(host: &mut Vec<u8>) {
         Ok(IpAddr::V6(ip)) => *host = format!("[{ip}]").into_bytes(),
         Err(_) => {}
     }
+}
+
+/// Whether a host in that form is an address.
+pub(crate) fn is_address(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
 }
 
 /// Whether a request names the server that it is for, in a way that we can follow.
@@ -96,17 +101,10 @@ pub(crate) struct Place {
     pub(crate) port: u16,
     /// Whether it is for tunnels, whose connections are nobody's afterwards and were nobody's before.
     pub(crate) tunnel: bool,
-    /// TLS with it, where it is we who speak it.
-    pub(crate) secure: Option<Secured>,
-}
-
-/// TLS with a server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Secured {
-    /// The name that its certificate must be for.
-    pub(crate) name: Box<str>,
-    /// Whether HTTP/2 is spoken inside.
+    /// Whether HTTP/2 is spoken with it.
     pub(crate) h2: bool,
+    /// The name that its certificate must be for, where it is we who speak TLS with it.
+    pub(crate) secure: Option<Box<str>>,
 }
 
 impl Place {
@@ -114,6 +112,12 @@ impl Place {
     pub(crate) fn authority(&self) -> String {
         let Place { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// Whether a request in plain would come to it by its own words. One that has come where it leads in another way may name whom it likes.
+    pub(crate) fn is_named_by(&self, head: &Head, host: &[u8]) -> bool {
+        let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
+        *bare == *self.host.as_bytes() && port(head) == Some(self.port)
     }
 }
 
@@ -162,14 +166,13 @@ fn judged(origin: &Origin, addresses: Vec<IpAddr>, port: u16) -> Result<Vec<Sock
 /// proxy has led it.
 fn begin_with_lead(session: &Session, place: &Place, arm: &Arm, beyond: Option<Rc<Place>>) {
     let Some(inside) = &session.inside else { return };
-    let agreed = inside.secure.as_ref().map(|secure| secure.h2);
-    if agreed.is_none() || agreed != place.secure.as_ref().map(|secure| secure.h2) {
+    if inside.h2 != place.h2 {
         return;
     }
     let Some((stream, address)) = inside.lead() else { return };
     let server = arm.pool.servers.iter().find(|server| server.id.address == address);
     let Some(lease) = server.and_then(|server| server.lease(&arm.pool.gate)) else { return };
-    if agreed == Some(true) {
+    if inside.h2 {
         trunks::adopt(&session.worker, &arm.pool, lease, stream);
     } else {
         let (idle, conn) = (&session.worker.idle, Conn::new(stream));
@@ -197,10 +200,11 @@ fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
             x.notes.reason = doubt;
             return Err(Fault::server(Kind::ServerTls, Retry::Never));
         }
-        // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
-        Some(Secure { name, h2, .. }) => Some(Secured { name: name.clone(), h2: *h2 && !x.facts.websocket }),
+        Some(Secure { name, .. }) => Some(name.clone()),
     };
-    let place = Place { host, port, tunnel: x.is_tunnel(), secure };
+    // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
+    let h2 = inside.as_ref().is_some_and(|inside| inside.h2) && !x.facts.websocket;
+    let place = Place { host, port, tunnel: x.is_tunnel(), h2, secure };
     let (allowed, reason) = match place.tunnel || place.secure.is_some() {
         true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
         false => (egress.lets_ask(port), "a port at which nobody speaks HTTP"),

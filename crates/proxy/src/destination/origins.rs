@@ -118,7 +118,7 @@ impl Origins {
             });
         }
         left.iter().for_each(|server| retire(worker, server));
-        let shared = place.secure.as_ref().is_some_and(|secure| secure.h2).then_some(Protocol::H2);
+        let shared = place.h2.then_some(Protocol::H2);
         let arm = Arc::new(arm(origin, servers, shared));
         let entry =
             Known { arm: Arc::clone(&arm), origin: Arc::downgrade(origin), until, used: Cell::new(Instant::now()) };
@@ -146,9 +146,9 @@ impl Origins {
             transport: place.secure.is_some().into(),
         };
         let number = self.servers.replace(self.servers.get() + 1);
-        let security = place.secure.as_ref().zip(origin.secure.as_ref()).map(|(secure, ways)| Security {
-            originator: if secure.h2 { ways.h2.clone() } else { ways.h1.clone() },
-            name: secure.name.clone(),
+        let security = place.secure.as_ref().zip(origin.secure.as_ref()).map(|(name, ways)| Security {
+            originator: if place.h2 { ways.h2.clone() } else { ways.h1.clone() },
+            name: name.clone(),
             starttls: None,
         });
         Server::new(id, &name, LOCAL + number, worker.fleet.len()).secured(security)

@@ -41,13 +41,11 @@ pub(crate) async fn lead(session: &mut Session, x: &mut Exchange, ways: &[Way]) 
         Some(Way::Origin(origin)) => find(session, x, origin).await?,
         Some(Way::Parent(parent)) => {
             let place = Rc::new(parent.judge(x)?);
-            if place.secure.is_some() {
-                if session.listener.intercept.is_none() {
-                    x.notes.reason = UNREAD;
-                    return Err(Fault::client(Kind::Misdirected));
-                }
-                begin_with_lead(session, &place, &parent.arm, Some(Rc::clone(&place)));
+            if place.secure.is_some() && session.listener.intercept.is_none() {
+                x.notes.reason = UNREAD;
+                return Err(Fault::client(Kind::Misdirected));
             }
+            begin_with_lead(session, &place, &parent.arm, Some(Rc::clone(&place)));
             x.beyond = Some(place);
             Arc::clone(&parent.arm)
         }
@@ -103,10 +101,8 @@ impl Parent {
     /// is for the proxy to judge, and what is an address for everybody is judged here.
     fn judge(&self, x: &mut Exchange) -> Result<Place, Fault> {
         let mut place = asked_for(x, &self.egress)?;
-        if let Some(secure) = &mut place.secure {
-            // Connections through a proxy are not shared.
-            secure.h2 = false;
-        }
+        // Connections through a proxy are not shared.
+        place.h2 = false;
         let judged = match meaning(&place.host) {
             Meaning::Address(ip) => self.judge_all(&[ip], place.port),
             Meaning::Name => self.names.hosts.get(&*place.host).map_or(Ok(()), |all| self.judge_all(all, place.port)),

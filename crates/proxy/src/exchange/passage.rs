@@ -62,7 +62,7 @@ pub(super) async fn tunnel(
             return Err(Fault::client(Kind::Denied));
         }
         let opened = match intercept::wanted(x, listener) {
-            Some(intercept) => Box::pin(intercept::open(session, x, listener, route, arm, intercept)).await,
+            Some(reads) => Box::pin(intercept::open(session, x, listener, route, arm, reads)).await,
             None => attempt::open(session, x, listener, route, arm).await,
         };
         match opened {

@@ -1,44 +1,45 @@
-//! Tunnels whose TLS ends here: the server is spoken with first, and its client shown a certificate like the server's, signed by the
-//! owner's authority. What the client says then are requests like any others.
+//! Tunnels that are read: what their clients say are requests like any others. If they say it in plain, it is as it is. If they say it under
+//! TLS, that ends here: the server is spoken with first, and its client shown a certificate like the server's, signed by the owner's authority.
 //!
 //! A server that cannot be believed is never made to look as if it could: its client gets a connection on which every request is
-//! answered by what is wrong. What is not TLS, and whom the operator excepts, is a tunnel as without interception. Nothing here reads a
-//! file, or a request.
+//! answered by what is wrong. What is neither, and whom the operator excepts, is a tunnel as without any of this. Nothing here reads a file, or
+//! a request.
 //!
 //! - [`hear`]: what a client says first in its tunnel
+//! - [`meet`]: hands are shaken with the server, and its client is shown one like it
 //! - [`leaves`]: what was signed lately, and for which server
 //! - [`pins`]: clients that do not believe us
 
 mod hear;
 mod leaves;
+mod meet;
 mod pins;
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use base::{Fault, Kind};
-use net::Stream;
-use net::stream::Peek;
-use net::tls::{Alpn, Authority, Identity, Terminator, doubt};
+use net::tls::{Alpn, Authority, Terminator};
 use wire::client_hello::ClientHello;
 
 use crate::attempt::{self, Upstream};
-use crate::destination::Originators;
+use crate::destination::{self, Originators};
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account, Kept};
+use crate::pool::{LOCAL, Parent};
 use crate::route::HostPattern;
 use crate::session::Session;
 use crate::session::gate;
-use crate::session::inside::{Inside, Lead, Secure, bare_stream};
+use crate::session::inside::{Inside, Lead, Secure};
 use crate::snapshot::{Arm, Listener, Route, Tls};
 use crate::worker::Worker;
 
 use hear::Heard;
 use leaves::Sought;
 pub(crate) use leaves::{Leaves, Subject};
+use meet::{Met, meet};
 pub use pins::Pins;
 
 /// How a listener reads what goes through its tunnels.
@@ -56,11 +57,19 @@ pub struct Intercept {
     pub bypass: Option<(Duration, Arc<Pins>)>,
 }
 
-/// Where a client gets in: all that is known before hands are shaken with it.
+/// What of a tunnel is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reads<'a> {
+    /// What is said under TLS, and how.
+    pub(crate) tls: Option<&'a Arc<Intercept>>,
+    /// What is asked in plain.
+    pub(crate) plain: bool,
+}
+
+/// Where a client gets in: all that is known before anything is read, or hands are shaken with it.
 pub(crate) struct Entrance {
-    pub(crate) intercept: Arc<Intercept>,
-    /// What it is shown.
-    pub(crate) terminator: Terminator,
+    /// How TLS with it ends here, and what it is shown, if it speaks any.
+    pub(crate) tls: Option<(Arc<Intercept>, Terminator)>,
     pub(crate) inside: Inside,
     /// How long the tunnel may be silent.
     pub(crate) idle: Duration,
@@ -71,20 +80,24 @@ pub(crate) struct Entrance {
 /// What is said in the log of a tunnel that was, or was not, looked into.
 pub(crate) mod word {
     pub(crate) const INTERCEPTED: &str = "intercepted";
+    pub(crate) const INSPECTED: &str = "inspected";
     pub(crate) const EXCEPTED: &str = "excepted";
     pub(crate) const BYPASSED: &str = "bypassed";
     pub(crate) const NO_TLS: &str = "no_tls";
+    pub(crate) const NO_HTTP: &str = "no_http";
 }
 
-/// Whether what a client says in its tunnel is to be read, as far as that is known by now; if not although the listener intercepts, it is
+/// What is to be read of what a client says in its tunnel, as far as that is known by now; if nothing although the listener intercepts, it is
 /// noted why.
-pub(crate) fn wanted<'a>(x: &mut Exchange, listener: &'a Listener) -> Option<&'a Arc<Intercept>> {
-    let intercept = listener.intercept.as_ref()?;
-    if intercept.excepts(&x.facts.host) {
+pub(crate) fn wanted<'a>(x: &mut Exchange, listener: &'a Listener) -> Option<Reads<'a>> {
+    let tls = listener.intercept.as_ref();
+    if tls.is_some_and(|intercept| intercept.excepts(&x.facts.host)) {
         x.notes.interception = word::EXCEPTED;
         return None;
     }
-    Some(intercept)
+    // Who knows of no proxy has been heard already, and has asked for nothing in plain.
+    let plain = x.facts.led.is_none() && x.facts.port.is_some_and(|port| listener.inspects(port));
+    (tls.is_some() || plain).then_some(Reads { tls, plain })
 }
 
 /// Whether datagrams may not go to a host because nobody could read them: HTTP/3 would be a way around.
@@ -95,34 +108,105 @@ pub(crate) fn forbids_datagrams(listener: &Listener, host: &[u8]) -> bool {
 /// What is said of those.
 pub(crate) const DATAGRAMS: &str = "datagrams cannot be read, and what goes through tunnels is";
 
-/// Opens a tunnel to be read: connects to the server, tells the client, and goes as far as both sides allow.
+/// What is known of a tunnel once its client has been heard.
+struct Opened {
+    /// Where it leads, in the one form of hosts.
+    host: String,
+    port: u16,
+    /// The connection that it was opened with; absent if its server is known to speak TLS.
+    upstream: Option<Upstream>,
+}
+
+/// Opens a tunnel to be read: connects to the server, tells the client, and goes as far as both sides allow. The server first, for a tunnel
+/// that leads nowhere should not stand, and a server may be the one that speaks first.
 pub(crate) async fn open(
     session: &mut Session,
     x: &mut Exchange,
     listener: &Listener,
     route: &Route,
     arm: &Arm,
-    intercept: &Arc<Intercept>,
+    reads: Reads<'_>,
 ) -> Result<After, Fault> {
-    let host = String::from_utf8_lossy(&x.facts.host).into_owned();
-    let port = crate::destination::port(&x.request).unwrap_or_default();
-    let mut sought = Sought::new(intercept.authority.mark(), &host, port);
+    let host = leads_to(x);
+    let port = x.facts.port.unwrap_or_default();
+    let sought = reads.tls.map(|intercept| Sought::new(intercept.authority.mark(), &host, port));
     // Who is known to speak TLS need not be connected to before its client is, too: other connections to it may be there.
-    let upstream = match session.worker.leaves.knows(&sought, Instant::now()) {
+    let mut upstream = match sought.as_ref().is_some_and(|sought| session.worker.leaves.knows(sought, Instant::now())) {
         true => None,
         false => Some(attempt::connect(session, x, route, arm).await?),
     };
     let local = upstream.as_ref().and_then(|upstream| upstream.conn.local());
     attempt::welcome(session, x, arm, local).await?;
-    let heard = hear::hear(session, x, listener, upstream.as_ref().map(|upstream| &upstream.conn)).await?;
-    let is_address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
-    let hello = match heard {
-        Heard::Hello(hello) => hello,
-        Heard::Other => {
-            x.notes.interception = word::NO_TLS;
-            return pass(session, x, listener, route, arm, upstream).await;
+    let heard = hear::hear(session, x, listener, upstream.as_mut().map(|upstream| &mut upstream.conn), reads).await?;
+    let opened = Opened { host, port, upstream };
+    match (heard, reads.tls.zip(sought)) {
+        (Heard::Hello(hello), Some((intercept, sought))) => {
+            under_tls(session, x, listener, route, (arm, intercept, sought), &hello, opened).await
         }
+        (Heard::Requests { h2 }, _) => Ok(in_plain(session, x, listener, route, arm, opened, h2)),
+        (Heard::Hello(_) | Heard::Other, _) => {
+            x.notes.interception = if reads.tls.is_some() { word::NO_TLS } else { word::NO_HTTP };
+            pass(session, x, listener, route, arm, opened.upstream).await
+        }
+    }
+}
+
+/// Where a tunnel leads: to what was asked for, or to the address that its connection was opened to by who knows of no proxy.
+fn leads_to(x: &Exchange) -> String {
+    let Some(led) = x.facts.led else { return String::from_utf8_lossy(&x.facts.host).into_owned() };
+    let mut host = led.ip().to_string().into_bytes();
+    destination::settle_host(&mut host);
+    String::from_utf8_lossy(&host).into_owned()
+}
+
+/// Lets a client in that asks in plain: what it has said so far is its first request.
+fn in_plain(
+    session: &Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    arm: &Arm,
+    opened: Opened,
+    h2: bool,
+) -> After {
+    let Opened { host, port, upstream } = opened;
+    let lead = upstream.map_or_else(Lead::none, |upstream| lead(&session.worker, x, arm, upstream, h2));
+    x.notes.interception = word::INSPECTED;
+    let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
+    let inside = Inside::new(host.into(), port, h2, None, lead).opened_by(x.facts.user.clone());
+    After::Inside(Box::new(Entrance { tls: None, inside, idle: arm.timeouts.tunnel, account }))
+}
+
+/// The connection that a tunnel was opened with, where requests can begin with it: a pool has connections of its own, and a proxy that is
+/// asked by HTTP is asked for answers from here on.
+fn lead(worker: &Worker, x: &Exchange, arm: &Arm, upstream: Upstream, h2: bool) -> Lead {
+    let Some(server) = upstream.server() else { return Lead::none() };
+    let fits = match &arm.pool.parent {
+        None => server.slot >= LOCAL,
+        Some(Parent::Socks5(_)) => !h2,
+        Some(Parent::Http(_)) => false,
     };
+    let address = server.id.address.clone();
+    finish::attempt(worker, x, &upstream, None);
+    match upstream.into_parts() {
+        Some((conn, _)) if fits && !conn.has_carry() => {
+            conn.into_stream().map_or_else(Lead::none, |stream| Lead::of(stream, Some(address)))
+        }
+        _ => Lead::none(),
+    }
+}
+
+/// Lets a client in that speaks TLS, with a certificate like its server's.
+async fn under_tls(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    route: &Route,
+    (arm, intercept, mut sought): (&Arm, &Arc<Intercept>, Sought),
+    hello: &ClientHello,
+    opened: Opened,
+) -> Result<After, Fault> {
+    let Opened { host, port, upstream } = opened;
     x.facts.sni.clone_from(&hello.name);
     if let Some(name) = &hello.name {
         // What is asked for inside may be another host, and what the server is asked for is this one.
@@ -130,7 +214,7 @@ pub(crate) async fn open(
     }
     let name = hello.name.clone().unwrap_or_else(|| bare(&host).into());
     // A name in a handshake is what a client says: it excepts nothing but what was asked for by no other name.
-    if is_address && intercept.excepts(name.as_bytes()) {
+    if destination::is_address(&host) && intercept.excepts(name.as_bytes()) {
         x.notes.interception = word::EXCEPTED;
         return pass(session, x, listener, route, arm, upstream).await;
     }
@@ -141,11 +225,10 @@ pub(crate) async fn open(
         return pass(session, x, listener, route, arm, upstream).await;
     }
     // Connections through a proxy are not shared.
-    (sought.name, sought.h2) = (name.clone(), offers_h2(&hello) && x.beyond.is_none());
-    let now = Instant::now();
-    let known = session.worker.leaves.known(&sought, now);
-    let (terminator, secure) = match known {
-        Some((terminator, h2)) => (terminator, Secure { name, h2, doubt: None, lead: Lead::none() }),
+    (sought.name, sought.h2) = (name.clone(), offers_h2(hello) && x.beyond.is_none());
+    let known = session.worker.leaves.known(&sought, Instant::now());
+    let Met { terminator, h2, doubt, lead } = match known {
+        Some((terminator, h2)) => Met { terminator, h2, doubt: None, lead: Lead::none() },
         None => {
             let upstream = match upstream {
                 Some(upstream) => upstream,
@@ -156,10 +239,10 @@ pub(crate) async fn open(
     };
     x.notes.interception = word::INTERCEPTED;
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
+    let inside = Inside::new(host.into(), port, h2, Some(Secure { name, doubt }), lead);
     Ok(After::Inside(Box::new(Entrance {
-        intercept: Arc::clone(intercept),
-        terminator,
-        inside: Inside::new(host.into(), port, Some(secure)).opened_by(x.facts.user.clone()),
+        tls: Some((Arc::clone(intercept), terminator)),
+        inside: inside.opened_by(x.facts.user.clone()),
         idle: arm.timeouts.tunnel,
         account,
     })))
@@ -192,109 +275,6 @@ async fn pass(
         None => attempt::connect(session, x, route, arm).await?,
     };
     Ok(attempt::tunnel(session, x, listener, route, arm, upstream))
-}
-
-/// Shakes hands with the server, and has signed what its client is shown of it.
-async fn meet(
-    session: &mut Session,
-    x: &mut Exchange,
-    route: &Route,
-    (intercept, arm): (&Arc<Intercept>, &Arm),
-    sought: Sought,
-    upstream: Upstream,
-) -> Result<(Terminator, Secure), Fault> {
-    let address = upstream.server().map(|server| server.id.address.clone());
-    finish::attempt(&session.worker, x, &upstream, None);
-    let Some((conn, lease)) = upstream.into_parts() else { return Err(Fault::proxy(Kind::Overload)) };
-    drop(lease);
-    let shaken = match conn.into_stream() {
-        Some(stream) => shake(session, x, route, (intercept, arm), &sought, stream).await?,
-        None => Err("the server has broken off the handshake of TLS"),
-    };
-    let name = sought.name.clone();
-    Ok(match shaken {
-        Ok((stream, shown)) => {
-            let terminator = signed(&session.worker, intercept, Subject::of(&shown), Some(shown), &name).await?;
-            let h2 = stream.alpn() == Some(Alpn::H2);
-            session.worker.leaves.learn(sought, &terminator, h2, Instant::now());
-            (terminator.terminator, Secure { name, h2, doubt: None, lead: Lead::of(stream, address) })
-        }
-        Err(doubt) => {
-            let terminator = signed(&session.worker, intercept, Subject::Named(name.clone()), None, &name).await?;
-            (terminator.terminator, Secure { name, h2: false, doubt: Some(doubt), lead: Lead::none() })
-        }
-    })
-}
-
-/// The handshake with the server, as long as a connect may take. What went wrong with it is nothing to end the tunnel for.
-async fn shake(
-    session: &mut Session,
-    x: &mut Exchange,
-    route: &Route,
-    (intercept, arm): (&Arc<Intercept>, &Arm),
-    sought: &Sought,
-    stream: Stream,
-) -> Result<Result<(Stream, Vec<u8>), &'static str>, Fault> {
-    let originator = if sought.h2 { &intercept.originators.either } else { &intercept.originators.h1 };
-    let stream = match bare_stream(&session.worker, stream, arm.timeouts.tunnel) {
-        Ok(stream) => stream,
-        Err(_) => return Err(Fault::proxy(Kind::Overload)),
-    };
-    let began = Instant::now();
-    session.timer.arm(began, attempt::bounded(x, route, arm.timeouts.connect));
-    let mut shaking = pin!(originator.connect_and_look(stream, &sought.name));
-    let ended = poll_fn(|cx| {
-        if let Poll::Ready(ended) = shaking.as_mut().poll(cx) {
-            return Poll::Ready(Ok(ended.map_err(|error| doubt::of_server(&error))));
-        }
-        if session.worker.is_cut() {
-            return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
-        }
-        if session.client.poll_peek(cx) == Poll::Ready(Peek::Broken) {
-            return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
-        }
-        ready!(session.timer.poll_expired(cx));
-        Poll::Ready(Ok(Err("the server has not ended the handshake of TLS in time")))
-    })
-    .await;
-    x.notes.connect = Some(x.notes.connect.unwrap_or_default() + began.elapsed());
-    ended
-}
-
-/// What a client is shown: signed lately, or now.
-async fn signed(
-    worker: &Worker,
-    intercept: &Arc<Intercept>,
-    subject: Subject,
-    server: Option<Vec<u8>>,
-    name: &str,
-) -> Result<leaves::Signed, Fault> {
-    let (mark, now) = (intercept.authority.mark(), Instant::now());
-    if let Some(known) = worker.leaves.signed(mark, &subject, now) {
-        return Ok(known);
-    }
-    let authority = Arc::clone(&intercept.authority);
-    let (is_quick, host) = (authority.is_quick(), name.to_owned());
-    let sign = move || -> Result<Identity, String> {
-        let now = SystemTime::now();
-        match server {
-            Some(server) => authority.like(&server, now),
-            None => authority.named(&host, now),
-        }
-    };
-    // With an elliptic curve it is the work of some 50 microseconds, no more than the handshake itself; with RSA it is that of milliseconds.
-    let identity = if is_quick {
-        sign()
-    } else {
-        tokio::task::spawn_blocking(sign).await.unwrap_or_else(|error| Err(error.to_string()))
-    };
-    match identity {
-        Ok(identity) => Ok(worker.leaves.keep(mark, subject, &identity, &intercept.tls.terminator, now)),
-        Err(why) => {
-            observe::log::warn(format_args!("no certificate could be signed for `{name}`: {why}"));
-            Err(Fault::proxy(Kind::Overload))
-        }
-    }
 }
 
 /// Whether a client would speak HTTP/2.

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +22,7 @@ use net::timer::Timer;
 use rustc_hash::FxHashMap;
 
 use super::{Gate, LOCAL, Lease, Pool, Server};
+use crate::attempt;
 use crate::worker::Worker;
 
 /// The connections of one worker.
@@ -46,7 +48,7 @@ struct Station {
     opening: bool,
     /// Connects that have failed, and how the last one did.
     failures: u64,
-    failed: Option<Fault>,
+    failed: Option<Failed>,
     /// Who waits for a connection, and how often they were told to look again.
     waiting: Vec<Waker>,
     rounds: u64,
@@ -73,9 +75,17 @@ pub(crate) enum Joined {
     /// With a lane.
     Lane(Conn),
     /// The connect failed that was waited for.
-    Failed(Fault),
+    Failed(Failed),
     /// There is no lane, and no connection is being opened: look again.
     Again,
+}
+
+/// How a connect has failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed {
+    pub(crate) fault: Fault,
+    /// What is wrong with the server, where that is for whoever has asked for it.
+    pub(crate) wrong: Option<&'static str>,
 }
 
 /// A wait for a connection that is being opened.
@@ -130,7 +140,7 @@ impl Trunks {
                 return Poll::Ready(Joined::Lane(conn));
             }
             if station.failures != joining.failures {
-                return Poll::Ready(Joined::Failed(station.failed.unwrap_or(UNREACHABLE)));
+                return Poll::Ready(Joined::Failed(station.failed.unwrap_or(UNREACHABLE.into())));
             }
             if !station.opening {
                 return Poll::Ready(Joined::Again);
@@ -182,14 +192,14 @@ impl Trunks {
     }
 
     /// A connect has ended: those who wait look again.
-    fn opened(&self, slot: usize, outcome: Result<Rc<Trunk>, Fault>) {
+    fn opened(&self, slot: usize, outcome: Result<Rc<Trunk>, Failed>) {
         let waiting = self.with(slot, |station| {
             station.opening = false;
             match outcome {
                 Ok(trunk) => station.trunks.push(trunk),
-                Err(fault) => {
+                Err(failed) => {
                     station.failures += 1;
-                    station.failed = Some(fault);
+                    station.failed = Some(failed);
                 }
             }
             station.rounds += 1;
@@ -224,15 +234,15 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lea
     let server = Arc::clone(lease.server());
     let slot = server.slot;
     let connected = tokio::time::timeout(pool.connect, connect(&worker, protocol, &server, stream)).await;
-    let driver = match connected.unwrap_or(Err(Fault::server(Kind::ConnectTimeout, Retry::Always))) {
+    let driver = match connected.unwrap_or(Err(Fault::server(Kind::ConnectTimeout, Retry::Always).into())) {
         Ok(driver) => driver,
-        Err(fault) => {
-            if fault.side == base::Side::Server {
+        Err(failed) => {
+            if failed.fault.side == base::Side::Server {
                 server.connect_failed();
             }
             // Others may have the place that the lease held before they look again.
             drop(lease);
-            return worker.trunks.opened(slot, Err(fault));
+            return worker.trunks.opened(slot, Err(failed));
         }
     };
     server.connect_succeeded();
@@ -274,21 +284,25 @@ async fn connect(
     protocol: Protocol,
     server: &Arc<Server>,
     stream: Option<Stream>,
-) -> Result<Driver, Fault> {
+) -> Result<Driver, Failed> {
+    let failed = |error: io::Error| Failed {
+        fault: attempt::unconnected(server, &error),
+        wrong: attempt::wrong_with(server, &error),
+    };
     let dialled = match stream {
         Some(stream) => Ok(Driver::over(stream)),
         None => Driver::dial(protocol, &server.id.address, server.security()).await,
     };
     let mut driver = match dialled {
         Ok(driver) => driver,
-        Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload)),
-        Err(error) => return Err(crate::attempt::unconnected(server, &error)),
+        Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload).into()),
+        Err(error) => return Err(failed(error)),
     };
     let lanes = driver.lanes();
     poll_fn(|cx| match driver.poll(cx, &mut worker.block(0), Instant::now()) {
         // A server may say only now that it does not believe us.
-        Poll::Ready(Err(error)) => Poll::Ready(Err(crate::attempt::unconnected(server, &error))),
-        Poll::Ready(Ok(())) => Poll::Ready(Err(UNREACHABLE)),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(failed(error))),
+        Poll::Ready(Ok(())) => Poll::Ready(Err(UNREACHABLE.into())),
         Poll::Pending if lanes.is_greeted() => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     })
@@ -297,6 +311,12 @@ async fn connect(
 }
 
 const UNREACHABLE: Fault = Fault::server(Kind::Connect, Retry::Always);
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Failed {
+        Failed { fault, wrong: None }
+    }
+}
 
 impl Trunk {
     fn has_room(&self) -> bool {

@@ -16,7 +16,7 @@ use wire::h2::Limits;
 use super::closing::{close, linger};
 use super::http::{MOMENT, fault_of};
 use super::record::{broken, taken_back};
-use super::{Arrived, Common, Session, inside, masque, tunnel};
+use super::{Arrived, Common, Session, entry, masque, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -188,7 +188,7 @@ async fn stream(common: Common, lane: Lane, mut exchange: Box<Exchange>, refused
     };
     match after {
         After::Tunnel(switched) => tunnel::spawn(session, exchange, *switched),
-        After::Inside(entrance) => inside::enter(session, exchange, *entrance),
+        After::Inside(entrance) => entry::enter(session, exchange, *entrance),
         After::Datagrams(flow) => masque::spawn(session, exchange, flow),
         // The stream ends with the session: what was not said to its end is reset.
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),

@@ -14,7 +14,7 @@ use wire::Version;
 
 use super::http::{MOMENT, fault_of};
 use super::record::broken;
-use super::{Arrived, Common, inside, masque, tunnel};
+use super::{Arrived, Common, entry, masque, tunnel};
 use crate::exchange::{self, After};
 use crate::reply;
 use crate::snapshot::Tls;
@@ -228,7 +228,7 @@ async fn stream(mut common: Common, mut lane: Lane) {
     };
     match after {
         After::Tunnel(switched) => tunnel::spawn(session, exchange, *switched),
-        After::Inside(entrance) => inside::enter(session, exchange, *entrance),
+        After::Inside(entrance) => entry::enter(session, exchange, *entrance),
         After::Datagrams(flow) => masque::spawn(session, exchange, flow),
         // The stream ends with the session: what was not said to its end is reset.
         After::KeepAlive | After::Close | After::Linger => worker.recycle(exchange),

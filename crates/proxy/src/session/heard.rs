@@ -8,6 +8,7 @@ use std::time::Instant;
 use base::{Fault, Kind};
 use http::Conn;
 use wire::client_hello::{self, ClientHello, Seen as Hello};
+use wire::h1::opening::{self, Seen as Opening};
 use wire::mqtt::{self, Seen as Connect};
 use wire::postgres::{self, Seen as Startup};
 
@@ -23,6 +24,8 @@ pub(super) struct Heard {
     pub(super) hello: Option<ClientHello>,
     /// One that has said who it is.
     pub(super) said: Option<Said>,
+    /// One that has begun a request of HTTP.
+    pub(super) request: bool,
 }
 
 /// Waits for what is to be heard, as long as a request's head may take, and leaves it where it is.
@@ -85,7 +88,8 @@ pub(super) fn poll_hello(
 
 /// More than this is listened to by nobody.
 const MOST: usize = 16 * 1024;
-const _: () = assert!(MOST >= client_hello::MOST && MOST >= mqtt::MOST && MOST >= postgres::MOST);
+const _: () =
+    assert!(MOST >= client_hello::MOST && MOST >= mqtt::MOST && MOST >= postgres::MOST && MOST >= opening::MOST);
 
 const GONE: Fault = Fault::client(Kind::ClientGone);
 
@@ -150,6 +154,13 @@ impl Ear {
                     (self.heard.said, self.hears.postgres) = (Some(Said::Postgres(startup)), false);
                 }
                 Startup::Asks(_) | Startup::Other => self.hears.postgres = false,
+            }
+        }
+        if self.hears.http {
+            match opening::read(bytes) {
+                Opening::Partial => {}
+                Opening::Request | Opening::Preface => (self.heard.request, self.hears.http) = (true, false),
+                Opening::Other => self.hears.http = false,
             }
         }
         if self.hears.mqtt {

@@ -10,7 +10,7 @@ use http::{Arrival, ReadError};
 use wire::h1::Reject;
 
 use super::closing::{close, linger};
-use super::{Session, h2, inside, masque, socks, tunnel};
+use super::{Session, entry, h2, masque, socks, tunnel};
 use crate::exchange::{self, After, Exchange};
 use crate::reply;
 
@@ -42,7 +42,7 @@ pub(crate) async fn serve(mut session: Session) {
         };
         let after = match after {
             After::Tunnel(switched) => return tunnel::spawn(session, exchange, *switched),
-            After::Inside(entrance) => return inside::enter(session, exchange, *entrance),
+            After::Inside(entrance) => return entry::enter(session, exchange, *entrance),
             After::Datagrams(flow) => return masque::spawn(session, exchange, flow),
             after => after,
         };

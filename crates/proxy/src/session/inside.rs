@@ -2,28 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use base::{Fault, Kind};
-use http::Conn;
-use net::tls::{Agreed, doubt};
+use base::Kind;
 use net::{Address, Stream};
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
-use super::closing::close;
-use super::{Arrived, Common, Counted, Session, speak};
-use crate::bandwidth::Paces;
+use crate::destination;
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
-use crate::intercept::{Entrance, Pins};
-use crate::relay;
+use crate::intercept::Pins;
 use crate::users::User;
 use crate::worker::Worker;
 
@@ -33,8 +24,12 @@ pub(crate) struct Inside {
     pub(crate) host: Box<str>,
     /// The port that it leads to.
     pub(crate) port: u16,
+    /// Whether the server speaks HTTP/2.
+    pub(crate) h2: bool,
     /// TLS with the server, where the client's ends with us.
     pub(crate) secure: Option<Secure>,
+    /// A connection to it that is there already, for the first request that goes to it.
+    lead: Lead,
     /// Who has opened it, where that was asked.
     user: Option<Arc<User>>,
     /// What is recorded of the tunnel itself.
@@ -45,12 +40,8 @@ pub(crate) struct Inside {
 pub(crate) struct Secure {
     /// The name that its certificate must be for, which requests may call it by as well.
     pub(crate) name: Box<str>,
-    /// Whether it speaks HTTP/2.
-    pub(crate) h2: bool,
     /// Why it cannot be believed: no request goes to it then.
     pub(crate) doubt: Option<&'static str>,
-    /// A connection to it that is there already, for the first request that goes to it.
-    pub(crate) lead: Lead,
 }
 
 /// A connection that waits for its first request, and where it leads.
@@ -82,8 +73,8 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Inside {
     /// A tunnel to a place.
-    pub(crate) fn new(host: Box<str>, port: u16, secure: Option<Secure>) -> Inside {
-        Inside { host, port, secure, user: None, passage: None }
+    pub(crate) fn new(host: Box<str>, port: u16, h2: bool, secure: Option<Secure>, lead: Lead) -> Inside {
+        Inside { host, port, h2, secure, lead, user: None, passage: None }
     }
 
     /// The same, which somebody has opened whom we know.
@@ -99,7 +90,7 @@ impl Inside {
 
     /// The same, which leaves a line of its own by this account when it ends.
     #[must_use]
-    pub(crate) fn recorded(self, worker: &Rc<Worker>, exchange: Box<Exchange>, account: Kept) -> Inside {
+    pub(super) fn recorded(self, worker: &Rc<Worker>, exchange: Box<Exchange>, account: Kept) -> Inside {
         let passage = Passage {
             worker: Rc::clone(worker),
             exchange: RefCell::new(exchange),
@@ -113,7 +104,7 @@ impl Inside {
     }
 
     /// The same, whose client is left alone with this server if it asks nothing and goes, where that is wanted.
-    fn watched(mut self, bypass: Option<&(Duration, Arc<Pins>)>) -> Inside {
+    pub(super) fn watched(mut self, bypass: Option<&(Duration, Arc<Pins>)>) -> Inside {
         if let (Some(passage), Some(secure), Some((lasts, pins))) = (&mut self.passage, &self.secure, bypass) {
             let (since, name, lasts, pins) = (Instant::now(), secure.name.clone(), *lasts, Arc::clone(pins));
             passage.doubted = Some(Doubted { since, name, lasts, pins });
@@ -123,11 +114,12 @@ impl Inside {
 
     /// The connection that was made when the tunnel was opened, if nobody has taken it.
     pub(crate) fn lead(&self) -> Option<(Stream, Address)> {
-        self.secure.as_ref()?.lead.0.borrow_mut().take()
+        self.lead.0.borrow_mut().take()
     }
 
     /// Whether a request is for the server at the tunnel's other end, whose rules were asked when it was opened: a tunnel to one host is
-    /// no way to another.
+    /// no way to another. One to an address, with nothing but requests in plain to say whose that is, is for any host by name: it goes no
+    /// farther by that.
     ///
     /// # Errors
     /// It is not, and why.
@@ -144,7 +136,8 @@ impl Inside {
             // HTTP/1.0 knows no Host.
             host.extend_from_slice(name.as_bytes());
         }
-        let is_there = **host == *self.host.as_bytes() || **host == *name.as_bytes();
+        let is_anybodys = self.secure.is_none() && destination::is_address(&self.host);
+        let is_there = is_anybodys || **host == *self.host.as_bytes() || **host == *name.as_bytes();
         if !is_there || uri::port(head.authority()).is_some_and(|port| port != self.port) {
             return Err((Kind::Misdirected, "another host than the tunnel's"));
         }
@@ -169,104 +162,6 @@ impl Lead {
     pub(crate) fn of(stream: Stream, address: Option<Address>) -> Lead {
         Lead(RefCell::new(address.map(|address| (stream, address))))
     }
-}
-
-/// Lets a client into a tunnel, in a task of its own: what a handshake needs should not stay with what speaks inside.
-pub(super) fn enter(session: Session, exchange: Box<Exchange>, entrance: Entrance) {
-    tokio::task::spawn_local(admitted(session, exchange, entrance));
-}
-
-/// Shakes hands with the client, and serves what it says then. A client that does not come through it is told by its alert.
-async fn admitted(session: Session, mut exchange: Box<Exchange>, entrance: Entrance) {
-    let Entrance { intercept, terminator, inside, idle, account } = entrance;
-    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, .. } = session;
-    let refused = |mut exchange: Box<Exchange>, fault: Fault, reason| {
-        (exchange.notes.fault, exchange.notes.reason, exchange.notes.cut) = (Some(fault), reason, true);
-        finish::record(&worker, &mut exchange, &account.borrowed());
-        worker.recycle(exchange);
-    };
-    let Some(_place) = intercept.tls.begin() else {
-        return refused(exchange, Fault::proxy(Kind::Overload), "too many handshakes are under way");
-    };
-    let counted = counted.unwrap_or_else(|| {
-        // A stream of a connection: what speaks inside is one of its own.
-        worker.fleet.connection_began(worker.id);
-        Counted::of(&worker, &listener.connections)
-    });
-    let (stream, heard) = match stream_of(&worker, client, idle) {
-        Ok(parts) => parts,
-        Err(_) => return refused(exchange, Fault::proxy(Kind::Overload), "no descriptors for a handshake"),
-    };
-    timer.arm(Instant::now(), intercept.tls.patience);
-    let mut accepting = pin!(terminator.accept_heard(stream, heard));
-    let shaken = poll_fn(|cx| {
-        if let Poll::Ready(done) = accepting.as_mut().poll(cx) {
-            return Poll::Ready(done.map_err(Some));
-        }
-        if worker.is_cut() {
-            return Poll::Ready(Err(None));
-        }
-        timer.poll_expired(cx).map(|()| Err(None))
-    })
-    .await;
-    let counters = listener.connections.shard(worker.id);
-    let stream = match shaken {
-        Ok(stream) => stream,
-        Err(error) => {
-            counters.handshake_failed();
-            let is_pinned = error.as_ref().is_some_and(doubt::is_clients);
-            if let (true, Some((lasts, pins)), Some(secure)) = (is_pinned, &intercept.bypass, &inside.secure) {
-                pins.note(exchange.facts.client, &secure.name, Instant::now(), *lasts);
-            }
-            let reason = match (is_pinned, error) {
-                (true, _) => "the client does not believe our certificate",
-                (false, Some(_)) => "the client and we could not agree on TLS",
-                (false, None) => "the client has not ended the handshake of TLS in time",
-            };
-            return refused(exchange, Fault::client(Kind::ClientTls), reason);
-        }
-    };
-    counters.handshake_done();
-    // Who the client has shown to be when it came to us it is inside, too.
-    let outer = tls.as_deref().cloned().unwrap_or_default();
-    let (fingerprint, subject) = (outer.fingerprint, outer.subject);
-    let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, subject, ..agreed }));
-    exchange.notes.ended = exchange.notes.began;
-    let inside = Some(Rc::new(inside.recorded(&worker, exchange, account).watched(intercept.bypass.as_ref())));
-    let common = Common { worker: Rc::clone(&worker), origin, listener: Arc::clone(&listener), tls, opened_to, inside };
-    speak(Arrived { common, timer, counted }, stream);
-}
-
-/// The client's stream, and what was read of it. Where its bytes are not a socket's own, as with a stream of HTTP/2, they are passed on
-/// through one.
-fn stream_of(worker: &Rc<Worker>, client: Conn, idle: Duration) -> io::Result<(Stream, Vec<u8>)> {
-    if client.plain().is_some() {
-        return client.into_parts().ok_or_else(|| io::ErrorKind::Unsupported.into());
-    }
-    Ok((passed_on(worker, client, idle)?, Vec::new()))
-}
-
-/// A stream on which TLS can be spoken, of one to a server. There is no TLS in TLS on one socket.
-pub(crate) fn bare_stream(worker: &Rc<Worker>, stream: Stream, idle: Duration) -> io::Result<Stream> {
-    if stream.is_plain() { Ok(stream) } else { passed_on(worker, Conn::new(stream), idle) }
-}
-
-/// The other end of what passes on the bytes of a connection.
-fn passed_on(worker: &Rc<Worker>, mut conn: Conn, idle: Duration) -> io::Result<Stream> {
-    let (here, there) = Stream::pair()?;
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
-        let timer = worker.timers.timer();
-        let mut there = Conn::new(there);
-        let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
-        // What is said in it is judged where it is read.
-        let mut hold = |_: &Rc<Worker>, _: &mut Conn, _: &mut Context<'_>| Poll::Ready(Ok(()));
-        let ended = relay::tunnel(&worker, &mut conn, &mut there, &timer, limits, &mut hold, Paces::default()).await;
-        if ended.fault.is_none() {
-            close(&conn, &timer, &worker).await;
-        }
-    });
-    Ok(here)
 }
 
 impl fmt::Debug for Inside {
@@ -306,8 +201,8 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_a_way_to_its_own_server() {
-        let secure = Secure { name: "a.test".into(), h2: true, doubt: None, lead: Lead::none() };
-        let inside = Inside::new("192.0.2.1".into(), 443, Some(secure));
+        let secure = Secure { name: "a.test".into(), doubt: None };
+        let inside = Inside::new("192.0.2.1".into(), 443, true, Some(secure), Lead::none());
         for authority in ["a.test", "A.test:443", "192.0.2.1", "192.0.2.1:443"] {
             assert!(asked(&inside, authority).is_ok(), "{authority}");
         }
@@ -318,10 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn a_tunnel_in_plain_to_an_address_is_for_any_host_by_name_and_one_to_a_host_for_no_other() {
+        let named = Inside::new("a.test".into(), 80, false, None, Lead::none());
+        assert!(asked(&named, "a.test").is_ok() && asked(&named, "A.test:80").is_ok());
+        assert_eq!(asked(&named, "").as_deref(), Ok("a.test"));
+        for other in ["b.test", "192.0.2.1", "a.test:8080"] {
+            assert_eq!(asked(&named, other), Err(Kind::Misdirected), "{other}");
+        }
+        for address in ["192.0.2.1", "[2001:db8::1]"] {
+            let inside = Inside::new(address.into(), 80, false, None, Lead::none());
+            assert!(asked(&inside, "a.test").is_ok() && asked(&inside, "b.test:80").is_ok());
+            assert_eq!(asked(&inside, "").as_deref(), Ok(address));
+            assert_eq!(asked(&inside, "a.test:8080"), Err(Kind::Misdirected));
+        }
+    }
+
+    #[test]
     fn a_tunnel_inside_of_a_tunnel_leads_nowhere() {
         let mut head = Head::default();
         head.start_request(b"CONNECT", b"a.test:443", b"", None);
-        let inside = Inside::new("a.test".into(), 443, None);
+        let inside = Inside::new("a.test".into(), 443, false, None, Lead::none());
         assert_eq!(inside.admit(&head, &mut b"a.test".to_vec()).map_err(|(kind, _)| kind), Err(Kind::Unsupported));
     }
 }

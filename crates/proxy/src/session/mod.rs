@@ -2,6 +2,7 @@
 
 mod closing;
 pub(crate) mod datagram;
+pub(crate) mod entry;
 pub(crate) mod gate;
 mod h2;
 mod h3;
@@ -118,7 +119,7 @@ fn speak(arrived: Arrived, stream: Stream) {
     drop(match (listener.role, stream.alpn()) {
         // Nobody connects to a listener of UDP: it was one of TCP when this one did.
         (Role::Udp, _) => return,
-        (Role::Forward, _) if let Some(by) = listener.leads(origin.bind) => {
+        (Role::Forward, _) if let Some(by) = listener.leads(origin.bind).filter(|_| inside.is_none()) => {
             tokio::task::spawn_local(transparent::serve(arrived.session(Conn::new(stream)), by))
         }
         (Role::Tcp { .. }, _) => tokio::task::spawn_local(stream::serve(arrived.session(Conn::new(stream)))),

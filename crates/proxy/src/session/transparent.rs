@@ -13,11 +13,12 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::uri;
 
-use super::{Session, heard, http, tunnel, way};
+use super::{Session, entry, heard, http, tunnel, way};
 use crate::attempt::Tunnel;
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
 use crate::finish::{self, Account};
+use crate::intercept::Entrance;
 use crate::snapshot::{Hears, Listener, Route, Transparent};
 
 /// Serves a connection that was led to us in this way.
@@ -36,6 +37,7 @@ pub(super) async fn serve(mut session: Session, by: Transparent) {
     let mut route = &pinned.default;
     let fault = match story(&mut session, &mut x, &pinned, &mut route).await {
         Ok(Says::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
+        Ok(Says::Inside(entrance)) => return entry::enter(session, x, *entrance),
         Ok(Says::Request) => {
             session.worker.recycle(x);
             drop(pinned);
@@ -55,6 +57,8 @@ pub(super) async fn serve(mut session: Session, by: Transparent) {
 /// What comes of what a client says first.
 enum Says {
     Tunnel(Box<Tunnel>),
+    /// One whose TLS ends here.
+    Inside(Box<Entrance>),
     /// A request in plain has begun.
     Request,
 }
@@ -72,8 +76,8 @@ async fn story<'a>(
     x.facts.led = Some(asked);
     x.facts.host = asked.ip().to_string().into_bytes();
     destination::settle_host(&mut x.facts.host);
-    let heard = heard::hear(session, listener, Hears { hello: true, ..Hears::default() }).await?;
-    if heard.hello.is_none() && session.client.carry().first().is_some_and(u8::is_ascii_uppercase) {
+    let heard = heard::hear(session, listener, Hears { hello: true, http: true, ..Hears::default() }).await?;
+    if heard.request {
         return Ok(Says::Request);
     }
     x.facts.sni = heard.hello.as_ref().and_then(|hello| hello.name.clone());
@@ -89,6 +93,7 @@ async fn story<'a>(
     }
     match Box::pin(exchange::pass(session, x, listener, route)).await? {
         After::Tunnel(switched) => Ok(Says::Tunnel(switched)),
+        After::Inside(entrance) => Ok(Says::Inside(entrance)),
         _ => Err(Fault::client(Kind::Denied)),
     }
 }

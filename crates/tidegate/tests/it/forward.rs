@@ -6,6 +6,7 @@ mod associations;
 mod closed;
 mod datagrams;
 pub(crate) mod egress;
+pub(crate) mod inspect;
 pub(crate) mod intercept;
 pub(crate) mod lists;
 pub(crate) mod pac;

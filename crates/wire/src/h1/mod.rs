@@ -1,10 +1,12 @@
 //! HTTP/1 on the wire (RFC 9112): heads are read strictly and written plainly, chunked bodies both ways.
 //!
 //! `httparse` cuts the text into tokens; it is not the judge. `judge.rs` lists every place where it accepts more
-//! than we do. A message that two readers could frame differently never leaves this module as a [`Head`](crate::Head).
+//! than we do. A message that two readers could frame differently never leaves this module as a [`Head`](crate::Head). [`opening`] says whether
+//! anything of the kind has begun, where that is not known.
 
 pub mod chunked;
 mod judge;
+pub mod opening;
 mod request;
 mod response;
 mod write;

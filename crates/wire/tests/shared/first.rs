@@ -1,14 +1,15 @@
-//! What holds for the first bytes of any connection: headers of the PROXY protocol, messages of SOCKS, first messages of TLS, PostgreSQL and MQTT, headers of
-//! QUIC, and what is said before TLS begins inside of a protocol.
+//! What holds for the first bytes of any connection: headers of the PROXY protocol, messages of SOCKS, first messages of TLS, PostgreSQL and MQTT, requests of
+//! HTTP where nobody has said that there are any, headers of QUIC, and what is said before TLS begins inside of a protocol.
 
 use tidegate_wire::client_hello::{self, Seen};
 use tidegate_wire::credentials::Credentials;
+use tidegate_wire::h1::{self, Limits, opening};
 use tidegate_wire::parent::{self, connect, socks5};
 use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::quic::{self, Header};
 use tidegate_wire::socks::{self, Version};
 use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
-use tidegate_wire::{masque, mqtt, mysql, postgres, uri};
+use tidegate_wire::{Head, masque, mqtt, mysql, postgres, uri};
 
 /// Whatever a client of SOCKS says, what is waited for is bounded, and more of it changes nothing of what was read. A host that was read is
 /// one that a URL may have.
@@ -89,6 +90,19 @@ pub(crate) fn hello(bytes: &[u8]) {
         );
         let shortest = (0..bytes.len()).find(|length| client_hello::read(&bytes[..*length]) != Seen::Partial);
         assert!(shortest.is_none_or(|length| client_hello::read(&bytes[..length]) == seen), "seen before it was there");
+    }
+}
+
+/// What was seen stays so whatever follows; and nothing is taken for something else that the reader of requests would take for one.
+pub(crate) fn opening(bytes: &[u8]) {
+    let seen = opening::read(bytes);
+    assert!(seen != opening::Seen::Partial || bytes.len() < opening::MOST);
+    for more in [&b"more"[..], b" / HTTP/1.1\r\n\r\n", b"\n", b"\0"] {
+        assert!(seen == opening::Seen::Partial || opening::read(&[bytes, more].concat()) == seen, "{bytes:?} {more:?}");
+    }
+    if seen == opening::Seen::Other {
+        let read = h1::request(bytes, &Limits::default(), &mut Head::default());
+        assert!(!matches!(read, Ok(h1::Progress::Complete(_))), "{bytes:?} is a request");
     }
 }
 

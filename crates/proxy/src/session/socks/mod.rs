@@ -20,7 +20,7 @@ use wire::socks::{self, Command, Host, Invalid, Reply, Request, Version};
 use wire::uri;
 
 use super::closing::linger;
-use super::{Session, inside, tunnel, way};
+use super::{Session, entry, tunnel, way};
 use crate::attempt::Tunnel;
 use crate::capture;
 use crate::destination;
@@ -48,7 +48,7 @@ async fn serve(mut session: Session) {
     let mut route = &pinned.default;
     let stop = match story(&mut session, &mut x, &pinned, &mut route, version).await {
         Ok(Granted::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
-        Ok(Granted::Inside(entrance)) => return inside::enter(session, x, *entrance),
+        Ok(Granted::Inside(entrance)) => return entry::enter(session, x, *entrance),
         Ok(Granted::Association(asked)) => {
             drop(pinned);
             return associate(session, x, &asked).await;

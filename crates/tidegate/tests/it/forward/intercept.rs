@@ -16,7 +16,7 @@ use crate::support::{BINARY, Place};
 use crate::tls::Desk;
 
 /// A proxy that reads what goes through it, and refuses a part of a site.
-const READING: &str = "
+pub(super) const READING: &str = "
 workers: 1
 dns: { servers: ['127.0.0.1:9'], hosts: { a.test: 127.0.0.1, b.test: 127.0.0.1, www.bank.test: 127.0.0.1, two.test: 127.0.0.1 } }
 listeners:
@@ -31,13 +31,13 @@ listeners:
 ";
 
 /// Servers' authority, the owner's own, and what clients need.
-struct Office {
+pub(super) struct Office {
     /// Where servers have their certificates from.
-    desk: Desk,
+    pub(super) desk: Desk,
 }
 
 impl Office {
-    fn new() -> Office {
+    pub(super) fn new() -> Office {
         let office = Office { desk: Desk::new() };
         office.own("own");
         office
@@ -50,7 +50,7 @@ impl Office {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn start(&self, more: &str) -> Tidegate {
+    pub(super) fn start(&self, more: &str) -> Tidegate {
         self.desk.start(&READING.replace("@MORE", more), &[])
     }
 
@@ -65,12 +65,12 @@ impl Office {
     }
 
     /// A client whose TLS ends at the proxy, in a tunnel to this server by that name.
-    fn inside(&self, tidegate: &Tidegate, host: &str, server: &dyn Place) -> Client {
+    pub(super) fn inside(&self, tidegate: &Tidegate, host: &str, server: &dyn Place) -> Client {
         tunnel(tidegate, host, server).begin(&self.client(host)).expect("a client that trusts us")
     }
 
     /// A server of these names.
-    fn server(&self, names: &[&str]) -> (Server, Issued) {
+    pub(super) fn server(&self, names: &[&str]) -> (Server, Issued) {
         let issued = self.desk.authority.issue(names);
         (saying(&issued), issued)
     }

@@ -21,7 +21,7 @@ fn number(server: &dyn Place) -> u16 {
 }
 
 /// A request of version 4, by an address, or of version 4a, by a name.
-fn v4(host: &str, port: u16) -> Vec<u8> {
+pub(super) fn v4(host: &str, port: u16) -> Vec<u8> {
     let head = [&[4, 1][..], &port.to_be_bytes()].concat();
     match host.parse::<Ipv4Addr>() {
         Ok(ip) => [&head[..], &ip.octets(), b"me\0"].concat(),

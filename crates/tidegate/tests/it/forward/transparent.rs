@@ -1,7 +1,10 @@
 //! Clients that know of no proxy, and are led to it by the system's rules for packets: between namespaces of the network, which only
 //! root can make.
 
+mod read;
+
 use testkit::netns::{Netns, possible};
+use testkit::program::output_of;
 use testkit::{Client, Ending, Folder, Server, Start, Tidegate, failure_of, tool};
 
 use crate::support::{BINARY, config};
@@ -27,6 +30,15 @@ impl World {
         Some(World { client, program, server, desk: Desk::new() })
     }
 
+    /// One whose owner has an authority, and servers certificates for some names and an address.
+    fn with_authority() -> Option<World> {
+        let world = World::new()?;
+        world.desk.issue("main", &["example.com", "www.bank.test", "198.18.2.2", "fd18:2::2"]);
+        let own = world.desk.folder.path().join("own").display().to_string();
+        assert!(output_of(BINARY, &["ca", "--out", &own]).status.success());
+        Some(world)
+    }
+
     /// The server: a page in plain and one under TLS, of both families.
     fn pages(&self) -> Tidegate {
         let text = "
@@ -39,7 +51,7 @@ listeners:
     }
 
     /// The program, to which everything for these ports is led that comes from the client.
-    fn program(&self, by: &str) -> Tidegate {
+    fn program(&self, by: &str, more: &str) -> Tidegate {
         let rules = match by {
             "redirect" => {
                 "chain led { type nat hook prerouting priority dstnat; iif to1 tcp dport { 80, 443, 4444, 5555 } redirect to :3129; };"
@@ -62,23 +74,29 @@ listeners:
     bind: [{{ address: ':3129', transparent: {by} }}]
     role: forward
     open: true
-    timeouts: {{ request_head: 500ms }}
+    timeouts: {{ request_head: 500ms }}{more}
     egress: {{ allow: [198.18.0.0/15, 'fd18::/16'], connect_ports: [443, 4444] }}
-    routes: [{{ match: {{ host: [blocked.test, blocked.example.com] }}, deny: 403 }}, {{ to: origin }}]
+    routes: [{{ match: {{ host: [blocked.test, blocked.example.com] }}, deny: 403 }}, {{ match: {{ path: /private/* }}, deny: 403 }}, {{ to: origin }}]
 "
         );
-        Start::of(BINARY).inside(&self.program).text(&config(&text, &[]))
+        Start::of(BINARY).inside(&self.program).text(&self.desk.text(&text, &[]))
     }
 
     /// What curl makes of a page at an address of the server.
     fn curl(&self, url: &str, address: &str, more: &[&str]) -> String {
+        self.curl_trusting("ca.pem", url, address, more)
+    }
+
+    /// The same with this authority, and no other.
+    fn curl_trusting(&self, authority: &str, url: &str, address: &str, more: &[&str]) -> String {
         let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).expect("a host");
         let port = if url.starts_with("https") { 443 } else { 80 };
+        let resolve = ["--resolve".to_owned(), format!("{host}:{port}:{address}")];
+        let resolve = if host == address { &[][..] } else { &resolve };
         let mut curl = self.client.command("curl");
         curl.args(["-sg", "--max-time", "10", "-w", " %{http_code}", "--cacert"])
-            .arg(self.desk.folder.path().join("ca.pem"));
-        let output =
-            curl.args(["--resolve", &format!("{host}:{port}:{address}")]).args(more).arg(url).output().expect("curl");
+            .arg(self.desk.folder.path().join(authority));
+        let output = curl.args(resolve).args(more).arg(url).output().expect("curl");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -90,7 +108,7 @@ listeners:
 fn clients_are_led_on(by: &str) {
     let Some(world) = World::new() else { return };
     let _pages = world.pages();
-    let tidegate = world.program(by);
+    let tidegate = world.program(by, "");
     for (address, shown) in [("198.18.2.2", "198.18.2.2"), ("[fd18:2::2]", "[fd18:2::2]")] {
         assert_eq!(world.curl("http://a.test/x", address, &[]), "plain 200", "{address}");
         let line =

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 
 use super::{Case, assert_refused};
 use crate::forward::lists::pages;
-use crate::forward::{addresses, anonymity, egress, intercept, pac, parents, privacy};
+use crate::forward::{addresses, anonymity, egress, inspect, intercept, pac, parents, privacy};
 
 pub(super) const CASES: &[Case] = &[
     (&["listeners.*.egress", "listeners.*.egress.allow"], egress::what_is_allowed_is_led_to),
@@ -33,6 +33,10 @@ pub(super) const CASES: &[Case] = &[
             "listeners.*.intercept.upstream_ca",
         ],
         intercept::servers::whoever_is_excepted_is_not_read,
+    ),
+    (
+        &["listeners.*.inspect", "listeners.*.inspect.ports"],
+        inspect::words::tunnels_to_some_ports_are_read_and_others_left_alone,
     ),
     (
         &["listeners.*.intercept.on_failure", "listeners.*.intercept.bypass_for"],

@@ -158,6 +158,46 @@ fn origin(office: &Office, more: &str) -> Tidegate {
 }
 
 #[test]
+fn a_later_connection_of_http_2_that_is_not_believed_says_why() {
+    let office = Office::new();
+    let Some(curl) = testkit::tool("curl") else { return };
+    drop(curl);
+    office.desk.issue("a", &["a.test"]);
+    stranger().issue(&["a.test"]).write(&office.desk.folder, "b");
+    let text = |file: &str| {
+        office.desk.text(
+            &format!(
+                "certificates: {{ a: {{ cert: '@DIR/{file}.pem', key: '@DIR/{file}.key' }} }}\nlisteners: {{ web: {{ bind: 127.0.0.1:0, tls: a, timeouts: \
+                 {{ keep_alive: 50ms }}, respond: {{ body: here }} }} }}\n"
+            ),
+            &[],
+        )
+    };
+    let server = crate::support::start(&text("a"), &[]);
+    let tidegate = office.start("");
+    let ask = |path: &str| {
+        let port = server.address("web").rsplit(':').next().expect("a port").to_owned();
+        super::clients::curl(
+            &office,
+            &tidegate,
+            &["--http2", "-w", " %{http_code}"],
+            &format!("https://a.test:{port}{path}"),
+        )
+    };
+    assert_eq!(ask("/one").as_deref(), Some("here 200"));
+    assert_eq!(server.log_of("/one")["version"], "2");
+    testkit::until("that connection has ended", || {
+        server.metric("tidegate_connections", &["listener=\"web\""]).iter().sum::<f64>() == 0.0
+    });
+    assert_eq!(server.reload(&text("b")), testkit::Reloaded::Yes);
+    // What it has shown is remembered, and the client is let in by that.
+    let wrong = "the server's certificate is signed by no authority that we believe";
+    assert_eq!(ask("/two").as_deref(), Some(&*format!("502: server_tls: {wrong}\n 502")));
+    let line = tidegate.log_of("/two");
+    assert_eq!((&line["fault"], &line["reason"]), (&"server_tls".into(), &wrong.into()));
+}
+
+#[test]
 fn a_server_that_becomes_another_is_judged_again() {
     let office = Office::new();
     let good = office.desk.authority.issue(&["a.test"]);
