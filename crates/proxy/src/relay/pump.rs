@@ -40,6 +40,9 @@ pub(crate) struct Pump {
     pub(crate) content: u64,
     /// More content than this stops it.
     pub(crate) limit: u64,
+    /// The same of what is changed on its way, as it comes, and how much has come.
+    most: u64,
+    came: u64,
     /// Something has moved since the caller looked last.
     pub(crate) moved: bool,
     /// The content that goes through, for others who want it, too.
@@ -113,6 +116,8 @@ impl Pump {
             told: false,
             content: 0,
             limit: u64::MAX,
+            most: u64::MAX,
+            came: 0,
             moved: false,
             copy: None,
             transform: None,
@@ -125,6 +130,14 @@ impl Pump {
     pub(crate) fn transform(&mut self, transform: Transform) {
         self.splice = false;
         self.transform = Some(Box::new(transform));
+    }
+
+    /// Lets so much content come and no more, whatever becomes of it on its way: that is settled before.
+    pub(crate) fn come_up_to(&mut self, most: u64) {
+        match self.transform {
+            None => self.limit = most,
+            Some(_) => self.most = most,
+        }
     }
 
     /// Lets small pieces wait for others.
@@ -439,15 +452,20 @@ impl Pump {
 
     /// The same of content that is changed on its way.
     fn encode_changed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
-        let (transform, mut made, mut changed) = (&mut self.transform, Vec::new(), Ok(()));
+        let (transform, came) = (&mut self.transform, &mut self.came);
+        let (mut made, mut changed) = (Vec::new(), Ok(()));
         let used = self
             .reader
             .take(bytes, |content| {
+                *came += content.len() as u64;
                 if let (Some(transform), Ok(())) = (transform.as_mut(), changed) {
                     changed = transform.content(content, &mut made);
                 }
             })
             .map_err(|_| MALFORMED)?;
+        if self.came > self.most {
+            return Err(Stop::TooLarge);
+        }
         changed.map_err(Stop::Spoiled)?;
         if let Some(copy) = &mut self.copy {
             copy.take(&made);
