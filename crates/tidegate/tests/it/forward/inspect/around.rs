@@ -102,6 +102,38 @@ fn what_is_read_under_tls_and_in_plain_go_together() {
 }
 
 #[test]
+fn requests_inside_are_captured_and_looked_for_in_lists_by_the_host_that_they_name() {
+    let (desk, server) = (Desk::new(), saying());
+    desk.folder.write("listed.txt", "listed.test\nfar.test\n");
+    let routes = "
+    use: [{ capture: all.har }]
+    routes:
+      - { match: { url: { list: bad } }, deny: { reason: listed } }
+      - to: origin
+";
+    let text = inspecting("").replace(ROUTES, routes);
+    let tidegate =
+        desk.start(&format!("{text}lists: {{ bad: {{ file: '@DIR/listed.txt', format: domains }} }}\n"), &[]);
+    // A tunnel to an address is on no list; what is asked for in it may be.
+    let mut client = socks(&tidegate, "127.0.0.1", &server);
+    let host = |name: &str| format!("{name}:{}", server.port());
+    assert_eq!(client.ask(page(&host("www.listed.test"), "/ad")).status, 403);
+    assert_eq!(client.ask(page(&host("a.test"), "/deep?q=1")).text(), "/deep?q=1 ");
+    let line = tidegate.log_of("/ad");
+    assert_eq!((&line["list"], &line["rule"]), (&"bad".into(), &"listed.test".into()));
+    client.finish();
+    drop(client);
+    let entries = crate::capture::entries(&tidegate, "all.har", 3);
+    let urls: Vec<_> = entries.iter().map(|entry| entry["request"]["url"].as_str().expect("a URL")).collect();
+    let wanted = [
+        format!("http://{}/ad", host("www.listed.test")),
+        format!("http://{}/deep?q=1", host("a.test")),
+        format!("tunnel://{}", host("127.0.0.1")),
+    ];
+    assert_eq!(urls, wanted);
+}
+
+#[test]
 fn requests_inside_may_go_to_a_pool_that_stands_for_the_host() {
     let server = Server::http(|request| ok(request.fields.values("host").concat()));
     let text = inspecting("").replace("to: origin", "to: app") + "pools: { app: [@APP] }\n";
