@@ -2,15 +2,15 @@
 
 use super::Lower;
 use crate::shape::Map;
-use crate::spec::{Deny, Filter, MediaType};
+use crate::spec::{Deny, Filter};
 
 impl Lower<'_, '_> {
     pub(super) fn filter(&mut self, map: &Map) -> Option<Filter> {
         let refusal = map.map("deny")?;
         let [reason, contact] = ["reason", "contact"].map(|key| refusal.fixed(key).map(str::to_owned));
         let filter = Filter {
-            types: self.types(map, "types"),
-            except: self.types(map, "except"),
+            types: self.media_types(map, "types", true),
+            except: self.media_types(map, "except", true),
             over: map.size("over"),
             deny: Deny { status: refusal.tiny("status")?, reason, contact, reset: false },
         };
@@ -22,13 +22,5 @@ impl Lower<'_, '_> {
             self.mistakes.note(&except.span, message);
         }
         Some(filter)
-    }
-
-    /// Patterns of media types, of which `*/*` is one.
-    fn types(&mut self, map: &Map, key: &str) -> Vec<MediaType> {
-        if map.list(key).iter().any(|value| value.fixed() == Some("*/*")) {
-            return vec![MediaType::All(String::new())];
-        }
-        self.media_types(map, key)
     }
 }
