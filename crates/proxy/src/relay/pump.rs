@@ -15,6 +15,7 @@ use observe::capture::Kept;
 use tokio::task::yield_now;
 use wire::{Framing, Head};
 
+use super::copied::{Copied, TooLong, Whole};
 use super::gather::Gather;
 use super::{Coalesce, Transform};
 use crate::bandwidth::Pace;
@@ -54,25 +55,6 @@ pub(crate) struct Pump {
     /// What holds it back.
     pub(crate) pace: Option<Box<Pace>>,
 }
-
-/// Copies of content.
-#[derive(Debug, Default)]
-struct Copied {
-    whole: Option<Whole>,
-    part: Option<Kept>,
-}
-
-/// A copy of content, unless that is longer than this.
-#[derive(Debug)]
-struct Whole {
-    bytes: Vec<u8>,
-    most: usize,
-    overflown: bool,
-}
-
-/// Content was longer than a copy of it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;
 
 /// Why a body stopped on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -477,11 +459,14 @@ impl Pump {
     }
 
     fn count(&mut self, content: u64) -> Result<(), Stop> {
-        self.content += content;
         if let Some(pace) = &self.pace {
             pace.took(content);
         }
-        if self.content > self.limit { Err(Stop::TooLarge) } else { Ok(()) }
+        if self.content + content > self.limit {
+            return Err(Stop::TooLarge);
+        }
+        self.content += content;
+        Ok(())
     }
 
     fn end_if_read(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
@@ -552,6 +537,8 @@ impl Pump {
                             may -= count;
                         }
                         if self.content > self.limit {
+                            // What is in the pipe goes nowhere.
+                            self.content -= pipe.filled() as u64;
                             return Poll::Ready(Err(Stop::TooLarge));
                         }
                         stuck = false;
@@ -590,22 +577,6 @@ impl Pump {
                 return Poll::Pending;
             }
             self.moved = true;
-        }
-    }
-}
-
-impl Copied {
-    fn take(&mut self, content: &[u8]) {
-        if let Some(whole) = &mut self.whole {
-            if whole.bytes.len() + content.len() > whole.most {
-                (whole.overflown, whole.bytes) = (true, Vec::new());
-            }
-            if !whole.overflown {
-                whole.bytes.extend_from_slice(content);
-            }
-        }
-        if let Some(part) = &mut self.part {
-            part.add(content);
         }
     }
 }
