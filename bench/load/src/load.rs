@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 use crate::channel::Channel;
 use crate::head::Head;
@@ -119,6 +119,10 @@ impl Client<'_> {
     fn open(&mut self, connections: &mut Vec<Option<Connection>>) -> std::io::Result<()> {
         let family = if self.plan.to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+        if self.plan.tls {
+            // The end of a handshake and the request behind it are two writes, and the second does not wait for the first's acknowledgement.
+            sockopt::set_tcp_nodelay(&socket, true)?;
+        }
         match connect(&socket, &self.plan.to) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(fault) => return Err(fault.into()),

@@ -33,6 +33,7 @@ mod overtaken;
 mod prefix;
 mod queue;
 mod race;
+mod refuse;
 mod reshape;
 mod retry;
 mod send;

@@ -19,6 +19,7 @@ use crate::balance::Roster;
 use crate::bandwidth::Bandwidth;
 use crate::canary::Canary;
 use crate::destination::Way;
+use crate::filter::Filter;
 use crate::intercept::Intercept;
 use crate::pac::Pac;
 use crate::policy::{Compress, Policy, Template};
@@ -301,6 +302,8 @@ pub struct Route {
     pub bandwidth: Option<Arc<Bandwidth>>,
     /// Into which archive its exchanges go, if they do.
     pub capture: Option<Arc<Recorder>>,
+    /// Which of its responses are refused; the one that is asked first stands first.
+    pub filters: Box<[Arc<Filter>]>,
     /// Whether calls of browsers become plain calls of gRPC.
     pub grpc_web: bool,
     /// Where it ends.

@@ -30,6 +30,7 @@ pub(super) fn mirror(
         compress: None,
         bandwidth: None,
         capture: None,
+        filters: [].into(),
         grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
         max_request_body: u64::MAX,
@@ -50,8 +51,9 @@ pub(super) fn mirror(
     }
 }
 
-/// The names of all mirrors: that of their policy, or, as an inline one has a state of its own, who uses it and its pool:
-/// `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site.
+/// The names of all mirrors and filters: that of their policy, or, as an inline one has a state of its own, who uses it and its pool:
+/// `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site. A filter's has `filter`
+/// in the place of the pool.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     spec: &'a Spec,
@@ -95,8 +97,11 @@ impl<'a> Names<'a> {
     fn used(&mut self, uses: &[PolicyId], owner: &str) {
         for id in uses {
             let Some(policy) = self.spec.policies.get(id.0).filter(|policy| policy.name.is_none()) else { continue };
-            let PolicyKind::Mirror(mirror) = &policy.kind else { continue };
-            let plain = format!("{owner}/{}", self.spec.pool(mirror.to).name);
+            let plain = match &policy.kind {
+                PolicyKind::Mirror(mirror) => format!("{owner}/{}", self.spec.pool(mirror.to).name),
+                PolicyKind::Filter(_) => format!("{owner}/filter"),
+                _ => continue,
+            };
             // The same twice in one list, or a site that is called like a listener.
             let mut name = plain.clone();
             for number in 2.. {

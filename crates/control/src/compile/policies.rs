@@ -5,17 +5,19 @@ use std::sync::Arc;
 use config::spec::{self, Spec};
 use proxy::balance::Key;
 use proxy::bandwidth::Bandwidth;
+use proxy::filter::Filter;
 use proxy::policy::{
     Compress, Cookies, Edits, Headers, MediaType, Part, Policy, Privacy, Referer, Rewrite, Selector, Template,
     UserAgent,
 };
 use proxy::pool::Pool;
 use proxy::relay::Recipe;
+use proxy::snapshot::Deny;
 
 use super::mirrors;
 use crate::registry::Registry;
 
-/// A policy; `name` is what it is called if it is a mirror. Nothing for one that only asks who the client is.
+/// A policy; `name` is what it is called if it is a mirror or a filter. Nothing for one that only asks who the client is.
 pub(super) fn policy(
     spec: &Spec,
     policy: &spec::Policy,
@@ -42,6 +44,7 @@ pub(super) fn policy(
         })),
         spec::PolicyKind::Capture(said) => Policy::Capture(registry.captures.recorder(said)),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
+        spec::PolicyKind::Filter(said) => Policy::Filter(Arc::new(filter(said, name, registry))),
         spec::PolicyKind::Privacy(said) => Policy::Privacy(privacy(said)),
         // What is asked for before anything is done to a request is no step of what is.
         spec::PolicyKind::BasicAuth(_) | spec::PolicyKind::BearerAuth(_) | spec::PolicyKind::CertAuth(_) => {
@@ -69,12 +72,33 @@ pub(super) fn identity_fields(spec: &Spec) -> Arc<[Box<str>]> {
     names.into()
 }
 
-fn compress(said: &spec::Compress) -> Compress {
-    let media_type = |said: &spec::MediaType| match said {
+pub(super) fn deny(said: &spec::Deny) -> Deny {
+    Deny {
+        status: said.status,
+        reason: said.reason.as_deref().map(Into::into),
+        contact: said.contact.as_deref().map(Into::into),
+    }
+}
+
+fn filter(said: &spec::Filter, name: &str, registry: &mut Registry) -> Filter {
+    Filter {
+        types: said.types.iter().map(media_type).collect(),
+        except: said.except.iter().map(media_type).collect(),
+        over: said.over,
+        deny: deny(&said.deny),
+        report: registry.filter(name),
+    }
+}
+
+fn media_type(said: &spec::MediaType) -> MediaType {
+    match said {
         spec::MediaType::Exact(name) => MediaType::Exact(name.as_str().into()),
         spec::MediaType::All(start) => MediaType::Prefix(start.as_str().into()),
         spec::MediaType::WithSuffix(start, end) => MediaType::Suffix(start.as_str().into(), end.as_str().into()),
-    };
+    }
+}
+
+fn compress(said: &spec::Compress) -> Compress {
     Compress {
         recipes: said.codings.iter().map(|(coding, level)| Recipe { coding: *coding, level: *level }).collect(),
         min_size: said.min_size,

@@ -66,6 +66,7 @@ fn every_family_is_on_the_page_and_reads_back() {
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },
         ],
+        filters: vec![super::Filter { filter: "films", refusals: vec![("type", 6), ("size", 2)] }],
         lists: vec![List {
             list: "ads",
             rules: [("host", 7), ("pattern", 3)],

@@ -4,6 +4,7 @@
 mod compress;
 pub(crate) mod grpc_web;
 mod headers;
+mod media_type;
 mod privacy;
 mod rewrite;
 mod template;
@@ -11,8 +12,10 @@ mod template;
 use std::sync::Arc;
 
 pub(crate) use compress::Client;
-pub use compress::{Compress, MediaType};
+pub use compress::Compress;
 pub use headers::{Edits, Headers};
+pub use media_type::MediaType;
+pub(crate) use media_type::essence;
 pub use privacy::{Cookies, Privacy, Referer, UserAgent};
 pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
@@ -23,6 +26,7 @@ use wire::Head;
 
 use crate::bandwidth::Bandwidth;
 use crate::exchange::Facts;
+use crate::filter::Filter;
 use crate::mirror::Mirror;
 
 /// A policy.
@@ -42,6 +46,8 @@ pub enum Policy {
     Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
+    /// Refuses responses, before other policies have changed them.
+    Filter(Arc<Filter>),
     /// Tells servers less of who asks.
     Privacy(Privacy),
 }
@@ -63,7 +69,12 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
             Policy::Privacy(privacy) => privacy.forwards(head, facts),
-            Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::Bandwidth(_) | Policy::GrpcWeb => {}
+            Policy::Mirror(_)
+            | Policy::Compress(_)
+            | Policy::Capture(_)
+            | Policy::Bandwidth(_)
+            | Policy::Filter(_)
+            | Policy::GrpcWeb => {}
         }
     }
     Ok(())
@@ -80,6 +91,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
             | Policy::Compress(_)
             | Policy::Capture(_)
             | Policy::Bandwidth(_)
+            | Policy::Filter(_)
             | Policy::GrpcWeb => {}
         }
     }
