@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
-use testkit::Reloaded;
+use testkit::{Reloaded, Tidegate};
 
 use super::lab::{CAPABILITIES, Lab};
 use super::{TWO, WEB, both, shown};
