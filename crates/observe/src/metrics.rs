@@ -66,6 +66,7 @@ mod mirrors;
 mod nat;
 mod page;
 mod process;
+mod quotas;
 mod requests;
 
 use base::ids::WorkerId;
@@ -81,6 +82,7 @@ pub use lists::List;
 pub use mirrors::Mirror;
 pub use nat::{Nat, NatServer};
 pub use process::Process;
+pub use quotas::Quota;
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +107,8 @@ pub struct Scrape<'a> {
     pub certificates: Vec<Certificate<'a>>,
     /// Lists of sites.
     pub lists: Vec<List<'a>>,
+    /// Quotas.
+    pub quotas: Vec<Quota<'a>>,
     /// Packets that the kernel rewrites.
     pub nat: Nat<'a>,
     /// The workers' turns, in the workers' order.
@@ -203,6 +207,7 @@ impl Scrape<'_> {
         archives::write(&self.archives, &mut page);
         certificates::write(&self.certificates, &mut page);
         lists::write(&self.lists, &mut page);
+        quotas::write(&self.quotas, &mut page);
         nat::write(&self.nat, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);

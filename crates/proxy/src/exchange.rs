@@ -19,7 +19,7 @@ use wire::head::Method;
 use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
-use crate::bandwidth::{self, Paces};
+use crate::bandwidth;
 use crate::canary;
 use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
@@ -29,7 +29,8 @@ use crate::lists::Hit;
 use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
-use crate::relay::Pump;
+use crate::quota::{self, Meter};
+use crate::relay::{Pump, Tolls};
 use crate::route::{Body, Captures, Finding, Said};
 use crate::session::inside::Inside;
 use crate::session::{Origin, Session};
@@ -79,8 +80,10 @@ pub(crate) struct Exchange {
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
-    /// What holds both directions of a tunnel back.
-    pub(crate) paces: Paces,
+    /// What holds both directions of a tunnel back, and counts them.
+    pub(crate) tolls: Tolls,
+    /// Who it is counted for, where there are quotas.
+    pub(crate) meter: Option<Rc<Meter>>,
     /// What of it goes into an archive.
     pub(crate) caught: Option<Box<Caught>>,
     /// What leads to the server that it names, where it may name one.
@@ -268,6 +271,7 @@ async fn story<'a>(
             return Ok(asked);
         }
     }
+    quota::begin(x, route)?;
     if let Some(bandwidth) = &route.bandwidth {
         Box::pin(bandwidth::begin(session, x, route, bandwidth)).await?;
     }
@@ -468,7 +472,6 @@ impl Exchange {
         (self.facts.socks, self.facts.led) = (None, None);
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
-        self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
@@ -476,7 +479,7 @@ impl Exchange {
         self.permit = None;
         self.copies = None;
         self.caught = None;
-        self.paces = Paces::default();
+        (self.tolls, self.meter) = (Tolls::default(), None);
         (self.origin, self.beyond) = (None, None);
     }
 }
@@ -521,7 +524,8 @@ impl Default for Exchange {
             entry: None,
             permit: None,
             copies: None,
-            paces: Paces::default(),
+            tolls: Tolls::default(),
+            meter: None,
             caught: None,
             origin: None,
             beyond: None,

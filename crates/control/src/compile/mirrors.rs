@@ -29,6 +29,7 @@ pub(super) fn mirror(
         users: [].into(),
         compress: None,
         bandwidth: None,
+        quotas: [].into(),
         capture: None,
         grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
@@ -50,8 +51,8 @@ pub(super) fn mirror(
     }
 }
 
-/// The names of all mirrors: that of their policy, or, as an inline one has a state of its own, who uses it and its pool:
-/// `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site.
+/// The names of all mirrors and quotas: that of their policy, or, as an inline one has a state of its own, who uses it, and its pool or
+/// `quota`: `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     spec: &'a Spec,
@@ -95,8 +96,11 @@ impl<'a> Names<'a> {
     fn used(&mut self, uses: &[PolicyId], owner: &str) {
         for id in uses {
             let Some(policy) = self.spec.policies.get(id.0).filter(|policy| policy.name.is_none()) else { continue };
-            let PolicyKind::Mirror(mirror) = &policy.kind else { continue };
-            let plain = format!("{owner}/{}", self.spec.pool(mirror.to).name);
+            let plain = match &policy.kind {
+                PolicyKind::Mirror(mirror) => format!("{owner}/{}", self.spec.pool(mirror.to).name),
+                PolicyKind::Quota(_) => format!("{owner}/quota"),
+                _ => continue,
+            };
             // The same twice in one list, or a site that is called like a listener.
             let mut name = plain.clone();
             for number in 2.. {

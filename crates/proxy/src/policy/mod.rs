@@ -24,6 +24,7 @@ use wire::Head;
 use crate::bandwidth::Bandwidth;
 use crate::exchange::Facts;
 use crate::mirror::Mirror;
+use crate::quota::Quota;
 
 /// A policy.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub enum Policy {
     Compress(Arc<Compress>),
     /// Limits how fast bodies go.
     Bandwidth(Arc<Bandwidth>),
+    /// Limits how much goes through.
+    Quota(Arc<Quota>),
     /// Writes what passes into an archive, if that is open.
     Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
@@ -63,7 +66,12 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
             Policy::Headers(headers) => headers.request.apply(head, facts),
             Policy::Rewrite(rewrite) => rewrite.apply(head, facts)?,
             Policy::Privacy(privacy) => privacy.forwards(head, facts),
-            Policy::Mirror(_) | Policy::Compress(_) | Policy::Capture(_) | Policy::Bandwidth(_) | Policy::GrpcWeb => {}
+            Policy::Mirror(_)
+            | Policy::Compress(_)
+            | Policy::Capture(_)
+            | Policy::Bandwidth(_)
+            | Policy::Quota(_)
+            | Policy::GrpcWeb => {}
         }
     }
     Ok(())
@@ -80,6 +88,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
             | Policy::Compress(_)
             | Policy::Capture(_)
             | Policy::Bandwidth(_)
+            | Policy::Quota(_)
             | Policy::GrpcWeb => {}
         }
     }

@@ -26,6 +26,7 @@ use crate::destination::{self, Lead, Led, Way};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account, Kept};
 use crate::intercept;
+use crate::quota::{self, Meter};
 use crate::session::{Session, way};
 use crate::snapshot::{Arm, Ending};
 use crate::users::User;
@@ -69,6 +70,8 @@ struct Place {
     last: Instant,
     come: Sum,
     gone: Sum,
+    /// Who it is counted for.
+    meter: Option<Rc<Meter>>,
 }
 
 enum Standing {
@@ -246,6 +249,9 @@ impl Association {
         let Some(place) = self.places.named(&name, now) else { return false };
         place.come.add(datagram);
         place.last = now;
+        if !place.counts(true, datagram) {
+            place.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
+        }
         match &mut place.standing {
             Standing::Led(route) => {
                 let route = *route;
@@ -291,6 +297,7 @@ impl Association {
             _ if intercept::forbids_datagrams(&listener, &x.facts.host) => {
                 Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS)))
             }
+            _ if let Err(fault) = quota::begin(&mut x, route) => Lead::Known(Err((fault, x.notes.reason))),
             Ending::Ways(ways) if let Some(Way::Origin(origin)) = ways.first() => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
                 destination::lead_to(&worker, origin, host, name.1)
@@ -308,7 +315,7 @@ impl Association {
         let account = Account::of(&listener, route, &x.notes).owned();
         let place = match self.places.named(name, now) {
             Some(place) => {
-                place.account = account;
+                (place.account, place.meter) = (account, x.meter.take());
                 place.standing = Standing::Asked(Vec::new());
                 place
             }
@@ -403,6 +410,13 @@ impl Association {
         let mut out = self.session.worker.out();
         for datagram in arrival.datagrams() {
             place.gone.add(datagram);
+            if !place.counts(false, datagram) {
+                place.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
+            }
+            if let Standing::Not(..) = place.standing {
+                self.session.listener.connections.shard(self.session.worker.id).datagrams_lost(1);
+                continue;
+            }
             out.clear();
             out.reserve(HEAD + datagram.len());
             socks::write_datagram_head(from, &mut out);
@@ -444,7 +458,13 @@ impl Place {
             last: x.notes.began,
             come: Sum::default(),
             gone: Sum::default(),
+            meter: x.meter.clone(),
         }
+    }
+
+    /// Counts a datagram from the client (`up`) or to it; says whether it may pass.
+    fn counts(&self, up: bool, datagram: &[u8]) -> bool {
+        self.meter.as_ref().is_none_or(|meter| meter.took(up, datagram.len() as u64))
     }
 
     /// Writes its record and counts it.
