@@ -19,6 +19,7 @@ mod nat;
 mod policies;
 mod pools;
 mod process;
+mod quota;
 mod tcp;
 mod tls;
 mod udp;
@@ -37,7 +38,7 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 19] = [
+const AREAS: [&[Case]; 20] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -46,6 +47,7 @@ const AREAS: [&[Case]; 19] = [
     canary::CASES,
     capture::CASES,
     bandwidth::CASES,
+    quota::CASES,
     matching::CASES,
     policies::CASES,
     mirror::CASES,
@@ -106,6 +108,11 @@ fn canaries() {
 #[test]
 fn bandwidths() {
     show(bandwidth::CASES);
+}
+
+#[test]
+fn quotas() {
+    show(quota::CASES);
 }
 
 #[test]

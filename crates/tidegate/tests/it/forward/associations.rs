@@ -279,3 +279,22 @@ fn the_first_answer_of_a_server_whose_name_was_looked_up_does_not_wait_for_anoth
     drop(client);
     assert_eq!(tidegate.log_line("its server's line", line)["port"], number(&server));
 }
+
+#[test]
+fn datagrams_count_both_ways_and_each_server_is_a_request() {
+    let (one, two) = (Answering::named("one"), Answering::named("two"));
+    let tidegate = proxy("use: [{ quota: { bytes: 40B, requests: 3, per: 30d } }]\n    to: origin");
+    let associated = Associated::new(&tidegate);
+    associated.say("a.test", number(&one), "twelve bytes");
+    assert_eq!(associated.hear().1, "one twelve bytes");
+    associated.say("a.test", number(&two), "four");
+    assert_eq!(associated.hear().1, "two four");
+    // 12 and 16, 4 and 8 are 40; from here on nothing passes.
+    associated.say("a.test", number(&one), "x");
+    drop(associated.client);
+    let line = tidegate.log_line("one", |line| line["port"] == number(&one));
+    assert_eq!((&line["fault"], &line["bytes_in"], &line["bytes_out"]), (&"quota".into(), &13.into(), &16.into()));
+    let line = tidegate.log_line("two", |line| line["port"] == number(&two));
+    assert_eq!(line["fault"], serde_json::Value::Null);
+    assert_eq!(tidegate.metric("tidegate_quota_cut_total", &["quota=\"web/quota\""]), [1.0]);
+}
