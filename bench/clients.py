@@ -30,7 +30,7 @@ def command(scenario: Scenario, address: str, routes: int, seconds: float, serve
         return udp(scenario, address, seconds)
     if scenario.forward:
         words = [*own(scenario, address, 0, seconds), "--server", server]
-        return words + (["--tunnel"] if scenario.forward == "tunnel" else [])
+        return words + {"url": [], "tunnel": ["--tunnel"], "intercept": ["--tunnel", "--tls"]}[scenario.forward]
     by_version = {"h1": own, "h2": h2load, "h3": h3}
     return by_version[scenario.version](scenario, address, routes, seconds)
 

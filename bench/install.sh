@@ -23,6 +23,16 @@ if [ -x out/venv/bin/pip ]; then
     done
 fi
 
+# Python's packages that others of ours would quarrel with have an environment of their own.
+if [ -x out/mitmproxy/bin/mitmdump ]; then
+    echo "present: mitmproxy"
+elif python3 -m venv out/mitmproxy >"$reason" 2>&1 &&
+    out/mitmproxy/bin/pip install --quiet --disable-pip-version-check mitmproxy >"$reason" 2>&1; then
+    echo "installed: mitmproxy"
+else
+    missing mitmproxy
+fi
+
 as_root=
 [ "$(id -u)" = 0 ] || as_root="sudo -n"
 for program in haproxy nginx squid traffic_server tinyproxy wrk h2load curl nft; do
@@ -47,6 +57,18 @@ if [ ! -e /usr/lib/nginx/modules/ngx_stream_module.so ] && command -v apt-get >/
         echo "installed: libnginx-mod-stream"
     else
         missing "libnginx-mod-stream"
+    fi
+fi
+# Debian's Squid with OpenSSL takes the place of its Squid without, so it is only unpacked. What both share comes with that one.
+if [ -x out/squid-openssl/usr/sbin/squid ]; then
+    echo "present: squid-openssl"
+elif command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
+    mkdir -p out/squid-openssl
+    if (cd out/squid-openssl && apt-get download squid-openssl) >"$reason" 2>&1 &&
+        dpkg-deb -x out/squid-openssl/squid-openssl_*.deb out/squid-openssl >"$reason" 2>&1; then
+        echo "installed: squid-openssl"
+    else
+        missing squid-openssl
     fi
 fi
 rm -f "$reason"

@@ -33,8 +33,16 @@ class Daemon:
         return self.process.poll() is None
 
     def pids(self) -> list[int]:
-        """The processes of the session that `start_new_session` made."""
-        return [pid for pid in processes() if stat_fields(pid)[3:4] == [str(self.process.pid)]]
+        """The processes of the session that `start_new_session` made, and those that they have started, for some of these have one of their own."""
+        parents, members = {}, {self.process.pid}
+        for pid in processes():
+            _, parent, _, session, *_ = [*stat_fields(pid), *"0000"]
+            parents[pid] = int(parent)
+            if session == str(self.process.pid):
+                members.add(pid)
+        while more := {pid for pid, parent in parents.items() if parent in members} - members:
+            members |= more
+        return [pid for pid in parents if pid in members]
 
     def cpu_seconds(self) -> float:
         """Time on the processor of all threads."""

@@ -47,8 +47,14 @@ class Run:
         self.stack = stack
         self.proxies: dict[str, Proxy] = {}
         self.backend_port = machine.free_port()
+        self.intercepts = scenario.forward == "intercept"
+        if scenario.tls:
+            make_certificate(folder)
+        elif self.intercepts:
+            make_authorities(folder)
         command = [str(LOAD), "backend", "--bind", f"127.0.0.1:{self.backend_port}", "--body", str(scenario.body)]
-        self.backend = Daemon(command, FEEDER_CPU, folder / "backend.log", {})
+        secured = ["--tls", str(folder)] if self.intercepts else []
+        self.backend = Daemon([*command, *secured], FEEDER_CPU, folder / "backend.log", {})
         stack.callback(self.backend.stop)
         wait_until(self.backend, lambda: self.backend_stats())
         self.names = None
@@ -56,8 +62,6 @@ class Run:
             command = [str(LOAD), "udp-backend", *command[2:]]
             self.names = Daemon(command, FEEDER_CPU, folder / "udp-backend.log", {})
             stack.callback(self.names.stop)
-        if scenario.tls:
-            make_certificate(folder)
 
     def enter(self, contestant: Contestant) -> None:
         """Proves that the proxy does its work, and keeps it running unless each measurement has its own."""
@@ -165,7 +169,7 @@ class Run:
         return self.backend.cpu_seconds() + names + children_seconds()
 
     def backend_stats(self) -> dict:
-        return json.loads(get(self.backend_port, "/stats")[1])
+        return json.loads(get(self.backend_port, "/stats", tls=self.intercepts)[1])
 
 
 class Proxy(Daemon):
@@ -178,12 +182,10 @@ class Proxy(Daemon):
         self.datagrams, self.body = run.scenario.datagrams, run.scenario.body
         self.forward, self.backend_port = run.scenario.forward, run.backend_port
         self.lasts = run.scenario.forward == "tunnel" and not run.scenario.close
+        self.own = run.folder / "own.pem"
         self.folder = run.folder / contestant.name.replace("/", "-")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
-        if contestant.peer.user and os.geteuid() == 0:
-            run.folder.chmod(0o711)
-            shutil.chown(self.folder, contestant.peer.user)
         self.port, self.metrics_port = machine.free_port(), machine.free_port()
         self.address = f"127.0.0.1:{self.port}"
         peer = contestant.peer
@@ -200,6 +202,14 @@ class Proxy(Daemon):
         places |= {"folder": run.folder, "port": self.port}
         places |= {"config": self.folder / Path(template).name for template in peer.templates[:1]}
         arguments = [*peer.arguments, *(peer.secured if self.tls else ())]
+        if peer.prepare:
+            done = subprocess.run([word.format(**places) for word in peer.prepare], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise Unfit(f"{peer.prepare[0]} says: {(done.stdout + done.stderr)[-300:].strip()}")
+        if peer.user and os.geteuid() == 0:
+            run.folder.chmod(0o711)
+            for place in [self.folder, *self.folder.rglob("*")]:
+                shutil.chown(place, peer.user)
         command = [str(peer.find()), *(argument.format(**places) for argument in arguments)]
         environment = {name: value.format(**places) for name, value in peer.environment.items()}
         super().__init__(command, PROXY_CPU, output, environment)
@@ -218,6 +228,7 @@ class Proxy(Daemon):
             **{"log_output": run.logs and peer.log == "output", "log_ring": run.logs and peer.log == "ring"},
             **{"splice": run.scenario.splice, "copy": not run.scenario.splice, "big": run.scenario.body > 2**16},
             **{"routes": routes, "plain": not (routes or self.forward), "hosts": hosts, "forward": self.forward},
+            **{"intercept": run.intercepts, "unbumped": not run.intercepts, "out": OUT},
             **{"tls": run.scenario.tls, "clear": not run.scenario.tls, "folder": run.folder},
             **{"h1": run.scenario.version == "h1", "h2": run.scenario.version == "h2", "h3": run.scenario.version == "h3"},
             **{"h2c": run.scenario.version == "h2" and not run.scenario.tls},
@@ -236,6 +247,10 @@ class Proxy(Daemon):
         elif self.unread or self.forward == "tunnel":
             if "x-forwarded-for" in self.echo().lower():
                 raise Unfit("it reads what it should pass on")
+        elif self.forward == "intercept":
+            # That it reads is proven by the certificate, which the client has believed. That it looks at the server's is not.
+            if self.passes_off("elsewhere.example.org"):
+                raise Unfit("it believed a server that is another than the one that was asked for")
         elif self.forward:
             if "\nvia: " not in self.echo().lower():
                 raise Unfit(f"the backend saw no Via: {self.echo()!r}")
@@ -243,16 +258,28 @@ class Proxy(Daemon):
             raise Unfit(f"the backend saw no X-Forwarded-For: {self.echo()!r}")
         if self.upstream == "h2" and ":method: GET" not in self.echo():
             raise Unfit(f"the backend was not spoken to by HTTP/2: {self.echo()!r}")
-        page = self.contestant.peer.metrics
-        port = self.metrics_port if page.startswith("/") else self.port
-        metrics = get(port, page, host=f"127.0.0.1:{port}")
-        if metrics[0] != 200:
-            raise Unfit(f"no metrics: {metrics}")
+        self.prove_metrics()
         # A flow of UDP is logged when it has been silent for long enough.
         if self.logs and not self.datagrams:
             wait_until(self, lambda: self.find_in_log(b"/p0/echo" if self.reads else b"127.0.0.1"))
         if self.contestant.routes and self.get("/p0/echo", host="elsewhere.example.com")[0] == 200:
             raise Unfit("a host without a route was served")
+
+    def passes_off(self, host: str) -> bool:
+        """Whether it shows somebody as `host` who is not."""
+        try:
+            return get_from(f"127.0.0.1:{self.backend_port}", "/p0/echo", self.port, TRUSTING, host)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def prove_metrics(self) -> None:
+        page = self.contestant.peer.metrics
+        if not page:
+            return
+        port = self.metrics_port if page.startswith("/") else self.port
+        metrics = get(port, page, host=f"127.0.0.1:{port}")
+        if metrics[0] != 200:
+            raise Unfit(f"no metrics: {metrics}")
 
     def echo(self) -> str:
         if self.datagrams:
@@ -265,7 +292,10 @@ class Proxy(Daemon):
     def get(self, path: str, host: str = "h000.example.com") -> tuple[int, bytes]:
         """By HTTP/1.1 over whatever carries it, except where a listener without TLS speaks HTTP/2 alone, and by HTTP/3."""
         if self.forward:
-            return get_from(f"127.0.0.1:{self.backend_port}", path, self.port, self.forward == "tunnel")
+            inside = believing(self.own) if self.forward == "intercept" else None
+            if self.forward == "url":
+                return get(self.port, f"http://127.0.0.1:{self.backend_port}{path}", host=f"127.0.0.1:{self.backend_port}")
+            return get_from(f"127.0.0.1:{self.backend_port}", path, self.port, inside, host)
         if self.version == "h3":
             return get_h3(self.address, path, host)
         if self.version == "h2" and not self.tls:
@@ -340,10 +370,8 @@ def get(port: int, path: str, host: str = "h000.example.com", tls: bool = False)
         connection.close()
 
 
-def get_from(server: str, path: str, proxy: int, tunnel: bool) -> tuple[int, bytes]:
-    """From a server by way of a forward proxy."""
-    if not tunnel:
-        return get(proxy, f"http://{server}{path}", host=server)
+def get_from(server: str, path: str, proxy: int, inside: ssl.SSLContext | None, host: str) -> tuple[int, bytes]:
+    """From a server through a tunnel of a forward proxy, by TLS inside of it if that is wanted, which `host` is asked for."""
     connection = http.client.HTTPConnection(server, timeout=5)
     connection.sock = socket.create_connection(("127.0.0.1", proxy), timeout=5)
     try:
@@ -355,7 +383,10 @@ def get_from(server: str, path: str, proxy: int, tunnel: bool) -> tuple[int, byt
             answer += more
         if answer[9:12] != b"200":
             raise ConnectionError(f"no tunnel: {answer!r}")
-        connection.request("GET", path)
+        if inside:
+            connection.sock = inside.wrap_socket(connection.sock, server_hostname=host)
+        name = f"{host}:{server.rpartition(':')[2]}" if inside else server
+        connection.request("GET", path, headers={"Host": name})
         response = connection.getresponse()
         return response.status, response.read()
     finally:
@@ -398,6 +429,32 @@ def make_certificate(folder: Path) -> None:
     command += ["-keyout", folder / "tls.key", "-out", folder / "tls.pem"]
     subprocess.run(command, check=True, capture_output=True)
     (folder / "tls.both").write_text((folder / "tls.pem").read_text() + (folder / "tls.key").read_text())
+
+
+def make_authorities(folder: Path) -> None:
+    """Of servers and of the proxies' owner, and a server's certificate, all ECDSA on P-256. Some proxies want one of them and its key in one file."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
+    for name in ("ca", "own"):
+        signs = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"]
+        files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
+        subprocess.run(["openssl", "req", "-x509", *key, "-subj", f"/CN={name}", *signs, *files], check=True, capture_output=True)
+        both = folder / f"{name}.both"
+        both.write_text((folder / f"{name}.key").read_text() + (folder / f"{name}.pem").read_text())
+    about = folder / "names"
+    about.write_text("subjectAltName=DNS:example.com,DNS:*.example.com,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
+    request = ["openssl", "req", *key[:-2], "-subj", "/CN=example.com", "-keyout", folder / "tls.key", "-out", folder / "tls.csr"]
+    subprocess.run(request, check=True, capture_output=True)
+    sign = ["openssl", "x509", "-req", "-in", folder / "tls.csr", "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key"]
+    sign += ["-CAcreateserial", "-days", "30", "-extfile", about, "-out", folder / "tls.pem"]
+    subprocess.run(sign, check=True, capture_output=True)
+
+
+def believing(authority: Path) -> ssl.SSLContext:
+    """What a client believes who trusts this authority alone."""
+    context = ssl.create_default_context(cafile=authority)
+    # Newer ones demand key identifiers, which not everybody writes.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 TRUSTING = ssl._create_unverified_context()

@@ -23,7 +23,7 @@ class Peer:
     """Further arguments where clients speak TLS, of what is not told by a template."""
     environment: dict[str, str] = field(default_factory=dict)
     metrics: str = "/metrics"
-    """At its port for metrics; a whole URL is asked for by way of the proxy itself."""
+    """At its port for metrics; a whole URL is asked for by way of the proxy itself. Empty if it has none."""
     log: str = "file"
     """How the access log reaches its file: `file` is written, `output` is standard output, `ring` a mapping, `memory` a
     file that no disk is behind."""
@@ -36,7 +36,9 @@ class Peer:
     reverse: bool = True
     """Whether its templates know a proxy in front of servers."""
     forward: tuple[str, ...] = ()
-    """How it can be asked for a server, over and over again on one connection by `url`, or for a `tunnel`."""
+    """How it can be asked for a server, over and over again on one connection by `url`, for a `tunnel`, or to `intercept` one."""
+    prepare: list[str] = field(default_factory=list)
+    """A command that makes what it needs to start."""
     user: str = ""
     """Whom it becomes where root starts it."""
     upstream: tuple[str, ...] = ("h1", "h2")
@@ -52,6 +54,8 @@ class Peer:
         found = shutil.which(self.binary) or shutil.which(self.binary, path="/usr/sbin")
         return Path(found) if found else None
 
+
+CERTGEN = str(OUT / "squid-openssl/usr/lib/squid/security_file_certgen")
 
 TRAFFICSERVER = [
     *["runroot.yaml", "records.config", "ip_allow.yaml", "logging.yaml", "plugin.config"],
@@ -137,6 +141,37 @@ PEERS = {
             upstream=("h1",),
         ),
         Peer(
+            name="squid-openssl",
+            binary="squid-openssl/usr/sbin/squid",
+            version=["-v"],
+            templates=["squid.conf"],
+            arguments=["-N", "-n", "bench{port}", "-f", "{config}"],
+            # Where it keeps the certificates that it makes.
+            prepare=[CERTGEN, "-c", "-s", "{dir}/certificates", "-M", "4MB"],
+            metrics="/squid-internal-mgr/info",
+            user="nobody",
+            speaks=("h1",),
+            reverse=False,
+            forward=("intercept",),
+            upstream=("h1",),
+        ),
+        Peer(
+            name="mitmproxy",
+            binary="mitmproxy/bin/mitmdump",
+            version=["--version"],
+            # The folder of its configuration, where its authority has this name.
+            templates=["mitmproxy/config.yaml"],
+            arguments=["--set", "confdir={dir}"],
+            prepare=["cp", "{folder}/own.both", "{dir}/mitmproxy-ca.pem"],
+            environment={"PYTHONUNBUFFERED": "1"},
+            metrics="",
+            log="output",
+            speaks=("h1",),
+            reverse=False,
+            forward=("intercept",),
+            upstream=("h1",),
+        ),
+        Peer(
             name="trafficserver",
             binary="traffic_server",
             version=["--version"],
@@ -202,5 +237,5 @@ def tidegate(binary: Path) -> Peer:
         speaks=("h1", "h2", "h3"),
         flows=True,
         datagrams=True,
-        forward=("url", "tunnel"),
+        forward=("url", "tunnel", "intercept"),
     )

@@ -41,7 +41,7 @@ class Scenario:
     datagrams: bool = False
     """Whether proxies pass on datagrams without reading them (UDP)."""
     forward: str = ""
-    """How a forward proxy is asked for the server: by a `url`, or for a `tunnel` to it."""
+    """How a forward proxy is asked for the server: by a `url`, for a `tunnel` to it, or to `intercept` the TLS in such a tunnel."""
     upstream: str = "h1"
     """What servers are spoken to by: h1, or h2 without TLS, by prior knowledge."""
 
@@ -115,6 +115,16 @@ SCENARIOS = {
         connections=16,
         splice=True,
         forward="tunnel",
+    ),
+    "intercept": Scenario(
+        "1 KiB bodies over TLS inside of kept tunnels that the proxy reads, the nine request fields of a browser",
+        forward="intercept",
+    ),
+    "intercept-handshakes": Scenario(
+        "a tunnel that the proxy reads, with a full handshake (X25519, ECDSA P-256), for each answer of 1 KiB",
+        cost=PER_TUNNEL,
+        forward="intercept",
+        close=True,
     ),
     "routes": Scenario("1,000 routes by host and path, all of them asked for, against one route", routes=1000),
 }

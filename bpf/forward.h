@@ -2,7 +2,7 @@
  * checksums are written, and it leaves by that way. */
 #pragma once
 
-#include "connections.h"
+#include "too_big.h"
 
 /* How addresses stand in a header: four bytes each in IPv4, sixteen in IPv6. */
 struct pair {
@@ -10,55 +10,6 @@ struct pair {
 };
 
 enum { SOURCE_V4 = ETHERNET + 12, SOURCE_V6 = ETHERNET + 8, HOPS_V4 = ETHERNET + 8, HOPS_V6 = ETHERNET + 7, CHECKSUM_V4 = ETHERNET + 10 };
-
-struct way {
-	struct bpf_fib_lookup fib;
-	__u8 is_known;
-	__u8 is_direct;
-};
-
-static inline_always int find_way(struct __sk_buff *skb, const struct packet *packet, const struct address *source,
-				  const struct address *destination, struct way *way)
-{
-	struct bpf_fib_lookup *fib = &way->fib;
-	fib->ifindex = skb->ifindex;
-	fib->l4_protocol = packet->key.protocol;
-	if (packet->is_v4) {
-		fib->family = AF_INET;
-		fib->src[0] = source->words[3];
-		fib->dst[0] = destination->words[3];
-	} else {
-		fib->family = AF_INET6;
-		*(struct address *)fib->src = *source;
-		*(struct address *)fib->dst = *destination;
-	}
-	long found = bpf_fib_lookup(skb, fib, sizeof *fib, 0);
-	way->is_known = found == BPF_FIB_LKUP_RET_SUCCESS;
-	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return TOO_BIG;
-	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return UNROUTABLE;
-	return DROPS;
-}
-
-static inline_always int leave(struct __sk_buff *skb, struct way *way, const struct address *next_hop)
-{
-	struct bpf_fib_lookup *fib = &way->fib;
-	if (way->is_known) {
-		if (bpf_skb_store_bytes(skb, 0, fib->dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, fib->smac, 6, 0))
-			return drop(REFUSED);
-		return bpf_redirect(fib->ifindex, 0);
-	}
-	/* The kernel asks for the neighbour's Ethernet address and keeps the packet until it knows. */
-	if (!way->is_direct)
-		return bpf_redirect_neigh(fib->ifindex, 0, 0, 0);
-	struct bpf_redir_neigh hop = { .family = fib->family };
-	if (fib->family == AF_INET)
-		hop.next_hop[0] = next_hop->words[3];
-	else
-		*(struct address *)hop.next_hop = *next_hop;
-	return bpf_redirect_neigh(fib->ifindex, &hop, sizeof hop, 0);
-}
 
 /* One hop less. */
 static inline_always int write_hops(struct __sk_buff *skb, const struct packet *packet)
@@ -122,7 +73,9 @@ static inline_always int forward(struct __sk_buff *skb, const struct packet *pac
 	way.is_direct = (flow->kind & ~REPLY) == DIRECT;
 	if (packet->hops <= 1)
 		return drop(TTL);
-	int found = find_way(skb, packet, &flow->source, &flow->destination, &way);
+	int found = find_way(skb, packet, length_of(skb, packet), &flow->source, &flow->destination, &way);
+	if (found == TOO_BIG)
+		return tell_too_big(skb, packet, way.fib.tot_len);
 	if (found != DROPS)
 		return drop(found);
 	if (write_hops(skb, packet))

@@ -5,14 +5,6 @@
 
 #include "forward.h"
 
-enum {
-	UNREACHABLE_V4 = 3,
-	TIME_EXCEEDED_V4 = 11,
-	PARAMETER_V4 = 12,
-	UNREACHABLE_V6 = 1,
-	PARAMETER_V6 = 4,
-};
-
 /* What is quoted, as far as errors must quote: headers without options, and eight bytes. */
 struct quote_v4 {
 	struct ipv4 ip;
@@ -25,15 +17,6 @@ struct quote_v6 {
 	__u16 source_port, destination_port;
 	__u16 third, checksum;
 };
-
-/* The sum of ones' complement with a difference added, as `bpf_csum_diff` gives it. */
-static inline_always __u16 sum_changed(__u16 sum, __u32 by)
-{
-	__u32 total = (__u32)(__u16)~sum + (by & 0xffff) + (by >> 16);
-	total = (total & 0xffff) + (total >> 16);
-	total = (total & 0xffff) + (total >> 16);
-	return ~total;
-}
 
 /* The whole of what is quoted changes by ports, by addresses, and by the checksums that make up for them. A difference in
  * `changed` remains that the sum of the error has to take up. */
@@ -134,7 +117,7 @@ static inline_always int translate_error(struct __sk_buff *skb, const struct pac
 		to.source = flow.source;
 	struct way way = {};
 	way.is_direct = flow.kind == DIRECT;
-	int found = find_way(skb, packet, &to.source, &flow.destination, &way);
+	int found = find_way(skb, packet, length_of(skb, packet), &to.source, &flow.destination, &way);
 	if (found != DROPS)
 		return drop(found);
 	if (write_hops(skb, packet))

@@ -6,6 +6,7 @@ typedef unsigned char __u8;
 typedef unsigned short __u16;
 typedef unsigned int __u32;
 typedef unsigned long long __u64;
+typedef int __s32;
 typedef long long __s64;
 
 struct __sk_buff {
@@ -48,7 +49,7 @@ struct bpf_fib_lookup {
 	__u8 l4_protocol;
 	__u16 sport;
 	__u16 dport;
-	/* In: 0, so that the device's MTU is looked at, and not for frames that segment later. Out: that MTU. */
+	/* In: how long the packet is; 0 if nobody should ask. Out, if it is too long, and from Linux 5.12 on: the MTU of the way. */
 	__u16 tot_len;
 	__u32 ifindex;
 	__u32 tos;
@@ -78,6 +79,9 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 /* For bpf_skb_store_bytes, and for bpf_l4_csum_replace. */
 enum { BPF_F_RECOMPUTE_CSUM = 1 };
 enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
+
+/* For bpf_skb_adjust_room: right behind the Ethernet header. */
+enum { BPF_ADJ_ROOM_MAC = 1 };
 
 enum {
 	BPF_FIB_LKUP_RET_SUCCESS = 0,
@@ -109,6 +113,8 @@ static long (*bpf_l4_csum_replace)(struct __sk_buff *skb, __u32 at, __u64 from, 
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static long (*bpf_skb_load_bytes)(const void *skb, __u32 at, void *to, __u32 len) = (void *)26;
 static __s64 (*bpf_csum_diff)(const __u32 *from, __u32 from_size, const __u32 *to, __u32 to_size, __u32 seed) = (void *)28;
+static long (*bpf_skb_change_tail)(struct __sk_buff *skb, __u32 len, __u64 flags) = (void *)38;
+static long (*bpf_skb_adjust_room)(struct __sk_buff *skb, __s32 by, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_fib_lookup)(void *ctx, struct bpf_fib_lookup *params, int len, __u32 flags) = (void *)69;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int len, __u64 flags) = (void *)152;
 

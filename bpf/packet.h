@@ -9,6 +9,18 @@ enum fragmented { WHOLE, FIRST, LATER };
 
 enum tcp_flags { FIN = 1, SYN = 2, RST = 4 };
 
+/* Errors of ICMP and ICMPv6. */
+enum {
+	UNREACHABLE_V4 = 3,
+	TIME_EXCEEDED_V4 = 11,
+	PARAMETER_V4 = 12,
+	UNREACHABLE_V6 = 1,
+	TOO_BIG_V6 = 2,
+	PARAMETER_V6 = 4,
+	/* The code of UNREACHABLE_V4. */
+	FRAGMENTATION_NEEDED = 4,
+};
+
 struct packet {
 	struct key key;
 	/* Where the header behind those of IP begins. */
@@ -47,6 +59,15 @@ static inline_always int same(const struct address *one, const struct address *o
 {
 	return one->words[0] == other->words[0] && one->words[1] == other->words[1] && one->words[2] == other->words[2] &&
 	       one->words[3] == other->words[3];
+}
+
+/* The sum of ones' complement with a difference added, as `bpf_csum_diff` gives it. */
+static inline_always __u16 sum_changed(__u16 sum, __u32 by)
+{
+	__u32 total = (__u32)(__u16)~sum + (by & 0xffff) + (by >> 16);
+	total = (total & 0xffff) + (total >> 16);
+	total = (total & 0xffff) + (total >> 16);
+	return ~total;
 }
 
 /* The bytes that the ports and flags of a protocol take; 0 for one that is none of ours. */

@@ -20,8 +20,16 @@ struct Secured {
 
 impl Channel {
     pub fn new(socket: OwnedFd, session: Option<ClientConnection>) -> Self {
-        let secured = session.map(|session| Box::new(Secured { session, pledged: false }));
-        Self { socket, secured }
+        let mut channel = Self { socket, secured: None };
+        if let Some(session) = session {
+            channel.secure(session);
+        }
+        channel
+    }
+
+    /// From here on everything goes through TLS.
+    pub fn secure(&mut self, session: ClientConnection) {
+        self.secured = Some(Box::new(Secured { session, pledged: false }));
     }
 
     /// Sends a request; `AGAIN` if it must come again when the socket has room.
@@ -95,7 +103,8 @@ impl AsFd for Channel {
     }
 }
 
-struct Socket<'a>(&'a OwnedFd);
+/// A socket that is written to as rustls does.
+pub struct Socket<'a>(pub &'a OwnedFd);
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -107,6 +116,6 @@ impl Write for Socket<'_> {
     }
 }
 
-fn errno(fault: &std::io::Error) -> Errno {
+pub fn errno(fault: &std::io::Error) -> Errno {
     Errno::from_io_error(fault).unwrap_or(Errno::IO)
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 use crate::channel::Channel;
 use crate::head::Head;
@@ -24,6 +24,7 @@ pub struct Plan {
     pub routes: usize,
     /// A connection per request instead of keep-alive.
     pub close: bool,
+    /// Towards the proxy; with a tunnel, inside of it.
     pub tls: bool,
     /// The server that a forward proxy is asked for, in place of routes.
     pub server: Option<SocketAddr>,
@@ -33,7 +34,7 @@ pub struct Plan {
 
 pub fn run(plan: &Plan) -> std::io::Result<Report> {
     let requests = match plan.server {
-        Some(server) => vec![request::write_for(server, plan.tunnel, plan.fields, plan.close)],
+        Some(server) => vec![request::write_for(server, plan.tunnel, plan.tls, plan.fields, plan.close)],
         None => (0..plan.routes).map(|route| request::write(route, plan.fields, plan.close)).collect(),
     };
     let mut client = Client {
@@ -118,12 +119,16 @@ impl Client<'_> {
     fn open(&mut self, connections: &mut Vec<Option<Connection>>) -> std::io::Result<()> {
         let family = if self.plan.to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+        if self.plan.tls {
+            // The end of a handshake and the request behind it are two writes, and the second does not wait for the first's acknowledgement.
+            sockopt::set_tcp_nodelay(&socket, true)?;
+        }
         match connect(&socket, &self.plan.to) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(fault) => return Err(fault.into()),
         }
-        let channel = Channel::new(socket, self.tls.as_ref().map(Tls::connection));
         let open = self.connect.is_none();
+        let channel = Channel::new(socket, self.tls.as_ref().filter(|_| open).map(Tls::connection));
         let mut connection = Connection { channel, asked: Instant::now(), open, state: State::Sending };
         // On the loopback the handshake is done by now, and the first request need not wait for an event.
         let sent = self.ask(&mut connection);
@@ -166,6 +171,9 @@ impl Client<'_> {
                     let granted = matches!(head.first_line.get(..12), Some(b"HTTP/1.1 200" | b"HTTP/1.0 200"));
                     let alone = arrived.len() == head.length;
                     connection.open = true;
+                    if let Some(tls) = &self.tls {
+                        connection.channel.secure(tls.connection());
+                    }
                     return if granted && alone { self.ask_next(connection) } else { Err(Over::Failed) };
                 }
                 let ok = head.first_line.starts_with(b"HTTP/1.1 200") && head.content_length == self.plan.body;

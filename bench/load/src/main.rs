@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use args::Args;
 
 const USAGE: &str = "\
-usage: tidegate-load backend --bind ADDRESS --body BYTES
+usage: tidegate-load backend --bind ADDRESS --body BYTES [--tls FOLDER]
        tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close] [--tls]
                               [--server ADDRESS [--tunnel]]
        tidegate-load h3      --to ADDRESS --body BYTES [--connections 10] [--streams 32] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
@@ -38,11 +38,11 @@ usage: tidegate-load backend --bind ADDRESS --body BYTES
        tidegate-load h3-get  --to ADDRESS --host NAME --path PATH
 
 backend  answers every request with the same BYTES; a path that ends in /echo is answered with the request's own
-         head, one that ends in /stats with what the backend has seen so far
+         head, one that ends in /stats with what the backend has seen so far; --tls speaks TLS 1.3 by tls.pem and tls.key
 load     asks without pause for so many seconds and prints one line of JSON; everything but a whole 200 of BYTES
          is an error. --routes N cycles through N pairs of host and path, --close uses a connection per request,
          --tls speaks TLS 1.3, and with --close shakes hands in full for each; --server asks a forward proxy for
-         that server by its whole URL, or with --tunnel through a tunnel for each connection
+         that server by its whole URL, or with --tunnel through a tunnel for each connection, inside of which --tls then is
 h3       the same over HTTP/3, with so many requests under way on each connection
 relay    passes bytes on unread: the floor under every proxy
 idle     is served once on each connection, prints a line, holds all of them until its input ends, prints another
@@ -67,8 +67,9 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     match command.as_str() {
         "backend" => {
             let (bind, body) = (args.required("--bind")?, args.required("--body")?);
+            let certificates: Option<PathBuf> = args.optional("--tls")?;
             args.finish()?;
-            backend::serve(bind, body)?;
+            backend::serve(bind, body, certificates.as_deref())?;
         }
         "load" => {
             let plan = load::Plan {

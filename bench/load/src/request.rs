@@ -55,11 +55,13 @@ pub fn write(route: usize, fields: Fields, close: bool) -> Vec<u8> {
     lines(&path, &host, fields, close)
 }
 
-/// What a forward proxy is asked for a server's page: the whole URL, or, inside of a tunnel, what the server itself is asked.
-pub fn write_for(server: SocketAddr, tunnel: bool, fields: Fields, close: bool) -> Vec<u8> {
-    let (_, path) = place(0);
+/// What a forward proxy is asked for a server's page: the whole URL, or, inside of a tunnel, what the server itself is asked, by its
+/// name where that is what its certificate says.
+pub fn write_for(server: SocketAddr, tunnel: bool, tls: bool, fields: Fields, close: bool) -> Vec<u8> {
+    let (name, path) = place(0);
     let target = if tunnel { path } else { format!("http://{server}{path}") };
-    lines(&target, &server.to_string(), fields, close)
+    let host = if tls { format!("{name}:{}", server.port()) } else { server.to_string() };
+    lines(&target, &host, fields, close)
 }
 
 /// What a tunnel to a server is asked for by.

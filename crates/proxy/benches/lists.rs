@@ -93,25 +93,58 @@ fn rules() {
     );
     let table = table_of(hosts, patterns);
     let free: Vec<String> = (0..10_000).map(|number| name(number, "free")).collect();
-    look("a request that no rule is about", &table, &free, "/assets/app/2024/main.bundle.js?v=1f3a9c&lang=en");
+    look("a page that no rule is about", &table, &free, "/");
+    look("a script that no rule is about", &table, &free, "/assets/app/2024/main.bundle.js?v=1f3a9c&lang=en");
+    let busy =
+        "/ads/widget/track-stats/pixel/sponsor.js?click=1&banner=728x90&promo=teaser&affiliate=overlay&popup=analytics";
+    look("one made of the words that rules are made of", &table, &free, busy);
     look("a request that a pattern is about", &table, &free, "/banner/ads/728x90.gif?ad_slot=1");
+    look("a request that an exception lets through", &table, &free, "/banner/ads/ours/728x90.gif?ad_slot=1");
 }
 
-/// Rules of the kinds that lists of ad blockers have, and about as many: hosts for third parties, pieces of paths, some for pages of one
-/// site, an exception for each twenty.
+/// Fifty thousand rules besides those about hosts, of the kinds and in about the shares that large lists for ad blockers have: hosts
+/// for third parties, paths of one host, pieces of any path or query, some for pages of some sites, a few with wildcards and regular
+/// expressions, an exception for each ten. Pieces share their words with ordinary pages, for that is what costs.
 fn made_up() -> String {
+    const WORDS: [&str; 16] = [
+        "ad",
+        "ads",
+        "banner",
+        "track",
+        "pixel",
+        "sponsor",
+        "promo",
+        "widget",
+        "analytics",
+        "click",
+        "popup",
+        "beacon",
+        "affiliate",
+        "stats",
+        "teaser",
+        "overlay",
+    ];
     let mut text = String::new();
-    for number in 0..20_000 {
+    for number in 0..50_000_usize {
         let hash = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        text += &match number % 5 {
-            0 | 1 => format!("||x{hash:06x}.example^$third-party\n"),
-            2 => format!("/ad{hash:06x}/banner*\n"),
-            3 => format!("-{hash:06x}-ad.$image,script\n"),
-            _ if number % 20 == 4 => format!("@@||y{hash:06x}.example^$domain=site{number}.example\n"),
-            _ => format!("||cdn{}.example/js/{hash:06x}.$domain=site{number}.example\n", number % 50),
+        let (word, other) = (WORDS[hash as usize % 16], WORDS[(hash >> 4) as usize % 16]);
+        let site = number % 3000;
+        text += &match number % 20 {
+            0..=6 => format!("||{word}{hash:06x}.example^$third-party\n"),
+            7..=9 => format!("||cdn{}.example/{word}/{hash:06x}.$script,image\n", number % 500),
+            10 | 11 => format!("/{word}-{other}{:03x}/*\n", hash & 0xfff),
+            12 => format!("/{word}/{other}_{hash:06x}.\n"),
+            13 => format!("-{word}-{}x{}.\n", 60 + hash % 900, 30 + (hash >> 8) % 600),
+            14 => format!("&{word}_{:04x}=\n", hash & 0xffff),
+            15 => format!("_{word}{:04x}.js$domain=site{site}.example|site{}.example\n", hash & 0xffff, site + 1),
+            16 => format!("/{word}.$image,domain=site{site}.example\n"),
+            17 if hash.is_multiple_of(50) => format!("/{word}[0-9]{{3}}/{other}{hash:06x}/\n"),
+            17 => format!("||{word}{hash:06x}.example/*/{other}/$xmlhttprequest\n"),
+            18 => format!("@@||good{hash:06x}.example^$domain=site{site}.example\n"),
+            _ => format!("@@/{word}/{other}_{hash:06x}.js$script\n"),
         };
     }
-    text + "/banner/ads/*\n"
+    text + "/banner/ads/*\n@@/banner/ads/ours/*\n"
 }
 
 fn look(what: &str, table: &Table, hosts: &[String], path: &str) {

@@ -391,6 +391,16 @@ proptest! {
     }
 
     #[test]
+    fn no_request_is_taken_for_something_else(
+        words in vec(prop::sample::select(vec![
+            "GET", "get", "FETCH", " ", "\t", "\r\n", "\n", "/x", "HTTP/1.1", "http/1.0", "PRI * HTTP/2.0\r\n", "Host: a\r\n", "\0", "\u{16}\u{3}",
+            "GET /x HTTP/1.1\r\n", "!x * HTTP/1.0\r\n", "(", "\u{7f}",
+        ]), 0..8),
+    ) {
+        first::opening(words.concat().as_bytes());
+    }
+
+    #[test]
     fn what_clients_of_socks_say_is_read_alike_in_whatever_portions(bytes in vec(any::<u8>(), 0..80), head in 0..8_usize) {
         const HEADS: [&[u8]; 8] = [
             b"", b"\x04\x01\0\x50\x7f\0\0\x01me\0", b"\x04\x01\0\x50\0\0\0\x01\0a.test\0", b"\x05\x02\0\x02", b"\x01\x02me\x02",

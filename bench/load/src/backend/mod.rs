@@ -1,20 +1,24 @@
 //! The server behind the proxy: one prepared answer, sent whole for every request head that arrives.
 //!
-//! It speaks HTTP/1.1, and HTTP/2 with whoever begins so ([`h2`]).
+//! It speaks HTTP/1.1, and HTTP/2 with whoever begins so ([`h2`]); HTTP/1.1 inside of TLS where it has a certificate ([`secured`]).
 
 mod h2;
 mod hpack;
+mod secured;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 
 use crate::head::Head;
 use crate::poll::{Interest, Poll};
+use secured::{Secret, Secured};
 
-pub fn serve(bind: SocketAddr, body: usize) -> std::io::Result<()> {
+/// With a folder of `tls.pem` and `tls.key` it speaks TLS.
+pub fn serve(bind: SocketAddr, body: usize, certificates: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(bind)?;
     listener.set_nonblocking(true)?;
     let door = listener.as_raw_fd() as usize;
@@ -23,6 +27,7 @@ pub fn serve(bind: SocketAddr, body: usize) -> std::io::Result<()> {
         poll: Poll::new()?,
         answer: answer(&content),
         prepared: h2::Prepared::new(&content),
+        secret: certificates.map(Secret::of).transpose()?,
         stats: Stats::default(),
     };
     backend.poll.add(&listener, Interest::IN)?;
@@ -50,6 +55,8 @@ struct Backend {
     answer: Vec<u8>,
     /// The same in HTTP/2, if it fits.
     prepared: Option<h2::Prepared>,
+    /// There if it speaks TLS.
+    secret: Option<Secret>,
     stats: Stats,
 }
 
@@ -70,6 +77,7 @@ struct Connection {
     /// Bytes of the first of them that are sent.
     sent: usize,
     waits_to_send: bool,
+    secured: Option<Secured>,
     /// There if it speaks HTTP/2; then answers are owed there.
     session: Option<Box<h2::Session>>,
 }
@@ -89,7 +97,11 @@ impl From<Errno> for Closed {
 }
 
 impl Backend {
-    fn accept(&mut self, listener: &TcpListener, connections: &mut Vec<Option<Connection>>) -> std::io::Result<()> {
+    fn accept(
+        &mut self,
+        listener: &TcpListener,
+        connections: &mut Vec<Option<Connection>>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
         loop {
             let socket = match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
@@ -110,6 +122,7 @@ impl Backend {
                 owed: Vec::new(),
                 sent: 0,
                 waits_to_send: false,
+                secured: self.secret.as_ref().map(Secret::begin).transpose()?,
                 session: None,
             });
         }
@@ -121,7 +134,13 @@ impl Backend {
         if !connection.waits_to_send {
             match recv(&connection.socket, &mut *block, RecvFlags::empty()) {
                 Ok((0, _)) => return Err(Closed),
-                Ok((length, _)) => self.read(connection, &block[..length])?,
+                Ok((length, _)) => match &mut connection.secured {
+                    Some(secured) => {
+                        let said = secured.open(&block[..length])?;
+                        self.read(connection, &said)?;
+                    }
+                    None => self.read(connection, &block[..length])?,
+                },
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(fault) => return Err(fault.into()),
             }
@@ -189,6 +208,15 @@ impl Backend {
     fn send(&self, connection: &mut Connection) -> Result<(), Closed> {
         let mut done = 0;
         let mut full = false;
+        if let Some(secured) = &mut connection.secured {
+            for answer in connection.owed.drain(..) {
+                secured.say(match &answer {
+                    Answer::Prepared => &self.answer,
+                    Answer::Own(bytes) => bytes,
+                })?;
+            }
+            full = !secured.flush(&connection.socket)?;
+        }
         while let Some(answer) = connection.owed.get(done) {
             let bytes = match answer {
                 Answer::Prepared => &self.answer,

@@ -6,7 +6,7 @@ pub(super) static INTERCEPT: Section = Section::new(
     "intercept",
     "TLS that clients speak in tunnels ends here, and what they say are requests like any others: each finds its route by host, path and \
      all. Clients have to trust the authority. The server is spoken with first: what clients are shown has its names, and what is wrong \
-     with it is what they are answered. What is not TLS passes as without interception.",
+     with it is what they are answered. What is not TLS passes as without interception, but for what `inspect` reads.",
     &[
         Key::new("ca", Type::Section(&CA), "The authority that signs what clients are shown; `tidegate ca` makes one.").required(),
         Key::new(

@@ -86,3 +86,19 @@ fn filters_do_what_links_do() {
     balancer.enter(|| second.release()).expect("it is released");
     assert_eq!(at_server(), 0);
 }
+
+/// The kernel follows at most a million instructions of a program, and its next version may follow more for the same.
+#[test]
+fn the_kernel_has_patience_for_the_program() {
+    if !netns::possible() {
+        return;
+    }
+    let (balancer, bpffs) = (Netns::new("balancer"), Bpffs::new());
+    let pins = bpffs.path().join("tidegate");
+    let mut datapath = balancer.enter(|| Datapath::open(&pins, &["lo".into()], 1024)).expect("a datapath");
+    let info = program(&mut datapath.ebpf)
+        .and_then(|program| program.info().map_err(|error| Refusal::of("say what it has seen", &error)));
+    let looked = info.expect("the program").verified_instruction_count();
+    println!("verified: {looked:?} instructions");
+    assert!(looked.is_none_or(|count| count < 800_000), "{looked:?}");
+}

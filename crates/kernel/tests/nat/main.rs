@@ -9,4 +9,5 @@ mod packets;
 mod room;
 mod speech;
 mod table;
+mod too_big;
 mod world;

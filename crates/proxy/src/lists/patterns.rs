@@ -15,6 +15,7 @@ use crate::route::{Facts, Kind};
 pub struct Patterns {
     engine: Engine,
     count: usize,
+    everywhere: usize,
     has_exceptions: bool,
     bytes: usize,
 }
@@ -46,7 +47,8 @@ impl Patterns {
     /// Makes an engine of these lines; those that it does not understand, or that no proxy can do anything about, are left out and counted.
     pub fn of(lines: &str) -> (Option<Patterns>, LeftOut) {
         let options = ParseOptions { rule_types: RuleTypes::NetworkOnly, ..ParseOptions::default() };
-        let (mut text, mut count, mut left_out, mut has_exceptions) = (String::new(), 0, LeftOut::default(), false);
+        let (mut text, mut left_out, mut has_exceptions) = (String::new(), LeftOut::default(), false);
+        let (mut count, mut everywhere) = (0, 0);
         for line in lines.lines() {
             match parse_filter(line, false, options) {
                 Ok(ParsedLine::Network(rule)) if is_for_pages(&rule) => {
@@ -60,6 +62,7 @@ impl Patterns {
                 }
             }
             count += 1;
+            everywhere += usize::from(expression(line).is_some() && !line.contains("domain="));
             has_exceptions |= line.starts_with("@@");
             text += line;
             text.push('\n');
@@ -73,12 +76,17 @@ impl Patterns {
         // Rules that were fused would be told as one, and their regular expressions compiled as one.
         let engine = Engine::new_with_filter_set_no_optimize(filters);
         let bytes = engine.serialize().len();
-        (Some(Patterns { engine, count, has_exceptions, bytes }), left_out)
+        (Some(Patterns { engine, count, everywhere, has_exceptions, bytes }), left_out)
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// How many of them every request is tried on: regular expressions for any page. The engine finds all others by words that are in them.
+    pub fn everywhere(&self) -> usize {
+        self.everywhere
     }
 
     /// How much memory they take, without the regular expressions that are in use.
@@ -115,15 +123,21 @@ fn is_for_pages(rule: &NetworkFilter<'_>) -> bool {
 /// Whether a rule that is a regular expression is one, and small: it is compiled by a worker, when it is first needed.
 fn is_small(line: &str) -> bool {
     let rule = line.strip_prefix("@@").unwrap_or(line);
-    let Some(inner) = rule.strip_prefix('/') else {
+    if !rule.starts_with('/') {
         // With these, another rule becomes one as well.
         let pattern = rule.split('$').next().unwrap_or_default();
         return pattern.len() <= LONGEST_PATTERN || !pattern.contains(['*', '^']);
-    };
-    let end = inner.rfind("/$").or(inner.strip_suffix('/').map(str::len));
-    let Some(end) = end.filter(|end| *end > 0) else { return true };
-    let pattern = inner[..end].replace("\\/", "/");
+    }
+    let Some(pattern) = expression(line) else { return true };
+    let pattern = pattern.replace("\\/", "/");
     RegexBuilder::new(&pattern).unicode(false).size_limit(LARGEST_REGEX).build().is_ok()
+}
+
+/// What stands between the slashes of a rule that is a regular expression.
+fn expression(line: &str) -> Option<&str> {
+    let inner = line.strip_prefix("@@").unwrap_or(line).strip_prefix('/')?;
+    let end = inner.rfind("/$").or(inner.strip_suffix('/').map(str::len))?;
+    (end > 0).then(|| &inner[..end])
 }
 
 /// Bytes of a compiled expression: less than a millisecond's work.

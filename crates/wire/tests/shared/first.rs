@@ -104,6 +104,9 @@ pub(crate) fn opening(bytes: &[u8]) {
         let read = h1::request(bytes, &Limits::default(), &mut Head::default());
         assert!(!matches!(read, Ok(h1::Progress::Complete(_))), "{bytes:?} is a request");
     }
+    let greeting = opening::of_server(bytes);
+    assert!(greeting == opening::Greeting::Partial || opening::of_server(&[bytes, b"more"].concat()) == greeting);
+    assert!(greeting != opening::Greeting::Partial || bytes.len() < 9);
 }
 
 /// What is read of a datagram lies in it, where the sizes before it say, and does not depend on what follows.

@@ -40,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.respond.headers"], respond_headers),
     (&["listeners.*.deny", "sites.*.deny", "listeners.*.routes.*.deny", "listeners.*.deny.status"], deny),
     (&["listeners.*.deny.reason"], reason),
+    (&["listeners.*.deny.contact"], contact),
     (&["listeners.*.deny.flow"], deny_flow),
 ];
 
@@ -214,6 +215,12 @@ fn reason() {
     let tidegate = start(text, &[]);
     let response = tidegate.client().ask(get("/a", ""));
     assert_eq!((response.status, response.text().as_str()), (403, "403: not on mondays\n"));
+}
+
+fn contact() {
+    let text = "listeners: { web: { bind: 127.0.0.1:0, deny: { reason: not on mondays, contact: room 7 } } }\n";
+    let response = start(text, &[]).client().ask(get("/a", ""));
+    assert_eq!(response.text(), "403: not on mondays; ask room 7\n");
 }
 
 fn deny_flow() {

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::thread;
 
-use testkit::{Client, Reloaded, Server, Signal, Tidegate, ok, tool, until};
+use testkit::{Client, Ending, Reloaded, Server, Signal, Tidegate, ok, tool, until};
 
 use super::super::intercept::{Office, READING};
 use super::super::port;
@@ -102,6 +102,38 @@ fn what_is_read_under_tls_and_in_plain_go_together() {
 }
 
 #[test]
+fn requests_inside_are_captured_and_looked_for_in_lists_by_the_host_that_they_name() {
+    let (desk, server) = (Desk::new(), saying());
+    desk.folder.write("listed.txt", "listed.test\nfar.test\n");
+    let routes = "
+    use: [{ capture: all.har }]
+    routes:
+      - { match: { url: { list: bad } }, deny: { reason: listed } }
+      - to: origin
+";
+    let text = inspecting("").replace(ROUTES, routes);
+    let tidegate =
+        desk.start(&format!("{text}lists: {{ bad: {{ file: '@DIR/listed.txt', format: domains }} }}\n"), &[]);
+    // A tunnel to an address is on no list; what is asked for in it may be.
+    let mut client = socks(&tidegate, "127.0.0.1", &server);
+    let host = |name: &str| format!("{name}:{}", server.port());
+    assert_eq!(client.ask(page(&host("www.listed.test"), "/ad")).status, 403);
+    assert_eq!(client.ask(page(&host("a.test"), "/deep?q=1")).text(), "/deep?q=1 ");
+    let line = tidegate.log_of("/ad");
+    assert_eq!((&line["list"], &line["rule"]), (&"bad".into(), &"listed.test".into()));
+    client.finish();
+    drop(client);
+    let entries = crate::capture::entries(&tidegate, "all.har", 3);
+    let urls: Vec<_> = entries.iter().map(|entry| entry["request"]["url"].as_str().expect("a URL")).collect();
+    let wanted = [
+        format!("http://{}/ad", host("www.listed.test")),
+        format!("http://{}/deep?q=1", host("a.test")),
+        format!("tunnel://{}", host("127.0.0.1")),
+    ];
+    assert_eq!(urls, wanted);
+}
+
+#[test]
 fn requests_inside_may_go_to_a_pool_that_stands_for_the_host() {
     let server = Server::http(|request| ok(request.fields.values("host").concat()));
     let text = inspecting("").replace("to: origin", "to: app") + "pools: { app: [@APP] }\n";
@@ -145,6 +177,7 @@ fn a_tunnel_drains_as_its_requests_do() {
         }
     });
     let mut tidegate = looking();
+    let mut silent = tidegate.client();
     let (mut busy, mut idle) = (tunnel(&tidegate, "a.test", &server), tunnel(&tidegate, "b.test", &server));
     busy.send(page("a.test", "/slow"));
     server.until_connections(2);
@@ -152,8 +185,8 @@ fn a_tunnel_drains_as_its_requests_do() {
     idle.send("GET");
     tidegate.terminate();
     tidegate.message("draining");
-    // It is known to the worker once nobody new is let in.
-    until("nobody new is let in", || Client::try_connect(&tidegate.address("web")).is_none());
+    // The one worker knows it once it has closed who asks for nothing.
+    assert_eq!(silent.ending(), Ending::Clean);
     go.raise();
     let answer = busy.response();
     assert_eq!((answer.text().as_str(), answer.fields.value("connection")), ("at last", Some("close")));

@@ -108,13 +108,18 @@ fn who_says_half_of_it_is_not_waited_for_longer_than_for_a_request() {
         client.send(piece);
     }
     assert_eq!(client.response().text(), "/pieces ");
+    // And whoever does not wait for an answer to CONNECT.
+    let mut client = tidegate.client();
+    client.send(format!("CONNECT a.test:{0} HTTP/1.1\r\nHost: a\r\n\r\n{1}", server.port(), page("a.test", "/early")));
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.response().text(), "/early ");
     // One who begins and ends has said nothing that a server should hear.
     let mut client = tunnel(&tidegate, "two.test", &server);
     client.send("GE");
     client.finish();
     assert!(matches!(client.ending(), Ending::Clean | Ending::Reset));
     assert_eq!(line_of(&tidegate, "CONNECT", "two.test")["fault"], "client_gone");
-    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

@@ -47,6 +47,17 @@ fn lines_that_are_no_rules_are_counted_and_said_once() {
 }
 
 #[test]
+fn expressions_that_every_request_pays_for_are_said() {
+    let folder = Folder::new();
+    let lines = |rule: &str| (0..501).map(|number| rule.replace('N', &number.to_string())).collect::<String>();
+    let lists = [("l", "adblock", lines("/adN/\n")), ("m", "adblock", lines("/adN/*\n"))];
+    let tidegate = listed(&folder, &lists.each_ref().map(|(name, form, text)| (*name, *form, text.as_str())));
+    tidegate.message("list `l`: every request is tried on 501 regular expressions");
+    assert!(!tidegate.messages().contains("list `m`: every request"));
+    assert_eq!((status(&tidegate, "http://b.test/x/ad500"), status(&tidegate, "http://b.test/ad500/x")), (403, 403));
+}
+
+#[test]
 fn a_million_domains_are_read_in_bounded_time_and_memory_away_from_workers() {
     let folder = Folder::new();
     let million: String = (0..1_000_000).map(|number| format!("host{number}.many{}.test\n", number % 1000)).collect();

@@ -140,9 +140,14 @@ fn chromium_shows_a_page_by_the_proxy_and_says_who_has_blocked_another() {
     assert_eq!(server.requests().iter().filter(|request| request.target == "/").count(), 1);
     // The same by the file that says where the proxy is.
     let file = format!("--proxy-pac-url=http://{}/proxy.pac", tidegate.address("web"));
-    let page =
-        said(chromium(folder.path()), &[&file, "--dump-dom", "http://x.ads.test/by/file"]).expect("it was there");
-    assert!(page.contains("<dt>Site</dt><dd>x.ads.test</dd>"), "{page}");
+    for (name, url, seen) in [
+        ("page-by-file.png", url.as_str(), "loaded both"),
+        ("blocked-by-file.png", "http://x.ads.test/by/file", "<dt>Site</dt><dd>x.ads.test</dd>"),
+    ] {
+        let page = pictured(chromium(folder.path()), name, DESKTOP, &[&file, url]).expect("it was there");
+        assert!(page.contains(seen), "{page}");
+    }
+    assert_eq!(tidegate.log_of("/by/file")["list"], "ads");
 }
 
 #[test]
