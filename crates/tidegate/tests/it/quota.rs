@@ -65,7 +65,7 @@ fn a_call_of_grpc_is_told_in_its_own_words() {
     let server = Server::named("app");
     let tidegate = start(&text("{ requests: 1, per: 30d }"), &[("APP", &server)]);
     assert_eq!(tidegate.client().get("/one").status, 200);
-    let answer = tidegate.client().ask(get("/a.B/c", "Content-Type: application/grpc\r\nTE: trailers\r\n"));
+    let answer = tidegate.client().ask("POST /a.B/c HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\nTE: trailers\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((answer.status, answer.fields.value("grpc-status")), (200, Some("8")));
 }
 
@@ -73,7 +73,7 @@ fn a_call_of_grpc_is_told_in_its_own_words() {
 fn bytes_count_both_ways_through_pipes_and_without_and_what_is_under_way_is_cut() {
     let server = Server::http(|request| ok("x".repeat(if request.method == "GET" { BODY } else { 2 })));
     for splice in ["true", "false"] {
-        let text = format!("splice: {splice}\n{}", text("{ bytes: 700KB, per: 30d }"));
+        let text = format!("splice: {splice}\n{}", text("{ bytes: 800KB, per: 30d }"));
         let tidegate = start(&text, &[("APP", &server)]);
         assert_eq!(tidegate.client().get("/first").body.len(), BODY);
         assert_eq!(tidegate.client().ask(post("/second", &"y".repeat(100_000))).text(), "xx");
