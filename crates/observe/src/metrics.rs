@@ -44,6 +44,7 @@
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
 //! | `tidegate_list_rules` | `list`, `kind`: `host`, `pattern` |
 //! | `tidegate_list_wrong_lines`, `tidegate_list_bytes`, `tidegate_list_loaded_seconds`, `tidegate_list_current`, `tidegate_list_hits_total` | `list` |
+//! | `tidegate_quota_subjects`, `tidegate_quota_refused_total`, `tidegate_quota_cut_total` | `quota` |
 //! | `tidegate_nat_in_kernel` | `listener` |
 //! | `tidegate_nat_packets_total`, `tidegate_nat_bytes_total` | `listener`, `bind`, `server`, `address`, `direction` |
 //! | `tidegate_nat_connections_total`, `tidegate_nat_connections` | `listener`, `bind`, `server`, `address` |
