@@ -35,7 +35,9 @@ use crate::worker::Worker;
 /// What a client has asked for that sends datagrams.
 pub(super) struct Association {
     session: Session,
+    /// Who the client is to its listener, and to the routes that ask for it themselves.
     user: Option<Arc<User>>,
+    users: Vec<Arc<User>>,
     /// Where the client sends.
     socket: Socket,
     /// From where it does: its address, and its port once that is known.
@@ -62,6 +64,7 @@ pub(super) struct Opened {
 struct Place {
     standing: Standing,
     account: Kept,
+    user: Option<Arc<User>>,
     host: Box<[u8]>,
     port: Option<u16>,
     id: RequestId,
@@ -111,6 +114,7 @@ const WAITING: usize = 4;
 const LONGEST_WAITING: usize = 2048;
 /// How long a server is not asked for again to which nothing could be sent.
 const PAUSE: Duration = Duration::from_secs(1);
+const STRANGER: &str = "who has opened the association is none of those who may ask";
 /// What stands in front of a datagram to the client at most.
 const HEAD: usize = 22;
 
@@ -129,9 +133,10 @@ impl Opened {
 }
 
 impl Association {
-    pub(super) fn new(session: Session, opened: Opened, user: Option<Arc<User>>) -> Association {
+    pub(super) fn new(session: Session, opened: Opened, user: Option<Arc<User>>, users: Vec<Arc<User>>) -> Association {
         Association {
             user,
+            users,
             idle: session.listener.default.tunnel,
             session,
             socket: opened.socket,
@@ -149,7 +154,7 @@ impl Association {
         let fault = poll_fn(|cx| self.turn(cx)).await;
         let worker = Rc::clone(&self.session.worker);
         for place in self.places.drain() {
-            place.end(&worker, &self.session, self.user.as_ref(), fault);
+            place.end(&worker, &self.session, fault);
         }
         (self.session, fault, self.led > 0)
     }
@@ -174,7 +179,7 @@ impl Association {
         batch.clear();
         *worker.letters.borrow_mut() = batch;
         while let Some(place) = self.places.over(now) {
-            place.end(&worker, &self.session, self.user.as_ref(), None);
+            place.end(&worker, &self.session, None);
         }
         let silent_until = self.last + self.idle;
         if now >= silent_until {
@@ -289,11 +294,15 @@ impl Association {
         let listener = exchange::pin(&mut self.session);
         let alpn: Option<Alpn> = x.facts.tls.as_deref().and_then(|tls| tls.alpn);
         let route = way::find(&listener, &mut x, name.1, alpn.as_slice());
+        let is_known = route.users.iter().all(|ways| {
+            let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+            let user = ways.whom(&self.users, subject);
+            let is_known = user.is_some();
+            x.facts.user = user.or(x.facts.user.take());
+            is_known
+        });
         let lead = match &route.ending {
-            // A route that asks for more than its listener has nobody to ask.
-            _ if !route.users.is_empty() => {
-                Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), "a route that asks who it is itself")))
-            }
+            _ if !is_known => Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), STRANGER))),
             _ if intercept::forbids_datagrams(&listener, &x.facts.host) => {
                 Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS)))
             }
@@ -316,6 +325,7 @@ impl Association {
         let place = match self.places.named(name, now) {
             Some(place) => {
                 (place.account, place.meter) = (account, x.meter.take());
+                place.user.clone_from(&x.facts.user);
                 place.standing = Standing::Asked(Vec::new());
                 place
             }
@@ -323,7 +333,7 @@ impl Association {
                 let place = Place::new(&x, account);
                 self.led += 1;
                 if let Some(gone) = self.places.add(name.clone(), place, route.flow, now) {
-                    gone.end(&worker, &self.session, self.user.as_ref(), None);
+                    gone.end(&worker, &self.session, None);
                 }
                 match self.places.named(name, now) {
                     Some(place) => place,
@@ -450,6 +460,7 @@ impl Place {
         Place {
             standing: Standing::Asked(Vec::new()),
             account,
+            user: x.facts.user.clone(),
             host: x.facts.host.as_slice().into(),
             port: x.facts.port,
             id: x.facts.id,
@@ -468,10 +479,10 @@ impl Place {
     }
 
     /// Writes its record and counts it.
-    fn end(self, worker: &Worker, session: &Session, user: Option<&Arc<User>>, fault: Option<Fault>) {
+    fn end(self, worker: &Worker, session: &Session, fault: Option<Fault>) {
         let mut x = worker.exchange();
         x.came(worker, &session.origin, session.tls.as_ref());
-        (x.facts.socks, x.facts.user, x.client.is_flow) = (Some(Version::V5), user.cloned(), true);
+        (x.facts.socks, x.facts.user, x.client.is_flow) = (Some(Version::V5), self.user, true);
         (x.facts.host, x.facts.port) = (self.host.into_vec(), self.port);
         x.facts.id = self.id;
         (x.notes.time, x.notes.began) = (self.time, self.began);
