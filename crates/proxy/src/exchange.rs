@@ -233,6 +233,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let after = match story(session, x, &pinned, &mut route).await {
         Ok(after) => after,
         Err(fault) => {
+            capture::refused(session, x, &pinned);
             intercept::doubt(session, fault);
             reply::fault(session, x, route, fault).await
         }
@@ -259,6 +260,7 @@ async fn story<'a>(
     if let Some(file) = pac::answer(session, x, listener)? {
         return Ok(reply::respond(session, x, &listener.default, &file).await);
     }
+    capture::begin(session, x, listener, &listener.default);
     if let Some(ways) = &listener.users
         && let Some(asked) = Box::pin(users::settle(session, x, &listener.default, listener.role, ways)).await?
     {

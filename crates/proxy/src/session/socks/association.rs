@@ -22,6 +22,7 @@ use wire::socks::{self, Host, Request, Version};
 
 use super::places::{Name, Places};
 use super::settle;
+use crate::capture::{self, Caught};
 use crate::destination::{self, Lead, Led, Way};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account, Kept};
@@ -75,6 +76,8 @@ struct Place {
     gone: Sum,
     /// Who it is counted for.
     meter: Option<Rc<Meter>>,
+    /// What of it goes into an archive.
+    caught: Option<Box<Caught>>,
 }
 
 enum Standing {
@@ -330,7 +333,8 @@ impl Association {
                 place
             }
             None => {
-                let place = Place::new(&x, account);
+                capture::begin(&self.session, &mut x, &listener, route);
+                let place = Place { caught: x.caught.take(), ..Place::new(&x, account) };
                 self.led += 1;
                 if let Some(gone) = self.places.add(name.clone(), place, route.flow, now) {
                     gone.end(&worker, &self.session, None);
@@ -470,6 +474,7 @@ impl Place {
             come: Sum::default(),
             gone: Sum::default(),
             meter: x.meter.clone(),
+            caught: None,
         }
     }
 
@@ -486,6 +491,7 @@ impl Place {
         (x.facts.host, x.facts.port) = (self.host.into_vec(), self.port);
         x.facts.id = self.id;
         (x.notes.time, x.notes.began) = (self.time, self.began);
+        x.caught = self.caught;
         // Silence is not part of it; one datagram has taken no time.
         x.notes.ended = self.last.max(self.began + Duration::from_nanos(1));
         (x.notes.bytes_in, x.notes.bytes_out) = (self.come.bytes, self.gone.bytes);
