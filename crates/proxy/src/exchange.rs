@@ -301,7 +301,7 @@ async fn story<'a>(
             return Err(Fault::client(Kind::Denied));
         }
         if !destination::takes_datagrams(&route.ending) {
-            x.notes.reason = "datagrams go to the server that is asked for, and by nobody else";
+            x.notes.reason = destination::INDIRECT;
             return Err(Fault::client(Kind::Denied));
         }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;

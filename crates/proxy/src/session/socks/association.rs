@@ -117,7 +117,6 @@ const WAITING: usize = 4;
 const LONGEST_WAITING: usize = 2048;
 /// How long a server is not asked for again to which nothing could be sent.
 const PAUSE: Duration = Duration::from_secs(1);
-const INDIRECT: &str = "datagrams go to the server that is asked for, by no other proxy and to no pool";
 const STRANGER: &str = "who has opened the association is none of those who may ask";
 /// What stands in front of a datagram to the client at most.
 const HEAD: usize = 22;
@@ -315,7 +314,9 @@ impl Association {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
                 destination::lead_to(&worker, origin, host, name.1)
             }
-            Ending::Ways(_) | Ending::Pools(_) => Lead::Known(Err((Fault::client(Kind::Denied), INDIRECT))),
+            Ending::Ways(_) | Ending::Pools(_) => {
+                Lead::Known(Err((Fault::client(Kind::Denied), destination::INDIRECT)))
+            }
             _ => Lead::Known(Err((Fault::client(Kind::Denied), ""))),
         };
         let (led, asked) = match lead {
