@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testkit::{Folder, Reloaded, Server, Start, Tidegate, ok, until};
+use testkit::{Folder, Reloaded, Server, Start, Tidegate, ok, tool, until};
 
 use crate::admin::Operator;
 use crate::forward::{self, OPEN, asked, port};
@@ -266,4 +266,23 @@ fn requests_of_a_proxy_count_with_their_bodies() {
     let shown =
         until_shown(&tidegate, "/api/quotas/web%2Fquota", |shown| shown["subjects"][0]["bytes"]["used"] == 1000);
     assert_eq!(shown["subjects"][0]["requests"], json!({ "used": 1, "left": null }));
+}
+
+#[test]
+fn curl_is_told_to_wait() {
+    let (files, server) = (Files::new(), Server::http(|_| ok("x".repeat(1000))));
+    let more = "use: [{ basic_auth: { users: '@DIR/people' } }, { quota: { bytes: 2KB, per: 30d, by: user } }]\n    to: origin";
+    let tidegate = files.start(&OPEN.replace("@MORE", more), &[]);
+    let (proxy, url) = (tidegate.address("web"), format!("http://a.test:{}/", port(&server)));
+    for (user, said) in [
+        ("ann:sesame", "200 1000"),
+        ("ann:sesame", "200 1000"),
+        ("ann:sesame", "429 51"),
+        ("bob:bob", "200 1000"),
+    ] {
+        let Some(mut curl) = tool("curl") else { return };
+        curl.args(["-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]);
+        let output = curl.args(["-x", &proxy, "-U", user, &url]).output().expect("a client that runs");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{user}: {output:?}");
+    }
 }
