@@ -274,12 +274,9 @@ fn curl_is_told_to_wait() {
     let more = "use: [{ basic_auth: { users: '@DIR/people' } }, { quota: { bytes: 2KB, per: 30d, by: user } }]\n    to: origin";
     let tidegate = files.start(&OPEN.replace("@MORE", more), &[]);
     let (proxy, url) = (tidegate.address("web"), format!("http://a.test:{}/", port(&server)));
-    for (user, said) in [
-        ("ann:sesame", "200 1000"),
-        ("ann:sesame", "200 1000"),
-        ("ann:sesame", "429 51"),
-        ("bob:bob", "200 1000"),
-    ] {
+    for (user, said) in
+        [("ann:sesame", "200 1000"), ("ann:sesame", "200 1000"), ("ann:sesame", "429 48"), ("bob:bob", "200 1000")]
+    {
         let Some(mut curl) = tool("curl") else { return };
         curl.args(["-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"]);
         let output = curl.args(["-x", &proxy, "-U", user, &url]).output().expect("a client that runs");
