@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use base::civil::Civil;
@@ -36,6 +36,8 @@ pub struct Quotas {
     read: BTreeMap<String, Vec<Row>>,
     /// Where it is written to, once there was a quota.
     path: Option<PathBuf>,
+    /// Held by whoever writes: of two that do, the later one is to know more.
+    turn: Arc<Mutex<()>>,
     /// It could not be written the last time, which was said.
     is_owed: bool,
 }
@@ -52,6 +54,7 @@ pub struct Known {
 /// What there is to write, for whoever writes it.
 pub(crate) struct Copy {
     path: PathBuf,
+    turn: Arc<Mutex<()>>,
     ledgers: Vec<(String, Arc<Ledger>)>,
     unasked: BTreeMap<String, Vec<Row>>,
 }
@@ -118,7 +121,7 @@ impl Quotas {
         }
         self.known.retain(|_, Known { ledger, .. }| Arc::strong_count(ledger) > 1 || !ledger.rows(now()).is_empty());
         let ledgers = self.known.iter().map(|(name, known)| (name.clone(), Arc::clone(&known.ledger))).collect();
-        Some(Copy { path: self.path.clone()?, ledgers, unasked: self.read.clone() })
+        Some(Copy { path: self.path.clone()?, turn: Arc::clone(&self.turn), ledgers, unasked: self.read.clone() })
     }
 
     /// Says that it could not be written, or can be again.
@@ -136,6 +139,7 @@ impl Quotas {
 
     /// Writes what was counted last.
     pub fn close(&mut self) {
+        self.tell();
         if let Some(copy) = self.copy() {
             let written = copy.write();
             self.written(written);
@@ -146,6 +150,7 @@ impl Quotas {
 impl Copy {
     /// Writes it in the place of what was there. It takes a disk's time.
     pub(crate) fn write(&self) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             files::folder(folder)?;
         }

@@ -591,11 +591,11 @@ fn what_is_refused_before_a_route_is_found_is_told_by_the_listeners_capture() {
             check(entry);
             let url = entry["request"]["url"].as_str().expect("a URL").to_owned();
             let path = url.rsplit('/').next().expect("a path").to_owned();
-            (entry["response"]["status"].as_u64(), path, entry["request"]["postData"]["text"].clone())
+            (entry["response"]["status"].as_u64(), path, entry["response"]["content"]["text"].clone())
         })
         .collect();
-    assert_eq!(told[0], (Some(407), "unknown".to_owned(), Value::Null));
-    assert_eq!(told[1], (Some(403), "nowhere".to_owned(), json!("hi")));
+    assert_eq!(told[0], (Some(407), "unknown".to_owned(), json!("407: proxy_unauthenticated\n")));
+    assert_eq!(told[1], (Some(403), "nowhere".to_owned(), json!("403: denied\n")));
     assert_eq!((told[2].0, told[2].1.as_str()), (Some(501), "secured"));
 }
 
