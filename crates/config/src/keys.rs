@@ -4,6 +4,7 @@
 //! with its own words, and neither schema nor reference mention it.
 
 mod balance;
+mod filter;
 mod health;
 mod intercept;
 mod listener;

@@ -22,6 +22,7 @@ mod certificate;
 mod compress;
 mod ending;
 mod fields;
+mod filter;
 mod flows;
 mod forward;
 mod health;

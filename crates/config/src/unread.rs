@@ -1,10 +1,11 @@
 //! Refusals that a tunnel goes around: what they look at nobody knows of it, and nobody reads it; or it is asked for in another way.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::diagnostics::Mistake;
 use crate::span::Span;
-use crate::spec::{Ending, Kind, Listener, Predicate, Role, Route, Serves, Spec};
+use crate::spec::{Ending, Kind, Listener, PolicyId, PolicyKind, Predicate, Role, Route, Serves, Spec};
 
 /// Routes of forward proxies that refuse by what a tunnel does not show, where tunnels are not read.
 pub(crate) fn unread(spec: &Spec) -> Vec<Mistake> {
@@ -15,9 +16,14 @@ pub(crate) fn unread(spec: &Spec) -> Vec<Mistake> {
             let mut refusals = Vec::new();
             walk(routes, None, &mut refusals);
             for (span, key) in refusals {
-                warnings.extend(passing(listener, key).map(|message| Mistake::new(span.clone(), message)));
+                let said = format!("a `deny` of listener `{}` looks at `{key}`", listener.name);
+                warnings.extend(passing(listener, &said).map(|message| Mistake::new(span.clone(), message)));
             }
             walk_kinds(&listener.name, routes, &mut warnings);
+            for span in filters(spec, listener, routes) {
+                let said = format!("a `filter` of listener `{}` looks at responses", listener.name);
+                warnings.extend(passing(listener, &said).map(|message| Mistake::new(span.clone(), message)));
+            }
         }
     }
     warnings
@@ -62,19 +68,31 @@ fn walk<'a>(routes: &'a [Route], outer: Option<&'static str>, refusals: &mut Vec
     }
 }
 
+/// Filters of responses, each once.
+fn filters<'a>(spec: &'a Spec, listener: &'a Listener, routes: &'a [Route]) -> Vec<&'a Span> {
+    fn walk(routes: &[Route], used: &mut BTreeSet<PolicyId>) {
+        for route in routes {
+            used.extend(&route.uses);
+            if let Ending::Routes(inner) = &route.ending {
+                walk(inner, used);
+            }
+        }
+    }
+    let mut used: BTreeSet<PolicyId> = listener.uses.iter().copied().collect();
+    walk(routes, &mut used);
+    let policies = used.into_iter().filter_map(|id| spec.policies.get(id.0));
+    policies.filter(|policy| matches!(policy.kind, PolicyKind::Filter(_))).map(|policy| &policy.span).collect()
+}
+
 /// What passes a refusal that looks at this: pages under TLS, and requests in plain in tunnels to where servers answer them.
-fn passing(listener: &Listener, key: &str) -> impl Iterator<Item = String> {
-    let name = &listener.name;
-    let secured = listener.intercept.is_none().then(|| {
-        format!(
-            "a `deny` of listener `{name}` looks at `{key}`, which of `https://` pages nobody sees without `intercept`: they pass"
-        )
-    });
+fn passing(listener: &Listener, said: &str) -> impl Iterator<Item = String> {
+    let secured = listener
+        .intercept
+        .is_none()
+        .then(|| format!("{said}, which of `https://` pages nobody sees without `intercept`: they pass"));
     let goes_to = |port: &u16| listener.egress.iter().any(|egress| has(&egress.connect_ports, *port));
     let plain = PLAIN.into_iter().filter(goes_to).find(|port| !has(&listener.inspect, *port)).map(|port| {
-        format!(
-            "a `deny` of listener `{name}` looks at `{key}`, which of requests in tunnels to port {port} nobody sees without `inspect: {port}`: they pass"
-        )
+        format!("{said}, which of requests in tunnels to port {port} nobody sees without `inspect: {port}`: they pass")
     });
     secured.into_iter().chain(plain)
 }

@@ -13,6 +13,7 @@ use proxy::balance::{Member, Prepared};
 use proxy::bandwidth::Buckets;
 use proxy::canary::State;
 use proxy::destination::Own;
+use proxy::filter;
 use proxy::intercept::Pins;
 use proxy::mirror::Report;
 use proxy::policy::Policy;
@@ -50,6 +51,7 @@ pub struct Registry {
     ids: HashMap<String, Arc<Ids>>,
     buckets: HashMap<String, Arc<Buckets>>,
     mirrors: BTreeMap<String, (Arc<Report>, Arc<RequestStats>)>,
+    filters: BTreeMap<String, Arc<filter::Report>>,
     next_slot: usize,
     seal: Arc<Seal>,
     /// The secret that the configuration says, and what was drawn for the time that it says none.
@@ -98,6 +100,7 @@ impl Registry {
             quotas: Quotas::default(),
             own: Arc::default(),
             mirrors: BTreeMap::new(),
+            filters: BTreeMap::new(),
             next_slot: 0,
             stuck: HashMap::new(),
             ids: HashMap::new(),
@@ -248,6 +251,19 @@ impl Registry {
         let workers = self.workers;
         let new = || (Arc::new(Report::new(name)), Arc::new(RequestStats::new(workers)));
         self.mirrors.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// What a filter has refused.
+    pub fn filter(&mut self, name: &str) -> Arc<filter::Report> {
+        // Those that nobody has any more are forgotten when there are others.
+        self.filters.retain(|known, report| known == name || Arc::strong_count(report) > 1);
+        let new = || Arc::new(filter::Report::new(name, self.workers));
+        Arc::clone(self.filters.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    /// What all filters have refused that are in force, by name.
+    pub fn filters(&self) -> impl Iterator<Item = &Arc<filter::Report>> {
+        self.filters.values().filter(|report| Arc::strong_count(report) > 1)
     }
 
     /// The reports of all mirrors, by name.

@@ -42,6 +42,7 @@
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
 //! | `tidegate_capture_entries_total`, `tidegate_capture_lost_total` | `file` |
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
+//! | `tidegate_filter_refusals_total` | `filter`, `by`: `type`, `size` |
 //! | `tidegate_list_rules` | `list`, `kind`: `host`, `pattern` |
 //! | `tidegate_list_wrong_lines`, `tidegate_list_bytes`, `tidegate_list_loaded_seconds`, `tidegate_list_current`, `tidegate_list_hits_total` | `list` |
 //! | `tidegate_quota_subjects`, `tidegate_quota_refused_total`, `tidegate_quota_cut_total` | `quota` |
@@ -62,6 +63,7 @@
 mod archives;
 mod canaries;
 mod certificates;
+mod filters;
 mod lists;
 mod mirrors;
 mod nat;
@@ -79,6 +81,7 @@ use requests::{ROUTE_FAMILIES, SERVER_FAMILIES};
 pub use archives::Archive;
 pub use canaries::{Canary, Version};
 pub use certificates::Certificate;
+pub use filters::Filter;
 pub use lists::List;
 pub use mirrors::Mirror;
 pub use nat::{Nat, NatServer};
@@ -106,6 +109,8 @@ pub struct Scrape<'a> {
     pub archives: Vec<Archive>,
     /// The certificates that clients are shown, each once for each host.
     pub certificates: Vec<Certificate<'a>>,
+    /// Filters of responses.
+    pub filters: Vec<Filter<'a>>,
     /// Lists of sites.
     pub lists: Vec<List<'a>>,
     /// Quotas.
@@ -207,6 +212,7 @@ impl Scrape<'_> {
         mirrors::write(&self.mirrors, &mut page);
         archives::write(&self.archives, &mut page);
         certificates::write(&self.certificates, &mut page);
+        filters::write(&self.filters, &mut page);
         lists::write(&self.lists, &mut page);
         quotas::write(&self.quotas, &mut page);
         nat::write(&self.nat, &mut page);

@@ -34,6 +34,7 @@ mod overtaken;
 mod prefix;
 mod queue;
 mod race;
+mod refuse;
 mod reshape;
 mod retry;
 mod send;

@@ -18,6 +18,7 @@ use crate::canary::{self, Variant};
 use crate::capture;
 use crate::exchange::{Exchange, Notes};
 use crate::intercept;
+use crate::lists::Source;
 use crate::pool::{LOCAL, Limit, Server};
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
@@ -146,8 +147,8 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
     if let Some(inside) = &x.facts.inside {
         inside.count(x.notes.bytes_in, x.notes.bytes_out);
     }
-    if let Some(hit) = &x.notes.hit {
-        hit.list.hits.count(worker.id);
+    if let Some(Source::List(list)) = x.notes.hit.as_ref().map(|hit| &hit.source) {
+        list.hits.count(worker.id);
     }
     capture::release(x, account);
     let (mut log, mut tails) = (worker.log.borrow_mut(), worker.tails.borrow_mut());
@@ -209,7 +210,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         cut: x.notes.cut,
         fault: x.notes.fault,
         reason: x.notes.reason,
-        listed: x.notes.hit.as_ref().map(|hit| (&*hit.list.name, &*hit.rule)),
+        listed: x.notes.hit.as_ref().map(|hit| (&*hit.name, &*hit.rule)),
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
     };

@@ -13,6 +13,7 @@
 //! - [`intercept`]: tunnels whose TLS ends here
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
+//! - [`filter`]: which responses are refused
 //! - [`balance`]: one file per algorithm
 //! - [`sticky`]: clients that stay with their server
 //! - [`mirror`]: copies of requests whose answers nobody sees
@@ -37,6 +38,7 @@ pub mod capture;
 pub mod destination;
 pub mod door;
 pub mod exchange;
+pub mod filter;
 pub mod finish;
 pub mod intercept;
 pub mod lists;

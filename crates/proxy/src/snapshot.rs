@@ -19,6 +19,7 @@ use crate::balance::Roster;
 use crate::bandwidth::Bandwidth;
 use crate::canary::Canary;
 use crate::destination::Way;
+use crate::filter::Filter;
 use crate::intercept::Intercept;
 use crate::pac::Pac;
 use crate::policy::{Compress, Policy, Template};
@@ -216,6 +217,8 @@ pub struct Tls {
     pub terminator: Terminator,
     /// The protocol inside of which it begins; at once if absent.
     pub starttls: Option<Protocol>,
+    /// Whether a client may go on in plain there.
+    pub lets_plain: bool,
     /// The same over QUIC, where HTTP/3 is spoken.
     pub quic: Option<quic::Server>,
     /// Whether requests over QUIC may come before the handshake is done.
@@ -302,6 +305,8 @@ pub struct Route {
     pub quotas: Box<[Arc<Quota>]>,
     /// Into which archive its exchanges go, if they do.
     pub capture: Option<Arc<Recorder>>,
+    /// Which of its responses are refused; the one that is asked first stands first.
+    pub filters: Box<[Arc<Filter>]>,
     /// Whether calls of browsers become plain calls of gRPC.
     pub grpc_web: bool,
     /// Where it ends.

@@ -1,5 +1,6 @@
 //! The keys of policies: one kind each.
 
+use super::filter::FILTER;
 use super::users::{BASIC_AUTH, BEARER_AUTH, CERT_AUTH};
 use super::{Key, Section, Type, live};
 
@@ -20,6 +21,7 @@ pub(super) static POLICY: Section = Section::new(
             "Lets browsers call servers of gRPC: translates gRPC-Web, also as text, to plain gRPC and back. What is no such call \
              passes as it is.",
         ),
+        Key::new("filter", Type::Section(&FILTER), "Refuses responses by their type or size."),
         Key::new("privacy", Type::Section(&PRIVACY), "Tells servers less of who asks."),
         Key::new("basic_auth", Type::Section(&BASIC_AUTH), "Lets in who has a name and a password."),
         Key::new("bearer_auth", Type::Section(&BEARER_AUTH), "Lets in who has a token."),

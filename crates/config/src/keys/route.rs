@@ -262,17 +262,21 @@ static RESPOND: Section = Section::new(
 )
 .short("status");
 
+pub(super) const STATUS: Key = Key::new("status", Type::Integer(400, 599), "The status.").default("403");
+pub(super) const REASON: Key = Key::new("reason", Type::Text("text"), "What the answer's body says.");
+pub(super) const CONTACT: Key = Key::new(
+    "contact",
+    Type::Text("text"),
+    "Whom people may ask about it: a mail address, a link that begins with `https://`, or words. The answer's body says so.",
+);
+
 static DENY: Section = Section::new(
     "deny",
     "A number stands for `status`. With `role: tcp` and `role: udp` a word stands for `flow`.",
     &[
-        Key::new("status", Type::Integer(400, 599), "The status.").default("403"),
-        Key::new("reason", Type::Text("text"), "What the answer's body says."),
-        Key::new(
-            "contact",
-            Type::Text("text"),
-            "Whom people may ask about it: a mail address, a link that begins with `https://`, or words. The answer's body says so.",
-        ),
+        STATUS,
+        REASON,
+        CONTACT,
         Key::new(
             "flow",
             Type::Word(&[live("close"), live("reset"), live("drop")]),

@@ -25,9 +25,24 @@ impl Lower<'_, '_> {
                 self.mistakes.note(&item.span, message);
             }
         }
+        Some(Compress {
+            codings,
+            min_size: map.size("min_size")?,
+            types: self.media_types(map, "types", false),
+            offload: map.boolean("offload")?,
+            at_once: map.small("at_once")?,
+        })
+    }
+
+    /// Patterns of media types. The type itself is always named but where `any` may be meant: nobody means to compress videos.
+    pub(super) fn media_types(&mut self, map: &Map, key: &str, any: bool) -> Vec<MediaType> {
         let mut types = Vec::new();
-        for value in map.list("types") {
+        for value in map.list(key) {
             let Some(text) = value.fixed() else { continue };
+            if any && text == "*/*" {
+                types.push(MediaType::All(String::new()));
+                continue;
+            }
             match media_type(&text.to_ascii_lowercase()) {
                 Some(media_type) => types.push(media_type),
                 None => self.note(
@@ -36,17 +51,11 @@ impl Lower<'_, '_> {
                 ),
             }
         }
-        Some(Compress {
-            codings,
-            min_size: map.size("min_size")?,
-            types,
-            offload: map.boolean("offload")?,
-            at_once: map.small("at_once")?,
-        })
+        types
     }
 }
 
-/// A pattern in lower case. The type itself is always named: nobody means to compress videos.
+/// A pattern in lower case.
 fn media_type(text: &str) -> Option<MediaType> {
     let (kind, subtype) = text.split_once('/')?;
     if !super::fields::is_token(kind) || kind.contains('*') {

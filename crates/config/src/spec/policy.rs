@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::{BasicAuth, BearerAuth, CertAuth, PoolId, Zone};
+use super::{BasicAuth, BearerAuth, CertAuth, Deny, PoolId, Zone};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -41,12 +41,27 @@ pub enum PolicyKind {
     GrpcWeb,
     /// Tells servers less of who asks.
     Privacy(Privacy),
+    /// Refuses responses by what they are.
+    Filter(Filter),
     /// Lets in who has a name and a password.
     BasicAuth(BasicAuth),
     /// Lets in who has a token.
     BearerAuth(BearerAuth),
     /// Lets in who has shown a certificate.
     CertAuth(CertAuth),
+}
+
+/// Which responses are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Those of these types.
+    pub types: Vec<MediaType>,
+    /// But not those of these.
+    pub except: Vec<MediaType>,
+    /// Those that are longer.
+    pub over: Option<u64>,
+    /// What clients get instead.
+    pub deny: Deny,
 }
 
 /// What servers learn from fields that browsers send of themselves.
@@ -228,7 +243,7 @@ pub struct Capture {
 pub enum MediaType {
     /// This one.
     Exact(String),
-    /// `text/*`: all of that type, but for `text/event-stream`. Holds `text/`.
+    /// `text/*`: all of that type. Holds `text/`, or nothing for `*/*`.
     All(String),
     /// `application/*+json`. Holds `application/` and `+json`.
     WithSuffix(String, String),

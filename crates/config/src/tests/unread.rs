@@ -97,3 +97,21 @@ fn what_a_tunnel_shows_or_nobody_asks_of_it_is_not() {
         assert_eq!(warned(rest), Vec::<String>::new(), "{rest}");
     }
 }
+
+#[test]
+fn a_filter_that_sees_no_page_under_tls_is_warned_of() {
+    let filter = "use: [{ filter: { types: video/* } }]";
+    assert_eq!(
+        warned(&format!("to: origin\n    {filter}")),
+        [
+            "a `filter` of listener `office` looks at responses, which of `https://` pages nobody sees without `intercept`: they pass \
+          (t.yaml:6:11)"
+        ]
+    );
+    let inside = format!("routes: [{{ match: {{ host: a.test }}, {filter}, routes: [{{ to: origin }}] }}]");
+    assert_eq!(warned(&inside).len(), 1);
+    assert_eq!(
+        warned(&format!("{inside}\n    intercept: {{ ca: {{ cert: a.pem, key: a.key }} }}")),
+        Vec::<String>::new()
+    );
+}

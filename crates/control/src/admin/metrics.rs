@@ -1,8 +1,9 @@
 //! `GET /metrics`: what was counted, for Prometheus.
 
 use base::units::Share;
-use observe::metrics::{CONTENT_TYPE, Canary, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
+use observe::metrics::{CONTENT_TYPE, Canary, Filter, Listener, Mirror, Pool, Process, Route, Scrape, Server, Version};
 use proxy::canary::Variant;
+use proxy::filter;
 use proxy::mirror::{Dropped, Report};
 
 use super::answer::Answer;
@@ -69,6 +70,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     let packets = Packets::of(&plane);
     scrape.nat = packets.measured();
     scrape.mirrors.extend(plane.registry.mirrors().map(|report| mirror(report)));
+    scrape.filters.extend(plane.registry.filters().map(|report| filter(report)));
     scrape.archives = plane.registry.captures.archives();
     scrape.certificates.extend(certificates::measured(&plane));
     scrape.lists.extend(lists::measured(&plane));
@@ -92,6 +94,10 @@ fn canary(kept: &Kept) -> Canary<'_> {
             diverted: kept.state.diverted(variant),
         }),
     }
+}
+
+fn filter(report: &filter::Report) -> Filter<'_> {
+    Filter { filter: &report.name, refusals: report.refusals() }
 }
 
 fn mirror(report: &Report) -> Mirror<'_> {

@@ -31,6 +31,7 @@ pub(super) fn mirror(
         bandwidth: None,
         quotas: [].into(),
         capture: None,
+        filters: [].into(),
         grpc_web: false,
         ending: Ending::Pools([routes::arm(&pools[said.to.0], Share::WHOLE, pool.timeouts, &pool.retries)].into()),
         max_request_body: u64::MAX,
@@ -51,8 +52,9 @@ pub(super) fn mirror(
     }
 }
 
-/// The names of all mirrors and quotas: that of their policy, or, as an inline one has a state of its own, who uses it, and its pool or
-/// `quota`: `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site.
+/// The names of all mirrors, filters and quotas: that of their policy, or, as an inline one has a state of its own, who uses it and its
+/// pool: `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site. A filter's has `filter`
+/// in the place of the pool, and a quota's `quota`.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     spec: &'a Spec,
@@ -98,6 +100,7 @@ impl<'a> Names<'a> {
             let Some(policy) = self.spec.policies.get(id.0).filter(|policy| policy.name.is_none()) else { continue };
             let plain = match &policy.kind {
                 PolicyKind::Mirror(mirror) => format!("{owner}/{}", self.spec.pool(mirror.to).name),
+                PolicyKind::Filter(_) => format!("{owner}/filter"),
                 PolicyKind::Quota(_) => format!("{owner}/quota"),
                 _ => continue,
             };

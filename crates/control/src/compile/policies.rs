@@ -5,6 +5,7 @@ use std::sync::Arc;
 use config::spec::{self, Spec};
 use proxy::balance::Key;
 use proxy::bandwidth::Bandwidth;
+use proxy::filter::Filter;
 use proxy::policy::{
     Compress, Cookies, Edits, Headers, MediaType, Part, Policy, Privacy, Referer, Rewrite, Selector, Template,
     UserAgent,
@@ -12,12 +13,13 @@ use proxy::policy::{
 use proxy::pool::Pool;
 use proxy::quota::{Ledger, Most, Period, Quota};
 use proxy::relay::Recipe;
+use proxy::snapshot::Deny;
 
 use super::matching::zone;
 use super::mirrors;
 use crate::registry::Registry;
 
-/// A policy; `name` is what it is called if it is a mirror or a quota. Nothing for one that only asks who the client is.
+/// A policy; `name` is what it is called if it is a mirror, a filter or a quota. Nothing for one that only asks who the client is.
 pub(super) fn policy(
     spec: &Spec,
     policy: &spec::Policy,
@@ -45,6 +47,7 @@ pub(super) fn policy(
         spec::PolicyKind::Quota(said) => Policy::Quota(Arc::new(quota(said, registry.quotas.ledger(name, said)))),
         spec::PolicyKind::Capture(said) => Policy::Capture(registry.captures.recorder(said)),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
+        spec::PolicyKind::Filter(said) => Policy::Filter(Arc::new(filter(said, name, registry))),
         spec::PolicyKind::Privacy(said) => Policy::Privacy(privacy(said)),
         // What is asked for before anything is done to a request is no step of what is.
         spec::PolicyKind::BasicAuth(_) | spec::PolicyKind::BearerAuth(_) | spec::PolicyKind::CertAuth(_) => {
@@ -91,12 +94,33 @@ fn quota(said: &spec::Quota, ledger: Arc<Ledger>) -> Quota {
     }
 }
 
-fn compress(said: &spec::Compress) -> Compress {
-    let media_type = |said: &spec::MediaType| match said {
+pub(super) fn deny(said: &spec::Deny) -> Deny {
+    Deny {
+        status: said.status,
+        reason: said.reason.as_deref().map(Into::into),
+        contact: said.contact.as_deref().map(Into::into),
+    }
+}
+
+fn filter(said: &spec::Filter, name: &str, registry: &mut Registry) -> Filter {
+    Filter {
+        types: said.types.iter().map(media_type).collect(),
+        except: said.except.iter().map(media_type).collect(),
+        over: said.over,
+        deny: deny(&said.deny),
+        report: registry.filter(name),
+    }
+}
+
+fn media_type(said: &spec::MediaType) -> MediaType {
+    match said {
         spec::MediaType::Exact(name) => MediaType::Exact(name.as_str().into()),
         spec::MediaType::All(start) => MediaType::Prefix(start.as_str().into()),
         spec::MediaType::WithSuffix(start, end) => MediaType::Suffix(start.as_str().into(), end.as_str().into()),
-    };
+    }
+}
+
+fn compress(said: &spec::Compress) -> Compress {
     Compress {
         recipes: said.codings.iter().map(|(coding, level)| Recipe { coding: *coding, level: *level }).collect(),
         min_size: said.min_size,

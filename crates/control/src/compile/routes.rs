@@ -12,7 +12,7 @@ use proxy::pool::{Pool, Priority};
 use proxy::quota::Quota;
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
 use proxy::snapshot::{
-    Advert, Arm, Backoff, Deny, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
+    Advert, Arm, Backoff, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
     Timeouts, Tls, Transparent, Versions,
 };
 use proxy::users::Authentication;
@@ -87,6 +87,7 @@ pub(super) fn listener(
         tls.zip(terminator).map(|(tls, terminator)| Tls {
             terminator: terminator.clone(),
             starttls: tls.starttls,
+            lets_plain: tls.lets_plain,
             quic: keyring.quic.get(&(listener.name.clone(), at)).cloned(),
             early_data: listener.http3.early_data,
             patience: tls.handshake_timeout,
@@ -348,6 +349,15 @@ impl Flattener<'_> {
                 Policy::Capture(recorder) => recorder.clone(),
                 _ => None,
             }),
+            filters: level
+                .policies
+                .iter()
+                .rev()
+                .filter_map(|policy| match &**policy {
+                    Policy::Filter(filter) => Some(Arc::clone(filter)),
+                    _ => None,
+                })
+                .collect(),
             grpc_web: level.policies.iter().any(|policy| matches!(**policy, Policy::GrpcWeb)),
             ending,
             max_request_body: limits.request_body.unwrap_or(u64::MAX),
@@ -395,11 +405,7 @@ impl Flattener<'_> {
             }),
             Said::Respond(respond) => Ending::Respond(self.respond(respond)),
             Said::Deny(deny) if !self.listener.role.has_requests() => Ending::Close { reset: deny.reset },
-            Said::Deny(deny) => Ending::Deny(Deny {
-                status: deny.status,
-                reason: deny.reason.as_deref().map(Into::into),
-                contact: deny.contact.as_deref().map(Into::into),
-            }),
+            Said::Deny(deny) => Ending::Deny(policies::deny(deny)),
             Said::Routes(_) => Ending::NoRoute,
         }
     }

@@ -67,6 +67,7 @@ fn every_family_is_on_the_page_and_reads_back() {
             Certificate { certificate: "auto", host: "b.test", until: None },
         ],
         quotas: vec![Quota { quota: "fair", subjects: 3, refused: 2, cut: 1 }],
+        filters: vec![super::Filter { filter: "films", refusals: vec![("type", 6), ("size", 2)] }],
         lists: vec![List {
             list: "ads",
             rules: [("host", 7), ("pattern", 3)],

@@ -8,6 +8,7 @@ use base::{Fault, Kind, Retry};
 use wire::grpc::{self, Code, Form};
 use wire::{Framing, Head, Known, Version, forwarded, hop};
 
+use super::refuse::refuse;
 use super::reshape::{framing, reshape};
 use super::switch::switch;
 use super::{GONE, Upstream, bad_response, bounded, expired};
@@ -17,7 +18,7 @@ use crate::relay::{Pump, Stop, Toll};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
 use crate::worker::{Out, Worker};
-use crate::{canary, capture, finish, policy, quota, reply, sticky};
+use crate::{canary, capture, filter, finish, policy, quota, reply, sticky};
 
 /// Relays the response, and settles what becomes of both connections.
 pub(crate) async fn deliver(
@@ -30,6 +31,9 @@ pub(crate) async fn deliver(
 ) -> Result<After, Fault> {
     if x.response.status() == 101 {
         return switch(session, x, listener, route, arm, upstream).await;
+    }
+    if let Some(refusal) = filter::judge(route, &x.response, x.client.head_only) {
+        return Ok(refuse(session, x, route, arm, upstream, refusal).await);
     }
     // Where the client's own wish was sent on, the server closes by that.
     let reusable = server_keeps_open(&x.response) && !hop::wishes(&x.request).close;
@@ -51,6 +55,10 @@ pub(crate) async fn deliver(
     if let Some(transform) = transform {
         down.transform(transform);
     }
+    let most = filter::most(route);
+    if let Some((most, _)) = &most {
+        down.come_up_to(*most);
+    }
     capture::follow(x, &mut down);
     down.toll = Toll::of(&session.worker, x, route, false);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
@@ -68,6 +76,12 @@ pub(crate) async fn deliver(
     }
     let fault = result.err();
     finish::attempt(&session.worker, x, &upstream, fault);
+    if let Some((_, refusal)) = most.filter(|_| fault == Some(TOO_LONG)) {
+        refusal.note(x, session.worker.id);
+        if !x.client.answered {
+            return Ok(reply::deny(session, x, route, &refusal.filter.deny).await);
+        }
+    }
     if let Some(fault) = fault {
         return Err(fault);
     }
@@ -209,10 +223,17 @@ pub(super) fn server_keeps_open(response: &Head) -> bool {
     }
 }
 
+/// What a filter has cut off. The server has done nothing wrong.
+const TOO_LONG: Fault = Fault::client(Kind::Denied);
+
 fn of_response(x: &mut Exchange, stop: Stop) -> Fault {
     match stop {
         Stop::Source(Kind::Malformed) => bad_response(x, "broken chunked coding"),
-        Stop::Source(_) | Stop::TooLarge => Fault::server(Kind::Truncated, Retry::Never),
+        Stop::TooLarge => {
+            x.notes.reason = "the content is longer than a filter lets pass";
+            TOO_LONG
+        }
+        Stop::Source(_) => Fault::server(Kind::Truncated, Retry::Never),
         Stop::Sink => GONE,
         Stop::Spent => quota::spent(x),
         Stop::Spoiled(_) => Fault::proxy(Kind::Overload),

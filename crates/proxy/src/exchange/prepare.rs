@@ -7,6 +7,7 @@ use wire::hop::Meant;
 use wire::{Known, forwarded, hop};
 
 use super::Exchange;
+use crate::filter;
 use crate::policy::{self, Climbs, grpc_web};
 use crate::session::Session;
 use crate::snapshot::{Listener, Role, Route};
@@ -56,6 +57,7 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
         x.notes.reason = "the rewritten path climbs";
         Fault::client(Kind::Malformed)
     })?;
+    filter::forwards(route, head);
     if let Some(compress) = &route.compress {
         compress.forwards(head);
     }

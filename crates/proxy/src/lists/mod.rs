@@ -128,11 +128,30 @@ enum Cause {
     Pattern { list: u8, rule: Box<str> },
 }
 
-/// Which list has decided, and by which rule.
+/// What has decided, and by which rule, as people are told of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Hit {
-    pub(crate) list: Arc<List>,
+    /// The name of the list, or of the filter.
+    pub(crate) name: Arc<str>,
+    pub(crate) source: Source,
     pub(crate) rule: Box<str>,
+}
+
+/// What a rule stands in.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    List(Arc<List>),
+    Filter,
+}
+
+impl Source {
+    /// What it is called.
+    pub(crate) fn noun(&self) -> &'static str {
+        match self {
+            Source::List(_) => "list",
+            Source::Filter => "filter",
+        }
+    }
 }
 
 impl Lists {
@@ -208,7 +227,11 @@ impl Lists {
             }
         };
         let list = Arc::clone(self.all.get(usize::from(list))?);
-        Some(Hit { list, rule: rule.chars().take(LONGEST_RULE).collect() })
+        Some(Hit {
+            name: Arc::clone(&list.name),
+            source: Source::List(list),
+            rule: rule.chars().take(LONGEST_RULE).collect(),
+        })
     }
 }
 

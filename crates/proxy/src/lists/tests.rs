@@ -87,7 +87,7 @@ fn found(lists: &Arc<Lists>, target: &str, fields: &[(&str, &str)]) -> Option<St
     let wanted = Wanted::of(0..lists.all.len() as u8);
     let listed = Listed { lists: Arc::clone(lists), wanted, of: Of::Url };
     let hit = listed.hit(&asked(target, fields).facts())?;
-    Some(format!("{} {}", hit.list.name, hit.rule))
+    Some(format!("{} {}", hit.name, hit.rule))
 }
 
 fn holds(lists: &Arc<Lists>, target: &str) -> Option<bool> {

@@ -3,6 +3,7 @@
 use wire::coding::{self, Coding};
 use wire::{Head, Version};
 
+use super::media_type::{MediaType, essence};
 use crate::relay::Recipe;
 
 /// What is compressed, and how.
@@ -18,17 +19,6 @@ pub struct Compress {
     pub offload: bool,
     /// Contents that the process has under way into a coding; others go as they are.
     pub at_once: usize,
-}
-
-/// A pattern of media types, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MediaType {
-    /// This one.
-    Exact(Box<str>),
-    /// `text/` of `text/*`: all that begin so, but for those that never end.
-    Prefix(Box<str>),
-    /// `application/` and `+json` of `application/*+json`.
-    Suffix(Box<str>, Box<str>),
 }
 
 /// Who asks.
@@ -102,32 +92,10 @@ impl Compress {
     }
 
     fn is_of_type(&self, content_type: &[u8]) -> bool {
-        let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
-        let essence = content_type[..end].trim_ascii();
-        self.types.iter().any(|pattern| pattern.holds(essence))
+        // Each stream that never ends would hold an encoder for as long as somebody listens.
+        self.types.iter().any(|pattern| pattern.holds_of_what_ends(essence(content_type)))
     }
 }
-
-impl MediaType {
-    fn holds(&self, essence: &[u8]) -> bool {
-        let begins = |start: &str| essence.get(..start.len()).is_some_and(|head| is(head, start));
-        match self {
-            MediaType::Exact(name) => is(essence, name),
-            MediaType::Prefix(start) => begins(start) && !is(essence, ENDLESS),
-            MediaType::Suffix(start, end) => {
-                let rest = essence.get(start.len()..).unwrap_or_default();
-                begins(start) && rest.len().checked_sub(end.len()).is_some_and(|at| is(&rest[at..], end))
-            }
-        }
-    }
-}
-
-fn is(text: &[u8], lower: &str) -> bool {
-    text.eq_ignore_ascii_case(lower.as_bytes())
-}
-
-/// Each of its streams would hold an encoder for as long as somebody listens.
-const ENDLESS: &str = "text/event-stream";
 
 /// Fields that hold for the bytes that the server has sent (RFC 9530), and would have to go with them.
 const DIGESTS: [&[u8]; 4] = [b"content-digest", b"repr-digest", b"digest", b"content-md5"];
@@ -137,6 +105,7 @@ mod tests {
     use wire::Framing;
 
     use super::*;
+    use crate::policy::media_type::ENDLESS;
 
     const GZIP: Recipe = Recipe { coding: Coding::Gzip, level: 5 };
     const ZSTD: Recipe = Recipe { coding: Coding::Zstd, level: 3 };
@@ -246,6 +215,6 @@ mod tests {
         for no in ["text", "image/png", "application/jsonx", "application/+jso", "text/event-stream", "", "+json"] {
             assert!(!is(no), "{no}");
         }
-        assert!(MediaType::Exact(ENDLESS.into()).holds(b"Text/Event-Stream"));
+        assert!(MediaType::Exact(ENDLESS.into()).holds_of_what_ends(b"Text/Event-Stream"));
     }
 }

@@ -4,6 +4,7 @@
 mod compress;
 pub(crate) mod grpc_web;
 mod headers;
+mod media_type;
 mod privacy;
 mod rewrite;
 mod template;
@@ -11,8 +12,10 @@ mod template;
 use std::sync::Arc;
 
 pub(crate) use compress::Client;
-pub use compress::{Compress, MediaType};
+pub use compress::Compress;
 pub use headers::{Edits, Headers};
+pub use media_type::MediaType;
+pub(crate) use media_type::essence;
 pub use privacy::{Cookies, Privacy, Referer, UserAgent};
 pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;
@@ -23,6 +26,7 @@ use wire::Head;
 
 use crate::bandwidth::Bandwidth;
 use crate::exchange::Facts;
+use crate::filter::Filter;
 use crate::mirror::Mirror;
 use crate::quota::Quota;
 
@@ -45,6 +49,8 @@ pub enum Policy {
     Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
     GrpcWeb,
+    /// Refuses responses, before other policies have changed them.
+    Filter(Arc<Filter>),
     /// Tells servers less of who asks.
     Privacy(Privacy),
 }
@@ -71,6 +77,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
             | Policy::Capture(_)
             | Policy::Bandwidth(_)
             | Policy::Quota(_)
+            | Policy::Filter(_)
             | Policy::GrpcWeb => {}
         }
     }
@@ -89,6 +96,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
             | Policy::Capture(_)
             | Policy::Bandwidth(_)
             | Policy::Quota(_)
+            | Policy::Filter(_)
             | Policy::GrpcWeb => {}
         }
     }

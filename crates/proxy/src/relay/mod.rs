@@ -1,5 +1,6 @@
 //! Bodies, trailers and tunnels: bytes from one side to the other, at the pace of the slower.
 
+mod copied;
 mod gather;
 mod pump;
 mod toll;

@@ -15,6 +15,7 @@ use observe::capture::Kept;
 use tokio::task::yield_now;
 use wire::{Framing, Head};
 
+use super::copied::{Copied, TooLong, Whole};
 use super::gather::Gather;
 use super::{Coalesce, Toll, Transform};
 use crate::worker::Worker;
@@ -39,6 +40,9 @@ pub(crate) struct Pump {
     pub(crate) content: u64,
     /// More content than this stops it.
     pub(crate) limit: u64,
+    /// The same of what is changed on its way, as it comes, and how much has come.
+    most: u64,
+    came: u64,
     /// Something has moved since the caller looked last.
     pub(crate) moved: bool,
     /// The content that goes through, for others who want it, too.
@@ -50,25 +54,6 @@ pub(crate) struct Pump {
     /// What holds it back, and counts it.
     pub(crate) toll: Option<Box<Toll>>,
 }
-
-/// Copies of content.
-#[derive(Debug, Default)]
-struct Copied {
-    whole: Option<Whole>,
-    part: Option<Kept>,
-}
-
-/// A copy of content, unless that is longer than this.
-#[derive(Debug)]
-struct Whole {
-    bytes: Vec<u8>,
-    most: usize,
-    overflown: bool,
-}
-
-/// Content was longer than a copy of it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;
 
 /// Why a body stopped on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +99,8 @@ impl Pump {
             told: false,
             content: 0,
             limit: u64::MAX,
+            most: u64::MAX,
+            came: 0,
             moved: false,
             copy: None,
             transform: None,
@@ -126,6 +113,14 @@ impl Pump {
     pub(crate) fn transform(&mut self, transform: Transform) {
         self.splice = false;
         self.transform = Some(Box::new(transform));
+    }
+
+    /// Lets so much content come and no more, whatever becomes of it on its way: that is settled before.
+    pub(crate) fn come_up_to(&mut self, most: u64) {
+        match self.transform {
+            None => self.limit = most,
+            Some(_) => self.most = most,
+        }
     }
 
     /// Lets small pieces wait for others.
@@ -440,15 +435,20 @@ impl Pump {
 
     /// The same of content that is changed on its way.
     fn encode_changed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
-        let (transform, mut made, mut changed) = (&mut self.transform, Vec::new(), Ok(()));
+        let (transform, came) = (&mut self.transform, &mut self.came);
+        let (mut made, mut changed) = (Vec::new(), Ok(()));
         let used = self
             .reader
             .take(bytes, |content| {
+                *came += content.len() as u64;
                 if let (Some(transform), Ok(())) = (transform.as_mut(), changed) {
                     changed = transform.content(content, &mut made);
                 }
             })
             .map_err(|_| MALFORMED)?;
+        if self.came > self.most {
+            return Err(Stop::TooLarge);
+        }
         changed.map_err(Stop::Spoiled)?;
         if let Some(copy) = &mut self.copy {
             copy.take(&made);
@@ -460,11 +460,14 @@ impl Pump {
     }
 
     fn count(&mut self, content: u64) -> Result<(), Stop> {
-        self.content += content;
         if let Some(toll) = &self.toll {
             toll.took(content)?;
         }
-        if self.content > self.limit { Err(Stop::TooLarge) } else { Ok(()) }
+        if self.content + content > self.limit {
+            return Err(Stop::TooLarge);
+        }
+        self.content += content;
+        Ok(())
     }
 
     fn end_if_read(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
@@ -498,6 +501,8 @@ impl Pump {
             && self.writer == BodyWriter::Plain
             && self.copy.as_ref().is_none_or(|copy| copy.part.as_ref().is_none_or(Kept::is_full))
             && !from.has_carry()
+            // What waits for more must not be overtaken by it.
+            && self.gather.as_ref().is_none_or(|gather| gather.is_empty())
             && (self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
                 || (self.floods && matches!(self.reader, BodyReader::UntilClose)))
             && from.plain().is_some()
@@ -535,6 +540,8 @@ impl Pump {
                             may -= count;
                         }
                         if self.content > self.limit {
+                            // What is in the pipe goes nowhere.
+                            self.content -= pipe.filled() as u64;
                             return Poll::Ready(Err(Stop::TooLarge));
                         }
                         stuck = false;
@@ -573,22 +580,6 @@ impl Pump {
                 return Poll::Pending;
             }
             self.moved = true;
-        }
-    }
-}
-
-impl Copied {
-    fn take(&mut self, content: &[u8]) {
-        if let Some(whole) = &mut self.whole {
-            if whole.bytes.len() + content.len() > whole.most {
-                (whole.overflown, whole.bytes) = (true, Vec::new());
-            }
-            if !whole.overflown {
-                whole.bytes.extend_from_slice(content);
-            }
-        }
-        if let Some(part) = &mut self.part {
-            part.add(content);
         }
     }
 }

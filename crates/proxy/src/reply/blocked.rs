@@ -3,7 +3,7 @@
 use base::Kind;
 use wire::Head;
 
-use crate::lists::Hit;
+use crate::lists::{Hit, Source};
 use crate::snapshot::Deny;
 
 /// Whether the client shows pages to somebody: it would rather have HTML than plain text, and says so.
@@ -34,7 +34,7 @@ pub(super) fn line(deny: &Deny, hit: Option<&Hit>) -> String {
     let otherwise = if hit.is_some() { "blocked" } else { Kind::Denied.code() };
     let mut line = format!("{}: {}", deny.status, deny.reason.as_deref().unwrap_or(otherwise));
     if let Some(hit) = hit {
-        line += &format!(": rule `{}` of list `{}`", hit.rule, hit.list.name);
+        line += &format!(": rule `{}` of {} `{}`", hit.rule, hit.source.noun(), hit.name);
     }
     if let Some(contact) = &deny.contact {
         line += &format!("; ask {contact}");
@@ -44,18 +44,26 @@ pub(super) fn line(deny: &Deny, hit: Option<&Hit>) -> String {
 
 /// What a list has refused, as a page. There is nothing from elsewhere in it: whoever is blocked may reach nothing else.
 pub(super) fn page(deny: &Deny, host: &[u8], hit: &Hit) -> String {
-    let reason = escaped(deny.reason.as_deref().unwrap_or("It is on a list of what is not shown here."));
+    let reason = escaped(deny.reason.as_deref().unwrap_or(match hit.source {
+        Source::List(_) => "It is on a list of what is not shown here.",
+        Source::Filter => "It is of a kind that is not shown here.",
+    }));
     let host = escaped(&String::from_utf8_lossy(host));
-    let (rule, list, status) = (escaped(&hit.rule), escaped(&hit.list.name), deny.status);
+    let (rule, name, status) = (escaped(&hit.rule), escaped(&hit.name), deny.status);
+    let noun = match hit.source {
+        Source::List(_) => "List",
+        Source::Filter => "Filter",
+    };
     let whom = deny.contact.as_deref().map_or("whoever runs this network".to_owned(), linked);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Blocked: {host}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>This page is blocked</h1>\n<p class=\"reason\">{reason}</p>\n<dl>\n\
-         <dt>Site</dt><dd>{host}</dd>\n<dt>List</dt><dd>{list}</dd>\n<dt>Rule</dt><dd><code>{rule}</code></dd>\n\
+         <dt>Site</dt><dd>{host}</dd>\n<dt>{noun}</dt><dd>{name}</dd>\n<dt>Rule</dt><dd><code>{rule}</code></dd>\n\
          <dt>Status</dt><dd>{status}</dd>\n</dl>\n\
-         <p class=\"ask\">Is this a mistake, or do you need the page? Ask {whom}, and name the list and the rule.</p>\n\
-         </main>\n</body>\n</html>\n"
+         <p class=\"ask\">Is this a mistake, or do you need the page? Ask {whom}, and name the {} and the rule.</p>\n\
+         </main>\n</body>\n</html>\n",
+        hit.source.noun()
     )
 }
 

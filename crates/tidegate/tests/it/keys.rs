@@ -9,6 +9,7 @@ mod canary;
 mod capture;
 mod compress;
 mod endings;
+mod filter;
 mod forward;
 mod health;
 mod levels;
@@ -38,7 +39,7 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 20] = [
+const AREAS: [&[Case]; 21] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -52,6 +53,7 @@ const AREAS: [&[Case]; 20] = [
     policies::CASES,
     mirror::CASES,
     compress::CASES,
+    filter::CASES,
     pools::CASES,
     tls::CASES,
     nat::CASES,
@@ -133,6 +135,11 @@ fn mirrors() {
 #[test]
 fn compression() {
     show(compress::CASES);
+}
+
+#[test]
+fn filters() {
+    show(filter::CASES);
 }
 
 #[test]

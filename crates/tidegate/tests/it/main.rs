@@ -20,6 +20,7 @@ mod drain;
 mod examples;
 mod failures;
 mod fields;
+mod filter;
 pub(crate) mod forward;
 mod grpc;
 mod h2;
