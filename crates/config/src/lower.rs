@@ -41,6 +41,7 @@ mod path;
 mod policy;
 mod pool;
 mod quic;
+mod quota;
 mod reach;
 mod route;
 mod site;

@@ -51,8 +51,8 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Bandwidth, Capture, Compress, Cookies, Filter, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind,
-    Privacy, Referer, Rewrite, Selector, Template, UserAgent,
+    Bandwidth, Capture, Compress, Cookies, Filter, HeaderEdits, Headers, MediaType, Mirror, Part, Per, Policy,
+    PolicyKind, Privacy, Quota, Referer, Rewrite, Selector, Template, UserAgent,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::{Credentials, Protocol};

@@ -17,8 +17,7 @@ use wire::{Framing, Head};
 
 use super::copied::{Copied, TooLong, Whole};
 use super::gather::Gather;
-use super::{Coalesce, Transform};
-use crate::bandwidth::Pace;
+use super::{Coalesce, Toll, Transform};
 use crate::worker::Worker;
 
 /// A body on its way.
@@ -52,8 +51,8 @@ pub(crate) struct Pump {
     transform: Option<Box<Transform>>,
     /// Small pieces that wait for others.
     gather: Option<Box<Gather>>,
-    /// What holds it back.
-    pub(crate) pace: Option<Box<Pace>>,
+    /// What holds it back, and counts it.
+    pub(crate) toll: Option<Box<Toll>>,
 }
 
 /// Why a body stopped on its way.
@@ -65,6 +64,8 @@ pub(crate) enum Stop {
     Sink,
     /// It is longer than allowed.
     TooLarge,
+    /// Whoever it is counted for has used up a quota.
+    Spent,
     /// It could not be made what it should become: it is malformed, or there is no memory.
     Spoiled(Kind),
 }
@@ -104,7 +105,7 @@ impl Pump {
             copy: None,
             transform: None,
             gather: None,
-            pace: None,
+            toll: None,
         }
     }
 
@@ -234,8 +235,8 @@ impl Pump {
         if into.len() as u64 > self.limit {
             return Err(Stop::TooLarge);
         }
-        if let Some(pace) = &self.pace {
-            pace.took((into.len() - before) as u64);
+        if let Some(toll) = &self.toll {
+            toll.took((into.len() - before) as u64)?;
         }
         self.starved = used < bytes.len() && !self.reader.is_done();
         Ok(used)
@@ -271,10 +272,10 @@ impl Pump {
                 self.tell_if_ended(to);
                 return Poll::Ready(Ok(()));
             }
-            let may = match &mut self.pace {
+            let may = match &mut self.toll {
                 None => usize::MAX,
                 // What has been taken into a pipe goes on, whatever may follow.
-                Some(pace) => match pace.poll_room(cx) {
+                Some(toll) => match toll.poll_room(cx) {
                     Poll::Ready(room) => room,
                     Poll::Pending if self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0) => 0,
                     Poll::Pending => return Poll::Pending,
@@ -459,8 +460,8 @@ impl Pump {
     }
 
     fn count(&mut self, content: u64) -> Result<(), Stop> {
-        if let Some(pace) = &self.pace {
-            pace.took(content);
+        if let Some(toll) = &self.toll {
+            toll.took(content)?;
         }
         if self.content + content > self.limit {
             return Err(Stop::TooLarge);
@@ -480,7 +481,7 @@ impl Pump {
                 copy.take(&made);
             }
             self.writer.content(&made, out);
-            self.content += made.len() as u64;
+            self.count(made.len() as u64)?;
         }
         self.writer.end(self.trailers(), out);
         self.ended = true;
@@ -534,8 +535,8 @@ impl Pump {
                         self.reader.passed(count as u64);
                         self.content += count as u64;
                         filled += count as u64;
-                        if let Some(pace) = &self.pace {
-                            pace.took(count as u64);
+                        if let Some(toll) = &self.toll {
+                            toll.took(count as u64)?;
                             may -= count;
                         }
                         if self.content > self.limit {

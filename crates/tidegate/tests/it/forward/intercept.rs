@@ -4,6 +4,7 @@ pub(crate) mod clients;
 mod files;
 mod inside;
 mod parents;
+mod quotas;
 mod real;
 pub(crate) mod servers;
 
