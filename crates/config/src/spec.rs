@@ -94,6 +94,8 @@ pub struct Spec {
     pub pools: Vec<Pool>,
     /// Lists of sites, in file order; predicates refer to them by index.
     pub lists: Vec<List>,
+    /// How many connections the kernel remembers whose packets it rewrites; its own default if absent.
+    pub nat_connections: Option<u32>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// How names become addresses.
