@@ -185,9 +185,10 @@ impl Bandwidth {
         now.saturating_add(self.cost(self.burst.saturating_add(MOST_OWED)))
     }
 
-    /// Nanoseconds that so many bytes take.
+    /// Nanoseconds that so many bytes take. Less than a whole one counts as one: many small pieces would be too fast.
     fn cost(&self, bytes: u64) -> u64 {
-        u64::try_from(u128::from(bytes) * u128::from(SECOND) / u128::from(self.rate.max(1))).unwrap_or(u64::MAX / 4)
+        let nanos = (u128::from(bytes) * u128::from(SECOND)).div_ceil(u128::from(self.rate.max(1)));
+        u64::try_from(nanos).unwrap_or(u64::MAX / 4)
     }
 
     fn bytes(&self, nanos: u64) -> u64 {
