@@ -33,6 +33,12 @@ fn now(path: &PathBuf) -> Vec<Value> {
     archive["log"]["entries"].as_array().expect("entries").clone()
 }
 
+/// Whether so many entries are in an archive that may be written to in this very moment: then it is no document.
+fn holds(path: &PathBuf, count: usize) -> bool {
+    let archive = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    archive.is_some_and(|archive| archive["log"]["entries"].as_array().is_some_and(|entries| entries.len() == count))
+}
+
 /// The entries of an archive, once so many have been written.
 pub(crate) fn entries(tidegate: &Tidegate, name: &str, count: usize) -> Vec<Value> {
     let path = file(tidegate, name);
@@ -446,7 +452,7 @@ fn a_reload_goes_on_with_the_same_archive_and_a_restart_finds_it() {
     tidegate.client().get("/3");
     assert_eq!(tidegate.reload(&first), Reloaded::Yes);
     tidegate.client().get("/4");
-    until("it is written", || now(&file(&tidegate, "a.har")).len() == 3);
+    until("it is written", || holds(&file(&tidegate, "a.har"), 3));
     // The last ones are written when the process ends, and another process goes on.
     tidegate.client().get("/5");
     tidegate.terminate();
@@ -456,7 +462,7 @@ fn a_reload_goes_on_with_the_same_archive_and_a_restart_finds_it() {
     let place = path.display().to_string();
     let again = start(&text(&format!("{{ har: '{place}' }}")), &[("APP", &server)]);
     again.client().get("/6");
-    until("it is written", || now(&path).len() == 5);
+    until("it is written", || holds(&path, 5));
     // Nobody else writes meanwhile, and what is no archive is not touched.
     let other = config(&text(&format!("{{ har: '{place}' }}")), &[("APP", &server)]);
     let (code, said) = testkit::failure_of(BINARY, &other);
