@@ -241,6 +241,63 @@ impl Pump {
         Ok(used)
     }
 
+    /// Reads once and appends the content, which goes nowhere yet; ready as well when the body has ended.
+    pub(crate) fn poll_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Rc<Worker>,
+        from: &mut Conn,
+        into: &mut Vec<u8>,
+    ) -> Poll<Result<(), Stop>> {
+        let kept = from.carry().len();
+        let mut block = worker.block(kept + 4096);
+        let length = if from.has_carry() && !self.starved {
+            from.unkeep(&mut block)
+        } else {
+            let room = block.len().min(kept + PACKET.min(PIECE));
+            let length = ready!(from.poll_bytes(cx, &mut block[..room])).map_err(|_| BROKEN)?;
+            if length == kept {
+                return Poll::Ready(self.finish_early(from, into));
+            }
+            length
+        };
+        let used = self.prefetch(&block[..length], into)?;
+        if used < length {
+            from.keep(&block[used..length]);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// How content is written from here on.
+    pub(crate) fn write_as(&mut self, writer: BodyWriter) {
+        self.writer = writer;
+    }
+
+    /// Whether content is changed on its way.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.transform.is_some()
+    }
+
+    /// Changes content that was read before.
+    pub(crate) fn change(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
+        self.came += content.len() as u64;
+        match &mut self.transform {
+            None => out.extend_from_slice(content),
+            Some(transform) => transform.content(content, out).map_err(Stop::Spoiled)?,
+        }
+        Ok(())
+    }
+
+    /// Appends content that was read, and [changed](Pump::change), before.
+    pub(crate) fn put(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
+        if let Some(copy) = &mut self.copy {
+            copy.take(content);
+        }
+        self.writer.content(content, out);
+        self.count(content.len() as u64)?;
+        self.end_if_read(out)
+    }
+
     /// Its source has ended while it was prefetched.
     pub(crate) fn finish_early(&mut self, from: &mut Conn, into: &mut Vec<u8>) -> Result<(), Stop> {
         if !self.reader.ended(from.take_trailers()) {
