@@ -190,7 +190,9 @@ pub(crate) struct Notes {
     pub(crate) reason: &'static str,
     /// Whether a tunnel was looked into, in a word; empty where nobody would.
     pub(crate) interception: &'static str,
-    /// The list by which its route was found, and the rule.
+    /// Why a filter has not read it and let it pass, in a word; empty if none has.
+    pub(crate) unread: &'static str,
+    /// The list or filter that has decided, and the rule.
     pub(crate) hit: Option<Hit>,
     /// The limit that it met last.
     pub(crate) limit: Option<Limit>,
@@ -579,6 +581,7 @@ impl Notes {
             fault: None,
             reason: "",
             interception: "",
+            unread: "",
             hit: None,
             limit: None,
             arm: None,

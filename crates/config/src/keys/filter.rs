@@ -44,7 +44,7 @@ static WORDS: Section = Section::new(
         Key::new(
             "hold",
             Type::Size,
-            "So much of a text is held until it is judged, 16MiB at most; out of its coding it may be 16 times as long.",
+            "So much of a text is held until it is judged, 4MiB at most; out of its coding it may be 16 times as long.",
         )
         .default("1MiB"),
         Key::new("wait", Type::Duration, "For so long it is waited for.").default("10s"),

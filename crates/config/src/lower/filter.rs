@@ -4,8 +4,8 @@ use super::Lower;
 use crate::shape::Map;
 use crate::spec::{Deny, Filter, MediaType, Words};
 
-/// Memory is bounded, and so should a text be.
-const MOST_HELD: u64 = 16 * 1024 * 1024;
+/// Memory is bounded, and so should be how long a worker takes to hand a text on.
+const MOST_HELD: u64 = 4 * 1024 * 1024;
 
 impl Lower<'_, '_> {
     pub(super) fn filter(&mut self, map: &Map) -> Option<Filter> {
@@ -40,7 +40,7 @@ impl Lower<'_, '_> {
         if let (Some(value), Some(hold)) = (map.get("hold"), map.size("hold"))
             && !(1..=MOST_HELD).contains(&hold)
         {
-            self.note(value, format!("`hold` of {} is from 1B to 16MiB", map.label));
+            self.note(value, format!("`hold` of {} is from 1B to 4MiB", map.label));
         }
         let wait = self.time(map, "wait");
         Some(Words {

@@ -11,7 +11,7 @@ use super::deliver::of_response;
 use super::send::is_client_gone;
 use super::{GONE, Upstream, bounded, expired};
 use crate::exchange::Exchange;
-use crate::filter::{Known, Reading, Refusal};
+use crate::filter::{Known, Reading, Refusal, Unread};
 use crate::relay::{PIECE, Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
@@ -22,14 +22,6 @@ pub(super) struct Held {
     pub(super) content: Vec<u8>,
     /// No more than this may come.
     pub(super) most: Option<u64>,
-}
-
-/// What was waited for.
-enum Heard {
-    /// More content is here, or its end.
-    Content,
-    /// It takes too long to be judged.
-    Late,
 }
 
 impl Held {
@@ -65,15 +57,11 @@ impl Held {
             if down.is_read() {
                 return Ok(settled(x, reading.end()));
             }
-            let until = reading.until().unwrap_or_else(Instant::now);
-            match self.hear(session, x, route, arm, upstream, down, until).await? {
-                Heard::Content => {}
-                Heard::Late => {
-                    if let Err(known) = reading.held(self.content.len(), Instant::now()) {
-                        return Ok(settled(x, known));
-                    }
-                }
+            if let Err(known) = reading.held(self.content.len(), Instant::now()) {
+                return Ok(settled(x, known));
             }
+            let until = reading.until().unwrap_or_else(Instant::now);
+            self.hear(session, x, route, arm, upstream, down, until).await?;
         }
     }
 
@@ -85,7 +73,7 @@ impl Held {
             }
             yield_now().await;
         }
-        reading.held(self.content.len(), Instant::now())
+        Ok(())
     }
 
     /// Waits for more content, and no longer than this. The rest of the request goes on meanwhile.
@@ -99,7 +87,7 @@ impl Held {
         upstream: &mut Upstream,
         down: &mut Pump,
         until: Instant,
-    ) -> Result<Heard, Fault> {
+    ) -> Result<(), Fault> {
         let now = Instant::now();
         let gap = bounded(x, route, arm.timeouts.stream);
         session.timer.arm(now, gap.min(until.saturating_duration_since(now)));
@@ -115,7 +103,7 @@ impl Held {
                 x.client.keep_alive &= ended.is_ok();
             }
             match down.poll_into(cx, &session.worker, &mut upstream.conn, &mut self.content) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Heard::Content)),
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(of_response(x, stop))),
                 Poll::Pending => {}
             }
@@ -124,7 +112,7 @@ impl Held {
             }
             ready!(session.timer.poll_expired(cx));
             if Instant::now() >= until {
-                return Poll::Ready(Ok(Heard::Late));
+                return Poll::Ready(Ok(()));
             }
             Poll::Ready(Err(expired(x, route, Fault::proxy(Kind::StreamTimeout))))
         })
@@ -137,7 +125,7 @@ fn settled<'a>(x: &mut Exchange, known: Known<'a>) -> Option<Refusal<'a>> {
     match known {
         Known::Refused(refusal) => Some(refusal),
         Known::Passes(unread) => {
-            x.notes.reason = unread.map_or(x.notes.reason, |why| why.passed());
+            x.notes.unread = unread.map_or("", Unread::word);
             None
         }
     }

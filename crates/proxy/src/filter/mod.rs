@@ -5,16 +5,14 @@
 //!
 //! - `reading`: a text that is read before its client has any of it
 //! - `decode`: out of its content coding
-//! - `fold`: as words are looked for in it
 //! - `words`: lists of words, and what a text weighs by them
 
 mod decode;
-mod fold;
 mod reading;
 mod words;
 
 pub use reading::Lookout;
-pub(crate) use reading::{Known, Reading};
+pub(crate) use reading::{Known, Reading, Unread};
 pub use words::{TooMany, Words};
 
 use std::sync::Arc;

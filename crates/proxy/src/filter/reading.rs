@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use wire::Head;
+use wire::fold::{Fold, Markup};
 
 use super::decode::Decoder;
-use super::fold::{Fold, Markup};
 use super::words::{Scale, Verdict};
 use super::{By, Filter, Refusal};
 use crate::lists::{List, Source};
@@ -60,14 +60,14 @@ impl Unread {
         }
     }
 
-    /// The same of one that has passed.
-    pub(crate) fn passed(self) -> &'static str {
+    /// The same in a word, of one that has passed.
+    pub(crate) fn word(self) -> &'static str {
         match self {
-            Unread::Long => "a filter has not read it: it is longer than is held",
-            Unread::Slow => "a filter has not read it: it came too slowly",
-            Unread::Coding => "a filter has not read it: its content coding",
-            Unread::Part => "a filter has not read it: it is a part",
-            Unread::Crowd => "a filter has not read it: too many at once",
+            Unread::Long => "long",
+            Unread::Slow => "slow",
+            Unread::Coding => "coding",
+            Unread::Part => "part",
+            Unread::Crowd => "crowd",
         }
     }
 }
@@ -204,11 +204,11 @@ impl<'a> Reading<'a> {
     fn look(&mut self) -> Result<(), Known<'a>> {
         for (number, track) in self.fold.tracks().into_iter().enumerate() {
             for watch in &mut self.watches {
-                if let Some(verdict) = watch.scale.look(number, &track.bytes) {
+                if let Some(verdict) = watch.scale.look(number, track) {
                     return Err(Known::Refused(watch.filter.heavy(verdict)));
                 }
             }
-            track.bytes.clear();
+            track.clear();
         }
         Ok(())
     }

@@ -8,9 +8,9 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 use rustc_hash::FxHashSet;
+use wire::fold::Fold;
 use wire::list::Phrase;
 
-use super::fold::Fold;
 use crate::lists::List;
 
 /// The phrases of a list (Aho and Corasick, 1975): a text is looked through once, however many there are.
@@ -183,7 +183,8 @@ impl Scale {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::filter::fold::Markup;
+    use wire::fold::Markup;
+
     use crate::lists::tests::of_words;
 
     /// What a text is refused for, cut into pieces.
@@ -194,8 +195,8 @@ pub(super) mod tests {
         let mut look = |fold: &mut Fold| {
             let mut verdict = None;
             for (number, track) in fold.tracks().into_iter().enumerate() {
-                verdict = verdict.take().or(scale.look(number, &track.bytes));
-                track.bytes.clear();
+                verdict = verdict.take().or(scale.look(number, track));
+                track.clear();
             }
             verdict
         };

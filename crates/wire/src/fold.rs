@@ -5,7 +5,7 @@
 
 /// How a text is marked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Markup {
+pub enum Markup {
     /// Not at all.
     Plain,
     /// HTML, XML and their kin: tags and character references.
@@ -26,7 +26,7 @@ enum Charset {
 
 /// A text that comes piece by piece.
 #[derive(Debug)]
-pub(crate) struct Fold {
+pub struct Fold {
     charset: Option<Charset>,
     said_utf16: Option<bool>,
     /// Bytes of a character that is not whole.
@@ -58,8 +58,8 @@ enum Place {
 
 /// What has been folded and not looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Track {
-    pub(crate) bytes: Vec<u8>,
+struct Track {
+    bytes: Vec<u8>,
     /// The last byte was a letter or a digit.
     in_word: bool,
     begun: bool,
@@ -70,7 +70,7 @@ const LONGEST_REFERENCE: usize = 10;
 
 impl Fold {
     /// A text that is marked up so, and whose type says this charset.
-    pub(crate) fn new(markup: Markup, charset: Option<&[u8]>) -> Fold {
+    pub fn new(markup: Markup, charset: Option<&[u8]>) -> Fold {
         let said = |name: &str| charset.is_some_and(|said| said.eq_ignore_ascii_case(name.as_bytes()));
         let said_utf16 = match () {
             () if said("utf-16") || said("utf-16le") => Some(false),
@@ -90,7 +90,7 @@ impl Fold {
     }
 
     /// A phrase as it is looked for; nothing if nothing of it would be.
-    pub(crate) fn phrase(text: &str) -> Option<Vec<u8>> {
+    pub fn phrase(text: &str) -> Option<Vec<u8>> {
         let mut track = Track::default();
         text.chars().for_each(|c| track.put(c));
         track.end();
@@ -98,7 +98,7 @@ impl Fold {
     }
 
     /// Takes more of the text in.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         if self.cut.is_empty() && self.charset.is_some() {
             return self.decode(bytes);
         }
@@ -120,7 +120,7 @@ impl Fold {
     }
 
     /// Nothing more comes.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         let cut = std::mem::take(&mut self.cut);
         cut.iter().for_each(|byte| self.take(windows_1252(*byte)));
         self.flush_held();
@@ -129,8 +129,8 @@ impl Fold {
     }
 
     /// What has been folded since it was taken last: between tags, and in them.
-    pub(crate) fn tracks(&mut self) -> [&mut Track; 2] {
-        [&mut self.text, &mut self.tags]
+    pub fn tracks(&mut self) -> [&mut Vec<u8>; 2] {
+        [&mut self.text.bytes, &mut self.tags.bytes]
     }
 
     fn decode(&mut self, bytes: &[u8]) {
@@ -371,7 +371,7 @@ mod tests {
         let mut fold = Fold::new(markup, charset.map(str::as_bytes));
         pieces.iter().for_each(|piece| fold.feed(piece));
         fold.end();
-        fold.tracks().map(|track| String::from_utf8(std::mem::take(&mut track.bytes)).expect("text"))
+        fold.tracks().map(|track| String::from_utf8(std::mem::take(track)).expect("text"))
     }
 
     fn text(markup: Markup, bytes: &[u8]) -> String {
