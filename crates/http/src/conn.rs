@@ -296,15 +296,8 @@ impl Conn {
                 }
                 h1::response_head(head, out);
             }
-            // RFC 8441 section 5: any status of success says so.
-            Carrier::Lane(lane) => {
-                head.set_status(200);
-                lane.write_head(head);
-            }
-            Carrier::Quic(lane) => {
-                head.set_status(200);
-                lane.write_head(head);
-            }
+            Carrier::Lane(lane) => lane.switch(head),
+            Carrier::Quic(lane) => lane.switch(head),
         }
     }
 

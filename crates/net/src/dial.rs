@@ -26,6 +26,8 @@ pub struct Security {
     pub name: Box<str>,
     /// The protocol inside of which it begins; at once if absent. With MySQL a dial comes as far as a server's offer of it.
     pub starttls: Option<starttls::Protocol>,
+    /// Whether a server that has none inside of it is spoken to in plain.
+    pub lets_plain: bool,
 }
 
 /// What a connection should be.
@@ -40,6 +42,8 @@ pub struct Call<'a> {
     /// The protocol of a client that has been greeted already: the server's greeting is taken off. That of MySQL is kept, for nobody
     /// else can make it.
     pub greeted: Option<starttls::Protocol>,
+    /// How such a client has introduced itself to us, if the server has to hear that.
+    pub hello: &'a [u8],
 }
 
 /// Whose address a connection has at our end.
@@ -92,7 +96,7 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     };
     stream.write_all(call.prologue).await?;
     // Boxed: most connections are plain and begin without a word, and their futures should stay small.
-    let (mut greeting, mut tls) = (Vec::new(), 0);
+    let (mut greeting, mut tls, mut is_plain) = (Vec::new(), 0, false);
     if let Some(security) = call.security {
         match security.starttls {
             None => {}
@@ -100,9 +104,13 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
                 let greeting = Box::pin(greeted(&mut stream, true)).await?;
                 return Ok(Dialled { stream, greeting, tls: None });
             }
-            Some(protocol) => greeting = Box::pin(begin(&mut stream, protocol)).await?,
+            Some(protocol) => {
+                (greeting, is_plain) = Box::pin(begin(&mut stream, protocol, security.lets_plain)).await?;
+            }
         }
-        (stream, tls) = Box::pin(secured(stream, security)).await?;
+        if !is_plain {
+            (stream, tls) = Box::pin(secured(stream, security)).await?;
+        }
     }
     match call.greeted {
         None => {}
@@ -112,6 +120,9 @@ pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
                 Box::pin(welcomed(&mut stream, protocol)).await?;
             }
             greeting.clear();
+            if !call.hello.is_empty() {
+                Box::pin(introduced(&mut stream, call.hello)).await?;
+            }
         }
     }
     let tls = (tls > 0).then(|| Duration::from_micros(tls.into()));
@@ -238,10 +249,11 @@ pub fn may_be_transparent() -> io::Result<()> {
     foreign(Domain::IPV4).map(drop)
 }
 
-/// Comes to where TLS begins; answers what a client is told that has not been greeted.
-async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<Vec<u8>> {
+/// Comes to where TLS begins, or does not, if the server has none and need not have any. Answers what a client is told that has not been
+/// greeted, and whether it goes on in plain.
+async fn begin(stream: &mut Stream, protocol: starttls::Protocol, lets_plain: bool) -> io::Result<(Vec<u8>, bool)> {
     let bad = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut guest = Guest::new(protocol);
+    let mut guest = Guest::new(protocol).letting_plain(lets_plain);
     let (mut heard, mut said) = (Vec::new(), Vec::new());
     guest.open(&mut said);
     loop {
@@ -251,7 +263,7 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<
             return Err(bad("the server ended before TLS began".to_owned()));
         }
         if guest.hear(&mut heard, &mut said).map_err(bad)? {
-            return Ok(guest.greeting());
+            return Ok((guest.greeting(), guest.is_plain()));
         }
         if heard.len() > guest::MOST {
             return Err(bad("an answer without an end".to_owned()));
@@ -293,6 +305,19 @@ async fn welcomed(stream: &mut Stream, protocol: starttls::Protocol) -> io::Resu
             Ok(Some(length)) => return if length == heard.len() { Ok(()) } else { Err(refused()) },
             Ok(None) => {}
             Err(_) => return Err(refused()),
+        }
+    }
+}
+
+/// Says how the client has introduced itself, and takes off what is answered: it has had an answer.
+async fn introduced(stream: &mut Stream, hello: &[u8]) -> io::Result<()> {
+    stream.write_all(hello).await?;
+    let mut heard = Vec::new();
+    loop {
+        match greeting::accepted(&heard) {
+            Ok(Some(length)) if length == heard.len() => return Ok(()),
+            Ok(None) if read(stream, &mut heard).await? => {}
+            _ => return Err(io::ErrorKind::ConnectionRefused.into()),
         }
     }
 }

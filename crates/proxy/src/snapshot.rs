@@ -216,6 +216,8 @@ pub struct Tls {
     pub terminator: Terminator,
     /// The protocol inside of which it begins; at once if absent.
     pub starttls: Option<Protocol>,
+    /// Whether a client may go on in plain there.
+    pub lets_plain: bool,
     /// The same over QUIC, where HTTP/3 is spoken.
     pub quic: Option<quic::Server>,
     /// Whether requests over QUIC may come before the handshake is done.

@@ -129,7 +129,7 @@ const GROUPS: Key = Key::new(
      `SecP256r1MLKEM768` and `MLKEM1024`. Absent means the first four: whoever can exchanges keys that withstand quantum computers.",
 );
 
-const STARTTLS: Type = Type::Word(&[live("postgres"), live("smtp"), live("imap"), live("pop3"), live("mysql")]);
+const PROTOCOLS: Type = Type::Word(&[live("postgres"), live("smtp"), live("imap"), live("pop3"), live("mysql")]);
 
 pub(super) static LISTENER_TLS: Section = Section::new(
     "listener tls",
@@ -148,14 +148,34 @@ pub(super) static LISTENER_TLS: Section = Section::new(
         GROUPS,
         Key::new(
             "starttls",
-            STARTTLS,
-            "The protocol inside of which clients begin TLS. They must: who does not is told so in that protocol's words, and closed. Before \
-             TLS they are answered here, and no server hears of it. With `mysql` the server greets them, and is chosen before. \
-             Absent means that TLS comes first.",
+            Type::Section(&LISTENER_STARTTLS),
+            "Inside of which protocol clients begin TLS. Absent means that TLS comes first.",
         ),
     ],
 )
 .short("certificates");
+
+static LISTENER_STARTTLS: Section = Section::new(
+    "listener starttls",
+    "TLS that clients begin inside of a protocol.",
+    &[
+        Key::new(
+            "protocol",
+            PROTOCOLS,
+            "The protocol. Before TLS clients are answered here, and no server hears of it. With `mysql` the server greets them, and is \
+             chosen before.",
+        )
+        .required(),
+        Key::new(
+            "required",
+            Type::Bool,
+            "Whether they must: who does not is told so in the protocol's words, and closed. With `false` such a client goes on in plain, \
+             which whoever sits in between can bring about.",
+        )
+        .default("true"),
+    ],
+)
+.short("protocol");
 
 static CLIENT_CERT: Section = Section::new(
     "client certificate",
@@ -193,10 +213,25 @@ pub(super) static POOL_TLS: Section = Section::new(
         GROUPS,
         Key::new(
             "starttls",
-            STARTTLS,
-            "The protocol inside of which TLS begins with servers, for flows of TCP. A server that does not let it begin is not used. Absent \
-             means that TLS comes first.",
+            Type::Section(&POOL_STARTTLS),
+            "Inside of which protocol TLS begins with servers, for flows of TCP. Absent means that TLS comes first.",
         ),
         Key::planned("alpn"),
     ],
 );
+
+static POOL_STARTTLS: Section = Section::new(
+    "pool starttls",
+    "TLS that begins with servers inside of a protocol.",
+    &[
+        Key::new("protocol", PROTOCOLS, "The protocol.").required(),
+        Key::new(
+            "required",
+            Type::Bool,
+            "Whether a server that has no TLS is not used. With `false` it is spoken to in plain, which whoever sits in between can bring \
+             about; one that begins TLS has to be believed all the same.",
+        )
+        .default("true"),
+    ],
+)
+.short("protocol");

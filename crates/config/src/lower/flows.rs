@@ -6,8 +6,8 @@ use wire::starttls;
 
 use crate::diagnostics::Mistakes;
 use crate::spec::{
-    Ending, Listener, Policy, PolicyKind, Pool, PoolHost, PoolId, Predicate, Protocol, RetryIf, Role, Route, Selector,
-    ServerAddress, Serves, Site, Sticky,
+    BindTls, Ending, Listener, Policy, PolicyKind, Pool, PoolHost, PoolId, Predicate, Protocol, RetryIf, Role, Route,
+    Selector, ServerAddress, Serves, Site, Sticky,
 };
 
 /// Notes what the pools of listeners of flows ask of requests, and those of UDP of connections. What requests, or flows of TCP, on
@@ -43,6 +43,11 @@ pub(super) fn check(
             && is_early
         {
             check_early(listener, routes, mistakes);
+        }
+        if let Serves::Routes(routes) = &listener.serves
+            && ends_tls_everywhere(listener)
+        {
+            check_alpn(listener, routes, mistakes);
         }
         for (id, pool) in &reached {
             if is_early {
@@ -117,6 +122,39 @@ fn check_early(listener: &Listener, routes: &[Route], mistakes: &mut Mistakes) {
         if let Ending::Routes(inner) = &route.ending {
             check_early(listener, inner, mistakes);
         }
+    }
+}
+
+/// Where TLS ends here no version of HTTP is agreed on: bytes are passed on, and nobody here would speak it.
+fn check_alpn(listener: &Listener, routes: &[Route], mistakes: &mut Mistakes) {
+    for route in routes {
+        if route.matches.as_ref().is_some_and(asks_alpn) {
+            let message = format!(
+                "a route of listener `{}` asks for `alpn`, on which nothing is agreed where TLS ends here, remove it, or `tls` of the listener",
+                listener.name
+            );
+            mistakes.note(&route.span, message);
+        }
+        if let Ending::Routes(inner) = &route.ending {
+            check_alpn(listener, inner, mistakes);
+        }
+    }
+}
+
+fn ends_tls_everywhere(listener: &Listener) -> bool {
+    listener.binds.iter().all(|bind| match bind.tls {
+        BindTls::Own(_) => true,
+        BindTls::Inherited => listener.tls.is_some(),
+        BindTls::Off => false,
+    })
+}
+
+fn asks_alpn(predicate: &Predicate) -> bool {
+    match predicate {
+        Predicate::All(all) | Predicate::Any(all) => all.iter().any(asks_alpn),
+        Predicate::Not(inner) => asks_alpn(inner),
+        Predicate::Alpn(_) => true,
+        _ => false,
     }
 }
 

@@ -36,6 +36,14 @@ impl<'a> Lower<'a, '_> {
             }
         });
         let algorithms = self.algorithms(tls);
+        let (starttls, lets_plain) = self.starttls(tls);
+        if let Some(client_cert) = client_cert.as_ref().filter(|cert| cert.required && lets_plain) {
+            let why = format!(
+                "`client_cert` of {} is required, and clients may go on without TLS, keep one of them",
+                tls.label
+            );
+            self.mistakes.note(&client_cert.ca.span, why);
+        }
         let (handshake_timeout, handshakes) = handshakes?;
         Some(Some(ListenerTls {
             certificates,
@@ -44,7 +52,8 @@ impl<'a> Lower<'a, '_> {
             client_cert,
             handshake_timeout,
             handshakes,
-            starttls: starttls(tls),
+            starttls,
+            lets_plain,
         }))
     }
 
@@ -60,6 +69,7 @@ impl<'a> Lower<'a, '_> {
             is_name.then(|| text.to_ascii_lowercase())
         });
         let algorithms = self.algorithms(tls);
+        let (starttls, lets_plain) = self.starttls(tls);
         let verify = tls.boolean("verify")?;
         if let Some(ca) = tls.get("ca").filter(|_| !verify) {
             self.note(ca, format!("{} has a `ca` and does not `verify`, keep one of them", tls.label));
@@ -71,8 +81,28 @@ impl<'a> Lower<'a, '_> {
             certificate: tls.get("certificate").and_then(|name| self.own_certificate(name)),
             min_version: min_version(tls)?,
             algorithms,
-            starttls: starttls(tls),
+            starttls,
+            lets_plain,
         })
+    }
+
+    /// The protocol inside of which TLS begins, if it does, and whether it need not.
+    fn starttls(&mut self, tls: &Map) -> (Option<Protocol>, bool) {
+        let Some(map) = tls.map("starttls") else { return (None, false) };
+        let protocol = match map.fixed("protocol") {
+            None => return (None, false),
+            Some("smtp") => Protocol::Smtp,
+            Some("imap") => Protocol::Imap,
+            Some("pop3") => Protocol::Pop3,
+            Some("mysql") => Protocol::Mysql,
+            Some(_) => Protocol::Postgres,
+        };
+        let lets_plain = map.boolean("required") == Some(false);
+        if lets_plain && protocol == Protocol::Mysql {
+            let why = format!("`required` of {}: TLS inside of MySQL is always required, remove it", map.label);
+            self.mistakes.note(&map.span, why);
+        }
+        (Some(protocol), lets_plain)
     }
 
     fn algorithms(&mut self, tls: &Map) -> Algorithms {
@@ -158,16 +188,6 @@ const NEWEST: [Suite; 3] = [SUITES[0], SUITES[1], SUITES[2]];
 
 /// The word in the place of a certificate that stands for no TLS at all.
 pub(super) const OFF: &str = "off";
-
-fn starttls(tls: &Map) -> Option<Protocol> {
-    Some(match tls.fixed("starttls")? {
-        "smtp" => Protocol::Smtp,
-        "imap" => Protocol::Imap,
-        "pop3" => Protocol::Pop3,
-        "mysql" => Protocol::Mysql,
-        _ => Protocol::Postgres,
-    })
-}
 
 fn min_version(tls: &Map) -> Option<MinVersion> {
     Some(if tls.fixed("min_version")? == "tls1.3" { MinVersion::Tls13 } else { MinVersion::Tls12 })

@@ -122,6 +122,8 @@ pub struct ListenerTls {
     pub handshakes: u32,
     /// The protocol inside of which it begins; at once if absent.
     pub starttls: Option<Protocol>,
+    /// Whether a client may go on in plain there.
+    pub lets_plain: bool,
 }
 
 /// What is asked of clients.
@@ -150,4 +152,6 @@ pub struct PoolTls {
     pub algorithms: Algorithms,
     /// The protocol inside of which it begins; at once if absent.
     pub starttls: Option<Protocol>,
+    /// Whether a server that has none inside of it is spoken to in plain.
+    pub lets_plain: bool,
 }

@@ -92,7 +92,8 @@ async fn fetch(reach: &Reach, parts: &http_types::request::Parts, content: &[u8]
     let host =
         parts.uri.host().filter(|_| parts.uri.scheme_str() == Some("https")).ok_or_else(|| bad("no https URL"))?;
     let name = host.trim_matches(['[', ']']);
-    let security = Security { originator: reach.originator.clone(), name: name.into(), starttls: None };
+    let security =
+        Security { originator: reach.originator.clone(), name: name.into(), starttls: None, lets_plain: false };
     let mut stream = connect(reach, name, parts.uri.port_u16().unwrap_or(443), &security).await?;
     stream.write_all(&head(parts, host, content)).await?;
     stream.write_all(content).await?;

@@ -91,6 +91,8 @@ pub struct Way {
     pub server_name: Option<String>,
     /// The protocol inside of which it begins; at once if absent.
     pub starttls: Option<starttls::Protocol>,
+    /// Whether a server that has none inside of it is spoken to in plain.
+    pub lets_plain: bool,
     /// A number for all of this, never 0: connections made in another way are not used again.
     pub transport: u64,
 }
@@ -319,7 +321,7 @@ impl Reading {
             Some(id) => Some(self.named(id)?),
         };
         let mut number = DefaultHasher::new();
-        let settled = (tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms, tls.starttls);
+        let settled = (tls.verify, tls.min_version == MinVersion::Tls13, &tls.algorithms, tls.starttls, tls.lets_plain);
         (pool.protocol, &tls.server_name, settled).hash(&mut number);
         if let Trust::Authorities(pem) = &trust {
             pem.hash(&mut number);
@@ -336,7 +338,7 @@ impl Reading {
         match Originator::new(&trust, identity.as_ref(), &spoken(tls.min_version, &tls.algorithms), wanted) {
             Ok(originator) => {
                 let (server_name, transport) = (tls.server_name.clone(), number.finish() | 1);
-                Some(Way { originator, server_name, starttls: tls.starttls, transport })
+                Some(Way { originator, server_name, starttls: tls.starttls, lets_plain: tls.lets_plain, transport })
             }
             Err(why) => {
                 let (span, path) = match &tls.ca {

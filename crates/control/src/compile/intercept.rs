@@ -19,6 +19,7 @@ pub(super) fn intercept(
     let tls = Tls {
         terminator: reader.terminator.clone(),
         starttls: None,
+        lets_plain: false,
         quic: None,
         early_data: false,
         patience: said.handshake_timeout,

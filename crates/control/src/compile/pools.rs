@@ -144,7 +144,7 @@ fn quic(said: spec::Quic, pool: &str, ids: Vec<Option<Vec<u8>>>, registry: &mut 
 fn security(way: &Way, authority: &str) -> Security {
     let host = || authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
     let name = way.server_name.as_deref().unwrap_or_else(host).into();
-    Security { originator: way.originator.clone(), name, starttls: way.starttls }
+    Security { originator: way.originator.clone(), name, starttls: way.starttls, lets_plain: way.lets_plain }
 }
 
 fn addresses(address: &spec::ServerAddress, discovery: &Discovery) -> Vec<(Address, String)> {

@@ -86,6 +86,7 @@ pub(super) fn listener(
         tls.zip(terminator).map(|(tls, terminator)| Tls {
             terminator: terminator.clone(),
             starttls: tls.starttls,
+            lets_plain: tls.lets_plain,
             quic: keyring.quic.get(&(listener.name.clone(), at)).cloned(),
             early_data: listener.http3.early_data,
             patience: tls.handshake_timeout,

@@ -20,6 +20,23 @@ pub struct Lane {
     /// We have said all.
     finished: bool,
     role: Role,
+    switched: Option<Switched>,
+}
+
+/// What a server's answer has made of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switched {
+    /// A connection of TCP to whom CONNECT names.
+    Tunnel,
+    /// Another protocol, a WebSocket among them.
+    Protocol,
+}
+
+impl Switched {
+    /// By the status that HTTP/1.1 has for it.
+    pub(crate) fn by(status: u16) -> Switched {
+        if status == 101 { Switched::Protocol } else { Switched::Tunnel }
+    }
 }
 
 /// Which end of the stream a lane is.
@@ -35,12 +52,12 @@ pub(crate) enum Role {
 
 impl Lane {
     pub(super) fn new(link: &Link, id: StreamId, role: Role) -> Lane {
-        Lane { link: link.clone(), id: Some(id), finished: false, role }
+        Lane { link: link.clone(), id: Some(id), finished: false, role, switched: None }
     }
 
     /// A lane for a request, which has a stream reserved for it.
     pub(super) fn reserved(link: &Link) -> Lane {
-        Lane { link: link.clone(), id: None, finished: false, role: Role::Client }
+        Lane { link: link.clone(), id: None, finished: false, role: Role::Client, switched: None }
     }
 
     /// Begins the request. A stream that is refused at this moment shows when the answer is read.
@@ -187,6 +204,13 @@ impl Lane {
         });
     }
 
+    /// Writes the head after which both sides say what they like. RFC 8441 section 5: any status of success says so.
+    pub(crate) fn switch(&mut self, head: &mut Head) {
+        self.switched = Some(Switched::by(head.status()));
+        head.set_status(200);
+        self.write_head(head);
+    }
+
     /// Says that the message ends here, if an end is what it has.
     pub(crate) fn finish_message(&mut self, trailers: Option<&Head>) {
         if self.role != Role::Tunnel {
@@ -245,7 +269,7 @@ impl Shared {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        let (finished, role) = (self.finished, self.role);
+        let (finished, role, switched) = (self.finished, self.role, self.switched);
         if self.id.is_none() {
             let mut shared = self.link.0.borrow_mut();
             shared.reserved -= 1;
@@ -258,10 +282,14 @@ impl Drop for Lane {
             }
             if !shared.over {
                 if strand.broken.is_none() {
-                    let code = match (role, finished) {
+                    let code = match (role, switched) {
+                        // RFC 9113 section 8.5: whatever breaks the connection that the stream stands for.
+                        (Role::Server, Some(Switched::Tunnel)) => Code::CONNECT_ERROR,
+                        // RFC 8441 section 5.
+                        (Role::Server, Some(Switched::Protocol)) => Code::CANCEL,
                         // RFC 9113 section 8.1: the rest of the request is not needed.
-                        (Role::Server, true) => Code::NO_ERROR,
-                        (Role::Server, false) => Code::INTERNAL_ERROR,
+                        (Role::Server, None) if finished => Code::NO_ERROR,
+                        (Role::Server, None) => Code::INTERNAL_ERROR,
                         (Role::Client | Role::Tunnel, _) => Code::CANCEL,
                     };
                     shared.codec.reset(id, code);

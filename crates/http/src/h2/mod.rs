@@ -20,7 +20,7 @@ use wire::h2::{Code, Connection, StreamId};
 pub use client::Client;
 pub use driver::{Came, Driver, End};
 pub use lane::Lane;
-pub(crate) use lane::Role;
+pub(crate) use lane::{Role, Switched};
 
 /// What the driver and the lanes of a connection share.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use wire::{Framing, Head, Method};
 use super::{Leftover, Link};
 use crate::conn::ReadError;
 pub(super) use crate::h2::Role;
+use crate::h2::Switched;
 
 /// A stream. Dropping it before its message was finished resets it, which the peer sees as a cut.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub struct Lane {
     finished: bool,
     /// Why the request was not even sent.
     refused: Option<&'static str>,
+    switched: Option<Switched>,
 }
 
 /// What may still come from the peer.
@@ -102,6 +104,7 @@ impl Lane {
             begun: false,
             finished: false,
             refused: None,
+            switched: None,
         }
     }
 
@@ -363,6 +366,13 @@ impl Lane {
         let _ = self.poll_flush(&Context::from_waker(std::task::Waker::noop()));
     }
 
+    /// Writes the head after which both sides say what they like.
+    pub(crate) fn switch(&mut self, head: &mut Head) {
+        self.switched = Some(Switched::by(head.status()));
+        head.set_status(200);
+        self.write_head(head);
+    }
+
     /// Begins the request.
     fn ask(&mut self, head: &Head) {
         let tunnel = !head.protocol().is_empty();
@@ -533,9 +543,14 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let connection = &self.link.connection;
-        let (cut, unheard) = match self.role {
-            Role::Server => (Code::INTERNAL_ERROR.0, Code::NO_ERROR.0),
-            Role::Client | Role::Tunnel => (Code::REQUEST_CANCELLED.0, Code::REQUEST_CANCELLED.0),
+        let (cut, unheard) = match (self.role, self.switched) {
+            // RFC 9114 section 4.4: whatever breaks the connection that the stream stands for, in both directions.
+            (Role::Server, Some(Switched::Tunnel)) => (Code::CONNECT_ERROR.0, Code::CONNECT_ERROR.0),
+            (Role::Server, None) => (Code::INTERNAL_ERROR.0, Code::NO_ERROR.0),
+            // RFC 9220 section 3.
+            (Role::Server, Some(Switched::Protocol)) | (Role::Client | Role::Tunnel, _) => {
+                (Code::REQUEST_CANCELLED.0, Code::REQUEST_CANCELLED.0)
+            }
         };
         if self.role == Role::Client && !self.begun {
             // The server knows nothing of it: it is as good for the next.

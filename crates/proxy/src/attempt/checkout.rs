@@ -164,10 +164,18 @@ pub(super) async fn connect(
         let security = server.security();
         // Who was greeted before TLS is not greeted again.
         let greeted = match &session.tls {
-            Some(tls) => tls.inside.filter(|protocol| protocol.greets()),
+            Some(tls) => tls.inside,
             None => session.listener.tls_at(session.origin.bind).and_then(|tls| tls.starttls),
         };
-        let call = Call { prologue: &prologue, security, source: source(x, arm, &server), greeted };
+        let greeted = greeted.filter(|protocol| protocol.greets());
+        let hello = session.hello.clone();
+        let call = Call {
+            prologue: &prologue,
+            security,
+            source: source(x, arm, &server),
+            greeted,
+            hello: hello.as_ref().map_or(&[], |said| said),
+        };
         let mut dialling = pin!(dial(&server.id.address, &call));
         patiently(session, x, route, Patience::of(arm), |_, cx| dialling.as_mut().poll(cx)).await
     };

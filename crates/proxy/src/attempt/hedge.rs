@@ -257,7 +257,7 @@ fn connecting(session: &Session, x: &Exchange, arm: &Arm, lease: Lease) -> Stage
     let said = introduction(session, x, arm).unwrap_or_default();
     let source = source(x, arm, &to);
     let dialling = Box::pin(async move {
-        let call = Call { prologue: &said, security: to.security(), source, greeted: None };
+        let call = Call { prologue: &said, security: to.security(), source, greeted: None, hello: &[] };
         dial(&to.id.address, &call).await.map(|dialled| dialled.stream)
     });
     Stage::Connecting(dialling, Busy::begin(lease))

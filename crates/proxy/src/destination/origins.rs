@@ -150,6 +150,7 @@ impl Origins {
             originator: if place.h2 { ways.h2.clone() } else { ways.h1.clone() },
             name: name.clone(),
             starttls: None,
+            lets_plain: false,
         });
         Server::new(id, &name, LOCAL + number, worker.fleet.len()).secured(security)
     }

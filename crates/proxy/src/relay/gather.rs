@@ -54,6 +54,11 @@ impl Gather {
         self.held.is_none() && bytes >= self.said.bytes
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_none()
+    }
+
     /// What waits, because nothing else is waited for.
     pub(super) fn take(&mut self) -> Option<Out> {
         self.alarm.unset();

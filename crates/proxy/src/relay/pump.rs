@@ -557,6 +557,8 @@ impl Pump {
             && self.writer == BodyWriter::Plain
             && self.copy.as_ref().is_none_or(|copy| copy.part.as_ref().is_none_or(Kept::is_full))
             && !from.has_carry()
+            // What waits for more must not be overtaken by it.
+            && self.gather.as_ref().is_none_or(|gather| gather.is_empty())
             && (self.reader.bulk().is_some_and(|left| left >= SPLICE_FROM)
                 || (self.floods && matches!(self.reader, BodyReader::UntilClose)))
             && from.plain().is_some()

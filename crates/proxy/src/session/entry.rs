@@ -54,7 +54,8 @@ fn at_once(session: Session, exchange: Box<Exchange>, entering: Entering) {
         Err(_) => return refused(&worker, exchange, &account, Fault::proxy(Kind::Overload), NO_DESCRIPTORS),
     };
     let inside = Some(Rc::new(inside.recorded(&worker, exchange, account)));
-    let arrived = Arrived { common: Common { worker, origin, listener, tls, opened_to, inside }, timer, counted };
+    let arrived =
+        Arrived { common: Common { worker, origin, listener, tls, opened_to, inside, hello: None }, timer, counted };
     if h2 {
         drop(tokio::task::spawn_local(h2::serve(arrived, stream, heard)));
     } else {
@@ -120,7 +121,15 @@ async fn admitted(
     let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, subject, ..agreed }));
     exchange.notes.ended = exchange.notes.began;
     let inside = Some(Rc::new(inside.recorded(&worker, exchange, account).watched(intercept.bypass.as_ref())));
-    let common = Common { worker: Rc::clone(&worker), origin, listener: Arc::clone(&listener), tls, opened_to, inside };
+    let common = Common {
+        worker: Rc::clone(&worker),
+        origin,
+        listener: Arc::clone(&listener),
+        tls,
+        opened_to,
+        inside,
+        hello: None,
+    };
     speak(Arrived { common, timer, counted }, stream);
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) opened_to: Option<Rc<SocketAddr>>,
     /// The tunnel through which it has come, if what speaks here does so inside of one.
     pub(crate) inside: Option<Rc<Inside>>,
+    /// How its client has introduced itself before it went on in plain, where TLS was offered inside of a protocol.
+    pub(crate) hello: Option<Rc<Vec<u8>>>,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -157,6 +159,7 @@ struct Common {
     tls: Option<Rc<Agreed>>,
     opened_to: Option<Rc<SocketAddr>>,
     inside: Option<Rc<Inside>>,
+    hello: Option<Rc<Vec<u8>>>,
 }
 
 /// Comes to where TLS begins, goes through its handshake, and serves what speaks inside. A client that does not come through it is told
@@ -169,12 +172,16 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
         Some(_place) => {
             arrived.timer.arm(Instant::now(), tls.patience);
             let begun = match tls.starttls {
-                None => Some(Begun { stream, alpn: None }),
-                Some(protocol) => upgrade::until_tls(&arrived, protocol, stream).await,
+                None => Some(Begun::Tls(stream, None)),
+                Some(protocol) => upgrade::until_tls(&arrived, protocol, tls.lets_plain, stream).await,
             };
             match begun {
                 None => None,
-                Some(begun) => shake_hands(&arrived, &tls, begun).await,
+                Some(Begun::Plain(stream, hello)) => {
+                    arrived.common.hello = Some(Rc::new(hello));
+                    return speak(arrived, stream);
+                }
+                Some(Begun::Tls(stream, alpn)) => shake_hands(&arrived, &tls, stream, alpn).await,
             }
         }
     };
@@ -189,8 +196,8 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
 }
 
 /// Until the timer is over that was armed.
-async fn shake_hands(arrived: &Arrived, tls: &Tls, begun: Begun) -> Option<Stream> {
-    let mut handshake = pin!(tls.terminator.accept(begun.stream));
+async fn shake_hands(arrived: &Arrived, tls: &Tls, stream: Stream, alpn: Option<Alpn>) -> Option<Stream> {
+    let mut handshake = pin!(tls.terminator.accept(stream));
     let shaken = poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
             return Poll::Ready(done.ok());
@@ -201,7 +208,7 @@ async fn shake_hands(arrived: &Arrived, tls: &Tls, begun: Begun) -> Option<Strea
         arrived.timer.poll_expired(cx).map(|()| None)
     })
     .await;
-    shaken.filter(|stream| begun.alpn.is_none() || begun.alpn == stream.alpn())
+    shaken.filter(|stream| alpn.is_none() || alpn == stream.alpn())
 }
 
 impl Arrived {
@@ -213,6 +220,7 @@ impl Arrived {
             tls: None,
             opened_to: None,
             inside: None,
+            hello: None,
         };
         Arrived { common, timer: worker.timers.timer(), counted: Counted::of(worker, &listener.connections) }
     }
@@ -224,8 +232,8 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls, opened_to, inside } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, opened_to, inside }
+        let Common { worker, origin, listener, tls, opened_to, inside, hello } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, opened_to, inside, hello }
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -258,6 +266,7 @@ impl Session {
             counted: None,
             tls: None,
             opened_to: None,
+            hello: None,
             inside: None,
             worker: Rc::clone(worker),
         }

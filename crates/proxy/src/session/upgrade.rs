@@ -17,11 +17,12 @@ use super::closing::linger;
 use super::record::broken;
 use super::{Arrived, Common};
 
-/// A stream on which TLS begins.
-pub(super) struct Begun {
-    pub(super) stream: Stream,
-    /// What has to be agreed on in the handshake, if anything has.
-    pub(super) alpn: Option<Alpn>,
+/// What a conversation has come to.
+pub(super) enum Begun {
+    /// A stream on which TLS begins, and what has to be agreed on in the handshake, if anything has.
+    Tls(Stream, Option<Alpn>),
+    /// One on which a client goes on in plain, and how it has introduced itself.
+    Plain(Stream, Vec<u8>),
 }
 
 /// How the conversation ends.
@@ -30,14 +31,21 @@ enum End {
     Tls,
     /// The same, without a question.
     TlsAtOnce,
+    /// In plain; how the client has introduced itself.
+    Plain(Vec<u8>),
     /// In nothing; why, if the client has not wanted that.
     Nothing(Option<&'static str>),
 }
 
-/// Talks with a client until it begins TLS, or the timer is over that was armed. What comes to nothing is said, recorded and closed here.
-pub(super) async fn until_tls(arrived: &Arrived, protocol: Protocol, mut stream: Stream) -> Option<Begun> {
+/// Talks with a client until it begins TLS, or goes on in plain where it may, or the timer is over that was armed. What comes to nothing is said, recorded and closed here.
+pub(super) async fn until_tls(
+    arrived: &Arrived,
+    protocol: Protocol,
+    lets_plain: bool,
+    mut stream: Stream,
+) -> Option<Begun> {
     let Arrived { common, timer, .. } = arrived;
-    let mut talk = Talk::begin(protocol, here(common, &stream));
+    let mut talk = Talk::begin(Host::new(protocol, here(common, &stream)).letting_plain(lets_plain));
     let end = poll_fn(|cx| {
         if common.worker.is_cut() {
             return Poll::Ready(End::Nothing(None));
@@ -50,9 +58,10 @@ pub(super) async fn until_tls(arrived: &Arrived, protocol: Protocol, mut stream:
     })
     .await;
     match end {
-        End::Tls => Some(Begun { stream, alpn: None }),
+        End::Tls => Some(Begun::Tls(stream, None)),
         // Else a handshake that was meant for another service could be led here (ALPACA): servers of PostgreSQL demand it, too.
-        End::TlsAtOnce => Some(Begun { stream, alpn: Some(Alpn::Postgres) }),
+        End::TlsAtOnce => Some(Begun::Tls(stream, Some(Alpn::Postgres))),
+        End::Plain(hello) => Some(Begun::Plain(stream, hello)),
         End::Nothing(reason) => {
             if let Some(reason) = reason {
                 broken(common, Version::H11, reason);
@@ -83,8 +92,8 @@ struct Talk {
 }
 
 impl Talk {
-    fn begin(protocol: Protocol, here: String) -> Talk {
-        let (host, mut said) = (Host::new(protocol, here), Vec::new());
+    fn begin(host: Host) -> Talk {
+        let mut said = Vec::new();
         host.greet(&mut said);
         Talk { host, said, seen: 0, end: None }
     }
@@ -113,6 +122,7 @@ impl Talk {
                 Step::Done(length) => (length, None),
                 Step::Begin(length) => (length, Some(End::Tls)),
                 Step::Begun => (0, Some(End::TlsAtOnce)),
+                Step::Plain(hello) => (0, Some(End::Plain(hello))),
                 Step::Over(reason) => (0, Some(End::Nothing(reason))),
             };
             if !stream.take(cx, &mut block[..done]) {

@@ -33,6 +33,25 @@ pub fn read(protocol: Protocol, bytes: &[u8]) -> Result<Option<usize>, String> {
     }
 }
 
+/// The length of the answer of a server of SMTP to how a client introduces itself, once it has come whole; nothing while it is incomplete.
+///
+/// # Errors
+/// What it has said that is another answer.
+pub fn accepted(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let mut length = 0;
+    loop {
+        let Some((line, taken)) = line::first(&bytes[length..])? else {
+            return if bytes.len() < MOST { Ok(None) } else { Err("an answer without an end".to_owned()) };
+        };
+        length += taken;
+        match line {
+            [b'2', b'5', b'0', b'-', ..] => {}
+            [b'2', b'5', b'0', ..] => return Ok(Some(length)),
+            _ => return Err(quoted(line)),
+        }
+    }
+}
+
 /// A greeting of a server with which TLS has begun since, for a client that has heard none: what it says it can do was said before TLS,
 /// and need not be so any more.
 pub(super) fn without_capabilities(protocol: Protocol, greeting: &[u8]) -> Vec<u8> {

@@ -10,6 +10,9 @@ pub struct Guest {
     protocol: Protocol,
     state: State,
     greeting: Vec<u8>,
+    /// Whether it may come to nothing, and has.
+    lets_plain: bool,
+    is_plain: bool,
 }
 
 #[derive(Debug)]
@@ -32,7 +35,18 @@ impl Guest {
     /// A conversation.
     pub fn new(protocol: Protocol) -> Guest {
         let state = if protocol.greets() { State::Greeting } else { State::Leave };
-        Guest { protocol, state, greeting: Vec::new() }
+        Guest { protocol, state, greeting: Vec::new(), lets_plain: false, is_plain: false }
+    }
+
+    /// The same with a server that may have no TLS, or has to have it.
+    #[must_use]
+    pub fn letting_plain(self, lets_plain: bool) -> Guest {
+        Guest { lets_plain, ..self }
+    }
+
+    /// Whether the server has no TLS, and need not have any: it goes on in plain.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// What is said first.
@@ -42,7 +56,8 @@ impl Guest {
         }
     }
 
-    /// Hears what has come, takes what it has understood out of it, and adds what is said next to `said`. Answers whether TLS begins.
+    /// Hears what has come, takes what it has understood out of it, and adds what is said next to `said`. Answers whether TLS begins, or
+    /// nothing does ([`is_plain`](Guest::is_plain)).
     ///
     /// # Errors
     /// The server does not want to, or speaks before it is its turn.
@@ -52,6 +67,7 @@ impl Guest {
                 return match heard[..] {
                     [postgres::WILLING] => Ok(true),
                     [postgres::WILLING, ..] => Err(INJECTED.to_owned()),
+                    [postgres::UNWILLING] if self.goes_plain() => Ok(true),
                     [postgres::UNWILLING, ..] => Err(UNWILLING.to_owned()),
                     _ => Err("no answer of PostgreSQL to SSLRequest".to_owned()),
                 };
@@ -86,13 +102,26 @@ impl Guest {
         Ok(false)
     }
 
-    /// What a client is told that has not been greeted yet, once TLS has begun with the server.
+    /// What a client is told that has not been greeted yet, once TLS has begun with the server, or nothing has.
     pub fn greeting(&self) -> Vec<u8> {
+        if self.is_plain {
+            return self.greeting.clone();
+        }
         greeting::without_capabilities(self.protocol, &self.greeting)
+    }
+
+    /// What comes of a server that has no TLS.
+    fn goes_plain(&mut self) -> bool {
+        self.is_plain = self.lets_plain;
+        self.is_plain
     }
 
     fn line(&mut self, line: &[u8], said: &mut Vec<u8>) -> Result<bool, String> {
         let is_last = line.get(3) != Some(&b'-');
+        if matches!(self.state, State::Leave) && self.declines(line) && self.goes_plain() {
+            return Ok(true);
+        }
+        let lets_plain = self.lets_plain;
         match (self.protocol, &mut self.state) {
             (Protocol::Smtp, State::Hello { has_tls }) => {
                 if !line.starts_with(b"250") {
@@ -101,6 +130,10 @@ impl Guest {
                 *has_tls |= line.get(4..).is_some_and(|word| word.eq_ignore_ascii_case(b"STARTTLS"));
                 match (is_last, *has_tls) {
                     (false, _) => {}
+                    (true, false) if lets_plain => {
+                        self.is_plain = true;
+                        return Ok(true);
+                    }
                     (true, false) => return Err(UNWILLING.to_owned()),
                     (true, true) => {
                         said.extend_from_slice(b"STARTTLS\r\n");
@@ -118,6 +151,19 @@ impl Guest {
             },
             (Protocol::Pop3, _) if line.starts_with(b"+OK") => Ok(true),
             _ => Err(quoted(line)),
+        }
+    }
+
+    /// Whether this is how a server says no to the question for TLS.
+    fn declines(&self, line: &[u8]) -> bool {
+        match self.protocol {
+            Protocol::Smtp => matches!(line, [b'4' | b'5', _, _, b' ', ..] | [b'4' | b'5', _, _]),
+            Protocol::Imap => {
+                let word = line.strip_prefix(TAG).and_then(|rest| rest.split(|byte| *byte == b' ').nth(1));
+                word.is_some_and(|word| word.eq_ignore_ascii_case(b"NO") || word.eq_ignore_ascii_case(b"BAD"))
+            }
+            Protocol::Pop3 => line.starts_with(b"-ERR"),
+            Protocol::Postgres | Protocol::Mysql => false,
         }
     }
 }
@@ -188,6 +234,29 @@ mod tests {
         assert_eq!(ends(Protocol::Smtp, "220 a\r\n250 STARTTLS\r\n220 go\r\n250 a\r\n"), injected);
         assert_eq!(ends(Protocol::Imap, "* OK a\r\nTLS1 OK go\r\n* PREAUTH a\r\n"), injected);
         assert_eq!(ends(Protocol::Pop3, "+OK a\r\n+OK go\r\n+OK\r\n"), injected);
+    }
+
+    #[test]
+    fn servers_that_need_not_have_it() {
+        let goes = |protocol: Protocol, answer: &str| {
+            let mut guest = Guest::new(protocol).letting_plain(true);
+            let ended = guest.hear(&mut answer.as_bytes().to_vec(), &mut Vec::new());
+            (ended, guest.is_plain(), String::from_utf8_lossy(&guest.greeting()).into_owned())
+        };
+        assert_eq!(goes(Protocol::Postgres, "N"), (Ok(true), true, String::new()));
+        assert_eq!(goes(Protocol::Smtp, "220 a\r\n250-a\r\n250 SIZE\r\n"), (Ok(true), true, "220 a\r\n".to_owned()));
+        let answer = "220 a\r\n250 STARTTLS\r\n454 not now\r\n";
+        assert_eq!(goes(Protocol::Smtp, answer), (Ok(true), true, "220 a\r\n".to_owned()));
+        let greeting = "* OK [CAPABILITY IMAP4rev1] a\r\n";
+        let answer = format!("{greeting}* CAPABILITY a\r\nTLS1 BAD what\r\n");
+        assert_eq!(goes(Protocol::Imap, &answer), (Ok(true), true, greeting.to_owned()));
+        assert_eq!(goes(Protocol::Pop3, "+OK a\r\n-ERR no\r\n"), (Ok(true), true, "+OK a\r\n".to_owned()));
+        // Who has it begins it, and who says more than that it has none is believed nothing.
+        assert_eq!(goes(Protocol::Postgres, "S").1, false);
+        assert!(goes(Protocol::Postgres, "NR").0.is_err());
+        assert!(goes(Protocol::Smtp, "220 a\r\n250 a\r\n250 b\r\n").0.is_err());
+        assert!(goes(Protocol::Imap, "* PREAUTH a\r\n").0.is_err());
+        assert!(goes(Protocol::Smtp, "554 no\r\n").0.is_err());
     }
 
     proptest! {

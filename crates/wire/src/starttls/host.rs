@@ -13,10 +13,14 @@ pub struct Host {
     here: String,
     /// What the client has asked that was not TLS.
     asked: u8,
+    /// Whether it may go on without.
+    lets_plain: bool,
+    /// How it has introduced itself, where that is said.
+    hello: Vec<u8>,
 }
 
 /// What comes of what a client has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// It has not finished its words.
     More,
@@ -26,6 +30,8 @@ pub enum Step {
     Begin(usize),
     /// The client has begun TLS by itself, and has to agree on the protocol in its handshake (ALPN).
     Begun,
+    /// The client goes on in plain, where it may: what it says is for a server, to which it has introduced itself so.
+    Plain(Vec<u8>),
     /// It is over; why, unless the client has ended it.
     Over(Option<&'static str>),
 }
@@ -40,7 +46,13 @@ const INJECTED: &str = "bytes in plain behind the question for TLS";
 impl Host {
     /// A conversation; `here` is who we are, as a host or an address literal (RFC 5321 section 4.1.3).
     pub fn new(protocol: Protocol, here: String) -> Host {
-        Host { protocol, here, asked: 0 }
+        Host { protocol, here, asked: 0, lets_plain: false, hello: Vec::new() }
+    }
+
+    /// The same, with a client that may go on in plain or may not.
+    #[must_use]
+    pub fn letting_plain(self, lets_plain: bool) -> Host {
+        Host { lets_plain, ..self }
     }
 
     /// What is said first.
@@ -48,7 +60,7 @@ impl Host {
         match self.protocol {
             Protocol::Postgres | Protocol::Mysql => {}
             Protocol::Smtp => say(said, &["220 ", &self.here, " ESMTP"]),
-            Protocol::Imap => say(said, &["* OK [CAPABILITY ", IMAP_CAPABILITIES, "] ready"]),
+            Protocol::Imap => say(said, &["* OK [CAPABILITY ", self.imap_capabilities(), "] ready"]),
             Protocol::Pop3 => say(said, &["+OK ready"]),
         }
     }
@@ -57,7 +69,7 @@ impl Host {
     /// from the first byte that is not done with.
     pub fn hear(&mut self, seen: &[u8], said: &mut Vec<u8>) -> Step {
         let step = match self.protocol {
-            Protocol::Postgres => postgres(seen, said),
+            Protocol::Postgres => self.postgres(seen, said),
             // Its conversation is between both sides.
             Protocol::Mysql => Step::Over(Some(UNASKED)),
             protocol => match line::first(seen) {
@@ -65,12 +77,13 @@ impl Host {
                 Ok(Some((line, length))) => {
                     let answer = match protocol {
                         Protocol::Imap => self.imap(line, said),
-                        Protocol::Pop3 => pop3(line, said),
+                        Protocol::Pop3 => self.pop3(line, said),
                         _ => self.smtp(line, said),
                     };
                     match answer {
                         Answer::Go => Step::Done(length),
                         Answer::Begin => Step::Begin(length),
+                        Answer::Plain => Step::Plain(std::mem::take(&mut self.hello)),
                         Answer::Over(reason) => Step::Over(reason),
                     }
                 }
@@ -91,9 +104,12 @@ impl Host {
         }
     }
 
-    fn smtp(&self, line: &[u8], said: &mut Vec<u8>) -> Answer {
+    fn smtp(&mut self, line: &[u8], said: &mut Vec<u8>) -> Answer {
         let here = self.here.as_str();
         let (word, rest) = line::word(line);
+        if matches!(&word[..], b"EHLO" | b"HELO") {
+            self.hello = [line, b"\r\n"].concat();
+        }
         match &word[..] {
             b"EHLO" => say(said, &["250-", here, "\r\n250 STARTTLS"]),
             b"HELO" => say(said, &["250 ", here]),
@@ -107,6 +123,7 @@ impl Host {
                 say(said, &["221 2.0.0 ", here, " closing"]);
                 return Answer::Over(None);
             }
+            _ if self.lets_plain => return Answer::Plain,
             // RFC 3207 section 4.
             _ => {
                 say(said, &["530 5.7.0 must issue a STARTTLS command first"]);
@@ -126,7 +143,7 @@ impl Host {
         };
         let (word, rest) = line::word(rest);
         match &word[..] {
-            b"CAPABILITY" => say(said, &["* CAPABILITY ", IMAP_CAPABILITIES, "\r\n", &tag, " OK done"]),
+            b"CAPABILITY" => say(said, &["* CAPABILITY ", self.imap_capabilities(), "\r\n", &tag, " OK done"]),
             b"NOOP" => say(said, &[&tag, " OK done"]),
             b"STARTTLS" if rest.is_empty() => {
                 say(said, &[&tag, " OK begin TLS negotiation now"]);
@@ -136,6 +153,7 @@ impl Host {
                 say(said, &["* BYE logging out\r\n", &tag, " OK done"]);
                 return Answer::Over(None);
             }
+            _ if self.lets_plain => return Answer::Plain,
             b"LOGIN" | b"AUTHENTICATE" => {
                 // RFC 5530 section 3.
                 say(said, &[&tag, " NO [PRIVACYREQUIRED] STARTTLS comes first\r\n* BYE STARTTLS comes first"]);
@@ -151,6 +169,64 @@ impl Host {
         Answer::Go
     }
 
+    fn postgres(&self, seen: &[u8], said: &mut Vec<u8>) -> Step {
+        /// The first byte of a handshake, with which no message of PostgreSQL begins.
+        const HANDSHAKE: u8 = 22;
+        /// What a client says that wants to cancel what another connection does.
+        const CANCEL: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
+        if seen.first() == Some(&HANDSHAKE) {
+            return Step::Begun;
+        }
+        let first = &seen[..seen.len().min(8)];
+        match postgres::read(first) {
+            Seen::Asks(Wish::Tls) => {
+                said.push(postgres::WILLING);
+                Step::Begin(8)
+            }
+            Seen::Asks(Wish::Gss) => {
+                said.push(postgres::UNWILLING);
+                Step::Done(8)
+            }
+            Seen::Partial if first.len() < 8 => Step::More,
+            Seen::Startup(_) | Seen::Partial if self.lets_plain => Step::Plain(Vec::new()),
+            Seen::Other if first == CANCEL && self.lets_plain => Step::Plain(Vec::new()),
+            Seen::Startup(_) | Seen::Partial => {
+                postgres::refusal("28000", "connections need TLS here: sslmode=require, or more", said);
+                Step::Over(Some(UNASKED))
+            }
+            Seen::Other if first == CANCEL => Step::Over(Some("a cancel request without TLS")),
+            Seen::Other => Step::Over(Some("neither TLS nor PostgreSQL")),
+        }
+    }
+
+    fn pop3(&self, line: &[u8], said: &mut Vec<u8>) -> Answer {
+        let (word, rest) = line::word(line);
+        match &word[..] {
+            b"CAPA" if self.lets_plain => say(said, &["+OK\r\nSTLS\r\nUSER\r\n."]),
+            b"CAPA" => say(said, &["+OK\r\nSTLS\r\n."]),
+            b"STLS" if rest.is_empty() => {
+                say(said, &["+OK begin TLS negotiation"]);
+                return Answer::Begin;
+            }
+            b"QUIT" => {
+                say(said, &["+OK"]);
+                return Answer::Over(None);
+            }
+            _ if self.lets_plain => return Answer::Plain,
+            b"USER" | b"PASS" | b"APOP" | b"AUTH" => {
+                say(said, &["-ERR STLS comes first"]);
+                return Answer::Over(Some(UNASKED));
+            }
+            _ => say(said, &["-ERR not before STLS"]),
+        }
+        Answer::Go
+    }
+
+    /// Who may go on in plain may log in there.
+    fn imap_capabilities(&self) -> &'static str {
+        if self.lets_plain { "IMAP4rev1 STARTTLS" } else { "IMAP4rev1 STARTTLS LOGINDISABLED" }
+    }
+
     /// Where the words of a protocol allow it.
     fn refuse_injected(&self, said: &mut Vec<u8>) {
         match self.protocol {
@@ -163,63 +239,14 @@ impl Host {
     }
 }
 
-const IMAP_CAPABILITIES: &str = "IMAP4rev1 STARTTLS LOGINDISABLED";
 const UNASKED: &str = "a client that does not begin TLS";
 
 /// What comes of a line.
 enum Answer {
     Go,
     Begin,
+    Plain,
     Over(Option<&'static str>),
-}
-
-fn postgres(seen: &[u8], said: &mut Vec<u8>) -> Step {
-    /// The first byte of a handshake, with which no message of PostgreSQL begins.
-    const HANDSHAKE: u8 = 22;
-    /// What a client says that wants to cancel what another connection does.
-    const CANCEL: [u8; 8] = [0, 0, 0, 16, 4, 210, 22, 46];
-    if seen.first() == Some(&HANDSHAKE) {
-        return Step::Begun;
-    }
-    let first = &seen[..seen.len().min(8)];
-    match postgres::read(first) {
-        Seen::Asks(Wish::Tls) => {
-            said.push(postgres::WILLING);
-            Step::Begin(8)
-        }
-        Seen::Asks(Wish::Gss) => {
-            said.push(postgres::UNWILLING);
-            Step::Done(8)
-        }
-        Seen::Partial if first.len() < 8 => Step::More,
-        Seen::Startup(_) | Seen::Partial => {
-            postgres::refusal("28000", "connections need TLS here: sslmode=require, or more", said);
-            Step::Over(Some(UNASKED))
-        }
-        Seen::Other if first == CANCEL => Step::Over(Some("a cancel request without TLS")),
-        Seen::Other => Step::Over(Some("neither TLS nor PostgreSQL")),
-    }
-}
-
-fn pop3(line: &[u8], said: &mut Vec<u8>) -> Answer {
-    let (word, rest) = line::word(line);
-    match &word[..] {
-        b"CAPA" => say(said, &["+OK\r\nSTLS\r\n."]),
-        b"STLS" if rest.is_empty() => {
-            say(said, &["+OK begin TLS negotiation"]);
-            return Answer::Begin;
-        }
-        b"QUIT" => {
-            say(said, &["+OK"]);
-            return Answer::Over(None);
-        }
-        b"USER" | b"PASS" | b"APOP" | b"AUTH" => {
-            say(said, &["-ERR STLS comes first"]);
-            return Answer::Over(Some(UNASKED));
-        }
-        _ => say(said, &["-ERR not before STLS"]),
-    }
-    Answer::Go
 }
 
 /// A tag that may be said back (RFC 9051 section 9).
@@ -322,6 +349,45 @@ mod tests {
             Step::Over(Some("a cancel request without TLS"))
         );
         assert!(matches!(talk(Protocol::Postgres, b"GET / HT"), (said, Step::Over(Some(_))) if said.is_empty()));
+    }
+
+    /// The first words that are for a server, and what was said before them.
+    fn plain(protocol: Protocol, mut bytes: &[u8]) -> (String, String, Step) {
+        let (mut host, mut said) = (Host::new(protocol, "mx.test".to_owned()).letting_plain(true), Vec::new());
+        loop {
+            match host.hear(bytes, &mut said) {
+                Step::Done(length) => bytes = &bytes[length..],
+                step => {
+                    let left = String::from_utf8_lossy(bytes).into_owned();
+                    return (String::from_utf8_lossy(&said).into_owned(), left, step);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_may_go_on_in_plain_does() {
+        let (said, left, step) = plain(Protocol::Smtp, b"HELO b\r\nEHLO a\r\nNOOP\r\nMAIL FROM:<a@a.test>\r\nQUIT\r\n");
+        assert_eq!(step, Step::Plain(b"EHLO a\r\n".to_vec()));
+        assert!(said.ends_with("250 2.0.0 fine\r\n") && left.starts_with("MAIL"), "{said} {left}");
+        let (said, left, step) = plain(Protocol::Imap, b"a CAPABILITY\r\nb LOGIN {4}\r\n");
+        assert_eq!(
+            (said.as_str(), left.as_str()),
+            ("* CAPABILITY IMAP4rev1 STARTTLS\r\na OK done\r\n", "b LOGIN {4}\r\n")
+        );
+        assert_eq!(step, Step::Plain(Vec::new()));
+        let (said, _, step) = plain(Protocol::Pop3, b"CAPA\r\nUSER anna\r\n");
+        assert_eq!((said.as_str(), step), ("+OK\r\nSTLS\r\nUSER\r\n.\r\n", Step::Plain(Vec::new())));
+        let startup = b"\0\0\0\x13\0\x03\0\0user\0anna\0\0";
+        assert_eq!(
+            plain(Protocol::Postgres, &[&postgres::GSS_REQUEST[..], startup].concat()).2,
+            Step::Plain(Vec::new())
+        );
+        assert_eq!(plain(Protocol::Postgres, &[0, 0, 0, 16, 4, 210, 22, 46]).2, Step::Plain(Vec::new()));
+        // The question for TLS is what it is.
+        assert_eq!(plain(Protocol::Smtp, b"EHLO a\r\nSTARTTLS\r\n").2, Step::Begin(10));
+        assert_eq!(plain(Protocol::Imap, b"a STARTTLS\r\nb LOGIN a b\r\n").2, Step::Over(Some(INJECTED)));
+        assert_eq!(plain(Protocol::Postgres, b"GET / HT").2, Step::Over(Some("neither TLS nor PostgreSQL")));
     }
 
     #[test]

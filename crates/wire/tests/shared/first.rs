@@ -192,7 +192,11 @@ pub(crate) fn starttls(bytes: &[u8]) {
     if choice & 0x40 != 0 {
         return mysql(bytes);
     }
-    if choice & 0x80 == 0 { towards_client(protocol, bytes) } else { towards_server(protocol, bytes) }
+    let lets_plain = choice & 0x20 != 0;
+    match choice & 0x80 {
+        0 => towards_client(protocol, lets_plain, bytes),
+        _ => towards_server(protocol, lets_plain, bytes),
+    }
 }
 
 /// What was seen stays so whatever follows, and nothing stands in plain behind a question for TLS.
@@ -212,9 +216,10 @@ fn mysql(bytes: &[u8]) {
     }
 }
 
-fn towards_client(protocol: Protocol, bytes: &[u8]) {
-    let (mut at_once, mut told) = (Host::new(protocol, "a".to_owned()), Vec::new());
-    let (mut piecemeal, mut said) = (Host::new(protocol, "a".to_owned()), Vec::new());
+fn towards_client(protocol: Protocol, lets_plain: bool, bytes: &[u8]) {
+    let host = || Host::new(protocol, "a".to_owned()).letting_plain(lets_plain);
+    let (mut at_once, mut told) = (host(), Vec::new());
+    let (mut piecemeal, mut said) = (host(), Vec::new());
     at_once.greet(&mut told);
     piecemeal.greet(&mut said);
     let mut from = 0;
@@ -225,20 +230,24 @@ fn towards_client(protocol: Protocol, bytes: &[u8]) {
         }
         let mut portions = (from..bytes.len()).map(|end| piecemeal.hear(&bytes[from..=end], &mut said));
         let slowly = portions.find(|step| *step != Step::More).unwrap_or(Step::More);
-        match (step, slowly) {
+        match (&step, &slowly) {
             // Byte by byte it is not seen that more follows: it waits where only a handshake is looked for.
             (Step::Over(Some(_)), Step::Begin(_)) => return,
-            _ => assert_eq!((step, &told), (slowly, &said)),
+            _ => assert_eq!((&step, &told), (&slowly, &said)),
         }
         match step {
             Step::Done(length) => from += length,
+            Step::Plain(hello) => {
+                assert!(lets_plain && (hello.is_empty() || protocol == Protocol::Smtp && hello.ends_with(b"\r\n")));
+                return;
+            }
             _ => return,
         }
     }
 }
 
-fn towards_server(protocol: Protocol, bytes: &[u8]) {
-    let (mut guest, mut said) = (Guest::new(protocol), Vec::new());
+fn towards_server(protocol: Protocol, lets_plain: bool, bytes: &[u8]) {
+    let (mut guest, mut said) = (Guest::new(protocol).letting_plain(lets_plain), Vec::new());
     guest.open(&mut said);
     let mut heard = Vec::new();
     for byte in bytes {
@@ -252,6 +261,7 @@ fn towards_server(protocol: Protocol, bytes: &[u8]) {
             Err(_) => break,
         }
     }
+    assert!(lets_plain || !guest.is_plain());
     assert!(guest.greeting().len() <= bytes.len());
 }
 

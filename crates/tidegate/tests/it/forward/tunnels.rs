@@ -1,9 +1,11 @@
 //! CONNECT: bytes both ways, by HTTP/1.1 and HTTP/2.
 
-use testkit::{Server, Tidegate};
+use testkit::h3::{Quic, frame, head};
+use testkit::{Server, Tidegate, h2};
 
-use super::{port, proxy};
+use super::{OPEN, port, proxy};
 use crate::support::start;
+use crate::tls::Desk;
 
 fn connect(to: &str) -> String {
     format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")
@@ -98,7 +100,7 @@ fn what_stands_behind_a_connect_that_is_refused_is_no_request() {
 #[test]
 fn a_tunnel_has_a_connection_that_was_nobodys() {
     let server = Server::named("one");
-    let tidegate = start(&format!("workers: 1\n{}", super::OPEN.replace("@MORE", "to: origin")), &[]);
+    let tidegate = start(&format!("workers: 1\n{}", OPEN.replace("@MORE", "to: origin")), &[]);
     let to = format!("a.test:{}", port(&server));
     assert_eq!(super::ask(&tidegate, &format!("http://{to}/")).text(), "one");
     let mut client = tidegate.client();
@@ -110,14 +112,18 @@ fn a_tunnel_has_a_connection_that_was_nobodys() {
     assert_eq!(server.connections(), 2, "and is nobody's afterwards");
 }
 
-#[test]
-fn a_server_that_breaks_breaks_the_tunnel() {
-    let server = Server::script(|peer| {
+/// A server that resets its connection as soon as it hears anything: earlier it might break before it was connected to.
+fn broken() -> Server {
+    Server::script(|peer| {
         peer.send("half");
-        // Earlier it might break before it was connected to.
         let _ = peer.reader.exactly(1);
         peer.reset();
-    });
+    })
+}
+
+#[test]
+fn a_server_that_breaks_breaks_the_tunnel() {
+    let server = broken();
     let tidegate = proxy("");
     let mut client = tidegate.client();
     client.send(connect(&format!("a.test:{}", port(&server))));
@@ -126,6 +132,41 @@ fn a_server_that_breaks_breaks_the_tunnel() {
     assert_eq!(client.ending(), testkit::Ending::Reset);
     assert_eq!(tidegate.log_line("a tunnel", |line| line["method"] == "CONNECT")["fault"], "truncated");
 }
+
+/// RFC 9113 section 8.5: what breaks the connection is an error of the stream, of a kind of its own.
+#[test]
+fn a_tunnel_of_http2_breaks_with_its_connection() {
+    let server = broken();
+    let tidegate = proxy("http: [h1, h2]\n    timeouts: { tunnel: 300ms }\n    to: origin");
+    let mut client = h2::Client::connect(tidegate.address("web").parse().expect("an address"));
+    let silent = Server::script(testkit::Peer::hang);
+    for (to, said) in [(&server, &b"x"[..]), (&silent, b"")] {
+        let asked = h2::request(h2::Method::CONNECT, &format!("a.test:{}", port(to)), "", &[]);
+        let mut exchange = client.begin(asked, false).expect("a stream");
+        client.send(&mut exchange, said, false).expect("room");
+        let (answer, mut body) = client.switch(exchange).expect("a head");
+        assert_eq!(answer.head.status, 200);
+        assert_eq!(client.reset_seen(&mut body), Some(h2::Reason::CONNECT_ERROR));
+    }
+}
+
+/// RFC 9114 section 4.4: the same, in both directions.
+#[test]
+fn a_tunnel_of_http3_breaks_with_its_connection() {
+    let (desk, server) = (Desk::new(), broken());
+    let certificates = "certificates: { main: { cert: '@DIR/main.pem', key: '@DIR/main.key' } }";
+    let text = OPEN.replace("@MORE", "http: [h1, h2, h3]\n    tls: main\n    to: origin");
+    let tidegate = desk.start(&format!("{certificates}{text}"), &[]);
+    let quic = Quic::connect(&tidegate.address("web"), &desk.tls()).expect("a connection");
+    let to = format!("127.0.0.1:{}", port(&server));
+    let asked = [head(&[(":method", "CONNECT"), (":authority", &to)]), frame(0, b"x")].concat();
+    let mut stream = quic.open(&asked, false).expect("a stream");
+    let broken = quic.rest(&mut stream).expect_err("no end");
+    assert_eq!(broken.0, Some(CONNECT_ERROR), "{broken:?}");
+    assert_eq!(quic.stopped(&mut stream.send), Ok(Some(CONNECT_ERROR)));
+}
+
+const CONNECT_ERROR: u64 = 0x10f;
 
 #[test]
 fn a_silent_tunnel_ends() {

@@ -39,6 +39,22 @@ fn a_stream_becomes_a_tunnel_that_can_end_one_side_at_a_time() {
     );
 }
 
+/// RFC 8441 section 5: what breaks a connection resets the stream, as one that nobody needs any more.
+#[test]
+fn a_websocket_whose_server_breaks_is_cancelled() {
+    let server = Server::script(|peer| {
+        switch(peer, None);
+        let _ = peer.reader.exactly(1);
+        peer.reset();
+    });
+    let (_tidegate, mut client) = before(&server);
+    let mut exchange = client.extended_connect("websocket", "a", "/ws").expect("a stream");
+    client.send(&mut exchange, b"x", false).expect("room");
+    let (answer, mut body) = client.switch(exchange).expect("a head");
+    assert_eq!(answer.head.status, 200);
+    assert_eq!(client.reset_seen(&mut body), Some(h2::Reason::CANCEL));
+}
+
 #[test]
 fn a_refused_websocket_is_an_ordinary_response() {
     let server = Server::http(|_| b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno".to_vec());

@@ -65,6 +65,29 @@ fn a_websocket_goes_through_both_ways() {
     assert_eq!((line["status"].as_u64(), line["bytes_in"].as_u64()), (Some(200), Some(5006)), "{line}");
 }
 
+/// RFC 9220 section 3.
+#[test]
+fn a_websocket_whose_server_breaks_is_cancelled() {
+    let server = Server::script(|peer| {
+        let Some(request) = peer.request_head() else { return };
+        let accept = websocket_accept(request.fields.value("sec-websocket-key").expect("a key"));
+        peer.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        ));
+        let _ = peer.reader.exactly(1);
+        peer.reset();
+    });
+    let desk = Desk::new();
+    let tidegate = before(&desk, &server, "");
+    let quic = quic(&desk, &tidegate);
+    let mut stream = quic.open(&[head(&ASKS), frame(0, b"x")].concat(), false).expect("a stream");
+    let broken = quic.rest(&mut stream).expect_err("no end");
+    assert_eq!(broken.0, Some(REQUEST_CANCELLED), "{broken:?}");
+    assert_eq!(quic.stopped(&mut stream.send), Ok(Some(REQUEST_CANCELLED)));
+}
+
+const REQUEST_CANCELLED: u64 = 0x10c;
+
 /// HTTP/3 in front, HTTP/2 behind: neither side has a key.
 #[test]
 fn a_websocket_goes_on_to_a_server_of_http2() {

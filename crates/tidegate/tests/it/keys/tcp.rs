@@ -4,8 +4,16 @@ use super::Case;
 use crate::tcp::{coalesce, mail, mqtt, postgres, transparent};
 
 pub(super) const CASES: &[Case] = &[
-    (&["listeners.*.tls.starttls"], postgres::tls_ends_here_after_the_question_for_it),
-    (&["pools.*.tls.starttls"], mail::tls_begins_here_and_the_client_is_greeted_by_the_server),
+    (
+        &["listeners.*.tls.starttls", "listeners.*.tls.starttls.protocol"],
+        postgres::tls_ends_here_after_the_question_for_it,
+    ),
+    (&["listeners.*.tls.starttls.required"], mail::plain::a_client_that_does_not_want_it_reaches_its_server_in_plain),
+    (
+        &["pools.*.tls.starttls", "pools.*.tls.starttls.protocol"],
+        mail::tls_begins_here_and_the_client_is_greeted_by_the_server,
+    ),
+    (&["pools.*.tls.starttls.required"], mail::plain::a_server_that_has_none_is_spoken_to_in_plain),
     (
         &[
             "listeners.*.routes.*.match.postgres",

@@ -1,5 +1,6 @@
 //! SMTP, IMAP and POP3: TLS that begins inside of them, either way.
 
+pub(crate) mod plain;
 mod real;
 
 use testkit::{Server, ServerTls, Talk, Tidegate};

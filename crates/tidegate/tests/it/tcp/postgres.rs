@@ -101,6 +101,46 @@ fn who_goes_on_in_plain_is_told_so_and_closed() {
 }
 
 #[test]
+fn where_tls_is_not_required_who_does_not_want_it_goes_on_in_plain() {
+    let (desk, server) = (Desk::new(), named("a"));
+    let front = FRONT.replace("starttls: postgres", "starttls: { protocol: postgres, required: false }");
+    let tidegate = desk.start(&front, &[("APP", &server)]);
+    assert_eq!(talk(&tidegate).say(startup("anna", "shop")).line(), "a user\0anna\0database\0shop\0\0");
+    let mut client = talk(&tidegate);
+    client.say(GSS);
+    assert_eq!(client.exactly(1), b"N");
+    assert_eq!(client.say(startup("otto", "shop")).line(), "a user\0otto\0database\0shop\0\0");
+    let mut client = talk(&tidegate);
+    client.say(SSL);
+    assert_eq!(client.exactly(1), b"S");
+    client.begin(&desk.tls()).expect("a handshake").say(startup("anna", "shop"));
+    assert_eq!(client.line(), "a user\0anna\0database\0shop\0\0");
+    assert_eq!(talk(&tidegate).say(b"GET / HTTP/1.1\r\n\r\n").rest(), b"");
+    assert_eq!(reason(&tidegate), "neither TLS nor PostgreSQL");
+}
+
+#[test]
+fn where_tls_is_not_required_a_server_without_is_spoken_to_in_plain() {
+    let desk = Desk::new();
+    let server = Server::script(|peer| {
+        let mut talk = Talk::of(peer);
+        assert_eq!(talk.exactly(8), SSL);
+        talk.say("N");
+        let length = startup("anna", "shop").len();
+        let said = talk.exactly(length);
+        // What is offered for a login.
+        talk.say([&b"R\0\0\0\x08\0\0\0\0"[..], &said[8..]].concat());
+        talk.finish();
+    });
+    let back = BACK.replace("starttls: postgres", "starttls: { protocol: postgres, required: false }");
+    let tidegate = desk.start(&back, &[("APP", &server)]);
+    let heard = talk(&tidegate).say(startup("anna", "shop")).rest();
+    assert!(heard.ends_with(b"user\0anna\0database\0shop\0\0"), "{heard:?}");
+    let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+    assert_eq!(line.get("fault"), None, "{line}");
+}
+
+#[test]
 fn what_is_said_in_plain_before_tls_counts_for_nothing() {
     let (desk, server) = (Desk::new(), named("a"));
     let tidegate = desk.start(FRONT, &[("APP", &server)]);
