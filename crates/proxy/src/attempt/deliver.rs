@@ -84,6 +84,8 @@ pub(crate) async fn deliver(
     x.notes.status = x.response.status();
     let held = changed(&mut down, held.content).await.map_err(|stop| of_response(x, stop))?;
     let first = encode_first(session, x, &mut upstream, &mut down, &held, keep);
+    // A slow client has a copy of it in front of its socket already.
+    drop(held);
     let result = relay_response(session, x, route, arm, &mut upstream, &mut down, first).await;
     x.notes.bytes_out = down.content;
     capture::followed(x, &mut down);

@@ -56,7 +56,7 @@ fn words_and_phrases_are_refused_and_told_and_logged() {
     let mut client = library.tidegate.client();
     let mut ask = |said: &str| {
         let answer = client.ask(say(&said.replace('+', " "), ""));
-        (answer.status, answer.text())
+        (answer.status, text(&answer.body).to_owned())
     };
     let refused = |rule: &str| (403, format!("403: blocked: rule `{rule}` of list `w`\n"));
     assert_eq!(ask("the+FORBIDDEN,+<b>fruit</b>!"), refused("forbidden fruit"));
