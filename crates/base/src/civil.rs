@@ -41,6 +41,12 @@ impl Civil {
         }
     }
 
+    /// The date as RFC 3339 writes it: `1994-11-06T08:49:37Z`.
+    pub fn rfc3339(self) -> String {
+        let Civil { year, month, day, hour, minute, second, .. } = self;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
     /// The date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
     pub fn http(self) -> [u8; 29] {
         let mut text = *b"---, 00 --- 0000 00:00:00 GMT";

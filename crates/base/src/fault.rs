@@ -76,6 +76,8 @@ pub enum Kind {
     Unauthenticated,
     /// The same, asked for by a forward proxy.
     ProxyUnauthenticated,
+    /// Who asks has used up a `quota`.
+    Quota,
     /// The pool has no server that may be used.
     NoServer,
     /// As many requests as `circuit_breaker.requests` allows are under way.
@@ -140,7 +142,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 38] = [
+    pub const ALL: [Kind; 39] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -160,6 +162,7 @@ impl Kind {
         Kind::Denied,
         Kind::Unauthenticated,
         Kind::ProxyUnauthenticated,
+        Kind::Quota,
         Kind::NoServer,
         Kind::CircuitBreaker,
         Kind::QueueFull,
@@ -203,6 +206,7 @@ impl Kind {
             Kind::Denied => "denied",
             Kind::Unauthenticated => "unauthenticated",
             Kind::ProxyUnauthenticated => "proxy_unauthenticated",
+            Kind::Quota => "quota",
             Kind::NoServer => "no_server",
             Kind::CircuitBreaker => "circuit_breaker",
             Kind::QueueFull => "queue_full",

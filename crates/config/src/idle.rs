@@ -34,7 +34,12 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let of_pool = of_pool(pool).into_iter().map(|said| Mistake::new(pool.span.clone(), said));
         of_pool.chain(of_servers(spec, pool))
     });
-    listeners.chain(inspected).chain(flows).chain(certificates).chain(pools).chain(of_lists(spec))
+    let has_packets = spec.listeners.iter().any(|listener| listener.role == Role::Nat);
+    let connections = spec.nat_connections.filter(|_| !has_packets).and(spec.listeners.first()).map(|listener| {
+        let said = "`nat.connections` does nothing without a listener with `role: nat`".to_owned();
+        Mistake::new(listener.span.clone(), said)
+    });
+    listeners.chain(connections).chain(inspected).chain(flows).chain(certificates).chain(pools).chain(of_lists(spec))
 }
 
 /// Ports at which tunnels are looked into, to none of which any may go. What the operator has put in a server's place takes those to any port.

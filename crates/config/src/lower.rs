@@ -41,6 +41,7 @@ mod path;
 mod policy;
 mod pool;
 mod quic;
+mod quota;
 mod reach;
 mod route;
 mod site;
@@ -91,6 +92,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
         policies,
         lists,
         pools: pools.into_iter().flatten().collect(),
+        nat_connections: top.map("nat").and_then(|nat| u32::try_from(nat.integer("connections")?).ok()),
         shutdown: shutdown(top),
         dns,
         state: top.get("state").and_then(|value| {

@@ -51,8 +51,8 @@ pub use matching::{
 };
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
-    Bandwidth, Capture, Compress, Cookies, Filter, HeaderEdits, Headers, MediaType, Mirror, Part, Policy, PolicyKind,
-    Privacy, Referer, Rewrite, Selector, Template, UserAgent, Words,
+    Bandwidth, Capture, Compress, Cookies, Filter, HeaderEdits, Headers, MediaType, Mirror, Part, Per, Policy,
+    PolicyKind, Privacy, Quota, Referer, Rewrite, Selector, Template, UserAgent, Words,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::{Credentials, Protocol};
@@ -94,6 +94,8 @@ pub struct Spec {
     pub pools: Vec<Pool>,
     /// Lists of sites, in file order; predicates refer to them by index.
     pub lists: Vec<List>,
+    /// How many connections the kernel remembers whose packets it rewrites; its own default if absent.
+    pub nat_connections: Option<u32>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// How names become addresses.

@@ -8,6 +8,7 @@
 //! - [`compile`]: `Spec` to `Snapshot`
 //! - [`registry`]: what survives a reload, by identity
 //! - [`captures`]: the archives that are written
+//! - [`quotas`]: what was used of quotas, over restarts
 //! - [`canary`]: what moves the share of a candidate
 //! - [`room`]: how much the system lets the process have
 //! - [`sockets`]: the listening sockets of the process
@@ -35,6 +36,7 @@ pub mod lists;
 pub mod nat;
 pub mod plane;
 pub mod process;
+pub mod quotas;
 pub mod registry;
 pub mod room;
 pub mod sockets;

@@ -218,6 +218,7 @@ impl Plane {
             _ => None,
         };
         mistakes.extend(not_transparent(spec));
+        self.registry.quotas.open(spec);
         mistakes.extend(self.registry.captures.open(spec).err().into_iter().flatten());
         mistakes.extend(foreign_sources(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
@@ -334,8 +335,9 @@ impl Plane {
         }
     }
 
-    /// Writes what the access log and archives still hold.
+    /// Writes what the access log and archives still hold, and what was used of quotas.
     pub fn close_log(&mut self) {
+        self.registry.quotas.close();
         self.registry.captures.close();
         if let Some((_, log)) = self.log.take() {
             log.shutdown(std::time::Duration::from_secs(2));

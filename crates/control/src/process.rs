@@ -20,6 +20,7 @@ use crate::discovery::{Look, Wanted};
 use crate::health::LOOK_EVERY;
 use crate::lists;
 use crate::plane::Plane;
+use crate::quotas::WRITTEN_EVERY;
 use crate::registry::random_seal;
 use crate::room::Room;
 use crate::users;
@@ -189,6 +190,7 @@ async fn live(options: Options) -> ExitCode {
     tokio::task::spawn_local(Rc::clone(&process).renew_certificates());
     tokio::task::spawn_local(Rc::clone(&process).watch_servers());
     tokio::task::spawn_local(Rc::clone(&process).watch_lists());
+    tokio::task::spawn_local(Rc::clone(&process).write_quotas());
     tokio::task::spawn_local(Rc::clone(&process).drive_canaries());
     tokio::task::spawn_local(Rc::clone(&process).reload_on(hangup));
     tokio::task::spawn_local(Rc::clone(&process).rotate_on(rotate));
@@ -409,6 +411,21 @@ impl Process {
                 Rc::clone(&plane.vault.acme.news)
             };
             let _ = tokio::time::timeout(RENEWED_EVERY, news.notified()).await;
+        }
+    }
+
+    async fn write_quotas(self: Rc<Process>) {
+        loop {
+            tokio::time::sleep(WRITTEN_EVERY).await;
+            let copy = {
+                let quotas = &mut self.plane.borrow_mut().registry.quotas;
+                quotas.tell();
+                quotas.copy()
+            };
+            let Some(copy) = copy else { continue };
+            let written = tokio::task::spawn_blocking(move || copy.write()).await;
+            let written = written.unwrap_or_else(|failed| Err(std::io::Error::other(failed)));
+            self.plane.borrow_mut().registry.quotas.written(written);
         }
     }
 

@@ -24,6 +24,7 @@ use proxy::sticky::Table;
 
 use crate::canary::{Canaries, Plan};
 use crate::captures::Captures;
+use crate::quotas::Quotas;
 
 /// Everything that is kept.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Registry {
     pub canaries: Canaries,
     /// The archives that are written.
     pub captures: Captures,
+    /// What was used of quotas.
+    pub quotas: Quotas,
     /// Where this process listens by TCP.
     pub own: Arc<Own>,
     stuck: HashMap<String, Arc<Table>>,
@@ -94,6 +97,7 @@ impl Registry {
             tables: Vec::new(),
             canaries: Canaries::default(),
             captures: Captures::default(),
+            quotas: Quotas::default(),
             own: Arc::default(),
             mirrors: BTreeMap::new(),
             filters: BTreeMap::new(),

@@ -14,6 +14,7 @@ use crate::counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffi
 use crate::layout::{self, Ports, Range, ServiceKey, StrayKey, StrayServer};
 use crate::lists::Lists;
 use crate::needs::{self, Hook};
+use crate::resize::{self, Copied};
 use crate::service::{self, Server, Service};
 use crate::slots::{Owner, Slots};
 use crate::survey::{self, Survey};
@@ -49,6 +50,7 @@ pub struct Datapath {
     /// Pairs of server and source whose strays are dropped, with the ports that the table has for them.
     strays: HashMap<StrayKey, Ports>,
     survey: Survey,
+    copied: Option<Copied>,
 }
 
 impl Datapath {
@@ -58,7 +60,7 @@ impl Datapath {
 
     /// Loads, attaches to `interfaces` and pins below `pins`, a folder of a BPF file system; or adopts what is pinned there
     /// from an earlier process of the same layout, and replaces its program in one step, so that packets flow throughout.
-    /// `entries` is the size of the table of connections if it is made anew. Nothing is taken away before something is in force:
+    /// `entries` is the size of the table of connections: one that has another is replaced, and what is in it is copied. Nothing is taken away before something is in force:
     /// interfaces that an earlier process has named keep the program, and so does another layout.
     pub fn open(pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
         let hook = needs::judge(pins, interfaces)?;
@@ -81,7 +83,7 @@ impl Datapath {
     }
 
     fn open_in(hook: Hook, folder: PathBuf, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {
-        let (mut ebpf, tables) = tables::load(&folder, entries.max(1))?;
+        let (mut ebpf, tables, before) = tables::load(&folder, entries.max(1))?;
         load(program(&mut ebpf)?)?;
         let slots = Slots::read(tables.backends()?.into_iter());
         let survey = Survey::new(&folder.join("flows"));
@@ -104,10 +106,20 @@ impl Datapath {
             tried: HashSet::new(),
             strays: HashMap::new(),
             survey,
+            copied: None,
         };
         datapath.adopt_strays()?;
+        // Before the program, so that it finds them.
+        if let Some(before) = &before {
+            datapath.copied = Some(resize::copy(before, &mut datapath.tables.flows)?);
+        }
         let program = program(&mut datapath.ebpf)?;
         datapath.added = hooks::put(program, hook, &datapath.folder, interfaces)?;
+        if let Some(before) = &before {
+            resize::take_its_place(&datapath.folder)?;
+            // Those that were opened meanwhile.
+            resize::copy(before, &mut datapath.tables.flows)?;
+        }
         Ok(datapath)
     }
 
@@ -121,6 +133,8 @@ impl Datapath {
 
     /// Reads the tables anew, after another has changed them: what is applied next is written whole.
     pub fn recollect(&mut self) -> Result<(), Refusal> {
+        self.tables.flows = survey::open(&self.folder.join("flows"))?;
+        self.entries = survey::size_of(&self.tables.flows)? as u32;
         self.slots = Slots::read(self.tables.backends()?.into_iter());
         self.in_force.clear();
         self.strays.clear();
@@ -141,7 +155,12 @@ impl Datapath {
         needs::judge_forwarding(&self.interfaces, is_v4)
     }
 
-    /// How many entries the table of connections has: those of the process that made it.
+    /// What was copied, if the table of connections had another size and was made anew.
+    pub fn copied(&self) -> Option<Copied> {
+        self.copied
+    }
+
+    /// How many entries the table of connections has.
     pub fn entries(&self) -> u32 {
         self.entries
     }

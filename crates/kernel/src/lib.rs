@@ -7,6 +7,7 @@
 //! - `slots`: which number stands for which server, for as long as a connection has it
 //! - `tables`: the tables themselves
 //! - `survey`: a look at the whole table of connections
+//! - [`resize`]: a table of connections in the place of one of another size
 //! - `hooks`: the program at its interfaces
 //! - [`expiry`]: when a connection is over
 //! - [`datapath`]: all of it together
@@ -27,6 +28,7 @@ mod lists;
 mod needs;
 pub mod refusal;
 mod rehearsal;
+pub mod resize;
 pub mod service;
 mod slots;
 mod survey;
@@ -37,4 +39,5 @@ pub use datapath::Datapath;
 pub use left::{is_left, release};
 pub use refusal::Refusal;
 pub use rehearsal::Verdict;
+pub use resize::Copied;
 pub use service::{Mode, Server, Service, Transport};

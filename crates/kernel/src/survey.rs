@@ -201,7 +201,7 @@ fn walk(
     Ok(Some((seen, over)))
 }
 
-fn open(pin: &Path) -> Result<Flows, Refusal> {
+pub(crate) fn open(pin: &Path) -> Result<Flows, Refusal> {
     let opened = MapData::from_pin(pin).and_then(|data| Flows::try_from(Map::LruHashMap(data)));
     opened.map_err(|error: MapError| Refusal::of("open the table of connections", &error))
 }

@@ -1,6 +1,7 @@
 //! The tables with their types, opened below the pins or made there.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, HashOfMaps, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use aya::{Ebpf, EbpfLoader};
@@ -10,7 +11,7 @@ use crate::layout::{
     AddressKey, BackendValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend, read_traffic,
 };
 use crate::slots::Owner;
-use crate::survey::Flows;
+use crate::survey::{self, Flows};
 
 /// One service's own table: everything about it, in its only entry.
 type ServiceTable = Array<MapData, ServiceValue>;
@@ -29,16 +30,36 @@ pub(crate) struct Tables {
 /// The names of all tables, in the program and as pins.
 const NAMES: [&str; 8] = ["flows", "fragments", "services", "backends", "strays", "vips", "traffic", "drops"];
 
-/// Loads the program, with the tables that are pinned in this folder or else with new ones that are pinned there.
-pub(crate) fn load(folder: &Path, entries: u32) -> Result<(Ebpf, Tables), Refusal> {
+/// Where a table of connections is pinned that takes the place of one of another size.
+pub(crate) fn next_flows(folder: &Path) -> PathBuf {
+    folder.join("flows_next")
+}
+
+/// Loads the program, with the tables that are pinned in this folder or else with new ones that are pinned there. A table of connections
+/// of another size is answered, too: a new one is pinned beside it.
+pub(crate) fn load(folder: &Path, entries: u32) -> Result<(Ebpf, Tables, Option<Flows>), Refusal> {
     let mut loader = EbpfLoader::new();
     loader.map_max_entries("flows", entries);
     for name in NAMES {
         loader.map_pin_path(name, folder.join(name));
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|error| Refusal::of("take the tables", &error))?;
+    // What an earlier process has not come to the end of.
+    let _ = fs::remove_file(next_flows(folder));
+    let mut before = None;
+    if folder.join("flows").exists() {
+        let there = survey::open(&folder.join("flows"))?;
+        if survey::size_of(&there)? != entries as usize {
+            loader.map_pin_path("flows", next_flows(folder));
+            before = Some(there);
+        }
+    }
+    let taken = loader.load(OBJECT).map_err(|error| {
+        let connections = entries / 2;
+        Refusal::of(format!("take the tables (`nat.connections` is {connections})"), &error)
+    });
+    let mut ebpf = taken?;
     let tables = Tables::take(&mut ebpf).map_err(|error| Refusal::of("open the tables", &error))?;
-    Ok((ebpf, tables))
+    Ok((ebpf, tables, before))
 }
 
 /// What `bpf/build` makes of the sources beside it.

@@ -45,6 +45,7 @@
 //! | `tidegate_filter_refusals_total` | `filter`, `by`: `type`, `size`, `words` |
 //! | `tidegate_list_rules` | `list`, `kind`: `host`, `pattern` |
 //! | `tidegate_list_wrong_lines`, `tidegate_list_bytes`, `tidegate_list_loaded_seconds`, `tidegate_list_current`, `tidegate_list_hits_total` | `list` |
+//! | `tidegate_quota_subjects`, `tidegate_quota_refused_total`, `tidegate_quota_cut_total` | `quota` |
 //! | `tidegate_nat_in_kernel` | `listener` |
 //! | `tidegate_nat_packets_total`, `tidegate_nat_bytes_total` | `listener`, `bind`, `server`, `address`, `direction` |
 //! | `tidegate_nat_connections_total`, `tidegate_nat_connections` | `listener`, `bind`, `server`, `address` |
@@ -68,6 +69,7 @@ mod mirrors;
 mod nat;
 mod page;
 mod process;
+mod quotas;
 mod requests;
 
 use base::ids::WorkerId;
@@ -84,6 +86,7 @@ pub use lists::List;
 pub use mirrors::Mirror;
 pub use nat::{Nat, NatServer};
 pub use process::Process;
+pub use quotas::Quota;
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +113,8 @@ pub struct Scrape<'a> {
     pub filters: Vec<Filter<'a>>,
     /// Lists of sites.
     pub lists: Vec<List<'a>>,
+    /// Quotas.
+    pub quotas: Vec<Quota<'a>>,
     /// Packets that the kernel rewrites.
     pub nat: Nat<'a>,
     /// The workers' turns, in the workers' order.
@@ -209,6 +214,7 @@ impl Scrape<'_> {
         certificates::write(&self.certificates, &mut page);
         filters::write(&self.filters, &mut page);
         lists::write(&self.lists, &mut page);
+        quotas::write(&self.quotas, &mut page);
         nat::write(&self.nat, &mut page);
         self.write_workers(&mut page);
         self.write_house(&mut page);

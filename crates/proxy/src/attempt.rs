@@ -15,6 +15,7 @@ use wire::grpc::Code;
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::pool::{Counted, Gate, Lease, Pool, Server};
+use crate::quota;
 use crate::relay::{Coalesce, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
@@ -274,6 +275,7 @@ fn of_client(x: &mut Exchange, stop: Stop) -> Fault {
         }
         Stop::Source(_) | Stop::Sink => GONE,
         Stop::TooLarge => Fault::client(Kind::BodyTooLarge),
+        Stop::Spent => quota::spent(x),
         Stop::Spoiled(Kind::Malformed) => {
             x.notes.reason = "broken base64";
             Fault::client(Kind::Malformed)

@@ -19,7 +19,6 @@ use rustc_hash::FxHashMap;
 
 use crate::balance::Key;
 use crate::exchange::Exchange;
-use crate::relay::Pump;
 use crate::session::Session;
 use crate::snapshot::Route;
 use crate::worker::Worker;
@@ -85,7 +84,7 @@ pub(crate) async fn begin(
     route: &Route,
     bandwidth: &Arc<Bandwidth>,
 ) -> Result<(), Fault> {
-    let Some(mut pace) = pace(&session.worker, x, bandwidth) else { return Ok(()) };
+    let Some(mut pace) = of(&session.worker, x, bandwidth) else { return Ok(()) };
     let until = route.total.map(|total| x.notes.began + total);
     let Session { worker, client, timer, .. } = session;
     if let Some(until) = until {
@@ -112,37 +111,22 @@ pub(crate) async fn begin(
     if bandwidth.up {
         // Of its body this has come already.
         pace.took(x.prefix.len() as u64);
-        x.upload.pace = Some(pace);
+        x.upload.toll.get_or_insert_default().pace = Some(pace);
     }
     Ok(())
 }
 
-/// Holds the response's body back.
-pub(crate) fn follow(worker: &Worker, x: &Exchange, route: &Route, down: &mut Pump) {
-    down.pace = of(worker, x, route, |bandwidth| bandwidth.down);
-}
-
-/// The same for both directions of a tunnel.
-pub(crate) fn of_tunnel(worker: &Worker, x: &Exchange, route: &Route) -> Paces {
-    Paces { up: of(worker, x, route, |bandwidth| bandwidth.up), down: of(worker, x, route, |bandwidth| bandwidth.down) }
-}
-
-fn of(worker: &Worker, x: &Exchange, route: &Route, wanted: fn(&Bandwidth) -> bool) -> Option<Box<Pace>> {
-    pace(worker, x, route.bandwidth.as_ref().filter(|bandwidth| wanted(bandwidth))?)
-}
-
-/// What holds both directions of a tunnel back.
-#[derive(Debug, Default)]
-pub(crate) struct Paces {
-    pub(crate) up: Option<Box<Pace>>,
-    pub(crate) down: Option<Box<Pace>>,
+/// What holds back what goes from clients (`up`), or to them, by a route.
+pub(crate) fn pace(worker: &Worker, x: &Exchange, route: &Route, up: bool) -> Option<Pace> {
+    let wanted = |bandwidth: &&Arc<Bandwidth>| if up { bandwidth.up } else { bandwidth.down };
+    of(worker, x, route.bandwidth.as_ref().filter(wanted)?)
 }
 
 /// Without a clock nothing is held back.
-fn pace(worker: &Worker, x: &Exchange, bandwidth: &Arc<Bandwidth>) -> Option<Box<Pace>> {
+fn of(worker: &Worker, x: &Exchange, bandwidth: &Arc<Bandwidth>) -> Option<Pace> {
     let key = bandwidth.by.hash(&x.facts.view(&x.request));
     let bucket = bandwidth.buckets.of(key, Instant::now());
-    Some(Box::new(Pace { bandwidth: Arc::clone(bandwidth), bucket, alarm: worker.alarm().ok()? }))
+    Some(Pace { bandwidth: Arc::clone(bandwidth), bucket, alarm: worker.alarm().ok()? })
 }
 
 impl Pace {
@@ -201,9 +185,10 @@ impl Bandwidth {
         now.saturating_add(self.cost(self.burst.saturating_add(MOST_OWED)))
     }
 
-    /// Nanoseconds that so many bytes take.
+    /// Nanoseconds that so many bytes take. Less than a whole one counts as one: many small pieces would be too fast.
     fn cost(&self, bytes: u64) -> u64 {
-        u64::try_from(u128::from(bytes) * u128::from(SECOND) / u128::from(self.rate.max(1))).unwrap_or(u64::MAX / 4)
+        let nanos = (u128::from(bytes) * u128::from(SECOND)).div_ceil(u128::from(self.rate.max(1)));
+        u64::try_from(nanos).unwrap_or(u64::MAX / 4)
     }
 
     fn bytes(&self, nanos: u64) -> u64 {

@@ -30,9 +30,12 @@ pub(crate) struct Caught {
 /// Interim responses that an entry tells of.
 const MOST_INTERIM: usize = 4;
 
-/// Begins with the request as its client has sent it.
+/// Begins with the request as its client has sent it: by its listener's default route as long as no other one is known.
 pub(crate) fn begin(session: &Session, x: &mut Exchange, listener: &Listener, route: &Route) {
     let Some(recorder) = &route.capture else { return };
+    if x.caught.as_ref().is_some_and(|caught| Arc::ptr_eq(&caught.recorder, recorder)) {
+        return;
+    }
     let Some(mut place) = recorder.begin() else { return };
     if !place.grow(x.request.capacity()) {
         return recorder.lost();
@@ -47,6 +50,13 @@ pub(crate) fn begin(session: &Session, x: &mut Exchange, listener: &Listener, ro
     };
     let (recorder, request) = (Arc::clone(recorder), x.request.clone());
     x.caught = Some(Box::new(Caught { recorder, place, request, secure, interim: Vec::new(), response_body: None }));
+}
+
+/// A request was refused: if no route was found for it, by what its listener says.
+pub(crate) fn refused(session: &Session, x: &mut Exchange, listener: &Listener) {
+    if x.caught.is_none() {
+        begin(session, x, listener, &listener.default);
+    }
 }
 
 /// An interim response goes to the client.

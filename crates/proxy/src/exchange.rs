@@ -19,7 +19,7 @@ use wire::head::Method;
 use wire::{Head, Version, socks};
 
 use crate::attempt::{self, Datagrams, Tunnel};
-use crate::bandwidth::{self, Paces};
+use crate::bandwidth;
 use crate::canary;
 use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
@@ -29,7 +29,8 @@ use crate::lists::Hit;
 use crate::mirror::{self, Copies};
 use crate::policy::View;
 use crate::pool::{Entry, Limit};
-use crate::relay::Pump;
+use crate::quota::{self, Meter};
+use crate::relay::{Pump, Tolls};
 use crate::route::{Body, Captures, Finding, Said};
 use crate::session::inside::Inside;
 use crate::session::{Origin, Session};
@@ -79,8 +80,10 @@ pub(crate) struct Exchange {
     pub(crate) permit: Option<Entry>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
-    /// What holds both directions of a tunnel back.
-    pub(crate) paces: Paces,
+    /// What holds both directions of a tunnel back, and counts them.
+    pub(crate) tolls: Tolls,
+    /// Who it is counted for, where there are quotas.
+    pub(crate) meter: Option<Rc<Meter>>,
     /// What of it goes into an archive.
     pub(crate) caught: Option<Box<Caught>>,
     /// What leads to the server that it names, where it may name one.
@@ -232,6 +235,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let after = match story(session, x, &pinned, &mut route).await {
         Ok(after) => after,
         Err(fault) => {
+            capture::refused(session, x, &pinned);
             intercept::doubt(session, fault);
             reply::fault(session, x, route, fault).await
         }
@@ -258,6 +262,7 @@ async fn story<'a>(
     if let Some(file) = pac::answer(session, x, listener)? {
         return Ok(reply::respond(session, x, &listener.default, &file).await);
     }
+    capture::begin(session, x, listener, &listener.default);
     if let Some(ways) = &listener.users
         && let Some(asked) = Box::pin(users::settle(session, x, &listener.default, listener.role, ways)).await?
     {
@@ -270,6 +275,7 @@ async fn story<'a>(
             return Ok(asked);
         }
     }
+    quota::begin(x, route)?;
     if let Some(bandwidth) = &route.bandwidth {
         Box::pin(bandwidth::begin(session, x, route, bandwidth)).await?;
     }
@@ -297,7 +303,7 @@ async fn story<'a>(
             return Err(Fault::client(Kind::Denied));
         }
         if !destination::takes_datagrams(&route.ending) {
-            x.notes.reason = "datagrams go to the server that is asked for, and by nobody else";
+            x.notes.reason = destination::INDIRECT;
             return Err(Fault::client(Kind::Denied));
         }
         return Box::pin(attempt::open_datagrams(session, x, listener, route, arm)).await;
@@ -470,7 +476,6 @@ impl Exchange {
         (self.facts.socks, self.facts.led) = (None, None);
         (self.facts.user, self.facts.spent) = (None, false);
         self.facts.captures = Captures::default();
-        self.facts.websocket = false;
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
@@ -478,7 +483,7 @@ impl Exchange {
         self.permit = None;
         self.copies = None;
         self.caught = None;
-        self.paces = Paces::default();
+        (self.tolls, self.meter) = (Tolls::default(), None);
         (self.origin, self.beyond) = (None, None);
     }
 }
@@ -523,7 +528,8 @@ impl Default for Exchange {
             entry: None,
             permit: None,
             copies: None,
-            paces: Paces::default(),
+            tolls: Tolls::default(),
+            meter: None,
             caught: None,
             origin: None,
             beyond: None,

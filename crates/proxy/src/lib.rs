@@ -18,6 +18,7 @@
 //! - [`sticky`]: clients that stay with their server
 //! - [`mirror`]: copies of requests whose answers nobody sees
 //! - [`bandwidth`]: how fast bodies and tunnels may go
+//! - [`quota`]: how much goes through in a period
 //! - [`capture`]: what of an exchange goes into an archive
 //! - [`pool`]: servers, idle connections, limits and the queue
 //! - [`relay`]: bodies, trailers and tunnels
@@ -46,6 +47,7 @@ pub mod pac;
 pub mod policy;
 pub mod pool;
 pub mod proof;
+pub mod quota;
 pub mod relay;
 pub mod reply;
 pub mod route;

@@ -34,6 +34,7 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::LineTooLong => 414,
         Kind::Expectation => 417,
         Kind::Misdirected => 421,
+        Kind::Quota => 429,
         Kind::TooEarly => 425,
         Kind::HeadTooLarge | Kind::TooManyFields => 431,
         Kind::Unsupported => 501,
@@ -66,7 +67,9 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::NoRoute | Kind::Misdirected | Kind::Unsupported | Kind::Version | Kind::Expectation => {
             Code::Unimplemented
         }
-        Kind::LineTooLong | Kind::HeadTooLarge | Kind::TooManyFields | Kind::BodyTooLarge => Code::ResourceExhausted,
+        Kind::LineTooLong | Kind::HeadTooLarge | Kind::TooManyFields | Kind::BodyTooLarge | Kind::Quota => {
+            Code::ResourceExhausted
+        }
         Kind::TotalTimeout => Code::DeadlineExceeded,
         Kind::HeadTimeout | Kind::BodyTimeout | Kind::ClientTls | Kind::ClientGone => Code::Cancelled,
         Kind::Malformed | Kind::Loop | Kind::BadResponse => Code::Internal,
@@ -94,7 +97,7 @@ pub fn code_of(kind: Kind) -> Code {
 /// What a client of SOCKS is told of the same fault; nothing if it is not there to hear it.
 pub fn socks_of(kind: Kind) -> Option<Reply> {
     Some(match kind {
-        Kind::Denied | Kind::NoRoute | Kind::Loop => Reply::NotAllowed,
+        Kind::Denied | Kind::NoRoute | Kind::Loop | Kind::Quota => Reply::NotAllowed,
         Kind::Unresolved => Reply::HostUnreachable,
         Kind::Connect => Reply::Refused,
         Kind::ConnectTimeout | Kind::TotalTimeout => Reply::Expired,
@@ -118,7 +121,8 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
         // It has not left: it broke the protocol, and was told so by the protocol's own means.
         (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
     }
-    let status = status_of(fault.kind);
+    let over = x.meter.as_ref().and_then(|meter| meter.over()).filter(|_| fault.kind == Kind::Quota);
+    let status = over.map_or_else(|| status_of(fault.kind), |over| over.status);
     if x.client.answered {
         x.notes.cut = true;
         if status != 0 && owes_trailers(x) {
@@ -137,13 +141,17 @@ pub(crate) async fn fault(session: &mut Session, x: &mut Exchange, route: &Route
         reason => format!("{status}: {}: {reason}\n", fault.code()),
     };
     // A message that was refused leaves no trustworthy place at which the next one could begin.
-    if fault.side == Side::Client && !matches!(fault.kind, Kind::NoRoute | Kind::Denied) {
+    if fault.side == Side::Client && !matches!(fault.kind, Kind::NoRoute | Kind::Denied | Kind::Quota) {
         x.client.keep_alive = false;
     }
     if let Some(form) = x.facts.call {
         return end_call(session, x, route, form, code_of(fault.kind), &text).await;
     }
     x.response.start_response(status);
+    if let Some(over) = over {
+        // RFC 6585 section 4, RFC 9110 section 10.2.3.
+        x.response.add(b"Retry-After", itoa::Buffer::new().format(over.seconds).as_bytes());
+    }
     x.response.add(b"Content-Type", b"text/plain; charset=utf-8");
     answer(session, x, route, text.as_bytes()).await
 }

@@ -25,6 +25,7 @@ use crate::pac::Pac;
 use crate::policy::{Compress, Policy, Template};
 use crate::pool::{Pool, Priority};
 use crate::proof::Tokens;
+use crate::quota::Quota;
 use crate::relay::Coalesce;
 use crate::route::Table;
 use crate::users::Authentication;
@@ -300,6 +301,8 @@ pub struct Route {
     pub compress: Option<Arc<Compress>>,
     /// How fast its bodies go, if that is limited.
     pub bandwidth: Option<Arc<Bandwidth>>,
+    /// How much goes through for each who asks: all of these hold.
+    pub quotas: Box<[Arc<Quota>]>,
     /// Into which archive its exchanges go, if they do.
     pub capture: Option<Arc<Recorder>>,
     /// Which of its responses are refused; the one that is asked first stands first.

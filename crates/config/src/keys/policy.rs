@@ -13,6 +13,7 @@ pub(super) static POLICY: Section = Section::new(
         Key::new("mirror", Type::Section(&MIRROR), "Sends copies to servers whose answers nobody sees."),
         Key::new("compress", Type::Section(&COMPRESS), "Compresses responses for clients that ask for it."),
         Key::new("bandwidth", Type::Section(&BANDWIDTH), "Limits how fast bodies and tunnels go, by client or user."),
+        Key::new("quota", Type::Section(&QUOTA), "Limits how much goes through in a day, a month or another period, by user or client."),
         Key::new("capture", Type::Section(&CAPTURE), "Writes requests and responses into an archive that browsers open."),
         Key::new(
             "grpc_web",
@@ -176,6 +177,48 @@ static BANDWIDTH: Section = Section::new(
     ],
 )
 .short("rate");
+
+static QUOTA: Section = Section::new(
+    "quota",
+    "Those who are told apart by `by` have so many bytes and requests each in a period, over all workers, reloads and restarts. Counted are \
+     bodies, tunnels and datagrams, without heads, and requests that a route leads to a server; answers made here are not. All quotas of all \
+     levels hold. A named policy is one for all its uses; an inline one is known by the route, site or listener that it stands in.",
+    &[
+        Key::new("bytes", Type::Size, "So many bytes."),
+        Key::new("requests", Type::Integer(1, 1_000_000_000_000), "So many requests; a tunnel is one, and so is each server that an association of SOCKS leads to."),
+        Key::new(
+            "per",
+            Type::Text("hour, day, week, month or a duration"),
+            "The period: by the calendar (`hour`, `day`, `week` from Monday on, `month`), or a duration such as `30d` that begins with the first \
+             request of each.",
+        )
+        .required(),
+        Key::new(
+            "zone",
+            Type::Text("zone"),
+            "Where the calendar's clock hangs: `UTC`, an offset such as `+01:00`, or a name such as `Europe/Berlin`. Without it `UTC`.",
+        ),
+        Key::new(
+            "by",
+            Type::List(&Type::Text("selector")),
+            "Who has it: the first of these that a request has, else the client's address.",
+        )
+        .default("client_ip"),
+        Key::new(
+            "direction",
+            Type::Word(&[live("both"), live("in"), live("out")]),
+            "Which bytes are counted: from clients (`in`), to them (`out`), or both together.",
+        )
+        .default("both"),
+        Key::new(
+            "running",
+            Type::Word(&[live("cut"), live("finish")]),
+            "What becomes of transfers and tunnels under way when the bytes are used up: they are cut, or go on to their end and are counted.",
+        )
+        .default("cut"),
+        Key::new("deny", Type::Integer(400, 599), "The status by which requests are refused then, with `Retry-After`.").default("429"),
+    ],
+);
 
 static CAPTURE: Section = Section::new(
     "capture",

@@ -65,6 +65,11 @@ pub(crate) static TOP: Section = Section::new(
             "Lists of sites, for `url: { list: … }` and `host: { list: … }` of `match`. At most 255.",
         ),
         Key::new("pools", Type::Named("pool", &Type::Section(&POOL)), "Servers, how to choose and how to treat them."),
+        Key::new(
+            "nat",
+            Type::Section(&NAT),
+            "What the kernel keeps for listeners with `role: nat`, of all of them together.",
+        ),
         Key::new("shutdown", Type::Section(&SHUTDOWN), "How the process ends on SIGTERM.").filled(),
         Key::new("dns", Type::Section(&DNS), "How names become addresses."),
         Key::new("defaults", Type::Section(&DEFAULTS), "What pools, listeners and routes inherit, field by field."),
@@ -94,6 +99,18 @@ static LIST: Section = Section::new(
         )
         .required(),
     ],
+);
+
+static NAT: Section = Section::new(
+    "nat",
+    "The tables of listeners whose packets the kernel rewrites.",
+    &[Key::new(
+        "connections",
+        Type::Integer(1024, 4_194_304),
+        "How many connections are remembered; with `nat: dsr` twice as many. Each takes some 220 bytes of the kernel's memory, from the \
+         start. With another number, connections are copied into a table of the new size.",
+    )
+    .default("131072")],
 );
 
 static ACCESS_LOG: Section = Section::new(

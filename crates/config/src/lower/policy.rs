@@ -90,6 +90,7 @@ impl<'a> Lower<'a, '_> {
             item if item.key == "bandwidth" => {
                 (PolicyKind::Bandwidth(self.bandwidth(item.value.map()?)?), Needs::default())
             }
+            item if item.key == "quota" => (PolicyKind::Quota(self.quota(item.value.map()?)?), Needs::default()),
             item if item.key == "capture" => (PolicyKind::Capture(self.capture(item.value.map()?)?), Needs::default()),
             item if item.key == "filter" => (PolicyKind::Filter(self.filter(item.value.map()?)?), Needs::default()),
             item if item.key == "grpc_web" => (PolicyKind::GrpcWeb, Needs::default()),

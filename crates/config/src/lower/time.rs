@@ -1,7 +1,7 @@
 //! Times of the day and of the week.
 
 use super::Lower;
-use crate::shape::Map;
+use crate::shape::{Map, Value};
 use crate::spec::{Schedule, Zone};
 
 impl Lower<'_, '_> {
@@ -29,16 +29,21 @@ impl Lower<'_, '_> {
                 None => self.note(value, format!("`{text}` are no hours, write them like `09:00-17:00`")),
             }
         }
-        let value = map.get("zone")?;
+        let zone = self.zone(map.get("zone")?)?;
+        (days != 0).then_some(Schedule { days, hours, zone })
+    }
+
+    /// Where a clock hangs.
+    pub(super) fn zone(&mut self, value: &Value) -> Option<Zone> {
         let text = value.fixed()?;
-        let Some(zone) = zone(text) else {
+        let zone = zone(text);
+        if zone.is_none() {
             let message = format!(
                 "there is no zone `{text}`, write `UTC`, an offset such as `+01:00` or a name such as `Europe/Berlin`"
             );
             self.note(value, message);
-            return None;
-        };
-        (days != 0).then_some(Schedule { days, hours, zone })
+        }
+        zone
     }
 }
 

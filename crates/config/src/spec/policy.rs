@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::{BasicAuth, BearerAuth, CertAuth, Deny, ListId, PoolId};
+use super::{BasicAuth, BearerAuth, CertAuth, Deny, ListId, PoolId, Zone};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -33,6 +33,8 @@ pub enum PolicyKind {
     Compress(Compress),
     /// Limits how fast bodies go.
     Bandwidth(Bandwidth),
+    /// Limits how much goes through in a period.
+    Quota(Quota),
     /// Writes what passes into an archive.
     Capture(Capture),
     /// Makes calls of browsers plain calls of gRPC.
@@ -203,6 +205,39 @@ pub struct Bandwidth {
     pub up: bool,
     /// Whether it holds to clients.
     pub down: bool,
+}
+
+/// A limit of how much goes through in a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes, if they are limited.
+    pub bytes: Option<u64>,
+    /// Requests, if they are limited.
+    pub requests: Option<u64>,
+    /// The period.
+    pub per: Per,
+    /// Who has it: the first that is there, with the words in which it was said.
+    pub by: Vec<(String, Selector)>,
+    /// Whether bytes from clients count.
+    pub up: bool,
+    /// Whether bytes to clients count.
+    pub down: bool,
+    /// Whether what is under way is cut.
+    pub cuts: bool,
+    /// The status of refusals.
+    pub status: u16,
+}
+
+/// The period of a quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the words of the configuration")]
+pub enum Per {
+    Hour(Zone),
+    Day(Zone),
+    Week(Zone),
+    Month(Zone),
+    /// So long from the first request on.
+    Rolling(Duration),
 }
 
 /// An archive of what passes.

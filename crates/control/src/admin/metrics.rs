@@ -9,7 +9,7 @@ use proxy::mirror::{Dropped, Report};
 use super::answer::Answer;
 use super::nat::Packets;
 use super::pools::state;
-use super::{Desk, certificates, listeners, lists};
+use super::{Desk, certificates, listeners, lists, quotas};
 use crate::canary::{Kept, Phase};
 
 /// Fills a scrape with the counters of what serves now.
@@ -74,6 +74,7 @@ pub(super) fn metrics(desk: &Desk) -> Answer {
     scrape.archives = plane.registry.captures.archives();
     scrape.certificates.extend(certificates::measured(&plane));
     scrape.lists.extend(lists::measured(&plane));
+    scrape.quotas.extend(quotas::measured(&plane));
     scrape.canaries.extend(plane.registry.canaries.iter().map(canary));
     Answer::new(200, CONTENT_TYPE, scrape.page())
 }

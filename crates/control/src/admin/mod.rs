@@ -6,7 +6,7 @@
 //! - `guard`: refuses what a stranger's web page could have sent
 //! - `place`: the path, as what is asked for
 //! - `ask`: the request as handlers see it: its body, its preconditions, its peer
-//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `lists`, `certificates`, `nat`, `metrics`: one room for each noun
+//! - `status`, `config`, `listeners`, `pools`, `canaries`, `mirrors`, `lists`, `quotas`, `certificates`, `nat`, `metrics`: one room for each noun
 //! - `tail`: access records as they come
 //! - `counters`: what was counted, since the start and lately
 //! - `answer`: what is sent back
@@ -29,6 +29,7 @@ mod nat;
 mod page;
 mod place;
 mod pools;
+mod quotas;
 mod server;
 mod status;
 mod tail;
@@ -158,6 +159,10 @@ async fn answer(desk: &Desk, place: Place, ask: &Ask<'_>) -> Answer {
         Place::Canaries => Ok(canaries::list(desk)),
         Place::Lists => Ok(lists::list(desk)),
         Place::Mirrors => Ok(mirrors::list(desk)),
+        Place::Quotas => Ok(quotas::list(desk)),
+        Place::Quota { quota } => quotas::show(desk, &quota, ask.head.query()),
+        Place::Subject { quota, subject } if put => quotas::change(desk, &quota, &subject, ask),
+        Place::Subject { quota, subject } => quotas::show_subject(desk, &quota, &subject),
         Place::Nat => Ok(nat::show(desk)),
         // To a GET it is served elsewhere, for it has no end.
         Place::Tail => Ok(Answer::new(200, tail::KIND, "")),

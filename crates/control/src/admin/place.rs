@@ -28,6 +28,12 @@ pub(super) enum Place {
     Mirrors,
     /// `/api/lists`
     Lists,
+    /// `/api/quotas`
+    Quotas,
+    /// `/api/quotas/NAME`
+    Quota { quota: String },
+    /// `/api/quotas/NAME/subjects/SUBJECT`
+    Subject { quota: String, subject: String },
     /// `/api/nat`
     Nat,
     /// `/api/tail`
@@ -63,6 +69,11 @@ impl Place {
             [b"", b"api", b"canaries", listener, route] => {
                 Place::Canary { listener: decode(listener)?, route: decode(route)? }
             }
+            [b"", b"api", b"quotas"] => Place::Quotas,
+            [b"", b"api", b"quotas", quota] => Place::Quota { quota: decode(quota)? },
+            [b"", b"api", b"quotas", quota, b"subjects", subject] => {
+                Place::Subject { quota: decode(quota)?, subject: decode(subject)? }
+            }
             [b"", b"api", b"nat"] => Place::Nat,
             [b"", b"api", b"lists"] => Place::Lists,
             [b"", b"api", b"tail"] => Place::Tail,
@@ -85,7 +96,8 @@ impl Place {
     /// # Errors
     /// The refusal, which names the methods that the place takes.
     pub(super) fn check(&self, method: Method) -> Result<(), Answer> {
-        let changes = matches!(self, Place::Config | Place::Server { .. } | Place::Canary { .. });
+        let changes =
+            matches!(self, Place::Config | Place::Server { .. } | Place::Canary { .. } | Place::Subject { .. });
         match method {
             Method::Get | Method::Head => Ok(()),
             Method::Put if changes => Ok(()),

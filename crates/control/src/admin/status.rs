@@ -75,6 +75,5 @@ fn shown(file: &Path) -> String {
 /// A moment as RFC 3339 writes it, in UTC.
 pub(super) fn time(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(since.as_secs());
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    Civil::of(since.as_secs()).rfc3339()
 }

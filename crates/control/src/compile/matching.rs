@@ -109,12 +109,16 @@ pub(super) fn host(pattern: &spec::HostPattern) -> HostPattern {
 }
 
 fn schedule(said: &spec::Schedule) -> Schedule {
-    let zone = match &said.zone {
+    Schedule { days: said.days, hours: said.hours.clone().into(), zone: zone(&said.zone) }
+}
+
+pub(super) fn zone(said: &spec::Zone) -> Zone {
+    let zone = match said {
         spec::Zone::Fixed(seconds) => Zone::fixed(*seconds),
         spec::Zone::Named(name) => Zone::named(name),
     };
     let Some(zone) = zone else { unreachable!("a zone that the configuration has checked") };
-    Schedule { days: said.days, hours: said.hours.clone().into(), zone }
+    zone
 }
 
 fn alpn(version: spec::HttpVersion) -> Alpn {

@@ -29,6 +29,7 @@ pub(super) fn mirror(
         users: [].into(),
         compress: None,
         bandwidth: None,
+        quotas: [].into(),
         capture: None,
         filters: [].into(),
         grpc_web: false,
@@ -51,9 +52,9 @@ pub(super) fn mirror(
     }
 }
 
-/// The names of all mirrors and filters: that of their policy, or, as an inline one has a state of its own, who uses it and its pool:
-/// `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site. A filter's has `filter`
-/// in the place of the pool.
+/// The names of all mirrors, filters and quotas: that of their policy, or, as an inline one has a state of its own, who uses it and its
+/// pool: `web/checkout/shadow` for the route `checkout` of the listener `web`, `web/shadow` for a listener or a site. A filter's has `filter`
+/// in the place of the pool, and a quota's `quota`.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     spec: &'a Spec,
@@ -100,6 +101,7 @@ impl<'a> Names<'a> {
             let plain = match &policy.kind {
                 PolicyKind::Mirror(mirror) => format!("{owner}/{}", self.spec.pool(mirror.to).name),
                 PolicyKind::Filter(_) => format!("{owner}/filter"),
+                PolicyKind::Quota(_) => format!("{owner}/quota"),
                 _ => continue,
             };
             // The same twice in one list, or a site that is called like a listener.

@@ -12,13 +12,15 @@ use proxy::policy::{
     UserAgent,
 };
 use proxy::pool::Pool;
+use proxy::quota::{Ledger, Most, Period, Quota};
 use proxy::relay::Recipe;
 use proxy::snapshot::Deny;
 
+use super::matching::zone;
 use super::mirrors;
 use crate::registry::Registry;
 
-/// A policy; `name` is what it is called if it is a mirror or a filter. Nothing for one that only asks who the client is.
+/// A policy; `name` is what it is called if it is a mirror, a filter or a quota. Nothing for one that only asks who the client is.
 pub(super) fn policy(
     spec: &Spec,
     policy: &spec::Policy,
@@ -44,6 +46,7 @@ pub(super) fn policy(
             // An inline one is known by its place: its servers may change meanwhile.
             buckets: registry.buckets(&policy.name.clone().unwrap_or_else(|| policy.span.to_string())),
         })),
+        spec::PolicyKind::Quota(said) => Policy::Quota(Arc::new(quota(said, registry.quotas.ledger(name, said)))),
         spec::PolicyKind::Capture(said) => Policy::Capture(registry.captures.recorder(said)),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
         spec::PolicyKind::Filter(said) => Policy::Filter(Arc::new(filter(spec, said, name, lists, registry))),
@@ -72,6 +75,25 @@ pub(super) fn identity_fields(spec: &Spec) -> Arc<[Box<str>]> {
     names.sort();
     names.dedup();
     names.into()
+}
+
+fn quota(said: &spec::Quota, ledger: Arc<Ledger>) -> Quota {
+    Quota {
+        most: Most { bytes: said.bytes, requests: said.requests },
+        period: match &said.per {
+            spec::Per::Hour(at) => Period::Hour(zone(at)),
+            spec::Per::Day(at) => Period::Day(zone(at)),
+            spec::Per::Week(at) => Period::Week(zone(at)),
+            spec::Per::Month(at) => Period::Month(zone(at)),
+            spec::Per::Rolling(length) => Period::Rolling(length.as_secs()),
+        },
+        by: said.by.iter().map(|(word, by)| (word.as_str().into(), selector(by))).collect(),
+        up: said.up,
+        down: said.down,
+        cuts: said.cuts,
+        status: said.status,
+        ledger,
+    }
 }
 
 pub(super) fn deny(said: &spec::Deny) -> Deny {

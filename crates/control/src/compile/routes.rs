@@ -9,6 +9,7 @@ use proxy::destination::Way;
 use proxy::lists::{Listed, Lists, Wanted};
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
+use proxy::quota::Quota;
 use proxy::route::{Condition, HostPattern, Rule, Table, Words};
 use proxy::snapshot::{
     Advert, Arm, Backoff, Ending, Face, Hears, Hedge, Listener, Place, Redirect, Respond, Retries, Role, Route,
@@ -343,6 +344,7 @@ impl Flattener<'_> {
                 Policy::Bandwidth(bandwidth) => Some(Arc::clone(bandwidth)),
                 _ => None,
             }),
+            quotas: quotas(&level.policies, &ending),
             capture: level.policies.iter().rev().find_map(|policy| match &**policy {
                 Policy::Capture(recorder) => recorder.clone(),
                 _ => None,
@@ -475,6 +477,21 @@ impl Flattener<'_> {
     fn policies_of(&self, uses: &[spec::PolicyId]) -> Vec<Arc<Policy>> {
         uses.iter().filter_map(|id| self.policies[id.0].clone()).collect()
     }
+}
+
+/// The quotas of a route that leads anywhere, each once however many levels use it.
+fn quotas(policies: &[Arc<Policy>], ending: &Ending) -> Box<[Arc<Quota>]> {
+    let mut quotas: Vec<Arc<Quota>> = Vec::new();
+    if matches!(ending, Ending::Pools(_) | Ending::Canary(_) | Ending::Ways(_)) {
+        for policy in policies {
+            if let Policy::Quota(quota) = &**policy
+                && !quotas.iter().any(|known| Arc::ptr_eq(known, quota))
+            {
+                quotas.push(Arc::clone(quota));
+            }
+        }
+    }
+    quotas.into()
 }
 
 /// The way to a pool by what was said on all levels; the rest is as it is by default.

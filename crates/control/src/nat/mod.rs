@@ -85,7 +85,7 @@ impl Nat {
     ///
     /// # Errors
     /// What is missing, for each listener that cannot do without.
-    pub fn plan(&self, spec: &Spec) -> Result<Plan, Vec<Mistake>> {
+    pub fn plan(&mut self, spec: &Spec) -> Result<Plan, Vec<Mistake>> {
         let mut plan = Plan::default();
         let listeners: Vec<&Listener> = spec.listeners.iter().filter(|one| one.role == Role::Nat).collect();
         if listeners.is_empty() {
@@ -100,9 +100,11 @@ impl Nat {
         interfaces.dedup();
         // Somebody may have taken away what this process had begun.
         let is_gone = !is_left();
-        if self.open.as_ref().is_none_or(|open| is_gone || open.interfaces != interfaces) {
+        let entries = spec.nat_connections.map_or(Datapath::ENTRIES, |count| 2 * count);
+        let suits = |open: &Open| open.interfaces == interfaces && open.datapath.entries() == entries;
+        if is_gone || !self.open.as_ref().is_some_and(suits) {
             let is_adopted = self.open.is_none() && !is_gone;
-            match Datapath::open(Path::new(PINS), &interfaces, Datapath::ENTRIES) {
+            match Datapath::open(Path::new(PINS), &interfaces, entries) {
                 Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted, is_gone: false }),
                 Err(refusal) => return self.without_kernel(spec, &refusal),
             }
@@ -163,6 +165,14 @@ impl Nat {
                 let at = fresh.interfaces.join("`, `");
                 let before = if fresh.is_adopted { ", as an earlier process has left it" } else { "" };
                 observe::log::info(format_args!("packets are rewritten inside the kernel at `{at}`{before}"));
+                if let Some(copied) = fresh.datapath.copied() {
+                    observe::log::info(format_args!(
+                        "the table of connections has room for {} now, {} entries were copied, and for {} there was no room",
+                        fresh.datapath.entries() / 2,
+                        copied.entries,
+                        copied.left_out
+                    ));
+                }
                 if fresh.datapath.shares_ports() {
                     observe::log::warn(format_args!(
                         "the kernel keeps nearly all ports for connections of this host, which may meet those of clients: leave a thousand \
@@ -190,12 +200,15 @@ impl Nat {
         Ok(())
     }
 
-    /// Gives a plan up that will not be put in force: all is as it was.
-    pub fn undo(&self, plan: Plan) {
-        if let Some(fresh) = plan.fresh
-            && let Err(refusal) = fresh.datapath.withdraw()
-        {
+    /// Gives a plan up that will not be put in force: all is as it was, but for a table of connections of another size, which stays.
+    pub fn undo(&mut self, plan: Plan) {
+        let Some(fresh) = plan.fresh else { return };
+        let is_resized = fresh.datapath.copied().is_some();
+        if let Err(refusal) = fresh.datapath.withdraw() {
             observe::log::error(format_args!("what was begun inside the kernel stays: {refusal}"));
+        }
+        if is_resized {
+            self.reapply();
         }
     }
 
@@ -250,7 +263,7 @@ impl Nat {
         if came_back.is_empty() {
             return;
         }
-        match Datapath::open(Path::new(PINS), &open.interfaces, Datapath::ENTRIES) {
+        match Datapath::open(Path::new(PINS), &open.interfaces, open.datapath.entries()) {
             Ok(datapath) => {
                 observe::log::info(format_args!(
                     "interfaces have come back, and packets are rewritten there again: `{came_back}`"

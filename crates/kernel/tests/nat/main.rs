@@ -6,6 +6,7 @@ mod errors;
 mod life;
 mod modes;
 mod packets;
+mod resize;
 mod room;
 mod speech;
 mod table;

@@ -7,7 +7,7 @@ use base::ids::WorkerId;
 use base::{Fault, Kind};
 
 use super::{
-    Canary, Certificate, List, Listener, Mirror, Nat, NatServer, Pool, Process, Route, Scrape, Server, Version,
+    Canary, Certificate, List, Listener, Mirror, Nat, NatServer, Pool, Process, Quota, Route, Scrape, Server, Version,
 };
 use crate::stats::{ConnectionStats, Outcome, RequestStats, TurnMeter};
 
@@ -66,6 +66,7 @@ fn every_family_is_on_the_page_and_reads_back() {
             Certificate { certificate: "site", host: "a.test", until: Some(1_800_000_000) },
             Certificate { certificate: "auto", host: "b.test", until: None },
         ],
+        quotas: vec![Quota { quota: "fair", subjects: 3, refused: 2, cut: 1 }],
         filters: vec![super::Filter { filter: "films", refusals: vec![("type", 6), ("size", 2)] }],
         lists: vec![List {
             list: "ads",
@@ -130,6 +131,9 @@ fn every_family_is_on_the_page_and_reads_back() {
         (r#"tidegate_list_wrong_lines{list="ads"}"#, 2.0),
         (r#"tidegate_list_bytes{list="ads"}"#, 99.0),
         (r#"tidegate_list_loaded_seconds{list="ads"}"#, 5.0),
+        (r#"tidegate_quota_subjects{quota="fair"}"#, 3.0),
+        (r#"tidegate_quota_refused_total{quota="fair"}"#, 2.0),
+        (r#"tidegate_quota_cut_total{quota="fair"}"#, 1.0),
         (r#"tidegate_list_current{list="ads"}"#, 0.0),
         (r#"tidegate_list_hits_total{list="ads"}"#, 4.0),
         (r#"tidegate_certificate_missing{certificate="site",host="a.test"}"#, 0.0),

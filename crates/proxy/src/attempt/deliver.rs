@@ -16,11 +16,11 @@ use super::switch::switch;
 use super::{GONE, Upstream, bad_response, bounded, expired};
 use crate::exchange::{After, Exchange};
 use crate::pool::Pool;
-use crate::relay::{Pump, Stop};
+use crate::relay::{Pump, Stop, Toll};
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
 use crate::worker::{Out, Worker};
-use crate::{bandwidth, canary, capture, filter, finish, policy, reply, sticky};
+use crate::{canary, capture, filter, finish, policy, quota, reply, sticky};
 
 /// Relays the response, and settles what becomes of both connections.
 pub(crate) async fn deliver(
@@ -78,7 +78,7 @@ pub(crate) async fn deliver(
         down.come_up_to(*most);
     }
     capture::follow(x, &mut down);
-    bandwidth::follow(&session.worker, x, route, &mut down);
+    down.toll = Toll::of(&session.worker, x, route, false);
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
@@ -181,6 +181,9 @@ async fn relay_response(
             // Whether the rest of the request could be sent no longer decides anything: the response does. But a call of gRPC whose client
             // is not heard any more would only wait.
             broken = true;
+            if ended == Err(Stop::Spent) {
+                return Poll::Ready(Err(quota::spent(x)));
+            }
             if let Err(stop) = ended {
                 x.client.keep_alive = false;
                 unheard = x.facts.call.is_some() && matches!(stop, Stop::TooLarge);
@@ -264,6 +267,7 @@ pub(super) fn of_response(x: &mut Exchange, stop: Stop) -> Fault {
         }
         Stop::Source(_) => Fault::server(Kind::Truncated, Retry::Never),
         Stop::Sink => GONE,
+        Stop::Spent => quota::spent(x),
         Stop::Spoiled(_) => Fault::proxy(Kind::Overload),
     }
 }

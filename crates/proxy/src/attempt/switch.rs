@@ -10,9 +10,9 @@ use wire::{Known, Version, hop, masque, websocket};
 
 use super::deliver::walk_back;
 use super::{Datagrams, Tunnel, Upstream, bad_response, connect, correspond};
-use crate::bandwidth;
 use crate::exchange::{After, Exchange};
 use crate::finish::Account;
+use crate::relay::Tolls;
 use crate::reply;
 use crate::session::Session;
 use crate::snapshot::{Arm, Listener, Route};
@@ -47,7 +47,7 @@ pub(super) async fn switch(
     }
     reply::write_all(session, x, arm.timeouts.stream, &out).await?;
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
-    x.paces = bandwidth::of_tunnel(&session.worker, x, route);
+    x.tolls = Tolls::of(&session.worker, x, route);
     Ok(After::Tunnel(Box::new(Tunnel {
         upstream,
         idle: arm.timeouts.tunnel,
@@ -104,7 +104,7 @@ pub(crate) fn tunnel(
     let until = route.total.map(|total| x.notes.began + total);
     let account = Account::of(listener, route, &x.notes).through(Some(arm), &x.notes).owned();
     let idle = arm.timeouts.tunnel;
-    x.paces = bandwidth::of_tunnel(&session.worker, x, route);
+    x.tolls = Tolls::of(&session.worker, x, route);
     After::Tunnel(Box::new(Tunnel { upstream, idle, until, raw: true, coalesce: None, account }))
 }
 

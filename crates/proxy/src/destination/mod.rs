@@ -27,8 +27,8 @@ pub(crate) use datagrams::{Lead, Led, lead as lead_to};
 pub use egress::{Egress, Own, Refused};
 pub(crate) use origins::Origins;
 pub use origins::{Names, Origin, Originators};
+pub(crate) use ways::{INDIRECT, has_another_way, lead, lead_elsewhere, takes_datagrams};
 pub use ways::{Parent, Way};
-pub(crate) use ways::{has_another_way, lead, lead_elsewhere, takes_datagrams};
 
 use crate::exchange::Exchange;
 use crate::pool::trunks;

@@ -84,6 +84,9 @@ pub(crate) fn has_another_way(x: &Exchange, route: &Route) -> bool {
     matches!(&route.ending, Ending::Ways(ways) if x.notes.way + 1 < ways.len())
 }
 
+/// What speaks against other ways for datagrams.
+pub(crate) const INDIRECT: &str = "datagrams go to the server that is asked for, by no other proxy and to no pool";
+
 /// Whether datagrams may be led there: neither proxies nor pools that stand for a host are known to take any.
 pub(crate) fn takes_datagrams(ending: &Ending) -> bool {
     matches!(ending, Ending::Ways(ways) if matches!(**ways, [Way::Origin(_), ..]))

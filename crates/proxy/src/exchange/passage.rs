@@ -6,6 +6,7 @@ use super::{After, Exchange};
 use crate::attempt;
 use crate::destination;
 use crate::intercept;
+use crate::quota;
 use crate::session::Session;
 use crate::snapshot::{Arm, Ending, Listener, Route};
 use crate::worker::Worker;
@@ -17,6 +18,7 @@ pub(crate) async fn pass(
     listener: &Listener,
     route: &Route,
 ) -> Result<After, Fault> {
+    quota::begin(x, route)?;
     let led;
     let arm = match &route.ending {
         Ending::Pools(arms) => choose(&session.worker, x, arms),
@@ -62,7 +64,11 @@ pub(super) async fn tunnel(
             return Err(Fault::client(Kind::Denied));
         }
         let opened = match intercept::wanted(x, listener) {
-            Some(reads) => Box::pin(intercept::open(session, x, listener, route, arm, reads)).await,
+            Some(reads) => Box::pin(intercept::open(session, x, listener, route, arm, reads)).await.inspect(|after| {
+                if matches!(after, After::Inside(_)) {
+                    quota::give_back(x);
+                }
+            }),
             None => attempt::open(session, x, listener, route, arm).await,
         };
         match opened {

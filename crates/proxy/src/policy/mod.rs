@@ -28,6 +28,7 @@ use crate::bandwidth::Bandwidth;
 use crate::exchange::Facts;
 use crate::filter::Filter;
 use crate::mirror::Mirror;
+use crate::quota::Quota;
 
 /// A policy.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub enum Policy {
     Compress(Arc<Compress>),
     /// Limits how fast bodies go.
     Bandwidth(Arc<Bandwidth>),
+    /// Limits how much goes through.
+    Quota(Arc<Quota>),
     /// Writes what passes into an archive, if that is open.
     Capture(Option<Arc<Recorder>>),
     /// Makes calls of browsers plain calls of gRPC.
@@ -73,6 +76,7 @@ pub(crate) fn forwards(policies: &[Arc<Policy>], head: &mut Head, facts: &Facts)
             | Policy::Compress(_)
             | Policy::Capture(_)
             | Policy::Bandwidth(_)
+            | Policy::Quota(_)
             | Policy::Filter(_)
             | Policy::GrpcWeb => {}
         }
@@ -91,6 +95,7 @@ pub(crate) fn backwards(policies: &[Arc<Policy>], request: &Head, response: &mut
             | Policy::Compress(_)
             | Policy::Capture(_)
             | Policy::Bandwidth(_)
+            | Policy::Quota(_)
             | Policy::Filter(_)
             | Policy::GrpcWeb => {}
         }

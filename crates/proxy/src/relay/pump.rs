@@ -17,8 +17,7 @@ use wire::Head;
 
 use super::copied::{Copied, TooLong, Whole};
 use super::gather::Gather;
-use super::{Coalesce, Transform};
-use crate::bandwidth::Pace;
+use super::{Coalesce, Toll, Transform};
 use crate::worker::Worker;
 
 mod ahead;
@@ -54,8 +53,8 @@ pub(crate) struct Pump {
     transform: Option<Box<Transform>>,
     /// Small pieces that wait for others.
     gather: Option<Box<Gather>>,
-    /// What holds it back.
-    pub(crate) pace: Option<Box<Pace>>,
+    /// What holds it back, and counts it.
+    pub(crate) toll: Option<Box<Toll>>,
 }
 
 /// Why a body stopped on its way.
@@ -67,6 +66,8 @@ pub(crate) enum Stop {
     Sink,
     /// It is longer than allowed.
     TooLarge,
+    /// Whoever it is counted for has used up a quota.
+    Spent,
     /// It could not be made what it should become: it is malformed, or there is no memory.
     Spoiled(Kind),
 }
@@ -106,7 +107,7 @@ impl Pump {
             copy: None,
             transform: None,
             gather: None,
-            pace: None,
+            toll: None,
         }
     }
 
@@ -218,10 +219,10 @@ impl Pump {
                 self.tell_if_ended(to);
                 return Poll::Ready(Ok(()));
             }
-            let may = match &mut self.pace {
+            let may = match &mut self.toll {
                 None => usize::MAX,
                 // What has been taken into a pipe goes on, whatever may follow.
-                Some(pace) => match pace.poll_room(cx) {
+                Some(toll) => match toll.poll_room(cx) {
                     Poll::Ready(room) => room,
                     Poll::Pending if self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0) => 0,
                     Poll::Pending => return Poll::Pending,
@@ -406,8 +407,8 @@ impl Pump {
     }
 
     fn count(&mut self, content: u64) -> Result<(), Stop> {
-        if let Some(pace) = &self.pace {
-            pace.took(content);
+        if let Some(toll) = &self.toll {
+            toll.took(content)?;
         }
         if self.content + content > self.limit {
             return Err(Stop::TooLarge);
@@ -427,7 +428,7 @@ impl Pump {
                 copy.take(&made);
             }
             self.writer.content(&made, out);
-            self.content += made.len() as u64;
+            self.count(made.len() as u64)?;
         }
         self.writer.end(self.trailers(), out);
         self.ended = true;
@@ -481,8 +482,8 @@ impl Pump {
                         self.reader.passed(count as u64);
                         self.content += count as u64;
                         filled += count as u64;
-                        if let Some(pace) = &self.pace {
-                            pace.took(count as u64);
+                        if let Some(toll) = &self.toll {
+                            toll.took(count as u64)?;
                             may -= count;
                         }
                         if self.content > self.limit {

@@ -9,8 +9,7 @@ use base::{Fault, Kind, Retry};
 use http::{BodyReader, BodyWriter, Conn};
 use net::timer::Timer;
 
-use super::{Coalesce, Pump, Stop};
-use crate::bandwidth::Paces;
+use super::{Coalesce, Pump, Stop, Tolls};
 use crate::worker::Worker;
 
 /// What went through a tunnel, and how it ended.
@@ -43,13 +42,13 @@ pub(crate) fn tunnel<'a>(
     timer: &'a Timer,
     limits: TunnelLimits,
     hold: &'a mut Hold<'_>,
-    paces: Paces,
+    tolls: Tolls,
 ) -> impl Future<Output = Ended> + 'a {
     // Taken apart before it begins, for what is taken apart inside is kept for as long as it lives.
     let TunnelLimits { idle, until, splice, .. } = limits;
     let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
     let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
-    (up.pace, down.pace) = (paces.up, paces.down);
+    (up.toll, down.toll) = (tolls.up, tolls.down);
     if let Some(said) = limits.up {
         up.gather(worker, said);
     }
@@ -80,6 +79,7 @@ pub(crate) fn tunnel<'a>(
             {
                 match ended {
                     Ok(()) => server.shutdown_write(),
+                    Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
                     Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
                     Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
                 }
@@ -88,6 +88,7 @@ pub(crate) fn tunnel<'a>(
             if down_open && let Poll::Ready(ended) = down.poll(cx, worker, server, client) {
                 match ended {
                     Ok(()) => client.shutdown_write(),
+                    Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
                     Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
                     Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
                 }
@@ -115,3 +116,5 @@ pub(crate) fn tunnel<'a>(
         Ended { bytes_in: up.content, bytes_out: down.content, fault }
     }
 }
+
+const SPENT: Fault = Fault::client(Kind::Quota);

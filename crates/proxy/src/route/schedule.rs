@@ -17,7 +17,7 @@ pub struct Schedule {
 
 /// Where a clock hangs.
 #[derive(Clone, Debug)]
-pub struct Zone(TimeZone);
+pub struct Zone(pub(crate) TimeZone);
 
 impl Zone {
     /// So many seconds east of Greenwich, all year round; nothing if that is more than a day.

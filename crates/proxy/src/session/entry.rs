@@ -16,7 +16,6 @@ use net::tls::{Agreed, Terminator, doubt};
 use super::closing::close;
 use super::inside::Inside;
 use super::{Arrived, Common, Counted, Session, h2, http as h1, speak};
-use crate::bandwidth::Paces;
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::intercept::{Entrance, Intercept};
@@ -177,7 +176,8 @@ fn passed_on(worker: &Rc<Worker>, mut conn: Conn, idle: Duration) -> io::Result<
         let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
         // What is said in it is judged where it is read.
         let mut hold = |_: &Rc<Worker>, _: &mut Conn, _: &mut Context<'_>| Poll::Ready(Ok(()));
-        let ended = relay::tunnel(&worker, &mut conn, &mut there, &timer, limits, &mut hold, Paces::default()).await;
+        let ended =
+            relay::tunnel(&worker, &mut conn, &mut there, &timer, limits, &mut hold, relay::Tolls::default()).await;
         if ended.fault.is_none() {
             close(&conn, &timer, &worker).await;
         }

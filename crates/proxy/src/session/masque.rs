@@ -4,6 +4,7 @@
 //! waits in the kernel until that has no more room.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use super::closing::close;
 use crate::attempt::{Correspondent, Datagrams};
 use crate::exchange::Exchange;
 use crate::finish;
+use crate::quota::{self, Meter};
 
 /// Serves a flow to its end, in a task of its own: what led to it should not stay with it.
 pub(super) fn spawn(session: Session, mut x: Box<Exchange>, flow: Box<Datagrams>) {
@@ -35,12 +37,18 @@ pub(super) fn spawn(session: Session, mut x: Box<Exchange>, flow: Box<Datagrams>
             if worker.is_cut() {
                 return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
             }
-            let before = (relay.up.1, relay.down.1);
+            let before = (relay.up, relay.down);
             let mut block = worker.block(masque::MOST);
-            if let Poll::Ready(fault) = relay.poll(cx, &mut client, &mut block) {
-                return Poll::Ready(fault);
+            let polled = relay.poll(cx, &mut client, &mut block);
+            let (come, gone) = (relay.up.0 - before.0.0, relay.down.0 - before.1.0);
+            let took = |meter: &Rc<Meter>| meter.took(true, come) & meter.took(false, gone);
+            if !x.meter.as_ref().is_none_or(took) {
+                return Poll::Ready(Some(quota::spent(&mut x)));
             }
-            if before != (relay.up.1, relay.down.1) {
+            if polled.is_ready() {
+                return polled;
+            }
+            if before != (relay.up, relay.down) {
                 arm();
             }
             timer.poll_expired(cx).map(|()| {

@@ -12,7 +12,7 @@ use super::gate::Gate;
 use crate::attempt::Tunnel;
 use crate::exchange::Exchange;
 use crate::worker::Worker;
-use crate::{finish, relay};
+use crate::{finish, quota, relay};
 
 /// Serves a tunnel to its end, in a task of its own: what led to it should not stay with it.
 pub(super) fn spawn(session: Session, exchange: Box<Exchange>, switched: Tunnel) {
@@ -31,7 +31,7 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
     async move {
         let _counted = counted;
         let ended = {
-            let paces = std::mem::take(&mut exchange.paces);
+            let tolls = std::mem::take(&mut exchange.tolls);
             // Once it has let something through, it is gone, and with it the listener as it was.
             let mut hold = |worker: &Rc<Worker>, client: &mut Conn, cx: &mut Context<'_>| match &gate {
                 None => Poll::Ready(Ok(())),
@@ -41,7 +41,7 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
                     Poll::Ready(open)
                 }
             };
-            relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, &mut hold, paces).await
+            relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, &mut hold, tolls).await
         };
         let is_denied = ended.fault.is_some_and(|fault| fault.kind == Kind::Denied);
         if raw && ended.fault.is_some() {
@@ -62,6 +62,9 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
         exchange.notes.bytes_in = before + ended.bytes_in;
         exchange.notes.bytes_out = ended.bytes_out;
         exchange.notes.fault = ended.fault;
+        if ended.fault.is_some_and(|fault| fault.kind == Kind::Quota) {
+            exchange.notes.fault = Some(quota::spent(&mut exchange));
+        }
         exchange.notes.cut = ended.fault.is_some();
         finish::attempt(&worker, &exchange, &upstream, ended.fault);
         finish::record(&worker, &mut exchange, &account.borrowed());

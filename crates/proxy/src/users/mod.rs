@@ -22,7 +22,7 @@ use wire::credentials;
 
 pub use desk::Desk;
 pub use secret::Secret;
-pub(crate) use settle::{Shown, field, prove, settle};
+pub(crate) use settle::{Shown, field, known, prove, settle};
 pub(crate) use verdicts::Verdicts;
 
 use crate::worker::Worker;
@@ -179,14 +179,25 @@ impl Bearer {
 }
 
 impl Authentication {
-    /// Whether it knows somebody who has shown who they are elsewhere.
-    pub(crate) fn knows(&self, user: &User) -> bool {
+    /// Which of those who have shown who they are elsewhere it knows; else whom their certificate names.
+    pub(crate) fn whom(&self, shown: &[Arc<User>], subject: Option<&Subject>) -> Option<Arc<User>> {
+        let known = shown.iter().find(|user| self.knows(user)).cloned();
+        known.or_else(|| self.by_certificate(subject?))
+    }
+
+    fn knows(&self, user: &User) -> bool {
         self.schemes.iter().any(|scheme| match &**scheme {
             Scheme::Basic(basic) => basic.people.get(&user.name).is_some_and(|(known, _)| **known == *user),
             Scheme::Bearer(bearer) => bearer.people.get(&user.name).is_some_and(|known| **known == *user),
             // Who has shown one is known by it.
             Scheme::Certificate(_) => false,
         })
+    }
+
+    /// Whether the same ways are meant.
+    pub(crate) fn is_like(&self, other: &Authentication) -> bool {
+        self.schemes.len() == other.schemes.len()
+            && self.schemes.iter().zip(&other.schemes).all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
     /// The user of this name and password, asked for by a client, whatever protocol it speaks. It takes as long as the hash does and

@@ -63,16 +63,7 @@ pub(crate) async fn prove(
     ways: &Authentication,
     shown: &Shown,
 ) -> Result<bool, Fault> {
-    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
-    if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
-        x.facts.user = Some(user);
-        return Ok(true);
-    }
-    let found = match shown {
-        Shown::Nothing | Shown::Broken => None,
-        Shown::Credentials(credentials) => find(session, x, ways, credentials).await?,
-    };
-    if let Some(user) = found {
+    if let Some(user) = known(session, x, ways, shown).await? {
         x.facts.user = Some(user);
         return Ok(true);
     }
@@ -86,13 +77,30 @@ pub(crate) async fn prove(
     Ok(false)
 }
 
-/// Inside of a tunnel nobody can be asked: who has opened it is who asks.
-fn of_tunnel(x: &mut Exchange, ways: &Authentication) -> Result<(), Fault> {
-    if x.facts.user.as_deref().is_some_and(|user| ways.knows(user)) {
-        return Ok(());
-    }
+/// Whose it is that a client has shown, or its certificate.
+///
+/// # Errors
+/// As of [`prove`].
+pub(crate) async fn known(
+    session: &mut Session,
+    x: &mut Exchange,
+    ways: &Authentication,
+    shown: &Shown,
+) -> Result<Option<Arc<User>>, Fault> {
     let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
     if let Some(user) = subject.and_then(|subject| ways.by_certificate(subject)) {
+        return Ok(Some(user));
+    }
+    match shown {
+        Shown::Nothing | Shown::Broken => Ok(None),
+        Shown::Credentials(credentials) => find(session, x, ways, credentials).await,
+    }
+}
+
+/// Inside of a tunnel nobody can be asked: who has opened it is who asks.
+fn of_tunnel(x: &mut Exchange, ways: &Authentication) -> Result<(), Fault> {
+    let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+    if let Some(user) = ways.whom(x.facts.user.as_slice(), subject) {
         x.facts.user = Some(user);
         return Ok(());
     }

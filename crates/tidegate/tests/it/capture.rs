@@ -569,3 +569,46 @@ validate.har(archive).then(() => console.log('valid', archive.log.entries.length
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.trim(), format!("valid {}", asked.len()), "{said}");
 }
+
+#[test]
+fn what_is_refused_before_a_route_is_found_is_told_by_the_listeners_capture() {
+    let files = crate::users::Files::new();
+    let more = "use: [{ capture: { har: '@DIR/all.har', bodies: 1KiB } }, { basic_auth: { users: '@DIR/people' } }]\n    \
+                routes: [{ match: { host: a.test }, to: origin }]";
+    let tidegate = files.start(&format!("workers: 1\n{}", forward::OPEN.replace("@MORE", more)), &[]);
+    assert_eq!(tidegate.client().ask(asked("http://a.test:1024/unknown")).status, 407);
+    let known = |target: &str| {
+        let who = crate::users::basic("ann:sesame");
+        format!("POST {target} HTTP/1.1\r\nHost: a\r\nProxy-Authorization: {who}\r\nContent-Length: 2\r\n\r\nhi")
+    };
+    assert_eq!(tidegate.client().ask(known("http://b.test:1024/nowhere")).status, 403);
+    assert_eq!(tidegate.client().ask(known("https://a.test:1024/secured")).status, 501);
+    let path = files.0.path().join("all.har");
+    until("they are written", || tidegate.metric("tidegate_capture_entries_total", &[]) == [3.0]);
+    let told: Vec<_> = now(&path)
+        .iter()
+        .map(|entry| {
+            check(entry);
+            let url = entry["request"]["url"].as_str().expect("a URL").to_owned();
+            let path = url.rsplit('/').next().expect("a path").to_owned();
+            (entry["response"]["status"].as_u64(), path, entry["response"]["content"]["text"].clone())
+        })
+        .collect();
+    assert_eq!(told[0], (Some(407), "unknown".to_owned(), json!("407: proxy_unauthenticated\n")));
+    assert_eq!(told[1], (Some(403), "nowhere".to_owned(), json!("403: denied\n")));
+    assert_eq!((told[2].0, told[2].1.as_str()), (Some(501), "secured"));
+}
+
+#[test]
+fn datagrams_by_socks_are_told_as_tunnels() {
+    let server = testkit::datagram::Answering::named("udp");
+    let tidegate = forward::proxy("use: [{ capture: traffic.har }]\n    to: origin");
+    let port: u16 = port(&server).parse().expect("a port");
+    forward::associations::exchange(&tidegate, port);
+    let entries = entries(&tidegate, "traffic.har", 1);
+    assert_eq!(
+        (&entries[0]["request"]["method"], &entries[0]["request"]["url"]),
+        (&json!("SOCKS5"), &json!(format!("tunnel://a.test:{port}")))
+    );
+    assert_eq!((&entries[0]["request"]["bodySize"], &entries[0]["response"]["bodySize"]), (&json!(5), &json!(9)));
+}

@@ -2,7 +2,7 @@
 
 pub(crate) mod addresses;
 pub(crate) mod anonymity;
-mod associations;
+pub(crate) mod associations;
 mod closed;
 mod datagrams;
 pub(crate) mod egress;

@@ -20,6 +20,7 @@ mod nat;
 mod policies;
 mod pools;
 mod process;
+mod quota;
 mod tcp;
 mod tls;
 mod udp;
@@ -38,7 +39,7 @@ use crate::support::{BINARY, get};
 type Case = (&'static [&'static str], fn());
 
 /// Those whose cases are tests of their own, with their friends, are not shown here again.
-const AREAS: [&[Case]; 20] = [
+const AREAS: [&[Case]; 21] = [
     health::CASES,
     process::CASES,
     listeners::CASES,
@@ -47,6 +48,7 @@ const AREAS: [&[Case]; 20] = [
     canary::CASES,
     capture::CASES,
     bandwidth::CASES,
+    quota::CASES,
     matching::CASES,
     policies::CASES,
     mirror::CASES,
@@ -108,6 +110,11 @@ fn canaries() {
 #[test]
 fn bandwidths() {
     show(bandwidth::CASES);
+}
+
+#[test]
+fn quotas() {
+    show(quota::CASES);
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod mirror;
 mod nat;
 mod pools;
 mod proxy_protocol;
+mod quota;
 mod reload;
 mod responses;
 mod routes;

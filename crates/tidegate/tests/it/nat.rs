@@ -1,6 +1,6 @@
 //! Packets that the kernel rewrites, between machines of the test's own: they need root, and are skipped elsewhere.
 
-mod changes;
+pub(crate) mod changes;
 pub(crate) mod lab;
 mod starts;
 

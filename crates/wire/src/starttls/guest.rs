@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(goes(Protocol::Imap, &answer), (Ok(true), true, greeting.to_owned()));
         assert_eq!(goes(Protocol::Pop3, "+OK a\r\n-ERR no\r\n"), (Ok(true), true, "+OK a\r\n".to_owned()));
         // Who has it begins it, and who says more than that it has none is believed nothing.
-        assert_eq!(goes(Protocol::Postgres, "S").1, false);
+        assert!(!goes(Protocol::Postgres, "S").1);
         assert!(goes(Protocol::Postgres, "NR").0.is_err());
         assert!(goes(Protocol::Smtp, "220 a\r\n250 a\r\n250 b\r\n").0.is_err());
         assert!(goes(Protocol::Imap, "* PREAUTH a\r\n").0.is_err());

@@ -59,8 +59,8 @@ impl Pump {
         if into.len() as u64 > self.limit {
             return Err(Stop::TooLarge);
         }
-        if let Some(pace) = &self.pace {
-            pace.took((into.len() - before) as u64);
+        if let Some(toll) = &self.toll {
+            toll.took((into.len() - before) as u64)?;
         }
         self.starved = used < bytes.len() && !self.reader.is_done();
         Ok(used)

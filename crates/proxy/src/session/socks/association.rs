@@ -22,10 +22,12 @@ use wire::socks::{self, Host, Request, Version};
 
 use super::places::{Name, Places};
 use super::settle;
+use crate::capture::{self, Caught};
 use crate::destination::{self, Lead, Led, Way};
 use crate::exchange::{self, Exchange};
 use crate::finish::{self, Account, Kept};
 use crate::intercept;
+use crate::quota::{self, Meter};
 use crate::session::{Session, way};
 use crate::snapshot::{Arm, Ending};
 use crate::users::User;
@@ -34,7 +36,9 @@ use crate::worker::Worker;
 /// What a client has asked for that sends datagrams.
 pub(super) struct Association {
     session: Session,
+    /// Who the client is to its listener, and to the routes that ask for it themselves.
     user: Option<Arc<User>>,
+    users: Vec<Arc<User>>,
     /// Where the client sends.
     socket: Socket,
     /// From where it does: its address, and its port once that is known.
@@ -61,6 +65,7 @@ pub(super) struct Opened {
 struct Place {
     standing: Standing,
     account: Kept,
+    user: Option<Arc<User>>,
     host: Box<[u8]>,
     port: Option<u16>,
     id: RequestId,
@@ -69,6 +74,10 @@ struct Place {
     last: Instant,
     come: Sum,
     gone: Sum,
+    /// Who it is counted for.
+    meter: Option<Rc<Meter>>,
+    /// What of it goes into an archive.
+    caught: Option<Box<Caught>>,
 }
 
 enum Standing {
@@ -108,6 +117,7 @@ const WAITING: usize = 4;
 const LONGEST_WAITING: usize = 2048;
 /// How long a server is not asked for again to which nothing could be sent.
 const PAUSE: Duration = Duration::from_secs(1);
+const STRANGER: &str = "who has opened the association is none of those who may ask";
 /// What stands in front of a datagram to the client at most.
 const HEAD: usize = 22;
 
@@ -126,9 +136,10 @@ impl Opened {
 }
 
 impl Association {
-    pub(super) fn new(session: Session, opened: Opened, user: Option<Arc<User>>) -> Association {
+    pub(super) fn new(session: Session, opened: Opened, user: Option<Arc<User>>, users: Vec<Arc<User>>) -> Association {
         Association {
             user,
+            users,
             idle: session.listener.default.tunnel,
             session,
             socket: opened.socket,
@@ -146,7 +157,7 @@ impl Association {
         let fault = poll_fn(|cx| self.turn(cx)).await;
         let worker = Rc::clone(&self.session.worker);
         for place in self.places.drain() {
-            place.end(&worker, &self.session, self.user.as_ref(), fault);
+            place.end(&worker, &self.session, fault);
         }
         (self.session, fault, self.led > 0)
     }
@@ -171,7 +182,7 @@ impl Association {
         batch.clear();
         *worker.letters.borrow_mut() = batch;
         while let Some(place) = self.places.over(now) {
-            place.end(&worker, &self.session, self.user.as_ref(), None);
+            place.end(&worker, &self.session, None);
         }
         let silent_until = self.last + self.idle;
         if now >= silent_until {
@@ -246,6 +257,9 @@ impl Association {
         let Some(place) = self.places.named(&name, now) else { return false };
         place.come.add(datagram);
         place.last = now;
+        if !place.counts(true, datagram) {
+            place.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
+        }
         match &mut place.standing {
             Standing::Led(route) => {
                 let route = *route;
@@ -283,20 +297,25 @@ impl Association {
         let listener = exchange::pin(&mut self.session);
         let alpn: Option<Alpn> = x.facts.tls.as_deref().and_then(|tls| tls.alpn);
         let route = way::find(&listener, &mut x, name.1, alpn.as_slice());
+        let is_known = route.users.iter().all(|ways| {
+            let subject = x.facts.tls.as_ref().and_then(|tls| tls.subject.as_deref());
+            let user = ways.whom(&self.users, subject);
+            let is_known = user.is_some();
+            x.facts.user = user.or(x.facts.user.take());
+            is_known
+        });
         let lead = match &route.ending {
-            // A route that asks for more than its listener has nobody to ask.
-            _ if !route.users.is_empty() => {
-                Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), "a route that asks who it is itself")))
-            }
+            _ if !is_known => Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), STRANGER))),
             _ if intercept::forbids_datagrams(&listener, &x.facts.host) => {
                 Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS)))
             }
+            _ if let Err(fault) = quota::begin(&mut x, route) => Lead::Known(Err((fault, x.notes.reason))),
             Ending::Ways(ways) if let Some(Way::Origin(origin)) = ways.first() => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
                 destination::lead_to(&worker, origin, host, name.1)
             }
             Ending::Ways(_) | Ending::Pools(_) => {
-                Lead::Known(Err((Fault::client(Kind::Denied), "datagrams go to the server that is asked for alone")))
+                Lead::Known(Err((Fault::client(Kind::Denied), destination::INDIRECT)))
             }
             _ => Lead::Known(Err((Fault::client(Kind::Denied), ""))),
         };
@@ -308,15 +327,17 @@ impl Association {
         let account = Account::of(&listener, route, &x.notes).owned();
         let place = match self.places.named(name, now) {
             Some(place) => {
-                place.account = account;
+                (place.account, place.meter) = (account, x.meter.take());
+                place.user.clone_from(&x.facts.user);
                 place.standing = Standing::Asked(Vec::new());
                 place
             }
             None => {
-                let place = Place::new(&x, account);
+                capture::begin(&self.session, &mut x, &listener, route);
+                let place = Place { caught: x.caught.take(), ..Place::new(&x, account) };
                 self.led += 1;
                 if let Some(gone) = self.places.add(name.clone(), place, route.flow, now) {
-                    gone.end(&worker, &self.session, self.user.as_ref(), None);
+                    gone.end(&worker, &self.session, None);
                 }
                 match self.places.named(name, now) {
                     Some(place) => place,
@@ -403,6 +424,13 @@ impl Association {
         let mut out = self.session.worker.out();
         for datagram in arrival.datagrams() {
             place.gone.add(datagram);
+            if !place.counts(false, datagram) {
+                place.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
+            }
+            if let Standing::Not(..) = place.standing {
+                self.session.listener.connections.shard(self.session.worker.id).datagrams_lost(1);
+                continue;
+            }
             out.clear();
             out.reserve(HEAD + datagram.len());
             socks::write_datagram_head(from, &mut out);
@@ -436,6 +464,7 @@ impl Place {
         Place {
             standing: Standing::Asked(Vec::new()),
             account,
+            user: x.facts.user.clone(),
             host: x.facts.host.as_slice().into(),
             port: x.facts.port,
             id: x.facts.id,
@@ -444,17 +473,25 @@ impl Place {
             last: x.notes.began,
             come: Sum::default(),
             gone: Sum::default(),
+            meter: x.meter.clone(),
+            caught: None,
         }
     }
 
+    /// Counts a datagram from the client (`up`) or to it; says whether it may pass.
+    fn counts(&self, up: bool, datagram: &[u8]) -> bool {
+        self.meter.as_ref().is_none_or(|meter| meter.took(up, datagram.len() as u64))
+    }
+
     /// Writes its record and counts it.
-    fn end(self, worker: &Worker, session: &Session, user: Option<&Arc<User>>, fault: Option<Fault>) {
+    fn end(self, worker: &Worker, session: &Session, fault: Option<Fault>) {
         let mut x = worker.exchange();
         x.came(worker, &session.origin, session.tls.as_ref());
-        (x.facts.socks, x.facts.user, x.client.is_flow) = (Some(Version::V5), user.cloned(), true);
+        (x.facts.socks, x.facts.user, x.client.is_flow) = (Some(Version::V5), self.user, true);
         (x.facts.host, x.facts.port) = (self.host.into_vec(), self.port);
         x.facts.id = self.id;
         (x.notes.time, x.notes.began) = (self.time, self.began);
+        x.caught = self.caught;
         // Silence is not part of it; one datagram has taken no time.
         x.notes.ended = self.last.max(self.began + Duration::from_nanos(1));
         (x.notes.bytes_in, x.notes.bytes_out) = (self.come.bytes, self.gone.bytes);

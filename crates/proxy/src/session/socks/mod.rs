@@ -29,7 +29,7 @@ use crate::finish::{self, Account};
 use crate::intercept::Entrance;
 use crate::reply;
 use crate::snapshot::{Listener, Route};
-use crate::users::{self, Shown};
+use crate::users::{self, Authentication, Shown, User};
 use association::{Association, Opened};
 
 /// Serves a connection whose first bytes are here, in a task of its own: what waits for requests of HTTP should not stay with it.
@@ -49,9 +49,9 @@ async fn serve(mut session: Session) {
     let stop = match story(&mut session, &mut x, &pinned, &mut route, version).await {
         Ok(Granted::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
         Ok(Granted::Inside(entrance)) => return entry::enter(session, x, *entrance),
-        Ok(Granted::Association(asked)) => {
+        Ok(Granted::Association(asked, users)) => {
             drop(pinned);
-            return associate(session, x, &asked).await;
+            return associate(session, x, &asked, users).await;
         }
         Err(stop) => stop,
     };
@@ -94,7 +94,8 @@ async fn story<'a>(
         return Err(UNPROVEN.into());
     }
     if asked.command == Command::Associate {
-        return Ok(Granted::Association(asked));
+        let users = Box::pin(known_to_routes(session, x, listener, &shown)).await?;
+        return Ok(Granted::Association(asked, users));
     }
     settle(x, &asked.host, asked.port);
     if asked.command == Command::Bind {
@@ -116,8 +117,29 @@ async fn story<'a>(
     }
 }
 
+/// Who a client is to the routes that ask for users of their own: when its datagrams find them, it can be asked nothing any more.
+async fn known_to_routes(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &Listener,
+    shown: &Shown,
+) -> Result<Vec<Arc<User>>, Fault> {
+    let mut users: Vec<Arc<User>> = x.facts.user.iter().cloned().collect();
+    let mut asked: Vec<&Authentication> = Vec::new();
+    for ways in listener.routes.iter().flat_map(|route| &route.users) {
+        if !asked.iter().any(|other| other.is_like(ways)) {
+            asked.push(ways);
+            users.extend(users::known(session, x, ways, shown).await?);
+        }
+    }
+    if users.is_empty() && !asked.is_empty() && !matches!(shown, Shown::Nothing) {
+        session.listener.connections.shard(session.worker.id).auth_failed();
+    }
+    Ok(users)
+}
+
 /// Has a client send datagrams for as long as it likes.
-async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request) {
+async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request, users: Vec<Arc<User>>) {
     let opened = Opened::of(&session, asked);
     let (reply, bound) = match &opened {
         Some(opened) => (Reply::Granted, Some(opened.address)),
@@ -125,7 +147,7 @@ async fn associate(mut session: Session, mut x: Box<Exchange>, asked: &Request) 
     };
     say_reply(&mut session, &mut x, reply, bound).await;
     let (mut session, fault, is_recorded) = match opened {
-        Some(opened) => Box::pin(Association::new(session, opened, x.facts.user.clone()).run()).await,
+        Some(opened) => Box::pin(Association::new(session, opened, x.facts.user.clone(), users).run()).await,
         None => (session, Some(Fault::proxy(Kind::Overload)), false),
     };
     if !is_recorded {
@@ -258,7 +280,7 @@ enum Granted {
     /// What is said in it is read.
     Inside(Box<Entrance>),
     /// As it was asked for.
-    Association(Request),
+    Association(Request, Vec<Arc<User>>),
 }
 
 const UNPROVEN: Fault = Fault::client(Kind::ProxyUnauthenticated);

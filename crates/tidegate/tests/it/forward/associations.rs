@@ -279,3 +279,73 @@ fn the_first_answer_of_a_server_whose_name_was_looked_up_does_not_wait_for_anoth
     drop(client);
     assert_eq!(tidegate.log_line("its server's line", line)["port"], number(&server));
 }
+
+#[test]
+fn datagrams_count_both_ways_and_each_server_is_a_request() {
+    let (one, two) = (Answering::named("one"), Answering::named("two"));
+    let tidegate = proxy("use: [{ quota: { bytes: 40B, requests: 3, per: 30d } }]\n    to: origin");
+    let associated = Associated::new(&tidegate);
+    associated.say("a.test", number(&one), "twelve bytes");
+    assert_eq!(associated.hear().1, "one twelve bytes");
+    associated.say("a.test", number(&two), "four");
+    assert_eq!(associated.hear().1, "two four");
+    // 12 and 16, 4 and 8 are 40; from here on nothing passes.
+    associated.say("a.test", number(&one), "x");
+    until("it is over", || tidegate.metric("tidegate_quota_cut_total", &["quota=\"web/quota\""]) == [1.0]);
+    drop(associated.client);
+    let line = tidegate.log_line("one", |line| line["port"] == number(&one));
+    assert_eq!((&line["fault"], &line["bytes_in"], &line["bytes_out"]), (&"quota".into(), &13.into(), &16.into()));
+    let line = tidegate.log_line("two", |line| line["port"] == number(&two));
+    assert_eq!(line["fault"], serde_json::Value::Null);
+}
+
+/// Says something to a server by its name, hears the answer, and goes.
+pub(crate) fn exchange(tidegate: &Tidegate, port: u16) {
+    let client = Associated::new(tidegate);
+    client.say("a.test", port, "hello");
+    client.hear();
+}
+
+/// A client that has shown a name and a password, and got its port.
+fn shown(tidegate: &Tidegate, name: &str, password: &str) -> Associated {
+    let mut client = tidegate.client();
+    let credentials = [&[1, name.len() as u8], name.as_bytes(), &[password.len() as u8], password.as_bytes()].concat();
+    client.send([&[5, 1, 2][..], &credentials, &v5(3, "0.0.0.0", 0)].concat());
+    assert_eq!(client.exactly(4), [5, 2, 1, 0]);
+    let relay = SocketAddr::from(([127, 0, 0, 1], reply(&mut client).1));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    Associated { client, socket, relay }
+}
+
+#[test]
+fn routes_that_ask_for_users_know_whoever_has_opened_it() {
+    let (server, open) = (echo(), Answering::named("open"));
+    let files = crate::users::Files::new();
+    let routes = format!(
+        "routes: [{{ match: {{ port: {} }}, to: origin }}, {{ use: [{{ basic_auth: {{ users: '@DIR/people' }} }}], to: origin }}]",
+        number(&open)
+    );
+    let tidegate = files.start(&OPEN.replace("@MORE", &routes), &[]);
+    let client = shown(&tidegate, "ann", "sesame");
+    client.say("a.test", number(&server), "hello");
+    assert_eq!(client.hear().1, "re: hello");
+    drop(client);
+    assert_eq!(tidegate.log_line("ann's", |line| line["host"] == "a.test")["user"], "ann");
+    // Whoever is nobody goes where nobody asks, and nowhere else.
+    let nobody = shown(&tidegate, "ann", "wrong");
+    let silent = Associated::new(&tidegate);
+    for client in [nobody, silent] {
+        client.say("b.test", number(&server), "hello");
+        client.say("b.test", number(&open), "hello");
+        assert_eq!(client.hear().1, "open hello");
+        drop(client);
+    }
+    let refused = |line: &serde_json::Value| line["host"] == "b.test" && line["port"] == number(&server);
+    until("both are refused", || tidegate.log().iter().filter(|line| refused(line)).count() == 2);
+    for line in tidegate.log().iter().filter(|line| refused(line)) {
+        assert_eq!((&line["fault"], &line["user"]), (&"proxy_unauthenticated".into(), &serde_json::Value::Null));
+    }
+    assert_eq!(tidegate.metric("tidegate_auth_failures_total", &["listener=\"web\""]).iter().sum::<f64>(), 1.0);
+    assert_eq!(server.seen().len(), 1);
+}

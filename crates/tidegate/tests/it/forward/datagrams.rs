@@ -202,3 +202,15 @@ fn they_come_from_the_address_that_the_listener_says() {
     head_of(&mut client);
     assert_eq!(server.until_seen(1)[0].from.ip(), std::net::Ipv4Addr::new(127, 0, 0, 6));
 }
+
+#[test]
+fn a_quota_ends_a_flow() {
+    let server = Answering::named("udp");
+    let tidegate = proxy("use: [{ quota: { bytes: 20B, per: 30d } }]\n    to: origin");
+    let mut client = Talk::with(&tidegate.address("web"));
+    client.say([asks(&path("a.test", &server)).into_bytes(), capsule(b"twelve bytes")].concat());
+    assert!(head_of(&mut client).starts_with("HTTP/1.1 101 "));
+    let line = tidegate.log_line("a flow", |line| !line["datagrams_in"].is_null());
+    assert_eq!((&line["fault"], &line["cut"], &line["bytes_in"]), (&"quota".into(), &true.into(), &12.into()));
+    assert_eq!(status(&tidegate, &path("a.test", &server)), 429);
+}

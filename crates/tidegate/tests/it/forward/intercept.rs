@@ -5,6 +5,7 @@ mod files;
 mod filters;
 mod inside;
 mod parents;
+mod quotas;
 mod real;
 pub(crate) mod servers;
 

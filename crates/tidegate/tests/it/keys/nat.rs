@@ -3,6 +3,7 @@
 use testkit::until;
 
 use super::Case;
+use crate::nat::changes;
 use crate::nat::lab::{CAPABILITIES, Datagrams, Lab};
 
 pub(super) const CASES: &[Case] = &[
@@ -12,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     (&["listeners.*.engine"], engine),
     (&["listeners.*.timeouts.flow"], silence_of_a_listener),
     (&["pools.*.timeouts.flow"], silence_of_a_pool),
+    (&["nat", "nat.connections"], changes::a_table_of_another_size_has_all_connections),
 ];
 
 const AT: &str = "10.77.0.1:53";

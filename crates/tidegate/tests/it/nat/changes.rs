@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
-use testkit::Reloaded;
+use testkit::{Reloaded, Tidegate};
 
 use super::lab::{CAPABILITIES, Lab};
 use super::{TWO, WEB, both, shown};
@@ -176,4 +176,26 @@ fn what_could_not_be_released_is_by_the_next_reload() {
     tidegate.message("packets are no longer rewritten inside the kernel");
     assert_eq!(pinned(&lab), []);
     lab.until_silent(WEB);
+}
+
+/// The table may get another size by a reload and by a restart: whoever is connected stays so.
+#[test]
+pub(crate) fn a_table_of_another_size_has_all_connections() {
+    let Some(lab) = Lab::new() else { return };
+    let _web = [lab.serve("10.78.0.11:8080", "a"), lab.serve("10.78.0.12:8080", "b")];
+    let sized = |count: u32| format!("nat: {{ connections: {count} }}\n{TWO}");
+    let tidegate = lab.run(&sized(2048));
+    let mut kept = lab.keep(WEB, 30);
+    let most = |tidegate: &Tidegate, count: u32| shown(tidegate, |nat| nat["entries"]["most"] == 2 * count);
+    most(&tidegate, 2048);
+    assert_eq!(tidegate.reload(&lab.whole(&sized(8192))), Reloaded::Yes);
+    tidegate.message("the table of connections has room for 8192 now, 60 entries were copied");
+    kept.are_all_where_they_were();
+    most(&tidegate, 8192);
+    drop(tidegate);
+    let tidegate = lab.run(TWO);
+    tidegate.message("the table of connections has room for 131072 now");
+    kept.are_all_where_they_were();
+    most(&tidegate, 131_072);
+    assert!(both(&lab.spread(WEB, 40)));
 }
