@@ -12,6 +12,7 @@ use super::send::is_client_gone;
 use super::{GONE, Upstream, bounded, expired};
 use crate::exchange::Exchange;
 use crate::filter::{Known, Reading, Refusal, Unread};
+use crate::quota;
 use crate::relay::{PIECE, Pump, Stop};
 use crate::session::Session;
 use crate::snapshot::{Arm, Route};
@@ -100,6 +101,9 @@ impl Held {
                 && let Poll::Ready(ended) = x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn)
             {
                 broken = true;
+                if ended == Err(Stop::Spent) {
+                    return Poll::Ready(Err(quota::spent(x)));
+                }
                 x.client.keep_alive &= ended.is_ok();
             }
             match down.poll_into(cx, &session.worker, &mut upstream.conn, &mut self.content) {
