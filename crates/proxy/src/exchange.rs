@@ -479,10 +479,8 @@ impl Exchange {
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
-        self.entry = None;
-        self.permit = None;
-        self.copies = None;
-        self.caught = None;
+        (self.entry, self.permit) = (None, None);
+        (self.copies, self.caught) = (None, None);
         (self.tolls, self.meter) = (Tolls::default(), None);
         (self.origin, self.beyond) = (None, None);
     }
