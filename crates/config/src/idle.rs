@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::diagnostics::Mistake;
 use crate::lower::reached;
 use crate::spec::{
-    Algorithm, Certificate, CertificateSource, Ending, Http3, HttpVersion, List, ListId, Listener, Pool, PoolId,
-    Predicate, Role, Route, Serves, Spec,
+    Algorithm, Certificate, CertificateSource, Ending, Filter, Http3, HttpVersion, List, ListId, Listener, PolicyKind,
+    Pool, PoolId, Predicate, Role, Route, Serves, Spec,
 };
 
 /// Keys without an effect.
@@ -70,8 +70,13 @@ fn of_lists(spec: &Spec) -> impl Iterator<Item = Mistake> + use<'_> {
         }
     }
     spec.sites.iter().for_each(|site| ask(&site.routes, &mut asked));
+    for policy in &spec.policies {
+        if let PolicyKind::Filter(Filter { words: Some(words), .. }) = &policy.kind {
+            asked.extend(&words.lists);
+        }
+    }
     let idle = move |(n, list): (usize, &List)| {
-        let said = format!("list `{}` is named by no `match`, and takes memory for nothing", list.name);
+        let said = format!("list `{}` is named by no `match` or `filter`, and takes memory for nothing", list.name);
         (!asked.contains(&ListId(n))).then(|| Mistake::new(list.span.clone(), said))
     };
     spec.lists.iter().enumerate().filter_map(idle)

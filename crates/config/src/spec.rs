@@ -52,7 +52,7 @@ pub use matching::{
 pub use nat::{Engine, Nat, NatMode, Transport};
 pub use policy::{
     Bandwidth, Capture, Compress, Cookies, Filter, HeaderEdits, Headers, MediaType, Mirror, Part, Per, Policy,
-    PolicyKind, Privacy, Quota, Referer, Rewrite, Selector, Template, UserAgent,
+    PolicyKind, Privacy, Quota, Referer, Rewrite, Selector, Template, UserAgent, Words,
 };
 pub use pool::{Bounds, Breaker, Pool, PoolHost};
 pub use protocol::{Credentials, Protocol};

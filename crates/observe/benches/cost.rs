@@ -133,6 +133,7 @@ fn typical() -> Record<'static> {
         fault: None,
         reason: "",
         interception: "",
+        unread: "",
         listed: None,
         referer: Some(b"https://www.example.com/articles/index.html"),
         user_agent: Some(

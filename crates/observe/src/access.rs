@@ -149,6 +149,8 @@ pub struct Record<'a> {
     pub fault: Option<Fault>,
     /// More about what went wrong; empty if there is no more to say.
     pub reason: &'a str,
+    /// Why a filter that looks for words has not read it and let it pass, in a word; empty if none has.
+    pub unread: &'a str,
     /// The list by which its route was found, and the rule of it.
     pub listed: Option<(&'a str, &'a str)>,
     /// The request's `Referer`, which only the combined format shows.

@@ -42,7 +42,7 @@
 //! | `tidegate_mirror_difference_seconds` (histogram) | `mirror`, `copy`: `slower`, `faster` |
 //! | `tidegate_capture_entries_total`, `tidegate_capture_lost_total` | `file` |
 //! | `tidegate_certificate_expiry_seconds`, `tidegate_certificate_missing` | `certificate`, `host` |
-//! | `tidegate_filter_refusals_total` | `filter`, `by`: `type`, `size` |
+//! | `tidegate_filter_refusals_total` | `filter`, `by`: `type`, `size`, `words` |
 //! | `tidegate_list_rules` | `list`, `kind`: `host`, `pattern` |
 //! | `tidegate_list_wrong_lines`, `tidegate_list_bytes`, `tidegate_list_loaded_seconds`, `tidegate_list_current`, `tidegate_list_hits_total` | `list` |
 //! | `tidegate_quota_subjects`, `tidegate_quota_refused_total`, `tidegate_quota_cut_total` | `quota` |

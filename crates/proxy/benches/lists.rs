@@ -57,6 +57,7 @@ fn name(number: usize, of: &str) -> String {
 
 fn table_of(hosts: Set, patterns: Option<Patterns>) -> Table {
     let list = List {
+        words: None,
         name: "all".into(),
         format: Format::Adblock,
         patterns,

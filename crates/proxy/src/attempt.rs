@@ -29,6 +29,7 @@ mod correspond;
 mod deliver;
 mod discard;
 mod hedge;
+mod hold;
 mod lead_on;
 mod overtaken;
 mod prefix;

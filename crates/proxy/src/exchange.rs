@@ -193,7 +193,9 @@ pub(crate) struct Notes {
     pub(crate) reason: &'static str,
     /// Whether a tunnel was looked into, in a word; empty where nobody would.
     pub(crate) interception: &'static str,
-    /// The list by which its route was found, and the rule.
+    /// Why a filter has not read it and let it pass, in a word; empty if none has.
+    pub(crate) unread: &'static str,
+    /// The list or filter that has decided, and the rule.
     pub(crate) hit: Option<Hit>,
     /// The limit that it met last.
     pub(crate) limit: Option<Limit>,
@@ -477,10 +479,8 @@ impl Exchange {
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
-        self.entry = None;
-        self.permit = None;
-        self.copies = None;
-        self.caught = None;
+        (self.entry, self.permit) = (None, None);
+        (self.copies, self.caught) = (None, None);
         (self.tolls, self.meter) = (Tolls::default(), None);
         (self.origin, self.beyond) = (None, None);
     }
@@ -585,6 +585,7 @@ impl Notes {
             fault: None,
             reason: "",
             interception: "",
+            unread: "",
             hit: None,
             limit: None,
             arm: None,

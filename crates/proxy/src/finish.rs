@@ -206,6 +206,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
             Some(_) => intercept::word::INSPECTED,
             None => x.notes.interception,
         },
+        unread: x.notes.unread,
         limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,
         fault: x.notes.fault,

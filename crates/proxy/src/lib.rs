@@ -13,7 +13,7 @@
 //! - [`intercept`]: tunnels whose TLS ends here
 //! - [`policy`]: what happens on the way to the destination and back
 //! - [`attempt`]: pick, check out, send, first byte; the only room for retries
-//! - [`filter`]: which responses are refused
+//! - [`filter`]: which responses are refused, by their heads and by words in texts
 //! - [`balance`]: one file per algorithm
 //! - [`sticky`]: clients that stay with their server
 //! - [`mirror`]: copies of requests whose answers nobody sees

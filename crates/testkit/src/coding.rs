@@ -1,6 +1,6 @@
-//! Content out of its coding, by the readers of libraries.
+//! Content into a coding and out of it, by what libraries have for files.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 
 use zstd_safe::{DCtx, InBuffer, OutBuffer};
 
@@ -49,4 +49,24 @@ fn unzstd(content: &[u8], out: &mut Vec<u8>) {
             return;
         }
     }
+}
+
+/// Content in this coding, `gzip`, `deflate`, `br` or `zstd`.
+///
+/// # Panics
+/// Nobody knows it, or there is no memory.
+pub fn coded(coding: &str, content: &[u8]) -> Vec<u8> {
+    let (mut out, best) = (Vec::new(), flate2::Compression::best());
+    match coding {
+        "gzip" => flate2::write::GzEncoder::new(&mut out, best).write_all(content).expect("memory"),
+        "deflate" => flate2::write::ZlibEncoder::new(&mut out, best).write_all(content).expect("memory"),
+        "br" => brotli::CompressorWriter::new(&mut out, 4096, 5, 20).write_all(content).expect("memory"),
+        "zstd" => {
+            out = vec![0; content.len() + content.len() / 128 + 1024];
+            let length = zstd_safe::compress(&mut out[..], content, 3).expect("memory");
+            out.truncate(length);
+        }
+        _ => panic!("nobody writes `{coding}` here"),
+    }
+    out
 }

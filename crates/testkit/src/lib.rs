@@ -55,7 +55,7 @@ pub use absent::{Deaf, Hanging, Refusing, Unheard};
 pub use acme::Acme;
 pub use authority::{Authority, Issued};
 pub use client::{Client, Ending};
-pub use coding::{decoded, decoded_whole};
+pub use coding::{coded, decoded, decoded_whole};
 pub use message::{Broken, Fields, Framing, Request, Response};
 pub use names::{Names, Way};
 pub use netns::{Bpffs, Netns};

@@ -66,6 +66,50 @@ pub fn wish(request: &Head, preference: &[Coding]) -> Option<Coding> {
     best.filter(|(_, weight)| identity.is_none_or(|identity| identity <= *weight)).map(|(coding, _)| coding)
 }
 
+/// The coding that a response is said to be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// One that we write as well.
+    Coding(Coding),
+    /// RFC 1951, which we only read.
+    Deflate,
+}
+
+impl Said {
+    fn of(name: &[u8]) -> Option<Said> {
+        match Coding::ALL.into_iter().find(|coding| coding.is_called(name)) {
+            Some(coding) => Some(Said::Coding(coding)),
+            None => name.eq_ignore_ascii_case(b"deflate").then_some(Said::Deflate),
+        }
+    }
+}
+
+/// The coding of a response's content: `Some(None)` if it is in none, nothing if it is in one that is not known here, or in several.
+pub fn said(response: &Head) -> Option<Option<Said>> {
+    let mut names = response.values(b"content-encoding").flat_map(options);
+    let mut names = names.by_ref().filter(|name| !name.eq_ignore_ascii_case(b"identity"));
+    match (names.next(), names.next()) {
+        (None, _) => Some(None),
+        (Some(name), None) => Said::of(name).map(Some),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+/// Leaves in `Accept-Encoding` what can be read here.
+pub fn accept_what_is_read(request: &mut Head) {
+    let mut known: Vec<&[u8]> = Vec::new();
+    let mut left_out = false;
+    for element in request.values(b"accept-encoding").flat_map(options) {
+        let (name, _) = weighted(element);
+        let is_known = Said::of(name).is_some() || name.eq_ignore_ascii_case(b"identity");
+        if is_known { known.push(element) } else { left_out = true }
+    }
+    if left_out {
+        let value = if known.is_empty() { b"identity".to_vec() } else { known.join(&b", "[..]) };
+        request.set(b"Accept-Encoding", &value);
+    }
+}
+
 /// Whether a `Cache-Control` of this message forbids to code what is not coded (RFC 9111 sections 5.2.1.6 and 5.2.2.6).
 pub fn is_final(head: &Head) -> bool {
     head.values(b"cache-control").flat_map(options).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
@@ -165,6 +209,41 @@ mod tests {
 
     fn wished(line: &str) -> Option<Coding> {
         wish(&request(&[line]), &ALL)
+    }
+
+    #[test]
+    fn what_a_response_is_in_is_one_coding_or_none() {
+        let of = |lines: &[&str]| {
+            let mut head = Head::default();
+            head.start_response(200);
+            lines.iter().for_each(|line| head.add(b"Content-Encoding", line.as_bytes()));
+            said(&head)
+        };
+        assert_eq!(of(&[]), Some(None));
+        assert_eq!(of(&["identity", ""]), Some(None));
+        assert_eq!(of(&["X-GZIP"]), Some(Some(Said::Coding(Coding::Gzip))));
+        assert_eq!(of(&["deflate"]), Some(Some(Said::Deflate)));
+        assert_eq!(of(&["identity, br"]), Some(Some(Said::Coding(Coding::Brotli))));
+        for unknown in [&["gzip, br"][..], &["gzip", "gzip"], &["dcz"]] {
+            assert_eq!(of(unknown), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_read_is_accepted() {
+        for (before, after) in [
+            ("gzip, deflate, br, zstd", "gzip, deflate, br, zstd"),
+            ("gzip;q=0.5, dcb, zstd", "gzip;q=0.5, zstd"),
+            ("dcb, *", "identity"),
+            ("identity;q=0, br", "identity;q=0, br"),
+        ] {
+            let mut head = request(&[before]);
+            accept_what_is_read(&mut head);
+            assert_eq!(head.value(b"accept-encoding"), Some(after.as_bytes()));
+        }
+        let mut head = request(&[]);
+        accept_what_is_read(&mut head);
+        assert_eq!(head.value(b"accept-encoding"), None);
     }
 
     #[test]

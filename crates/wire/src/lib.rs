@@ -21,7 +21,8 @@
 //! - [`forwarded`]: who the client is, and what servers are told of it
 //! - [`credentials`]: who a client says it is, and how it is asked (Basic, Bearer)
 //! - [`coding`]: which content coding a client would have, and what heads say of one
-//! - [`list`]: lists of sites, in the forms in which they are handed round
+//! - [`list`]: lists of sites and words, in the forms in which they are handed round
+//! - [`fold`]: texts as words are looked for in them
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number.
@@ -29,6 +30,7 @@
 pub mod client_hello;
 pub mod coding;
 pub mod credentials;
+pub mod fold;
 pub mod form;
 pub mod forwarded;
 pub mod grpc;

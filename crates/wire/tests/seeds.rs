@@ -10,7 +10,7 @@ use shared::{first, h2, h3, invariants, list, peer, translated, web};
 #[test]
 fn seeds_hold() {
     type Target = fn(&[u8]);
-    let targets: [(&str, Target); 28] = [
+    let targets: [(&str, Target); 29] = [
         ("request", invariants::request),
         ("response", invariants::response),
         ("chunked", invariants::chunked_body),
@@ -34,6 +34,7 @@ fn seeds_hold() {
         ("quic_header", first::quic_header),
         ("postgres_startup", first::startup),
         ("list_lines", list::lines),
+        ("folded_text", list::text),
         ("mqtt_connect", first::connect),
         ("starttls", first::starttls),
         ("capsules", first::capsules),

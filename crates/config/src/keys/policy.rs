@@ -21,7 +21,7 @@ pub(super) static POLICY: Section = Section::new(
             "Lets browsers call servers of gRPC: translates gRPC-Web, also as text, to plain gRPC and back. What is no such call \
              passes as it is.",
         ),
-        Key::new("filter", Type::Section(&FILTER), "Refuses responses by their type or size."),
+        Key::new("filter", Type::Section(&FILTER), "Refuses responses by their type, their size, or words in them."),
         Key::new("privacy", Type::Section(&PRIVACY), "Tells servers less of who asks."),
         Key::new("basic_auth", Type::Section(&BASIC_AUTH), "Lets in who has a name and a password."),
         Key::new("bearer_auth", Type::Section(&BEARER_AUTH), "Lets in who has a token."),

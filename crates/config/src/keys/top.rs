@@ -91,10 +91,11 @@ static LIST: Section = Section::new(
         .required(),
         Key::new(
             "format",
-            Type::Word(&[live("hosts"), live("domains"), live("adblock"), live("rpz")]),
+            Type::Word(&[live("hosts"), live("domains"), live("adblock"), live("rpz"), live("words")]),
             "`hosts` is a line `0.0.0.0 NAME` for just that host; `domains` a line for a domain and all below it; `adblock` the rules of ad \
              blockers, of which those for elements of pages are passed over; `rpz` a zone file of a response policy zone, of which names \
-             that are asked for count, and `CNAME rpz-passthru.` is an exception. Lines that are no rule are counted, and said in the log.",
+             that are asked for count, and `CNAME rpz-passthru.` is an exception; `words` a word or phrase a line with its weight behind it, for \
+             `filter`. Lines that are no rule are counted, and said in the log.",
         )
         .required(),
     ],

@@ -23,6 +23,7 @@ impl Lower<'_, '_> {
             "hosts" => Format::Hosts,
             "domains" => Format::Domains,
             "adblock" => Format::Adblock,
+            "words" => Format::Words,
             _ => Format::Rpz,
         };
         Some(List { name: name.to_owned(), span: span.clone(), files, format })
@@ -36,17 +37,31 @@ impl Lower<'_, '_> {
                 format!("`list` stands alone in {}, put other tests into a value of their own", map.label),
             );
         }
-        let lists: Vec<ListId> = map.list("list").iter().filter_map(|value| self.list_id(value)).collect();
+        let lists: Vec<ListId> = map.list("list").iter().filter_map(|value| self.list_of(value, false)).collect();
         (!lists.is_empty()).then_some(Predicate::Listed { of, lists })
     }
 
-    fn list_id(&mut self, value: &Value) -> Option<ListId> {
+    /// A list of words, or of sites.
+    pub(super) fn list_of(&mut self, value: &Value, of_words: bool) -> Option<ListId> {
         let text = value.fixed()?;
         let all = self.top.named("lists");
         let found = all.iter().position(|item| item.key == text);
         if found.is_none() {
             let hint = did_you_mean(text, all.iter().map(|item| item.key.as_str()));
             self.note(value, format!("there is no list `{text}`{hint}"));
+        }
+        let form = found.and_then(|at| all.get(at)?.value.map()?.fixed("format"));
+        match form {
+            Some("words") if !of_words => {
+                self.note(value, format!("list `{text}` has `format: words` and names no sites, use it in a `filter`"));
+            }
+            Some(other) if of_words && other != "words" => {
+                self.note(
+                    value,
+                    format!("list `{text}` has `format: {other}`, words stand in lists with `format: words`"),
+                );
+            }
+            _ => {}
         }
         found.map(ListId)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::coding::Coding;
 
-use super::{BasicAuth, BearerAuth, CertAuth, Deny, PoolId, Zone};
+use super::{BasicAuth, BearerAuth, CertAuth, Deny, ListId, PoolId, Zone};
 use crate::span::Span;
 
 /// One policy. Each has its own state; uses of a named one share it.
@@ -60,8 +60,29 @@ pub struct Filter {
     pub except: Vec<MediaType>,
     /// Those that are longer.
     pub over: Option<u64>,
+    /// Texts with these words.
+    pub words: Option<Words>,
     /// What clients get instead.
     pub deny: Deny,
+}
+
+/// Words for which texts are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// The lists of them.
+    pub lists: Vec<ListId>,
+    /// What a text weighs that is refused.
+    pub score: u32,
+    /// What a text is.
+    pub types: Vec<MediaType>,
+    /// So much of it is held until it is judged.
+    pub hold: u64,
+    /// For so long.
+    pub wait: Duration,
+    /// Whether what cannot be judged is refused.
+    pub refuses_unread: bool,
+    /// Texts that the process holds at a time.
+    pub at_once: u32,
 }
 
 /// What servers learn from fields that browsers send of themselves.

@@ -42,5 +42,6 @@ pub(super) fn measured(plane: &Plane) -> impl Iterator<Item = metrics::List<'_>>
 }
 
 fn bytes(list: &proxy::lists::List) -> usize {
-    list.content.bytes + list.patterns.as_ref().map_or(0, proxy::lists::Patterns::bytes)
+    let of_words = list.words.as_ref().map_or(0, proxy::filter::Words::bytes);
+    of_words + list.content.bytes + list.patterns.as_ref().map_or(0, proxy::lists::Patterns::bytes)
 }

@@ -89,7 +89,9 @@ pub fn compile(spec: &Spec, given: Given<'_>, registry: &mut Registry, generatio
         .policies
         .iter()
         .enumerate()
-        .map(|(number, policy)| policies::policy(spec, policy, names.name(number), &pools, registry).map(Arc::new))
+        .map(|(number, policy)| {
+            policies::policy(spec, policy, names.name(number), &pools, lists, registry).map(Arc::new)
+        })
         .collect();
     let identity = policies::identity_fields(spec);
     let compiled: Vec<_> = spec

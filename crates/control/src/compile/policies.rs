@@ -5,7 +5,8 @@ use std::sync::Arc;
 use config::spec::{self, Spec};
 use proxy::balance::Key;
 use proxy::bandwidth::Bandwidth;
-use proxy::filter::Filter;
+use proxy::filter::{Filter, Lookout};
+use proxy::lists::Lists;
 use proxy::policy::{
     Compress, Cookies, Edits, Headers, MediaType, Part, Policy, Privacy, Referer, Rewrite, Selector, Template,
     UserAgent,
@@ -25,6 +26,7 @@ pub(super) fn policy(
     policy: &spec::Policy,
     name: &str,
     pools: &[Arc<Pool>],
+    lists: &Lists,
     registry: &mut Registry,
 ) -> Option<Policy> {
     Some(match &policy.kind {
@@ -47,7 +49,7 @@ pub(super) fn policy(
         spec::PolicyKind::Quota(said) => Policy::Quota(Arc::new(quota(said, registry.quotas.ledger(name, said)))),
         spec::PolicyKind::Capture(said) => Policy::Capture(registry.captures.recorder(said)),
         spec::PolicyKind::GrpcWeb => Policy::GrpcWeb,
-        spec::PolicyKind::Filter(said) => Policy::Filter(Arc::new(filter(said, name, registry))),
+        spec::PolicyKind::Filter(said) => Policy::Filter(Arc::new(filter(spec, said, name, lists, registry))),
         spec::PolicyKind::Privacy(said) => Policy::Privacy(privacy(said)),
         // What is asked for before anything is done to a request is no step of what is.
         spec::PolicyKind::BasicAuth(_) | spec::PolicyKind::BearerAuth(_) | spec::PolicyKind::CertAuth(_) => {
@@ -102,11 +104,25 @@ pub(super) fn deny(said: &spec::Deny) -> Deny {
     }
 }
 
-fn filter(said: &spec::Filter, name: &str, registry: &mut Registry) -> Filter {
+fn filter(spec: &Spec, said: &spec::Filter, name: &str, lists: &Lists, registry: &mut Registry) -> Filter {
+    let list = |id: &spec::ListId| {
+        let named = spec.lists.get(id.0)?;
+        lists.all.iter().find(|list| *list.name == *named.name).cloned()
+    };
+    let lookout = |words: &spec::Words| Lookout {
+        lists: words.lists.iter().filter_map(list).collect(),
+        score: words.score.into(),
+        types: words.types.iter().map(media_type).collect(),
+        hold: usize::try_from(words.hold).unwrap_or(usize::MAX),
+        wait: words.wait,
+        refuses_unread: words.refuses_unread,
+        at_once: words.at_once as usize,
+    };
     Filter {
         types: said.types.iter().map(media_type).collect(),
         except: said.except.iter().map(media_type).collect(),
         over: said.over,
+        words: said.words.as_ref().map(lookout),
         deny: deny(&said.deny),
         report: registry.filter(name),
     }

@@ -179,6 +179,7 @@ fn made(old: &Lists, said: &Said, raw: Raw, workers: usize) -> List {
         name: said.name.as_str().into(),
         format: said.format,
         patterns: raw.patterns,
+        words: raw.words,
         content: raw.content,
         loaded: SystemTime::now(),
         hits: before.map_or_else(|| Arc::new(Hits::new(workers)), |list| Arc::clone(&list.hits)),

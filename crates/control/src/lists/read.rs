@@ -5,12 +5,14 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use config::spec::List as Said;
+use proxy::filter::{TooMany, Words};
 use proxy::lists::{Content, Patterns, Set};
-use wire::list::{Effect, LONGEST_LINE, Line, Reader};
+use wire::list::{Effect, Format, LONGEST_LINE, Line, Reader, phrase};
 
 /// What was read.
 pub(super) struct Raw {
     pub(super) patterns: Option<Patterns>,
+    pub(super) words: Option<Words>,
     pub(super) content: Content,
 }
 
@@ -68,11 +70,19 @@ pub(super) fn list(said: &Said, number: u8, hosts: &mut Set) -> Result<Raw, (usi
             return Err((at, format!("{}: nothing in it is a rule of `format: {form}`", file.path.display())));
         }
     }
+    if said.format == Format::Words {
+        let (words, empty) = Words::of(lines.lines().filter_map(phrase)).map_err(|TooMany| {
+            (0, "it has more words than can be looked for, divide it among several lists".to_owned())
+        })?;
+        content.patterns = words.count();
+        content.wrong += empty;
+        return Ok(Raw { patterns: None, words: Some(words), content });
+    }
     let (patterns, left_out) = Patterns::of(&lines);
     content.patterns = patterns.as_ref().map_or(0, Patterns::count);
     content.wrong += left_out.wrong;
     content.foreign += left_out.foreign;
-    Ok(Raw { patterns, content })
+    Ok(Raw { patterns, words: None, content })
 }
 
 /// What a name takes in the table beside its bytes: its front, and a place of a table that is half to three quarters full.

@@ -38,6 +38,7 @@ pub(super) fn write(record: &Record<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     maybe_number(b",\"response_us\":", record.phases.response_us, out);
     number(b",\"total_us\":", record.phases.total_us, out);
     maybe_text(b",\"interception\":\"", some(record.interception.as_bytes()), out);
+    maybe_text(b",\"unread\":\"", some(record.unread.as_bytes()), out);
     maybe_text(b",\"limit\":\"", record.limit.map(str::as_bytes), out);
     maybe_text(b",\"list\":\"", record.listed.map(|(list, _)| list.as_bytes()), out);
     maybe_text(b",\"rule\":\"", record.listed.map(|(_, rule)| rule.as_bytes()), out);

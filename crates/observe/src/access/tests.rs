@@ -373,6 +373,7 @@ fn plain(sequence: u64) -> Record<'static> {
         fault: None,
         reason: "",
         interception: "",
+        unread: "",
         listed: None,
         referer: None,
         user_agent: None,

@@ -5,9 +5,11 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
+use http::BodyWriter;
 use wire::grpc::{self, Code, Form};
 use wire::{Framing, Head, Known, Version, forwarded, hop};
 
+use super::hold::{Held, changed};
 use super::refuse::refuse;
 use super::reshape::{framing, reshape};
 use super::switch::switch;
@@ -33,11 +35,28 @@ pub(crate) async fn deliver(
         return switch(session, x, listener, route, arm, upstream).await;
     }
     if let Some(refusal) = filter::judge(route, &x.response, x.client.head_only) {
-        return Ok(refuse(session, x, route, arm, upstream, refusal).await);
+        return Ok(refuse(session, x, route, arm, (upstream, false), refusal).await);
+    }
+    let arrived = x.response.framing();
+    let most = filter::most(route);
+    let mut down = Pump::new(upstream.conn.body_reader(arrived), BodyWriter::Plain, listener.splice);
+    let mut held = Held { most: most.as_ref().map(|(most, _)| *most), ..Held::default() };
+    if arrived != Framing::None && reads(route, x) {
+        match Box::pin(held.read(session, x, route, arm, &mut upstream, &mut down)).await {
+            Ok(None) => {}
+            Ok(Some(refusal)) => return Ok(refuse(session, x, route, arm, (upstream, down.is_read()), refusal).await),
+            Err(TOO_LONG) => {
+                let Some((_, refusal)) = most else { return Err(TOO_LONG) };
+                return Ok(refuse(session, x, route, arm, (upstream, down.is_read()), refusal).await);
+            }
+            Err(fault) => {
+                finish::attempt(&session.worker, x, &upstream, Some(fault));
+                return Err(fault);
+            }
+        }
     }
     // Where the client's own wish was sent on, the server closes by that.
     let reusable = server_keeps_open(&x.response) && !hop::wishes(&x.request).close;
-    let arrived = x.response.framing();
     if hop::strip(&mut x.response).is_err() {
         return Err(bad_response(x, "Connection names a field that frames the message"));
     }
@@ -51,11 +70,10 @@ pub(crate) async fn deliver(
     let transform = reshape(session, x, route, arrived);
     let outgoing = if transform.is_some() { framing(x.client.version) } else { outgoing };
     x.response.set_framing(if transform.is_none() && lacks_length(x) { Framing::Length(0) } else { outgoing });
-    let mut down = Pump::new(upstream.conn.body_reader(arrived), session.client.body_writer(outgoing), listener.splice);
+    down.write_as(session.client.body_writer(outgoing));
     if let Some(transform) = transform {
         down.transform(transform);
     }
-    let most = filter::most(route);
     if let Some((most, _)) = &most {
         down.come_up_to(*most);
     }
@@ -64,7 +82,11 @@ pub(crate) async fn deliver(
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
-    let result = relay_response(session, x, route, arm, &mut upstream, &mut down, keep).await;
+    let held = changed(&mut down, held.content).await.map_err(|stop| of_response(x, stop))?;
+    let first = encode_first(session, x, &mut upstream, &mut down, &held, keep);
+    // A slow client has a copy of it in front of its socket already.
+    drop(held);
+    let result = relay_response(session, x, route, arm, &mut upstream, &mut down, first).await;
     x.notes.bytes_out = down.content;
     capture::followed(x, &mut down);
     if x.facts.call.is_some() {
@@ -95,16 +117,26 @@ pub(crate) async fn deliver(
     })
 }
 
+/// Whether what the response holds has to be read before its client has any of it.
+fn reads(route: &Route, x: &Exchange) -> bool {
+    route.filters.iter().any(|filter| filter.words.is_some()) && filter::speaks_of_content(&x.response, false)
+}
+
 /// The head and what came of the body with it, in one write.
 fn encode_first(
     session: &mut Session,
     x: &mut Exchange,
     upstream: &mut Upstream,
     down: &mut Pump,
+    held: &[u8],
     keep: bool,
 ) -> Result<Out, Fault> {
     let mut out = session.worker.out();
     reply::write_response(session, x, keep, &mut out);
+    if !held.is_empty() {
+        down.put(held, &mut out).map_err(|stop| of_response(x, stop))?;
+        return Ok(out);
+    }
     let surplus = upstream.surplus.take();
     let bytes = surplus.as_ref().map_or(&[][..], |(block, range)| &block[range.clone()]);
     // A body that is broken from the start has cost nothing yet: the client can still be told.
@@ -122,10 +154,10 @@ async fn relay_response(
     arm: &Arm,
     upstream: &mut Upstream,
     down: &mut Pump,
-    keep: bool,
+    first: Result<Out, Fault>,
 ) -> Result<(), Fault> {
     let (mut broken, mut unheard) = (x.upload.is_done(), false);
-    let mut first = Some(encode_first(session, x, upstream, down, keep)?);
+    let mut first = Some(first?);
     // What is gathered anyway need not give way. And the head of a stream that has left without content must be told at once that it is
     // all: clients of gRPC believe a status in the head only if nothing follows, not even an empty frame.
     if !session.client.gathers_writes() {
@@ -226,7 +258,7 @@ pub(super) fn server_keeps_open(response: &Head) -> bool {
 /// What a filter has cut off. The server has done nothing wrong.
 const TOO_LONG: Fault = Fault::client(Kind::Denied);
 
-fn of_response(x: &mut Exchange, stop: Stop) -> Fault {
+pub(super) fn of_response(x: &mut Exchange, stop: Stop) -> Fault {
     match stop {
         Stop::Source(Kind::Malformed) => bad_response(x, "broken chunked coding"),
         Stop::TooLarge => {

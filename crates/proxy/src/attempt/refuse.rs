@@ -11,13 +11,13 @@ use crate::{finish, reply};
 use wire::grpc::Code;
 use wire::hop;
 
-/// Answers in the place of the server.
+/// Answers in the place of the server, all of whose response may have been read.
 pub(super) async fn refuse(
     session: &mut Session,
     x: &mut Exchange,
     route: &Route,
     arm: &Arm,
-    mut upstream: Upstream,
+    (mut upstream, is_read): (Upstream, bool),
     refusal: Refusal<'_>,
 ) -> After {
     let reusable = server_keeps_open(&x.response) && !hop::wishes(&x.request).close;
@@ -26,7 +26,7 @@ pub(super) async fn refuse(
     }
     finish::attempt(&session.worker, x, &upstream, None);
     // What is not here yet is not waited for: a refused video may be long.
-    if is_whole(&mut upstream, x) && reusable && x.upload.is_done() && !upstream.conn.has_carry() {
+    if (is_read || is_whole(&mut upstream, x)) && reusable && x.upload.is_done() && !upstream.conn.has_carry() {
         finish::park(session, x, arm, upstream);
     } else {
         drop(upstream);

@@ -1,13 +1,26 @@
-//! Which responses are refused: by what their servers say of them.
+//! Which responses are refused: by what their servers say of them, and by words in texts.
 //!
-//! A response is judged once, by the head that its server has sent, before anything is changed in it or goes to the client. One whose
-//! length nobody has said is cut where it becomes too long.
+//! A response is judged once, by what its server has sent, before anything is changed in it or goes to the client. One whose length nobody
+//! has said is cut where it becomes too long.
+//!
+//! - `reading`: a text that is read before its client has any of it
+//! - `decode`: out of its content coding
+//! - `words`: lists of words, and what a text weighs by them
+
+mod decode;
+mod reading;
+mod words;
+
+pub use reading::Lookout;
+pub(crate) use reading::{Known, Reading, Unread};
+pub use words::{TooMany, Words};
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use base::ids::WorkerId;
 use base::units::Size;
-use wire::coding::said_length;
+use wire::coding::{self, said_length};
 use wire::{Framing, Head, hop};
 
 use crate::exchange::Exchange;
@@ -24,6 +37,8 @@ pub struct Filter {
     pub except: Box<[MediaType]>,
     /// Those that are longer.
     pub over: Option<u64>,
+    /// Texts with these words.
+    pub words: Option<Lookout>,
     /// What clients get instead.
     pub deny: Deny,
     /// What it has refused.
@@ -36,6 +51,8 @@ pub struct Report {
     /// The filter's name.
     pub name: Arc<str>,
     refusals: [Hits; By::ALL.len()],
+    /// Texts that it holds.
+    held: AtomicUsize,
 }
 
 /// What a filter looks at.
@@ -43,15 +60,17 @@ pub struct Report {
 pub(crate) enum By {
     Type,
     Size,
+    Words,
 }
 
 impl By {
-    const ALL: [By; 2] = [By::Type, By::Size];
+    const ALL: [By; 3] = [By::Type, By::Size, By::Words];
 
     fn name(self) -> &'static str {
         match self {
             By::Type => "type",
             By::Size => "size",
+            By::Words => "words",
         }
     }
 }
@@ -59,7 +78,7 @@ impl By {
 impl Report {
     /// Nothing yet, by so many workers.
     pub fn new(name: &str, workers: usize) -> Report {
-        Report { name: name.into(), refusals: By::ALL.map(|_| Hits::new(workers)) }
+        Report { name: name.into(), refusals: By::ALL.map(|_| Hits::new(workers)), held: AtomicUsize::new(0) }
     }
 
     /// How many there are, by what was looked at.
@@ -74,23 +93,29 @@ pub(crate) struct Refusal<'a> {
     pub(crate) filter: &'a Filter,
     by: By,
     rule: String,
+    /// What the rule stands in.
+    source: Source,
 }
 
 impl Refusal<'_> {
     /// Notes and counts it.
     pub(crate) fn note(&self, x: &mut Exchange, worker: WorkerId) {
         self.filter.report.refusals[self.by as usize].count(worker);
-        x.notes.hit = Some(Hit {
-            name: Arc::clone(&self.filter.report.name),
-            source: Source::Filter,
-            rule: self.rule.as_str().into(),
-        });
+        let name = match &self.source {
+            Source::List(list) => &list.name,
+            Source::Filter => &self.filter.report.name,
+        };
+        x.notes.hit =
+            Some(Hit { name: Arc::clone(name), source: self.source.clone(), rule: self.rule.as_str().into() });
     }
 }
 
 /// What servers are asked for where responses are judged: several parts at once would come in one type that hides theirs. A server may
-/// always answer as if there were no `Range` (RFC 9110 section 14.2).
+/// always answer as if there were no `Range` (RFC 9110 section 14.2). And texts that are read have to be in a coding that is known here.
 pub(crate) fn forwards(route: &Route, request: &mut Head) {
+    if route.filters.iter().any(|filter| filter.words.is_some()) {
+        coding::accept_what_is_read(request);
+    }
     if !route.filters.is_empty() && request.values(b"range").any(|range| range.contains(&b',')) {
         request.remove(b"Range");
         request.remove(b"If-Range");
@@ -104,7 +129,7 @@ pub(crate) fn judge<'a>(route: &'a Route, response: &Head, head_only: bool) -> O
     }
     let length = whole_length(response);
     route.filters.iter().find_map(|filter| {
-        let refusal = |by, rule| Refusal { filter, by, rule };
+        let refusal = |by, rule| Refusal { filter, by, rule, source: Source::Filter };
         if let Some(named) = filter.refused_type(response) {
             return Some(refusal(By::Type, named));
         }
@@ -117,7 +142,7 @@ pub(crate) fn judge<'a>(route: &'a Route, response: &Head, head_only: bool) -> O
 pub(crate) fn most(route: &Route) -> Option<(u64, Refusal<'_>)> {
     let limits = route.filters.iter().filter_map(|filter| filter.over.map(|over| (over, filter)));
     let (over, filter) = limits.min_by_key(|(over, _)| *over)?;
-    Some((over, Refusal { filter, by: By::Size, rule: over_rule(over) }))
+    Some((over, Refusal { filter, by: By::Size, rule: over_rule(over), source: Source::Filter }))
 }
 
 impl Filter {
@@ -147,7 +172,7 @@ fn over_rule(over: u64) -> String {
 }
 
 /// Whether content follows, or would to a GET. What is not modified the client has already.
-fn speaks_of_content(response: &Head, head_only: bool) -> bool {
+pub(crate) fn speaks_of_content(response: &Head, head_only: bool) -> bool {
     let has_content = head_only || !matches!(response.framing(), Framing::None | Framing::Length(0));
     has_content && !matches!(response.status(), 100..200 | 204 | 205 | 304)
 }

@@ -10,6 +10,7 @@ fn filter(types: &[&str], except: &[&str]) -> Filter {
         types: types.iter().map(pattern).collect(),
         except: except.iter().map(pattern).collect(),
         over: None,
+        words: None,
         deny: Deny { status: 403, reason: None, contact: None },
         report: Arc::new(Report::new("f", 1)),
     }

@@ -11,7 +11,7 @@ mod listed;
 mod patterns;
 mod set;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub use listed::{Listed, Of};
 pub use patterns::{LeftOut, Patterns};
 pub use set::Set;
 
+use crate::filter::Words;
 use crate::route::Facts;
 use set::ByHost;
 
@@ -46,6 +47,8 @@ pub struct List {
     pub format: Format,
     /// Its rules about more than a host.
     pub patterns: Option<Patterns>,
+    /// Its words, if it is a list of those.
+    pub words: Option<Words>,
     /// What is in it.
     pub content: Content,
     /// When it was read.
@@ -221,7 +224,7 @@ impl Lists {
                         Format::Adblock if is_important => format!("||{name}^$important").into(),
                         Format::Adblock => format!("||{name}^").into(),
                         Format::Rpz if by.from > 0 => format!("*.{name}").into(),
-                        Format::Hosts | Format::Domains | Format::Rpz => name,
+                        Format::Hosts | Format::Domains | Format::Rpz | Format::Words => name,
                     },
                 )
             }

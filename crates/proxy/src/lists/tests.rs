@@ -23,12 +23,27 @@ fn lists(all: &[(Format, &str)]) -> Lists {
             name: format!("l{number}").into(),
             format: *format,
             patterns: Patterns::of(&patterns).0,
+            words: None,
             content: Content::default(),
             loaded: SystemTime::UNIX_EPOCH,
             hits: Arc::new(Hits::new(1)),
         }));
     }
     Lists { hosts, all: made }
+}
+
+/// A list of words.
+pub(crate) fn of_words(name: &str, lines: &[&str]) -> Arc<List> {
+    let phrases = lines.iter().filter_map(|line| wire::list::phrase(line));
+    Arc::new(List {
+        name: name.into(),
+        format: Format::Words,
+        patterns: None,
+        words: Words::of(phrases).ok().map(|(words, _)| words),
+        content: Content::default(),
+        loaded: SystemTime::UNIX_EPOCH,
+        hits: Arc::new(Hits::new(1)),
+    })
 }
 
 /// A request as tests write it: a URL, or `host:port` for a tunnel.

@@ -13,12 +13,14 @@ use net::splice::Pipe;
 use net::stream::PACKET;
 use observe::capture::Kept;
 use tokio::task::yield_now;
-use wire::{Framing, Head};
+use wire::Head;
 
 use super::copied::{Copied, TooLong, Whole};
 use super::gather::Gather;
 use super::{Coalesce, Toll, Transform};
 use crate::worker::Worker;
+
+mod ahead;
 
 /// A body on its way.
 #[derive(Debug)]
@@ -128,17 +130,6 @@ impl Pump {
         self.gather = Gather::new(worker, said).map(Box::new);
     }
 
-    /// Changes all content of a body of which this was read before.
-    pub(crate) fn transform_all(&mut self, mut transform: Transform, read: &mut Vec<u8>) -> Result<(), Stop> {
-        let before = std::mem::take(read);
-        transform.content(&before, read).map_err(Stop::Spoiled)?;
-        if self.reader.is_done() {
-            transform.end(None, read).map_err(Stop::Spoiled)?;
-        }
-        self.transform(transform);
-        Ok(())
-    }
-
     /// Keeps a copy of all content that is still to come, unless it is longer than this. It goes through no pipe then.
     pub(crate) fn copy_up_to(&mut self, most: usize) {
         self.splice = false;
@@ -199,58 +190,14 @@ impl Pump {
         self.push(cx, to, out)
     }
 
-    /// Writes content that was read before, as `to` wants this framing, behind `out`.
-    pub(crate) fn begin_with_content(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: &mut Conn,
-        framing: Framing,
-        out: &mut Vec<u8>,
-        content: &[u8],
-    ) -> Result<(), Stop> {
-        self.writer = to.body_writer(framing);
-        self.writer.content(content, out);
-        self.content = content.len() as u64;
-        self.end_if_read(out)?;
-        self.push(cx, to, out)
+    /// How content is written from here on.
+    pub(crate) fn write_as(&mut self, writer: BodyWriter) {
+        self.writer = writer;
     }
 
-    /// Takes content out of `bytes` without sending it; answers how many bytes belong to the body.
-    pub(crate) fn prefetch(&mut self, bytes: &[u8], into: &mut Vec<u8>) -> Result<usize, Stop> {
-        let (transform, mut changed, before) = (&mut self.transform, Ok(()), into.len());
-        let used = self
-            .reader
-            .take(bytes, |content| match transform {
-                None => into.extend_from_slice(content),
-                Some(transform) if changed.is_ok() => changed = transform.content(content, into),
-                Some(_) => {}
-            })
-            .map_err(|_| MALFORMED)?;
-        if self.reader.is_done()
-            && let Some(transform) = transform
-        {
-            changed = changed.and_then(|()| transform.end(None, into));
-        }
-        changed.map_err(Stop::Spoiled)?;
-        if into.len() as u64 > self.limit {
-            return Err(Stop::TooLarge);
-        }
-        if let Some(toll) = &self.toll {
-            toll.took((into.len() - before) as u64)?;
-        }
-        self.starved = used < bytes.len() && !self.reader.is_done();
-        Ok(used)
-    }
-
-    /// Its source has ended while it was prefetched.
-    pub(crate) fn finish_early(&mut self, from: &mut Conn, into: &mut Vec<u8>) -> Result<(), Stop> {
-        if !self.reader.ended(from.take_trailers()) {
-            return Err(BROKEN);
-        }
-        match &mut self.transform {
-            Some(transform) => transform.end(None, into).map_err(Stop::Spoiled),
-            None => Ok(()),
-        }
+    /// Whether content is changed on its way.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.transform.is_some()
     }
 
     /// Moves what can be moved; ready when all of the body was taken.

@@ -7,9 +7,11 @@
 mod adblock;
 mod hosts;
 mod name;
+mod phrases;
 mod rpz;
 
 pub use name::Name;
+pub use phrases::{LONGEST_PHRASE, Phrase, phrase};
 use rpz::Zone;
 
 /// How a list is written.
@@ -23,6 +25,8 @@ pub enum Format {
     Adblock,
     /// A zone file of a response policy zone.
     Rpz,
+    /// Words and phrases, with what they weigh. They name no sites.
+    Words,
 }
 
 impl Format {
@@ -33,6 +37,7 @@ impl Format {
             Format::Domains => "domains",
             Format::Adblock => "adblock",
             Format::Rpz => "rpz",
+            Format::Words => "words",
         }
     }
 }
@@ -107,6 +112,8 @@ impl Reader {
             Format::Domains => hosts::domain(text, tell),
             Format::Adblock => adblock::rule(text, tell),
             Format::Rpz => self.zone.line(text, tell),
+            Format::Words if text.is_empty() || text.starts_with('#') => Line::Blank,
+            Format::Words => phrase(text).map_or(Line::Wrong, |_| Line::Pattern),
         }
     }
 }

@@ -98,6 +98,7 @@ fn listed() -> impl Strategy<Value = Condition> {
                 hosts.add(0, &ListRule { host, itself: true, below: true, effect, revokes: false });
             }
             let list = List {
+                words: None,
                 name: "l".into(),
                 format: Format::Adblock,
                 patterns: patterns.and_then(|lines| Patterns::of(lines).0),

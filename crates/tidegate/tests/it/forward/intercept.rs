@@ -2,6 +2,7 @@
 
 pub(crate) mod clients;
 mod files;
+mod filters;
 mod inside;
 mod parents;
 mod quotas;
