@@ -281,7 +281,10 @@ fn what_is_missing_is_named() {
     assert_eq!(said, Err(Refusal::Capabilities(vec!["CAP_BPF", "CAP_PERFMON"])));
     // A start that fails leaves nothing behind.
     let too_many = netns.enter(|| Datapath::open(&pins, &["lo".into()], u32::MAX).map(drop));
-    assert!(matches!(&too_many, Err(Refusal::Kernel { what, .. }) if what.starts_with("take the tables")), "{too_many:?}");
+    assert!(
+        matches!(&too_many, Err(Refusal::Kernel { what, .. }) if what.starts_with("take the tables")),
+        "{too_many:?}"
+    );
     assert_eq!(fs::read_dir(&pins).map(Iterator::count).ok(), Some(0));
     let world = World::new(Family::V4, Arms::Two);
     let mut datapath = world.open();
