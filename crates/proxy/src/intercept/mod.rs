@@ -6,7 +6,7 @@
 //! a request.
 //!
 //! - [`hear`]: what a client says first in its tunnel
-//! - [`meet`]: hands are shaken with the server, and its client is shown one like it
+//! - [`mod@meet`]: hands are shaken with the server, and its client is shown one like it
 //! - [`leaves`]: what was signed lately, and for which server
 //! - [`pins`]: clients that do not believe us
 
