@@ -168,13 +168,13 @@ pub(super) async fn connect(
             None => session.listener.tls_at(session.origin.bind).and_then(|tls| tls.starttls),
         };
         let greeted = greeted.filter(|protocol| protocol.greets());
-        let hello = session.hello.clone();
+        let introduced = session.introduced.clone();
         let call = Call {
             prologue: &prologue,
             security,
             source: source(x, arm, &server),
             greeted,
-            hello: hello.as_ref().map_or(&[], |said| said),
+            hello: introduced.as_ref().map_or(&[], |introduced| &introduced.hello),
         };
         let mut dialling = pin!(dial(&server.id.address, &call));
         patiently(session, x, route, Patience::of(arm), |_, cx| dialling.as_mut().poll(cx)).await
@@ -220,7 +220,7 @@ pub(super) fn introduction(session: &Session, x: &Exchange, arm: &Arm) -> Option
         Some(source) => {
             let nowhere =
                 if source.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-            let destination = session.opened_to.as_deref().copied().or_else(|| session.client.local());
+            let destination = session.opened_to().or_else(|| session.client.local());
             Said::Between { source, destination: destination.unwrap_or(SocketAddr::new(nowhere, origin.port)) }
         }
     };

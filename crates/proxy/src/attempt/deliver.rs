@@ -35,19 +35,24 @@ pub(crate) async fn deliver(
         return switch(session, x, listener, route, arm, upstream).await;
     }
     if let Some(refusal) = filter::judge(route, &x.response, x.client.head_only) {
-        return Ok(refuse(session, x, route, arm, (upstream, false), refusal).await);
+        return Ok(Box::pin(refuse(session, x, route, arm, (upstream, false), refusal)).await);
     }
     let arrived = x.response.framing();
-    let most = filter::most(route);
+    // In a box, for few routes have one and it would wait in every response.
+    let most = filter::most(route).map(Box::new);
     let mut down = Pump::new(upstream.conn.body_reader(arrived), BodyWriter::Plain, listener.splice);
-    let mut held = Held { most: most.as_ref().map(|(most, _)| *most), ..Held::default() };
+    let mut held = Held { most: most.as_deref().map(|(most, _)| *most), ..Held::default() };
     if arrived != Framing::None && reads(route, x) {
         match Box::pin(held.read(session, x, route, arm, &mut upstream, &mut down)).await {
             Ok(None) => {}
-            Ok(Some(refusal)) => return Ok(refuse(session, x, route, arm, (upstream, down.is_read()), refusal).await),
+            Ok(Some(refusal)) => {
+                let refused = refuse(session, x, route, arm, (upstream, down.is_read()), refusal);
+                return Ok(Box::pin(refused).await);
+            }
             Err(TOO_LONG) => {
-                let Some((_, refusal)) = most else { return Err(TOO_LONG) };
-                return Ok(refuse(session, x, route, arm, (upstream, down.is_read()), refusal).await);
+                let Some((_, refusal)) = most.map(|most| *most) else { return Err(TOO_LONG) };
+                let refused = refuse(session, x, route, arm, (upstream, down.is_read()), refusal);
+                return Ok(Box::pin(refused).await);
             }
             Err(fault) => {
                 finish::attempt(&session.worker, x, &upstream, Some(fault));
@@ -74,7 +79,7 @@ pub(crate) async fn deliver(
     if let Some(transform) = transform {
         down.transform(transform);
     }
-    if let Some((most, _)) = &most {
+    if let Some((most, _)) = most.as_deref() {
         down.come_up_to(*most);
     }
     capture::follow(x, &mut down);
@@ -82,7 +87,10 @@ pub(crate) async fn deliver(
     // A client that is answered before it has sent its body may or may not send the rest: nobody can tell.
     let keep = x.client.keep_alive && x.upload.is_read() && outgoing != Framing::UntilClose && !session.is_leaving();
     x.notes.status = x.response.status();
-    let held = changed(&mut down, held.content).await.map_err(|stop| of_response(x, stop))?;
+    let held = match held.content {
+        content if content.is_empty() || !down.is_changed() => content,
+        content => Box::pin(changed(&mut down, content)).await.map_err(|stop| of_response(x, stop))?,
+    };
     let first = encode_first(session, x, &mut upstream, &mut down, &held, keep);
     // A slow client has a copy of it in front of its socket already.
     drop(held);
@@ -98,7 +106,7 @@ pub(crate) async fn deliver(
     }
     let fault = result.err();
     finish::attempt(&session.worker, x, &upstream, fault);
-    if let Some((_, refusal)) = most.filter(|_| fault == Some(TOO_LONG)) {
+    if let Some((_, refusal)) = most.filter(|_| fault == Some(TOO_LONG)).map(|most| *most) {
         refusal.note(x, session.worker.id);
         if !x.client.answered {
             return Ok(reply::deny(session, x, route, &refusal.filter.deny).await);

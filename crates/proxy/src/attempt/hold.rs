@@ -140,9 +140,6 @@ fn settled<'a>(x: &mut Exchange, known: Known<'a>) -> Option<Refusal<'a>> {
 /// # Errors
 /// There is no memory.
 pub(super) async fn changed(down: &mut Pump, content: Vec<u8>) -> Result<Vec<u8>, Stop> {
-    if !down.is_changed() {
-        return Ok(content);
-    }
     let mut made = Vec::new();
     for piece in content.chunks(PIECE) {
         down.change(piece, &mut made)?;

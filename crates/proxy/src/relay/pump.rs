@@ -3,6 +3,7 @@
 //! Nothing is read while the other side has not taken what was read before: that is the back-pressure, and it is why a
 //! body of any length needs no more memory than a small one.
 
+use std::ops::{Deref, DerefMut};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -42,19 +43,23 @@ pub(crate) struct Pump {
     pub(crate) content: u64,
     /// More content than this stops it.
     pub(crate) limit: u64,
-    /// The same of what is changed on its way, as it comes, and how much has come.
-    most: u64,
-    came: u64,
     /// Something has moved since the caller looked last.
     pub(crate) moved: bool,
     /// The content that goes through, for others who want it, too.
     copy: Option<Box<Copied>>,
     /// What becomes of the content on its way.
-    transform: Option<Box<Transform>>,
+    transform: Option<Box<Changed>>,
     /// Small pieces that wait for others.
     gather: Option<Box<Gather>>,
     /// What holds it back, and counts it.
     pub(crate) toll: Option<Box<Toll>>,
+}
+
+/// What becomes of content, and how much more of it may come.
+#[derive(Debug)]
+struct Changed {
+    transform: Transform,
+    left: u64,
 }
 
 /// Why a body stopped on its way.
@@ -80,6 +85,28 @@ pub(crate) const PIECE: usize = 16 * 1024;
 /// Of a piece so little is not worth a turn.
 const SCRAP: usize = 1024;
 
+impl Changed {
+    /// Whether so much more may come.
+    fn counts(&mut self, content: usize) -> bool {
+        let left = self.left.checked_sub(content as u64);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+impl Deref for Changed {
+    type Target = Transform;
+    fn deref(&self) -> &Transform {
+        &self.transform
+    }
+}
+
+impl DerefMut for Changed {
+    fn deref_mut(&mut self) -> &mut Transform {
+        &mut self.transform
+    }
+}
+
 impl Default for Pump {
     fn default() -> Pump {
         Pump::new(BodyReader::Done(None), BodyWriter::Plain, false)
@@ -101,8 +128,6 @@ impl Pump {
             told: false,
             content: 0,
             limit: u64::MAX,
-            most: u64::MAX,
-            came: 0,
             moved: false,
             copy: None,
             transform: None,
@@ -114,14 +139,14 @@ impl Pump {
     /// Changes all content from here on.
     pub(crate) fn transform(&mut self, transform: Transform) {
         self.splice = false;
-        self.transform = Some(Box::new(transform));
+        self.transform = Some(Box::new(Changed { transform, left: u64::MAX }));
     }
 
     /// Lets so much content come and no more, whatever becomes of it on its way: that is settled before.
     pub(crate) fn come_up_to(&mut self, most: u64) {
-        match self.transform {
+        match &mut self.transform {
             None => self.limit = most,
-            Some(_) => self.most = most,
+            Some(changed) => changed.left = most,
         }
     }
 
@@ -382,18 +407,18 @@ impl Pump {
 
     /// The same of content that is changed on its way.
     fn encode_changed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Stop> {
-        let (transform, came) = (&mut self.transform, &mut self.came);
+        let (transform, mut fits) = (&mut self.transform, true);
         let (mut made, mut changed) = (Vec::new(), Ok(()));
         let used = self
             .reader
             .take(bytes, |content| {
-                *came += content.len() as u64;
                 if let (Some(transform), Ok(())) = (transform.as_mut(), changed) {
+                    fits &= transform.counts(content.len());
                     changed = transform.content(content, &mut made);
                 }
             })
             .map_err(|_| MALFORMED)?;
-        if self.came > self.most {
+        if !fits {
             return Err(Stop::TooLarge);
         }
         changed.map_err(Stop::Spoiled)?;
@@ -433,7 +458,7 @@ impl Pump {
         self.writer.end(self.trailers(), out);
         self.ended = true;
         // An encoder is of use to others while the client takes its time.
-        self.transform.take_if(|transform| matches!(**transform, Transform::Compress(_)));
+        self.transform.take_if(|transform| matches!(transform.transform, Transform::Compress(_)));
         Ok(())
     }
 

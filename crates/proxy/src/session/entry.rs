@@ -45,7 +45,7 @@ struct Entering {
 /// Serves what a client says in plain, in the version in which it has begun.
 fn at_once(session: Session, exchange: Box<Exchange>, entering: Entering) {
     let Entering { inside, idle, account } = entering;
-    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, .. } = session;
+    let Session { worker, client, origin, listener, timer, counted, tls, introduced, .. } = session;
     let counted = counted.unwrap_or_else(|| one_more(&worker, &listener));
     let h2 = inside.h2;
     let (stream, heard) = match stream_of(&worker, client, idle, |_| true) {
@@ -53,8 +53,7 @@ fn at_once(session: Session, exchange: Box<Exchange>, entering: Entering) {
         Err(_) => return refused(&worker, exchange, &account, Fault::proxy(Kind::Overload), NO_DESCRIPTORS),
     };
     let inside = Some(Rc::new(inside.recorded(&worker, exchange, account)));
-    let arrived =
-        Arrived { common: Common { worker, origin, listener, tls, opened_to, inside, hello: None }, timer, counted };
+    let arrived = Arrived { common: Common { worker, origin, listener, tls, introduced, inside }, timer, counted };
     if h2 {
         drop(tokio::task::spawn_local(h2::serve(arrived, stream, heard)));
     } else {
@@ -73,7 +72,7 @@ async fn admitted(
     terminator: Terminator,
 ) {
     let Entering { inside, idle, account } = entering;
-    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, .. } = session;
+    let Session { worker, client, origin, listener, timer, counted, tls, introduced, .. } = session;
     let Some(_place) = intercept.tls.begin() else {
         let reason = "too many handshakes are under way";
         return refused(&worker, exchange, &account, Fault::proxy(Kind::Overload), reason);
@@ -120,15 +119,8 @@ async fn admitted(
     let tls = stream.agreed().map(|agreed| Rc::new(Agreed { fingerprint, subject, ..agreed }));
     exchange.notes.ended = exchange.notes.began;
     let inside = Some(Rc::new(inside.recorded(&worker, exchange, account).watched(intercept.bypass.as_ref())));
-    let common = Common {
-        worker: Rc::clone(&worker),
-        origin,
-        listener: Arc::clone(&listener),
-        tls,
-        opened_to,
-        inside,
-        hello: None,
-    };
+    let common =
+        Common { worker: Rc::clone(&worker), origin, listener: Arc::clone(&listener), tls, introduced, inside };
     speak(Arrived { common, timer, counted }, stream);
 }
 

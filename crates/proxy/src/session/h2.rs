@@ -53,9 +53,9 @@ pub(super) async fn serve(arrived: Arrived, stream: Stream, carry: Vec<u8>) {
 
 /// Serves a connection that has begun as one of HTTP/1, in a task of its own: what those wait with should not grow.
 pub(super) fn serve_sniffed(session: Session) {
-    let Session { worker, client, origin, listener, timer, counted, tls, opened_to, inside, hello } = session;
+    let Session { worker, client, origin, listener, timer, counted, tls, introduced, inside } = session;
     if let (Some((stream, carry)), Some(counted)) = (client.into_parts(), counted) {
-        let common = Common { worker, origin, listener, tls, opened_to, inside, hello };
+        let common = Common { worker, origin, listener, tls, introduced, inside };
         tokio::task::spawn_local(serve(Arrived { common, timer, counted }, stream, carry));
     }
 }

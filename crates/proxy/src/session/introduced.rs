@@ -12,8 +12,8 @@ use net::Stream;
 use wire::Version;
 use wire::proxy_protocol::{self, Said};
 
-use super::Arrived;
 use super::record::broken;
+use super::{Arrived, Introduction};
 
 /// Hears who it is, and serves it.
 pub(super) async fn serve(mut arrived: Arrived, mut stream: Stream) {
@@ -35,7 +35,8 @@ pub(super) async fn serve(mut arrived: Arrived, mut stream: Stream) {
             if let Said::Between { source, destination } = said {
                 let common = &mut arrived.common;
                 (common.origin.peer, common.origin.port) = (Some(source), destination.port());
-                common.opened_to = Some(Rc::new(destination));
+                let introduction = Introduction { opened_to: Some(destination), ..Introduction::default() };
+                common.introduced = Some(Rc::new(introduction));
             }
             super::serve(arrived, stream);
         }

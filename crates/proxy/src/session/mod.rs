@@ -70,12 +70,19 @@ pub(crate) struct Session {
     pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
-    /// The address that it was opened to, if a proxy in front has said that.
-    pub(crate) opened_to: Option<Rc<SocketAddr>>,
+    /// What was said of it before it began.
+    pub(crate) introduced: Option<Rc<Introduction>>,
     /// The tunnel through which it has come, if what speaks here does so inside of one.
     pub(crate) inside: Option<Rc<Inside>>,
+}
+
+/// What is known of a connection from before it began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Introduction {
+    /// The address that it was opened to, if a proxy in front has said that, or the system.
+    pub(crate) opened_to: Option<SocketAddr>,
     /// How its client has introduced itself before it went on in plain, where TLS was offered inside of a protocol.
-    pub(crate) hello: Option<Rc<Vec<u8>>>,
+    pub(crate) hello: Vec<u8>,
 }
 
 /// A connection counts as one of its listener's and its worker's for as long as this lives.
@@ -157,9 +164,8 @@ struct Common {
     origin: Origin,
     listener: Arc<Listener>,
     tls: Option<Rc<Agreed>>,
-    opened_to: Option<Rc<SocketAddr>>,
+    introduced: Option<Rc<Introduction>>,
     inside: Option<Rc<Inside>>,
-    hello: Option<Rc<Vec<u8>>>,
 }
 
 /// Comes to where TLS begins, goes through its handshake, and serves what speaks inside. A client that does not come through it is told
@@ -178,7 +184,8 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
             match begun {
                 None => None,
                 Some(Begun::Plain(stream, hello)) => {
-                    arrived.common.hello = Some(Rc::new(hello));
+                    let opened_to = arrived.common.opened_to();
+                    arrived.common.introduced = Some(Rc::new(Introduction { opened_to, hello }));
                     return speak(arrived, stream);
                 }
                 Some(Begun::Tls(stream, alpn)) => shake_hands(&arrived, &tls, stream, alpn).await,
@@ -218,9 +225,8 @@ impl Arrived {
             origin,
             listener: Arc::clone(listener),
             tls: None,
-            opened_to: None,
+            introduced: None,
             inside: None,
-            hello: None,
         };
         Arrived { common, timer: worker.timers.timer(), counted: Counted::of(worker, &listener.connections) }
     }
@@ -232,8 +238,13 @@ impl Arrived {
 
 impl Common {
     fn session(self, client: Conn, timer: Timer, counted: Option<Counted>) -> Session {
-        let Common { worker, origin, listener, tls, opened_to, inside, hello } = self;
-        Session { worker, client, origin, listener, timer, counted, tls, opened_to, inside, hello }
+        let Common { worker, origin, listener, tls, introduced, inside } = self;
+        Session { worker, client, origin, listener, timer, counted, tls, introduced, inside }
+    }
+
+    /// The address that it was opened to, if that was said.
+    fn opened_to(&self) -> Option<SocketAddr> {
+        self.introduced.as_ref().and_then(|introduced| introduced.opened_to)
     }
 
     /// Whether the connection should not take another request: the process drains, or the listener is gone.
@@ -265,8 +276,7 @@ impl Session {
             timer: worker.timers.timer(),
             counted: None,
             tls: None,
-            opened_to: None,
-            hello: None,
+            introduced: None,
             inside: None,
             worker: Rc::clone(worker),
         }
@@ -279,7 +289,12 @@ impl Session {
 
     /// The address to which it goes on, whatever its client says.
     pub(crate) fn asked_at(&self) -> Option<SocketAddr> {
-        self.opened_to.as_deref().copied().filter(|_| self.origin.led)
+        self.opened_to().filter(|_| self.origin.led)
+    }
+
+    /// The address that it was opened to, if that was said.
+    pub(crate) fn opened_to(&self) -> Option<SocketAddr> {
+        self.introduced.as_ref().and_then(|introduced| introduced.opened_to)
     }
 
     /// Takes on the listener as a reload has made it.

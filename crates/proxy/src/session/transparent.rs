@@ -13,7 +13,7 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::uri;
 
-use super::{Session, entry, heard, http, tunnel, way};
+use super::{Introduction, Session, entry, heard, http, tunnel, way};
 use crate::attempt::Tunnel;
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
@@ -28,7 +28,9 @@ pub(super) async fn serve(mut session: Session, by: Transparent) {
         Transparent::Tproxy => session.client.local(),
     };
     let canonical = |asked: SocketAddr| SocketAddr::new(asked.ip().to_canonical(), asked.port());
-    (session.opened_to, session.origin.led) = (asked.map(canonical).map(Rc::new), true);
+    let opened_to = asked.map(canonical);
+    session.introduced = Some(Rc::new(Introduction { opened_to, ..Introduction::default() }));
+    session.origin.led = true;
     let mut x = session.worker.exchange();
     x.began(None);
     x.came(&session.worker, &session.origin, session.tls.as_ref());

@@ -74,7 +74,7 @@ pub(super) async fn until_tls(
 
 /// Who we are to a client that has to be told: the address that it came to, as SMTP writes one (RFC 5321 section 4.1.3).
 fn here(common: &Common, stream: &Stream) -> String {
-    match common.opened_to.as_deref().copied().or_else(|| stream.local()).map(|address| address.ip().to_canonical()) {
+    match common.opened_to().or_else(|| stream.local()).map(|address| address.ip().to_canonical()) {
         Some(std::net::IpAddr::V4(ip)) => format!("[{ip}]"),
         Some(std::net::IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
         None => "localhost".to_owned(),

@@ -106,10 +106,12 @@ impl Pump {
 
     /// Changes content that was read before.
     pub(crate) fn change(&mut self, content: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
-        self.came += content.len() as u64;
         match &mut self.transform {
             None => out.extend_from_slice(content),
-            Some(transform) => transform.content(content, out).map_err(Stop::Spoiled)?,
+            Some(transform) => {
+                transform.counts(content.len());
+                transform.content(content, out).map_err(Stop::Spoiled)?;
+            }
         }
         Ok(())
     }
