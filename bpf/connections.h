@@ -36,6 +36,25 @@ static inline_always void count(struct __sk_buff *skb, const struct flow *flow)
 	}
 }
 
+/* The half of a connection that is found by this key. While the table comes into the place of one of another size, what has not been copied
+ * yet is taken from there. A port that was given there and has not been copied may be given once more in that moment, which takes two
+ * connections of so many at the same port. */
+static inline_always struct flow *find(const struct key *key)
+{
+	struct flow *known = bpf_map_lookup_elem(&flows, key);
+	if (known)
+		return known;
+	__u32 only = 0;
+	void *table = bpf_map_lookup_elem(&former, &only);
+	if (!table)
+		return 0;
+	struct flow *before = bpf_map_lookup_elem(table, key);
+	if (!before)
+		return 0;
+	bpf_map_update_elem(&flows, key, before, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&flows, key);
+}
+
 /* What finds the other half of a connection. */
 static inline_always void other_key(const struct key *key, const struct flow *flow, struct key *other)
 {

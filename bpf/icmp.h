@@ -102,7 +102,7 @@ static inline_always int translate_error(struct __sk_buff *skb, const struct pac
 	__u32 at = packet->at + 8;
 	if (read_quote(skb, packet, at, &answer))
 		return TC_ACT_UNSPEC;
-	struct flow *known = bpf_map_lookup_elem(&flows, &answer);
+	struct flow *known = find(&answer);
 	if (!known)
 		return TC_ACT_UNSPEC;
 	struct flow flow = *known;

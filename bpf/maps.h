@@ -10,6 +10,23 @@ struct {
 	map_value(struct flow);
 } flows SEC(".maps");
 
+struct flow_table {
+	map_type(BPF_MAP_TYPE_LRU_HASH);
+	map_entries(1);
+	/* The compiler describes no structure that is this deep inside of a map: sizes alone. */
+	int (*key_size)[sizeof(struct key)];
+	int (*value_size)[sizeof(struct flow)];
+};
+
+/* The table in the place of which `flows` comes, for as long as it takes to copy what is in it. */
+struct {
+	map_type(BPF_MAP_TYPE_HASH_OF_MAPS);
+	map_entries(1);
+	map_key(__u32);
+	__u32 *value;
+	struct flow_table *values[];
+} former SEC(".maps");
+
 struct {
 	map_type(BPF_MAP_TYPE_LRU_HASH);
 	map_entries(MOST_FRAGMENTS);
@@ -20,7 +37,7 @@ struct {
 struct service_table {
 	map_type(BPF_MAP_TYPE_ARRAY);
 	map_entries(1);
-	/* The compiler describes no structure that is this deep inside of a map: sizes alone. */
+	/* Sizes alone, as above. */
 	int (*key_size)[sizeof(__u32)];
 	int (*value_size)[sizeof(struct service)];
 };

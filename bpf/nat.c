@@ -42,7 +42,7 @@ int tidegate_nat(struct __sk_buff *skb)
 	__u64 now = bpf_ktime_get_ns();
 	if (packet.fragmented == LATER && know_fragment(&packet, now))
 		return leave_fragment(&packet, 0);
-	struct flow *known = bpf_map_lookup_elem(&flows, &packet.key);
+	struct flow *known = find(&packet.key);
 	struct flow flow;
 	if (known && !is_over(known, &packet) && tend(&packet, known, now)) {
 		/* The table may give this place to another connection at any time. */

@@ -112,13 +112,15 @@ impl Datapath {
         // Before the program, so that it finds them.
         if let Some(before) = &before {
             datapath.copied = Some(resize::copy(before, &mut datapath.tables.flows)?);
+            datapath.tables.look_in(before)?;
         }
         let program = program(&mut datapath.ebpf)?;
         datapath.added = hooks::put(program, hook, &datapath.folder, interfaces)?;
         if let Some(before) = &before {
             resize::take_its_place(&datapath.folder)?;
-            // Those that were opened meanwhile.
+            // Those that were opened meanwhile, as far as no packet of theirs has asked for them.
             resize::copy(before, &mut datapath.tables.flows)?;
+            datapath.tables.forget_former()?;
         }
         Ok(datapath)
     }

@@ -1,5 +1,7 @@
 //! A table of connections in the place of one of another size: the kernel makes none larger or smaller. What is in the old one is copied
-//! twice, before the program runs by the new one and after, for what was opened between; what goes on is right again with its next packet.
+//! twice, before the program runs by the new one and after, for what was opened between. Until that is done the program looks for what it does
+//! not find in the old one, too: under `dnat` a server's packet without its connection would pass untouched, and its client would reset
+//! what it does not know.
 
 use std::fs;
 use std::path::Path;

@@ -19,6 +19,7 @@ type ServiceTable = Array<MapData, ServiceValue>;
 /// All tables.
 pub(crate) struct Tables {
     pub(crate) flows: Flows,
+    former: HashOfMaps<MapData, u32, Flows>,
     services: HashOfMaps<MapData, ServiceKey, ServiceTable>,
     backends: Array<MapData, BackendValue>,
     pub(crate) strays: HashMap<MapData, StrayKey, Ports>,
@@ -27,7 +28,10 @@ pub(crate) struct Tables {
     drops: PerCpuArray<MapData, u64>,
 }
 
-/// The names of all tables, in the program and as pins.
+/// Where the former table of connections is, if there is one.
+const ONLY: u32 = 0;
+
+/// The names of all tables that outlive the process, in the program and as pins.
 const NAMES: [&str; 8] = ["flows", "fragments", "services", "backends", "strays", "vips", "traffic", "drops"];
 
 /// Where a table of connections is pinned that takes the place of one of another size.
@@ -72,6 +76,7 @@ impl Tables {
         };
         Ok(Tables {
             flows: take("flows")?.try_into()?,
+            former: take("former")?.try_into()?,
             services: take("services")?.try_into()?,
             backends: take("backends")?.try_into()?,
             strays: take("strays")?.try_into()?,
@@ -79,6 +84,18 @@ impl Tables {
             traffic: take("traffic")?.try_into()?,
             drops: take("drops")?.try_into()?,
         })
+    }
+
+    /// What the program does not find among connections it looks for in this table, too.
+    pub(crate) fn look_in(&mut self, former: &Flows) -> Result<(), Refusal> {
+        let put = self.former.insert(ONLY, former, 0);
+        put.map_err(|error| Refusal::of("name the table that was there before", &error))
+    }
+
+    /// All that was in the former table is here.
+    pub(crate) fn forget_former(&mut self) -> Result<(), Refusal> {
+        let removed = absent_is_fine(self.former.remove(&ONLY));
+        removed.map_err(|error| Refusal::of("give up the table that was there before", &error))
     }
 
     /// Puts a service in force in place of what it was, whole.

@@ -1,11 +1,12 @@
-use std::net::UdpSocket;
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use testkit::{Bpffs, Netns, PATIENCE, netns, tool};
 
 use super::*;
-use crate::Transport;
+use crate::tables::absent_is_fine;
+use crate::{Transport, Verdict};
 
 /// Kernels before 6.6 have no TCX. Filters of `clsact` do the same there, and here they can be tried.
 #[test]
@@ -101,4 +102,66 @@ fn the_kernel_has_patience_for_the_program() {
     let looked = info.expect("the program").verified_instruction_count();
     println!("verified: {looked:?} instructions");
     assert!(looked.is_none_or(|count| count < 800_000), "{looked:?}");
+}
+
+/// A datagram of four bytes in its frame.
+fn datagram(from: SocketAddrV4, to: SocketAddrV4) -> Vec<u8> {
+    // To the address that `lo` has.
+    const ETHERNET: [u8; 14] = [0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 8, 0];
+    let header = [0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17, 0, 0];
+    let ports = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
+    [&ETHERNET[..], &header, &from.ip().octets(), &to.ip().octets(), &ports, &[0, 12, 0, 0], b"word"].concat()
+}
+
+/// Between the two copies of a table that comes into the place of another, packets find what has not been copied.
+#[test]
+fn connections_are_found_in_the_former_table() {
+    if !netns::possible() {
+        return;
+    }
+    let (balancer, bpffs) = (Netns::new("balancer"), Bpffs::new());
+    balancer.sysctl("net.ipv4.ip_forward", "1");
+    let open = |pins: &str, entries| {
+        balancer.enter(|| Datapath::open(&bpffs.path().join(pins), &["lo".into()], entries)).expect("a datapath")
+    };
+    let (mut datapath, other) = (open("one", 1024), open("other", 2048));
+    let [client, service, server] =
+        ["198.18.0.2:999", "198.18.9.1:53", "198.18.1.11:53"].map(|text| text.parse().expect("an address"));
+    let dns = Service {
+        name: "dns".into(),
+        address: SocketAddr::V4(service),
+        transport: Transport::Udp,
+        mode: crate::Mode::Dnat,
+        sources: Vec::new(),
+        servers: vec![Server { name: "s".into(), address: SocketAddr::V4(server), weight: 1 }],
+        idle: Duration::from_secs(60),
+    };
+    balancer.enter(|| datapath.apply(&[dns])).expect("it is in force");
+    // No route leads on from here, so that what is known is dropped, and nothing else is.
+    let rehearse = |datapath: &mut Datapath, from, to| {
+        balancer.enter(|| datapath.rehearse(1, &datagram(from, to))).expect("a verdict").0
+    };
+    assert_eq!(rehearse(&mut datapath, server, client), Verdict::Passed);
+    assert_eq!(rehearse(&mut datapath, client, service), Verdict::Dropped);
+    let (mut there, ours) = (other.tables.flows, |datapath: &Datapath| {
+        datapath.tables.flows.iter().collect::<Result<Vec<_>, _>>().expect("entries")
+    });
+    let known = ours(&datapath);
+    assert_eq!(known.len(), 2);
+    let forget = |datapath: &mut Datapath| {
+        for (key, _) in &known {
+            absent_is_fine(datapath.tables.flows.remove(key)).expect("it is gone");
+        }
+    };
+    for (key, value) in &known {
+        there.insert(key, value, 0).expect("it is there");
+    }
+    forget(&mut datapath);
+    assert_eq!(rehearse(&mut datapath, server, client), Verdict::Passed);
+    datapath.tables.look_in(&there).expect("it looks there");
+    assert_eq!(rehearse(&mut datapath, server, client), Verdict::Dropped);
+    assert_eq!(ours(&datapath).len(), 1, "it was taken from there");
+    forget(&mut datapath);
+    datapath.tables.forget_former().expect("it looks there no more");
+    assert_eq!(rehearse(&mut datapath, server, client), Verdict::Passed);
 }
