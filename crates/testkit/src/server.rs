@@ -43,6 +43,8 @@ struct State {
     taken: usize,
     failures: Vec<String>,
     closed: bool,
+    /// Whether it listens no longer.
+    gone: bool,
 }
 
 /// How long a test looks for something that should not happen.
@@ -210,13 +212,16 @@ impl Server {
         let script = Arc::new(script);
         thread::spawn(move || {
             while let Ok(socket) = accept() {
-                let Some(mut peer) = Peer::begin(socket, &shared) else { return };
+                let Some(mut peer) = Peer::begin(socket, &shared) else { break };
                 let script = Arc::clone(&script);
                 thread::spawn(move || {
                     let played = catch_unwind(AssertUnwindSafe(|| script(&mut peer)));
                     peer.end(played.err().map(|panic| said(&*panic)));
                 });
             }
+            // With it goes the listener.
+            drop(accept);
+            shared.with(|state| state.gone = true);
         });
         Server { address, state }
     }
@@ -231,8 +236,9 @@ impl Drop for Server {
             }
             std::mem::take(&mut state.failures)
         });
-        // The thread that accepts sees that it is over, and closes the listener.
+        // The thread that accepts sees that it is over, and closes the listener: whoever drops a server may want its address.
         drop(Socket::connect(&self.address));
+        self.state.within(A_WHILE, |state| state.gone.then_some(()));
         if !thread::panicking() {
             assert!(failures.is_empty(), "the server's script failed: {failures:?}");
         }

@@ -60,14 +60,14 @@ pub struct Origin {
 
 /// What all exchanges of one connection share.
 pub(crate) struct Session {
+    /// Absent if the client is nobody. It goes before the connection does: whoever sees that closed finds the place free.
+    pub(crate) counted: Option<Counted>,
     pub(crate) worker: Rc<Worker>,
     pub(crate) client: Conn,
     pub(crate) origin: Origin,
     /// The listener as the last exchange knew it: it outlives its removal from the configuration.
     pub(crate) listener: Arc<Listener>,
     pub(crate) timer: Timer,
-    /// Absent if the client is nobody.
-    pub(crate) counted: Option<Counted>,
     /// What TLS has agreed on, if there is any.
     pub(crate) tls: Option<Rc<Agreed>>,
     /// What was said of it before it began.
