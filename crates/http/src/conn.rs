@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::task::{Context, Poll, ready};
 
 use net::Stream;
+use net::quic::Unsent;
 use net::stream::Peek;
 use wire::h1::{self, Asked, Limits, Progress, Reject};
 use wire::h2::frame::PREFACE;
@@ -101,6 +102,32 @@ impl Conn {
     /// The same for HTTP/3.
     pub fn of_quic(lane: h3::Lane) -> Conn {
         Conn { carrier: Carrier::Quic(Box::new(lane)), carry: Vec::new(), partial: false, sniffs: Sniffs::default() }
+    }
+
+    /// Keeps the datagrams that come beside a stream of QUIC from now on.
+    pub fn expect_datagrams(&self) {
+        if let Carrier::Quic(lane) = &self.carrier {
+            lane.expect_datagrams();
+        }
+    }
+
+    /// Takes the next datagram that has come beside the stream. Where there is none beside it, there never is one.
+    pub fn poll_datagram(&self, cx: &Context<'_>, into: &mut [u8]) -> Poll<usize> {
+        match &self.carrier {
+            Carrier::Quic(lane) => lane.poll_datagram(cx, into),
+            Carrier::Line(_) | Carrier::Lane(_) => Poll::Pending,
+        }
+    }
+
+    /// Sends a datagram beside the stream, made of these parts.
+    ///
+    /// # Errors
+    /// Nothing goes beside it, or not one so long.
+    pub fn send_datagram(&self, parts: &[&[u8]]) -> Result<(), Unsent> {
+        match &self.carrier {
+            Carrier::Quic(lane) => lane.send_datagram(parts),
+            Carrier::Line(_) | Carrier::Lane(_) => Err(Unsent::Unwanted),
+        }
     }
 
     /// The stream under it, if its bytes are the message's own: what may go through a pipe.

@@ -11,7 +11,7 @@ use h3::client::{RequestStream, SendRequest};
 use h3_quinn::{BidiStream, OpenStreams};
 pub use http_types::{HeaderMap, Method, Request};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ConnectionError, Endpoint, ReadError, RecvStream, SendStream, VarInt};
+use quinn::{ConnectionError, Endpoint, ReadError, RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 
@@ -55,12 +55,34 @@ impl Quic {
     /// Nobody is there, or both could not agree.
     pub fn connect(to: &str, tls: &ClientTls) -> Result<Quic, Failed> {
         let (runtime, endpoint, config, name) = prepare(tls);
+        Quic::begin(runtime, endpoint, config, &name, to)
+    }
+
+    fn begin(
+        runtime: Runtime,
+        endpoint: Endpoint,
+        config: quinn::ClientConfig,
+        name: &str,
+        to: &str,
+    ) -> Result<Quic, Failed> {
         let to: SocketAddr = to.parse().expect("an address");
         let connection = within(&runtime, async {
-            let connecting = endpoint.connect_with(config, to, &name).expect("a client that may connect");
+            let connecting = endpoint.connect_with(config, to, name).expect("a client that may connect");
             connecting.await.map_err(Failed::of)
         })?;
         Ok(Quic { runtime, endpoint, connection })
+    }
+
+    /// The same for a client that takes datagrams up to this length; of none it says that it takes none.
+    ///
+    /// # Errors
+    /// Nobody is there, or both could not agree.
+    pub fn connect_taking(longest: usize, to: &str, tls: &ClientTls) -> Result<Quic, Failed> {
+        let (runtime, endpoint, mut config, name) = prepare(tls);
+        let mut transport = TransportConfig::default();
+        transport.datagram_receive_buffer_size((longest > 0).then_some(longest));
+        config.transport_config(Arc::new(transport));
+        Quic::begin(runtime, endpoint, config, &name, to)
     }
 
     /// Connects and does not wait for the end of the handshake, if a session of before allows that.
@@ -158,6 +180,40 @@ impl Quic {
             send.write_all(bytes).await.map_err(|error| Failed(None, error.to_string()))?;
             Ok(send)
         })
+    }
+
+    /// Sends a datagram beside all streams.
+    ///
+    /// # Panics
+    /// The server takes none, or none so long.
+    pub fn send_datagram(&self, bytes: &[u8]) {
+        self.connection.send_datagram(Bytes::copy_from_slice(bytes)).expect("a server that takes datagrams");
+    }
+
+    /// Waits for the next datagram that comes beside all streams.
+    ///
+    /// # Errors
+    /// There is none, or the connection is no more.
+    pub fn datagram(&self) -> Result<Bytes, Failed> {
+        within(&self.runtime, async { self.connection.read_datagram().await.map_err(Failed::of) })
+    }
+
+    /// Whether the server takes datagrams beside streams.
+    pub fn takes_datagrams(&self) -> bool {
+        self.connection.max_datagram_size().is_some()
+    }
+
+    /// Waits for a stream that only the server speaks on, and for so many bytes of it.
+    ///
+    /// # Errors
+    /// There is none, or fewer.
+    pub fn hear_one_way(&self, count: usize) -> Result<Vec<u8>, Failed> {
+        let mut bytes = vec![0; count];
+        within(&self.runtime, async {
+            let mut hear = self.connection.accept_uni().await.map_err(Failed::of)?;
+            hear.read_exact(&mut bytes).await.map_err(|error| Failed(None, error.to_string()))
+        })?;
+        Ok(bytes)
     }
 
     /// Waits for so many bytes of a stream.

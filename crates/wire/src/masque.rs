@@ -1,4 +1,4 @@
-//! Datagrams of UDP inside of HTTP (RFC 9298), each in a capsule of its own (RFC 9297 section 3).
+//! Datagrams of UDP inside of HTTP (RFC 9298), each in a capsule of its own (RFC 9297 section 3), or, over HTTP/3, in one of QUIC's.
 
 use std::net::IpAddr;
 
@@ -98,8 +98,7 @@ impl Capsules {
             // The context's number stands before the datagram.
             let length = usize::try_from(length).ok().filter(|length| *length <= MOST + 8).ok_or(TooLong)?;
             let Some(value) = rest.get(at..at + length) else { return Ok(done) };
-            if let Some((UDP, at)) = varint::read(value) {
-                let datagram = &value[at..];
+            if let Some(datagram) = of_udp(value) {
                 if datagram.len() > MOST {
                     return Err(TooLong);
                 }
@@ -110,11 +109,20 @@ impl Capsules {
     }
 }
 
-/// Writes a datagram.
+/// What a datagram of HTTP carries, if that is one of UDP.
+pub fn of_udp(value: &[u8]) -> Option<&[u8]> {
+    let (context, at) = varint::read(value)?;
+    (context == UDP).then(|| &value[at..])
+}
+
+/// What stands before a datagram of UDP in one of HTTP.
+pub const FRONT: &[u8] = &[UDP as u8];
+
+/// Writes a datagram in its capsule.
 pub fn write(datagram: &[u8], out: &mut Vec<u8>) {
     varint::write(DATAGRAM, out);
-    varint::write(1 + datagram.len() as u64, out);
-    varint::write(UDP, out);
+    varint::write((FRONT.len() + datagram.len()) as u64, out);
+    out.extend_from_slice(FRONT);
     out.extend_from_slice(datagram);
 }
 

@@ -161,6 +161,8 @@ fn terms(listener: &Listener) -> quic::Terms {
         idle: listener.keep_alive_timeout.saturating_add(LINGERS),
         streams: STREAMS,
         early_data: listener.http3.early_data,
+        // Elsewhere they lead nowhere.
+        datagrams: listener.role == config::spec::Role::Forward,
     }
 }
 

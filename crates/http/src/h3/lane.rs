@@ -20,8 +20,8 @@ use crate::h2::Switched;
 /// A stream. Dropping it before its message was finished resets it, which the peer sees as a cut.
 #[derive(Debug)]
 pub struct Lane {
-    link: Link,
-    stream: Stream,
+    pub(super) link: Link,
+    pub(super) stream: Stream,
     role: Role,
     message: Message,
     /// What stood behind an interim head, and is not understood yet.
@@ -564,6 +564,7 @@ impl Drop for Lane {
             }
         }
         connection.forget(self.stream);
+        self.link.boxes.close(self.stream.number());
         self.link.open.set(self.link.open.get() - 1);
         if self.link.open.get() == 0 {
             // It may wait for the last of them.

@@ -1,9 +1,11 @@
 //! A connection of HTTP/3: QUIC has its streams already, so that each of them is read and written by its own task.
 //!
 //! - [`trunk`]: what belongs to the connection: its settings, the peer's own streams, its end
+//! - [`boxes`]: datagrams of requests
 //! - [`client`]: a connection to a server, as its pool sees it
 //! - [`lane`]: a request's stream, as an exchange sees it
 
+mod boxes;
 mod client;
 mod lane;
 mod trunk;
@@ -32,9 +34,10 @@ struct Shared {
     /// Ends of messages that the client does not take yet, of lanes that are gone.
     leftovers: RefCell<Vec<Leftover>>,
     said: Said,
+    boxes: boxes::Boxes,
 }
 
-/// What a server has said to us, its client.
+/// What the peer has said of itself.
 #[derive(Debug, Default)]
 struct Said {
     settings: Cell<Option<Settings>>,
@@ -57,7 +60,15 @@ type Link = Rc<Shared>;
 impl Shared {
     fn new(connection: quic::Connection, limits: Limits) -> Link {
         let (open, trunk, leftovers) = (Cell::new(0), RefCell::default(), RefCell::default());
-        Rc::new(Shared { connection, limits, open, trunk, leftovers, said: Said::default() })
+        Rc::new(Shared {
+            connection,
+            limits,
+            open,
+            trunk,
+            leftovers,
+            said: Said::default(),
+            boxes: boxes::Boxes::default(),
+        })
     }
 
     fn wake_trunk(&self) {

@@ -21,6 +21,8 @@ pub struct Trunk {
     control: Option<Stream>,
     /// Streams of the peer's that nobody knows.
     unknown: u32,
+    /// Whether datagrams are welcome.
+    datagrams: bool,
 }
 
 /// How a connection has ended.
@@ -36,8 +38,8 @@ pub enum End {
 const UNKNOWN: u32 = 100;
 
 impl Trunk {
-    /// Our end of a connection to a client.
-    pub fn server(connection: Connection, limits: &h1::Limits) -> Trunk {
+    /// Our end of a connection to a client, who is told whether datagrams are welcome.
+    pub fn server(connection: Connection, limits: &h1::Limits, datagrams: bool) -> Trunk {
         let limits = Limits {
             head: limits.head,
             line: limits.line,
@@ -45,7 +47,7 @@ impl Trunk {
             extended_connect: true,
             ..Limits::default()
         };
-        Trunk::new(Shared::new(connection, limits), Role::Server, Peer::of(Role::Client))
+        Trunk { datagrams, ..Trunk::new(Shared::new(connection, limits), Role::Server, Peer::of(Role::Client)) }
     }
 
     /// Our end of a connection to a server.
@@ -54,7 +56,7 @@ impl Trunk {
     }
 
     fn new(link: Link, role: Role, peer: Peer) -> Trunk {
-        Trunk { link, role, peer, oneway: Vec::new(), control: None, unknown: 0 }
+        Trunk { link, role, peer, oneway: Vec::new(), control: None, unknown: 0, datagrams: false }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -66,11 +68,10 @@ impl Trunk {
         *self.link.trunk.borrow_mut() = Some(cx.waker().clone());
         self.introduce();
         self.finish_leftovers(cx);
-        if let Err(broken) = self.hear(cx, block) {
+        if let Err(broken) = self.hear(cx, block).and_then(|()| self.heed()) {
             self.link.connection.close(broken.code.0, broken.reason);
             return Poll::Ready(End::Broken(broken));
         }
-        self.heed();
         loop {
             match self.link.connection.poll_accept(cx, Way::Both) {
                 Poll::Pending => return Poll::Pending,
@@ -113,7 +114,7 @@ impl Trunk {
             self.control = self.link.connection.open(Way::One);
             if let Some(stream) = self.control {
                 let mut bytes = vec![0];
-                settings::ours(self.role, self.link.limits.head, &mut bytes);
+                settings::ours(self.role, self.link.limits.head, self.datagrams, &mut bytes);
                 self.link.leftovers.borrow_mut().push(Leftover { stream, bytes, at: 0 });
             }
         }
@@ -137,13 +138,24 @@ impl Trunk {
         });
     }
 
-    /// Takes what a server has said to those whom it concerns.
-    fn heed(&self) {
+    /// Takes what the peer has said to those whom it concerns, and datagrams to their streams.
+    fn heed(&self) -> Result<(), wire::h3::Broken> {
         let said = &self.link.said;
         said.settings.set(self.peer.settings());
+        if self.datagrams {
+            if self.peer.settings().is_some_and(|said| said.datagrams) && !self.link.connection.takes_datagrams() {
+                // RFC 9297 section 2.1.1.
+                let reason = "datagrams of HTTP without those of QUIC";
+                return Err(wire::h3::Broken { code: Code::SETTINGS_ERROR, reason });
+            }
+            while let Some(datagram) = self.link.connection.datagram() {
+                self.link.boxes.sort(datagram)?;
+            }
+        }
         if said.goaway.replace(self.peer.goaway()) != self.peer.goaway() {
             self.link.connection.wake_streams();
         }
+        Ok(())
     }
 
     /// Reads the peer's own streams.

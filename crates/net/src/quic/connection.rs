@@ -414,7 +414,8 @@ impl State {
                 }
                 // What was agreed on so far already lets early requests in.
                 Event::HandshakeDataReady => self.wake_owner(),
-                Event::DatagramReceived | Event::DatagramsUnblocked => {}
+                Event::DatagramReceived => self.wake_owner(),
+                Event::DatagramsUnblocked => {}
             }
         }
         told

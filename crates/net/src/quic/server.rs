@@ -28,6 +28,8 @@ pub struct Terms {
     pub streams: u32,
     /// Whether a client that has been here may send before its handshake is done (RFC 9001 section 4.6).
     pub early_data: bool,
+    /// Whether datagrams go both ways (RFC 9221).
+    pub datagrams: bool,
 }
 
 /// Bytes of one stream that may wait for whoever reads it, and of all streams of a connection.
@@ -35,6 +37,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const WINDOW: u32 = 1024 * 1024;
 /// Bytes of a connection that were written and are not acknowledged.
 pub(super) const UNACKNOWLEDGED: u64 = 1024 * 1024;
+/// Bytes of datagrams that wait, either way, with what keeping them takes; of more the oldest are lost.
+const DATAGRAMS: usize = 256 * 1024;
 /// Streams that a peer opens for itself: its control, and the two of QPACK; and some that mean nothing to us.
 pub(super) const ONE_WAY: u32 = 8;
 /// How long a client may take to come back with a Retry's token.
@@ -112,7 +116,8 @@ fn transport(terms: &Terms) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
         .send_window(UNACKNOWLEDGED)
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(terms.datagrams.then_some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS)
         // What cannot be said in QUIC's number is as good as for ever.
         .max_idle_timeout(IdleTimeout::try_from(terms.idle).ok());
     transport

@@ -196,7 +196,7 @@ fn configs() -> &'static (Server, ClientConfig) {
         let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).expect("an identity");
         let spoken = Spoken::since(Oldest::Tls13);
         let terminator = Terminator::new(&[(identity, true)], &spoken, &ClientCert::Off, &[], None, None);
-        let terms = Terms { idle: Duration::from_secs(30), streams: 16, early_data: false };
+        let terms = Terms { idle: Duration::from_secs(30), streams: 16, early_data: false, datagrams: false };
         let server = Server::new(&terminator.expect("a terminator"), &terms).expect("a server");
         let mut roots = RootCertStore::empty();
         roots.add(issued.cert.der().clone()).expect("an authority");

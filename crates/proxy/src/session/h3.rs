@@ -17,7 +17,7 @@ use super::record::broken;
 use super::{Arrived, Common, entry, masque, tunnel};
 use crate::exchange::{self, After};
 use crate::reply;
-use crate::snapshot::Tls;
+use crate::snapshot::{Role, Tls};
 
 /// Goes through the handshake, and serves the connection until it ends.
 pub(super) async fn serve(mut arrived: Arrived, tls: Tls, connection: Connection) {
@@ -57,7 +57,7 @@ async fn run(arrived: Arrived, connection: Connection) {
     let Arrived { common, timer, counted } = arrived;
     let now = Instant::now();
     let mut root = Root {
-        trunk: Trunk::server(connection, &common.listener.head),
+        trunk: Trunk::server(connection, &common.listener.head, common.listener.role == Role::Forward),
         idle_since: now,
         looked: now,
         served: false,

@@ -4,6 +4,7 @@
 //! - [`oneway`]: the streams that a peer opens for itself: its control, QPACK's two, and what nobody knows
 //! - [`settings`]: what the sides tell each other at the start
 //! - [`frame`]: what stands before each payload
+//! - [`datagram`]: of which stream a datagram of QUIC is
 //! - [`qpack`]: heads as blocks (RFC 9204), by the static table and literals alone
 //! - [`varint`]: QUIC's numbers
 //!
@@ -13,6 +14,7 @@
 //! We allow no dynamic table and use none: no stream then waits for another, no peer makes us keep a table, and nothing can be
 //! guessed from the length of somebody else's messages (RFC 9204 section 7.1).
 
+pub mod datagram;
 pub mod frame;
 pub mod message;
 pub mod oneway;
@@ -22,12 +24,13 @@ pub mod varint;
 
 use crate::h1::Reject;
 
-/// An error code (RFC 9114 section 8.1, RFC 9204 section 6). Peers may send any number.
+/// An error code (RFC 9114 section 8.1, RFC 9204 section 6, RFC 9297 section 2.1). Peers may send any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub u64);
 
 #[expect(missing_docs, reason = "the names are the standards'")]
 impl Code {
+    pub const DATAGRAM_ERROR: Code = Code(0x33);
     pub const NO_ERROR: Code = Code(0x100);
     pub const GENERAL_PROTOCOL_ERROR: Code = Code(0x101);
     pub const INTERNAL_ERROR: Code = Code(0x102);

@@ -10,13 +10,16 @@ pub struct Settings {
     pub most_fields: u64,
     /// Whether requests may become tunnels (RFC 9220). Only a server's word counts.
     pub extended_connect: bool,
+    /// Whether it takes datagrams of requests in QUIC's own (RFC 9297 section 2.1.1).
+    pub datagrams: bool,
 }
 
-/// RFC 9204 section 5, RFC 9114 section 7.2.4.1, RFC 9220 section 3.
+/// RFC 9204 section 5, RFC 9114 section 7.2.4.1, RFC 9220 section 3, RFC 9297 section 2.1.1.
 const QPACK_MAX_TABLE_CAPACITY: u64 = 0x1;
 const MAX_FIELD_SECTION_SIZE: u64 = 0x6;
 const QPACK_BLOCKED_STREAMS: u64 = 0x7;
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x8;
+const H3_DATAGRAM: u64 = 0x33;
 
 /// The longest payload that is read: nobody has so much to say.
 pub const LONGEST: u64 = 2048;
@@ -27,7 +30,7 @@ impl Settings {
     /// # Errors
     /// A setting twice, one of HTTP/2, or no settings.
     pub fn read(mut payload: &[u8]) -> Result<Settings, Broken> {
-        let mut settings = Settings { most_fields: varint::MOST, extended_connect: false };
+        let mut settings = Settings { most_fields: varint::MOST, extended_connect: false, datagrams: false };
         let mut seen = Vec::new();
         while !payload.is_empty() {
             let pair = varint::read(payload)
@@ -41,10 +44,11 @@ impl Settings {
             seen.push(id);
             match id {
                 0x0 | 0x2..=0x5 => return Err(Broken::of(Code::SETTINGS_ERROR, "a setting of HTTP/2")),
-                ENABLE_CONNECT_PROTOCOL if value > 1 => {
+                ENABLE_CONNECT_PROTOCOL | H3_DATAGRAM if value > 1 => {
                     return Err(Broken::of(Code::SETTINGS_ERROR, "a switch that is neither on nor off"));
                 }
                 ENABLE_CONNECT_PROTOCOL => settings.extended_connect = value == 1,
+                H3_DATAGRAM => settings.datagrams = value == 1,
                 MAX_FIELD_SECTION_SIZE => settings.most_fields = value,
                 _ => {}
             }
@@ -55,14 +59,15 @@ impl Settings {
 }
 
 /// Appends the frame with what we tell the peer: no table, no stream that waits for another, and to clients that requests
-/// which become tunnels (RFC 9220) are welcome.
-pub fn ours(role: Role, most_fields: usize, out: &mut Vec<u8>) {
+/// which become tunnels (RFC 9220) are welcome, and datagrams where they lead anywhere.
+pub fn ours(role: Role, most_fields: usize, datagrams: bool, out: &mut Vec<u8>) {
     let mut payload = Vec::with_capacity(16);
     let tunnels = (role == Role::Server).then_some((ENABLE_CONNECT_PROTOCOL, 1));
     for (id, value) in
         [(QPACK_MAX_TABLE_CAPACITY, 0), (MAX_FIELD_SECTION_SIZE, most_fields as u64), (QPACK_BLOCKED_STREAMS, 0)]
             .into_iter()
             .chain(tunnels)
+            .chain(datagrams.then_some((H3_DATAGRAM, 1)))
     {
         varint::write(id, &mut payload);
         varint::write(value, &mut payload);
@@ -86,13 +91,14 @@ mod tests {
 
     #[test]
     fn settings_are_read() {
-        assert_eq!(Settings::read(&[]), Ok(Settings { most_fields: varint::MOST, extended_connect: false }));
+        let nothing = Settings { most_fields: varint::MOST, extended_connect: false, datagrams: false };
+        assert_eq!(Settings::read(&[]), Ok(nothing));
         let said = payload(&[(1, 4096), (6, 16_384), (7, 100), (0x33, 1), (0x1f * 7 + 0x21, 9)]);
-        assert_eq!(Settings::read(&said), Ok(Settings { most_fields: 16_384, extended_connect: false }));
-        for role in [Role::Server, Role::Client] {
+        assert_eq!(Settings::read(&said), Ok(Settings { most_fields: 16_384, datagrams: true, ..nothing }));
+        for (role, datagrams) in [(Role::Server, true), (Role::Server, false), (Role::Client, false)] {
             let mut frame = Vec::new();
-            ours(role, 9, &mut frame);
-            let expected = Settings { most_fields: 9, extended_connect: role == Role::Server };
+            ours(role, 9, datagrams, &mut frame);
+            let expected = Settings { most_fields: 9, extended_connect: role == Role::Server, datagrams };
             assert_eq!(Settings::read(&frame[2..]), Ok(expected));
         }
     }
@@ -105,6 +111,7 @@ mod tests {
             assert_eq!(code(&[(id, 1)]), Err(Code::SETTINGS_ERROR));
         }
         assert_eq!(code(&[(8, 2)]), Err(Code::SETTINGS_ERROR));
+        assert_eq!(code(&[(0x33, 2)]), Err(Code::SETTINGS_ERROR));
         let half = Settings::read(&payload(&[(6, 16_384)])[..2]).map_err(|broken| broken.code);
         assert_eq!(half, Err(Code::FRAME_ERROR));
     }

@@ -9,7 +9,7 @@ use tidegate_wire::proxy_protocol::{self, Form, Said};
 use tidegate_wire::quic::{self, Header};
 use tidegate_wire::socks::{self, Version};
 use tidegate_wire::starttls::{Guest, Host, Protocol, Step, guest, host};
-use tidegate_wire::{Head, masque, mqtt, mysql, postgres, uri};
+use tidegate_wire::{Head, h3, masque, mqtt, mysql, postgres, uri};
 
 /// Whatever a client of SOCKS says, what is waited for is bounded, and more of it changes nothing of what was read. A host that was read is
 /// one that a URL may have.
@@ -265,7 +265,7 @@ fn towards_server(protocol: Protocol, lets_plain: bool, bytes: &[u8]) {
     assert!(guest.greeting().len() <= bytes.len());
 }
 
-/// Datagrams in capsules, however they are cut, and the path to a server.
+/// Datagrams in capsules, however they are cut, or in one of QUIC, and the path to a server.
 pub(crate) fn capsules(bytes: &[u8]) {
     let whole = read_capsules(std::iter::once(bytes));
     assert_eq!(read_capsules(bytes.chunks(3)), whole, "however it is cut");
@@ -274,6 +274,10 @@ pub(crate) fn capsules(bytes: &[u8]) {
     assert_eq!(read_capsules(std::iter::once(&again[..])).1, whole.1, "what is written is read");
     if let Some(target) = masque::target(bytes) {
         assert!(uri::port(&target).is_some() && !uri::host(&target).is_empty());
+    }
+    if let Ok((stream, at)) = h3::datagram::read(bytes) {
+        assert!(stream % 4 == 0 && at <= bytes.len());
+        assert!(masque::of_udp(&bytes[at..]).is_none_or(|datagram| datagram.len() < bytes.len()));
     }
 }
 
