@@ -68,7 +68,7 @@ pub(crate) async fn open(
     arm: &Arm,
 ) -> Result<After, Fault> {
     let upstream = connect(session, x, route, arm).await?;
-    welcome(session, x, arm, upstream.conn.local()).await?;
+    welcome(session, x, arm, || upstream.conn.local()).await?;
     Ok(tunnel(session, x, listener, route, arm, upstream))
 }
 
@@ -77,13 +77,13 @@ pub(crate) async fn welcome(
     session: &mut Session,
     x: &mut Exchange,
     arm: &Arm,
-    local: Option<SocketAddr>,
+    local: impl FnOnce() -> Option<SocketAddr>,
 ) -> Result<(), Fault> {
     x.client.answered = true;
     x.notes.answered = Some(Instant::now());
     let mut out = Vec::new();
     if let Some(version) = x.facts.socks {
-        Reply::Granted.write(version, local, &mut out);
+        Reply::Granted.write(version, local(), &mut out);
     } else if x.facts.led.is_none() {
         x.response.start_response(200);
         session.client.write_switched(&mut x.response, &mut out);

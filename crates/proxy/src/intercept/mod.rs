@@ -135,8 +135,7 @@ pub(crate) async fn open(
         true => None,
         false => Some(attempt::connect(session, x, route, arm).await?),
     };
-    let local = upstream.as_ref().and_then(|upstream| upstream.conn.local());
-    attempt::welcome(session, x, arm, local).await?;
+    attempt::welcome(session, x, arm, || upstream.as_ref().and_then(|upstream| upstream.conn.local())).await?;
     let heard = hear::hear(session, x, listener, upstream.as_mut().map(|upstream| &mut upstream.conn), reads).await?;
     let opened = Opened { host, port, upstream };
     match (heard, reads.tls.zip(sought)) {

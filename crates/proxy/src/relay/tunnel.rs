@@ -78,7 +78,7 @@ pub(crate) fn tunnel<'a>(
                 && let Poll::Ready(ended) = up.poll(cx, worker, client, server)
             {
                 match ended {
-                    Ok(()) => server.shutdown_write(),
+                    Ok(()) => end(server, !down_open),
                     Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
                     Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
                     Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
@@ -87,7 +87,7 @@ pub(crate) fn tunnel<'a>(
             }
             if down_open && let Poll::Ready(ended) = down.poll(cx, worker, server, client) {
                 match ended {
-                    Ok(()) => client.shutdown_write(),
+                    Ok(()) => end(client, !up_open),
                     Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
                     Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
                     Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
@@ -114,6 +114,13 @@ pub(crate) fn tunnel<'a>(
         })
         .await;
         Ended { bytes_in: up.content, bytes_out: down.content, fault }
+    }
+}
+
+/// Passes on the end of what was said to one side. If both sides have ended, a plain connection is closed next, which says the same.
+fn end(to: &mut Conn, is_over: bool) {
+    if !is_over || to.plain().is_none() {
+        to.shutdown_write();
     }
 }
 
