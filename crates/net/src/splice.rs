@@ -11,10 +11,13 @@ use std::task::{Context, Poll, ready};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use tokio::io::Interest;
 
-use crate::stream::Stream;
+use crate::stream::{PACKET, Stream};
 
 /// What a pipe should hold. The kernel may refuse (`pipe-user-pages-soft`); then its default has to do.
 const PIPE_BYTES: usize = 256 * 1024;
+/// What goes through it at once: whole packets. All that it holds would be four of them and a few bytes, which become one of their own and cost as
+/// much as a large one.
+const AT_ONCE: usize = 4 * PACKET;
 /// Pipes that a worker keeps for later.
 const KEPT: usize = 64;
 /// Pipes that a worker may have at once: more flows than that copy.
@@ -80,15 +83,16 @@ impl Pipe {
 
     /// Whether the pipe takes no more for now.
     pub fn is_full(&self) -> bool {
-        self.ends.as_ref().is_none_or(|ends| self.filled >= ends.capacity)
+        self.ends.as_ref().is_none_or(|ends| self.filled >= ends.capacity.min(AT_ONCE))
     }
 
-    /// Moves up to `most` bytes from the socket into the pipe. Zero bytes are the end of the stream.
+    /// Moves up to `most` bytes from the socket into the pipe, which is not [full](Pipe::is_full). Zero bytes are the end of the stream.
     ///
     /// # Errors
     /// What the socket says.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, from: &Stream, most: usize) -> Poll<io::Result<usize>> {
         let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        let most = most.min(AT_ONCE.saturating_sub(self.filled));
         loop {
             ready!(from.poll_read_ready(cx))?;
             // A pipe's slots can be full before its bytes are. That says nothing of the socket, whose readiness must not be taken back

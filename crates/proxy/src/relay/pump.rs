@@ -498,8 +498,7 @@ impl Pump {
             let left = self.reader.raw().unwrap_or(0);
             let mut stuck = true;
             if left > 0 && may > 0 && !pipe.is_full() {
-                // More than the kernel would take at once it refuses to take at all.
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30).min(may);
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(may);
                 match pipe.poll_fill(cx, source, most) {
                     Poll::Ready(Ok(0)) if self.reader.ended(None) => stuck = false,
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(BROKEN)),
