@@ -231,7 +231,9 @@ mod tests {
 
     #[test]
     fn what_may_become_one_is_waited_for_and_everything_else_is_something_else() {
-        for said in ["", "\r\n", "G", "GETTY", "BREW /pot HTT", "NICK a", "PRI * HTTP/2.0\r", "220", "G\0", "(GET", "\0"] {
+        for said in
+            ["", "\r\n", "G", "GETTY", "BREW /pot HTT", "NICK a", "PRI * HTTP/2.0\r", "220", "G\0", "(GET", "\0"]
+        {
             assert_eq!(read(said.as_bytes()), Seen::Partial, "{said:?}");
         }
         for said in [
