@@ -59,6 +59,7 @@ struct OtherEnd {
 impl OtherEnd {
     fn of(x: &Exchange) -> Option<OtherEnd> {
         let host = match (&x.facts.inside, x.facts.led) {
+            (Some(inside), _) if inside.host.as_bytes() == &x.facts.host[..] => return None,
             (Some(inside), _) => inside.host.as_bytes().to_vec(),
             (None, Some(led)) => destination::host_of(led.ip()),
             (None, None) => return None,
