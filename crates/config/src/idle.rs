@@ -20,6 +20,7 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         (is_said && !is_spoken).then(|| Mistake::new(listener.span.clone(), said))
     });
     let inspected = spec.listeners.iter().filter_map(|listener| of_inspection(spec, listener));
+    let led = spec.listeners.iter().filter(|listener| !listener.is_known()).flat_map(of_led);
     let of_datagrams = |listener: &&Listener| matches!(listener.role, Role::Udp | Role::Nat);
     let by_datagrams = reached(spec.listeners.iter().filter(of_datagrams), &[]);
     let flows = spec.pools.iter().enumerate().filter_map(move |(n, pool)| {
@@ -39,12 +40,32 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let said = "`nat.connections` does nothing without a listener with `role: nat`".to_owned();
         Mistake::new(listener.span.clone(), said)
     });
-    listeners.chain(connections).chain(inspected).chain(flows).chain(certificates).chain(pools).chain(of_lists(spec))
+    listeners
+        .chain(connections)
+        .chain(inspected)
+        .chain(led)
+        .chain(flows)
+        .chain(certificates)
+        .chain(pools)
+        .chain(of_lists(spec))
+}
+
+/// What is for clients that know of a proxy, where every address is for those that know of none.
+fn of_led(listener: &Listener) -> impl Iterator<Item = Mistake> + use<'_> {
+    let of_tunnels = (!listener.inspect.is_empty()).then_some("`inspect`");
+    of_tunnels.into_iter().chain(listener.pac.as_ref().map(|_| "`pac`")).map(|key| {
+        let name = &listener.name;
+        let said = format!(
+            "{key} of listener `{name}` does nothing, for all of its addresses have `transparent`: nobody comes there who knows of a proxy"
+        );
+        Mistake::new(listener.span.clone(), said)
+    })
 }
 
 /// Ports at which tunnels are looked into, to none of which any may go. What the operator has put in a server's place takes those to any port.
 fn of_inspection(spec: &Spec, listener: &Listener) -> Option<Mistake> {
-    let (first, egress) = (listener.inspect.first()?, listener.egress.as_ref()?);
+    let first = listener.inspect.first().filter(|_| listener.is_known())?;
+    let egress = listener.egress.as_ref()?;
     let meets = |ports: &RangeInclusive<u16>| {
         let goes = |to: &RangeInclusive<u16>| ports.start() <= to.end() && to.start() <= ports.end();
         egress.connect_ports.iter().any(goes)

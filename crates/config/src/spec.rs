@@ -245,6 +245,11 @@ impl Listener {
         }
     }
 
+    /// Whether clients come to one of its addresses that know of it, and not all are led there by the system.
+    pub fn is_known(&self) -> bool {
+        self.binds.iter().any(|bind| bind.transparent.is_none())
+    }
+
     /// TLS at one of its addresses.
     pub fn tls_at<'a>(&'a self, bind: &'a Bind) -> Option<&'a ListenerTls> {
         match &bind.tls {

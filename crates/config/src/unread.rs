@@ -19,7 +19,9 @@ pub(crate) fn unread(spec: &Spec) -> Vec<Mistake> {
                 let said = format!("a `deny` of listener `{}` looks at `{key}`", listener.name);
                 warnings.extend(passing(listener, &said).map(|message| Mistake::new(span.clone(), message)));
             }
-            walk_kinds(&listener.name, routes, &mut warnings);
+            if listener.is_known() {
+                walk_kinds(&listener.name, routes, &mut warnings);
+            }
             for span in filters(spec, listener, routes) {
                 let said = format!("a `filter` of listener `{}` looks at responses", listener.name);
                 warnings.extend(passing(listener, &said).map(|message| Mistake::new(span.clone(), message)));
@@ -90,7 +92,9 @@ fn passing(listener: &Listener, said: &str) -> impl Iterator<Item = String> {
         .intercept
         .is_none()
         .then(|| format!("{said}, which of `https://` pages nobody sees without `intercept`: they pass"));
-    let goes_to = |port: &u16| listener.egress.iter().any(|egress| has(&egress.connect_ports, *port));
+    // Who is led here opens no tunnels, and is heard at every port.
+    let goes_to =
+        |port: &u16| listener.is_known() && listener.egress.iter().any(|egress| has(&egress.connect_ports, *port));
     let plain = PLAIN.into_iter().filter(goes_to).find(|port| !has(&listener.inspect, *port)).map(|port| {
         format!("{said}, which of requests in tunnels to port {port} nobody sees without `inspect: {port}`: they pass")
     });

@@ -31,7 +31,7 @@ use crate::policy::View;
 use crate::pool::{Entry, Limit};
 use crate::quota::{self, Meter};
 use crate::relay::{Pump, Tolls};
-use crate::route::{Body, Captures, Finding, Said};
+use crate::route::{Captures, Said};
 use crate::session::inside::Inside;
 use crate::session::{Origin, Session};
 use crate::snapshot::{Arm, Ending, Listener, Role, Route};
@@ -41,6 +41,7 @@ use crate::worker::Worker;
 use crate::{pac, proof, reply};
 
 mod admit;
+mod find;
 mod hops;
 mod passage;
 mod pinned;
@@ -48,6 +49,8 @@ mod prepare;
 mod seen;
 
 use admit::admit;
+use find::find;
+pub(crate) use find::find_at_once;
 use hops::ends_here;
 pub(crate) use passage::{choose, pass};
 use passage::{elsewhere, tunnel};
@@ -329,43 +332,6 @@ async fn story<'a>(
         return Box::pin(elsewhere(session, x, listener, route, fault)).await;
     }
     attempt::deliver(session, x, listener, route, arm, answered?).await
-}
-
-/// Finds the route; reads the body only as far as a rule's body predicate needs it.
-async fn find<'a>(session: &mut Session, x: &mut Exchange, listener: &'a Listener) -> Result<&'a Arc<Route>, Fault> {
-    let mut from = 0;
-    let mut wanted: Option<usize> = None;
-    loop {
-        let found = {
-            let body = match wanted {
-                None => Body::Unread,
-                Some(_) => Body::Prefix { bytes: &x.prefix, complete: x.upload.is_read() },
-            };
-            let facts = seen(x, listener, session.origin.port, body);
-            let found = listener.table.find(&facts, from);
-            if let Finding::Rule(found) = &found {
-                x.notes.hit = listener.table.hit(found.ordinal, &facts);
-            }
-            found
-        };
-        match found {
-            Finding::Rule(found) => {
-                x.facts.captures = found.captures;
-                return Ok(&listener.routes[found.ordinal]);
-            }
-            Finding::None => return Ok(&listener.default),
-            Finding::TooLarge { .. } => return Err(Fault::client(Kind::BodyTooLarge)),
-            Finding::NeedsBody { ordinal, limit } => {
-                if wanted.is_some_and(|had| had >= limit) {
-                    // Everything that this rule may see is there already.
-                    from = ordinal + 1;
-                    continue;
-                }
-                attempt::read_prefix(session, x, limit).await?;
-                (from, wanted) = (ordinal, Some(limit));
-            }
-        }
-    }
 }
 
 /// No route: under TLS a host that none is for was meant for another connection (RFC 9110 section 15.5.20).

@@ -13,7 +13,7 @@ pub(super) static INTERCEPT: Section = Section::new(
             "except",
             Type::List(&Type::Text("host")),
             "Hosts that nobody reads, as `match.host` has them; a tunnel to one passes untouched. That is the host in `CONNECT`; of a \
-             tunnel to an address it is the name in the handshake, too.",
+             tunnel to an address it is the name in the handshake, too, if that name has this address.",
         ),
         Key::new(
             "upstream_ca",

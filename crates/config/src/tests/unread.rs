@@ -86,6 +86,30 @@ fn a_refusal_of_tunnels_that_socks_goes_around_is_warned_of() {
 }
 
 #[test]
+fn who_is_led_to_a_listener_opens_no_tunnels() {
+    const LED: &str = "{ address: '127.0.0.1:1', transparent: redirect }";
+    let of = |bind: &str, rest: &str| {
+        let text = format!("listeners:\n  led:\n    bind: [{bind}]\n    role: forward\n    {rest}\n");
+        let loaded = load(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let reading = "intercept: { ca: { cert: a.pem, key: a.key } }\n    egress: { connect_ports: [80, 443, 8080] }";
+    let refusal = format!("routes: [{{ match: {{ path: /a }}, deny: 403 }}, {{ to: origin }}]\n    {reading}");
+    assert_eq!(of(LED, &refusal), Vec::<String>::new(), "requests in plain are read there");
+    let both = format!("{LED}, '127.0.0.1:2'");
+    assert_eq!(of(&both, &refusal).len(), 1);
+    let kind = "routes: [{ match: { kind: tunnel }, deny: 403 }, { to: origin }]";
+    assert_eq!(of(LED, kind), Vec::<String>::new(), "nobody speaks SOCKS there");
+    assert_eq!(of(&both, kind).len(), 1);
+    for key in ["inspect", "pac"] {
+        let rest = format!("to: origin\n    {key}: {{}}\n    egress: {{ connect_ports: [80, 443] }}");
+        let said = of(LED, &rest);
+        assert!(said.len() == 1 && said[0].starts_with(&format!("`{key}` of listener `led` does nothing")), "{said:?}");
+        assert_eq!(of(&both, &rest), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn what_a_tunnel_shows_or_nobody_asks_of_it_is_not() {
     for rest in [
         "routes: [{ match: { host: a.test }, deny: 403 }, { to: origin }]",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use config::spec;
+use proxy::destination::Names;
 use proxy::intercept::Intercept;
 use proxy::snapshot::Tls;
 
@@ -14,6 +15,7 @@ pub(super) fn intercept(
     name: &str,
     said: &spec::Intercept,
     reader: &Reader,
+    names: Arc<Names>,
     registry: &mut Registry,
 ) -> Arc<Intercept> {
     let tls = Tls {
@@ -29,5 +31,5 @@ pub(super) fn intercept(
     let except = said.except.iter().map(matching::host).collect();
     let bypass = said.bypass.map(|lasts| (lasts, registry.pins(name)));
     let originators = Arc::clone(&reader.originators);
-    Arc::new(Intercept { authority: Arc::clone(&reader.authority), tls, originators, except, bypass })
+    Arc::new(Intercept { authority: Arc::clone(&reader.authority), tls, originators, except, names, bypass })
 }

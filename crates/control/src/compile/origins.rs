@@ -21,6 +21,12 @@ pub(super) struct Origins {
     source: Option<spec::Source>,
 }
 
+/// What names mean.
+pub(super) fn names(spec: &Spec) -> Arc<Names> {
+    let hosts = spec.dns.hosts.iter().map(|(name, addresses)| (name.as_str().into(), addresses.clone()));
+    Arc::new(Names { hosts: hosts.collect(), servers: spec.dns.servers.clone() })
+}
+
 impl Origins {
     /// Those of a listener.
     pub(super) fn of(
@@ -34,8 +40,6 @@ impl Origins {
             connect_ports: said.connect_ports.clone().into(),
             own: Arc::clone(&registry.own),
         };
-        let hosts = spec.dns.hosts.iter().map(|(name, addresses)| (name.as_str().into(), addresses.clone()));
-        let names = Names { hosts: hosts.collect(), servers: spec.dns.servers.clone() };
         let (key, gate) = registry.pool(NAME);
         let pool = Pool {
             name: NAME.into(),
@@ -61,7 +65,7 @@ impl Origins {
         };
         Origins {
             egress: Arc::new(egress),
-            names: Arc::new(names),
+            names: names(spec),
             secure,
             pool: Arc::new(pool),
             source: said.source.clone(),

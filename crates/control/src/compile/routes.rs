@@ -19,7 +19,7 @@ use proxy::users::Authentication;
 use wire::forwarded::{Client, Format, Names, Rules};
 use wire::h1::Limits;
 
-use super::origins::Origins;
+use super::origins::{self, Origins};
 use super::pools::coalesce;
 use super::{intercept, matching, pac, policies};
 use crate::canary::Plan;
@@ -124,7 +124,8 @@ pub(super) fn listener(
     let led = led.collect();
     let reader = keyring.readers.get(&listener.name);
     let intercept = listener.intercept.as_ref().zip(reader);
-    let intercept = intercept.map(|(said, reader)| intercept::intercept(&listener.name, said, reader, registry));
+    let intercept = intercept
+        .map(|(said, reader)| intercept::intercept(&listener.name, said, reader, origins::names(spec), registry));
     let ways = reader.map(|reader| Arc::clone(&reader.originators));
     let origins = listener.egress.as_ref().map(|said| Origins::of(spec, said, ways, registry));
     let mut flat = Flattener {

@@ -113,7 +113,7 @@ pub(crate) fn is_led_on(x: &Exchange, arm: &Arm) -> bool {
         (Some(Parent::Socks5(_)), Some(_)) => true,
         // A proxy that is asked by HTTP goes where the request says.
         (Some(Parent::Http(_)), Some(place)) => {
-            place.tunnel || place.secure.is_some() || !place.is_named_by(&x.request, &x.facts.host)
+            place.tunnel || place.secure.is_some() || !place.is_named_by(&x.request)
         }
         _ => false,
     }

@@ -21,7 +21,7 @@ use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::stream::Peek;
 use wire::head::{Method, Scheme};
-use wire::{Head, uri};
+use wire::{Head, Version, uri};
 
 pub(crate) use datagrams::{Lead, Led, lead as lead_to};
 pub use egress::{Egress, Own, Refused};
@@ -39,12 +39,18 @@ use crate::snapshot::Arm;
 /// The one way to write a host: an address has many, and rules know one.
 pub(crate) fn settle_host(host: &mut Vec<u8>) {
     let text = std::str::from_utf8(host).unwrap_or_default();
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    match bare.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+    match bare(text).parse::<IpAddr>().map(|ip| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => *host = ip.to_string().into_bytes(),
         Ok(IpAddr::V6(ip)) => *host = format!("[{ip}]").into_bytes(),
         Err(_) => {}
     }
+}
+
+/// An address in that form.
+pub(crate) fn host_of(ip: IpAddr) -> Vec<u8> {
+    let mut host = ip.to_string().into_bytes();
+    settle_host(&mut host);
+    host
 }
 
 /// Whether a host in that form is an address.
@@ -68,7 +74,7 @@ pub(crate) fn admit(head: &Head) -> Result<(), (Kind, &'static str)> {
 
 /// Whether a request may go on to the address that its connection was opened to, which it cannot choose: the host that it names decides
 /// the rules alone. One that names none has the address.
-pub(crate) fn admit_led(head: &Head, host: &mut Vec<u8>, asked: SocketAddr) -> Result<(), (Kind, &'static str)> {
+pub(crate) fn admit_led(head: &mut Head, host: &mut Vec<u8>, asked: SocketAddr) -> Result<(), (Kind, &'static str)> {
     match head.scheme() {
         _ if head.method() == Method::Connect => {
             return Err((Kind::Unsupported, "CONNECT is for a proxy that is known"));
@@ -77,8 +83,8 @@ pub(crate) fn admit_led(head: &Head, host: &mut Vec<u8>, asked: SocketAddr) -> R
         Scheme::Http | Scheme::Unsaid => {}
     }
     if host.is_empty() {
-        host.extend_from_slice(asked.ip().to_string().as_bytes());
-        settle_host(host);
+        *host = host_of(asked.ip());
+        name(head, host, asked.port(), 80);
     }
     match uri::port(head.authority()) {
         Some(port) if port != asked.port() => {
@@ -86,6 +92,16 @@ pub(crate) fn admit_led(head: &Head, host: &mut Vec<u8>, asked: SocketAddr) -> R
         }
         _ => Ok(()),
     }
+}
+
+/// Says in a request that names no host, as HTTP/1.0 need not, for which it is: others are to know it, too.
+pub(crate) fn name(head: &mut Head, host: &[u8], port: u16, usual: u16) {
+    let mut authority = host.to_vec();
+    if port != usual {
+        authority.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    head.set_authority(&authority);
+    head.set(b"Host", &authority);
 }
 
 /// The port that a request asks for.
@@ -115,9 +131,11 @@ impl Place {
     }
 
     /// Whether a request in plain would come to it by its own words. One that has come where it leads in another way may name whom it likes.
-    pub(crate) fn is_named_by(&self, head: &Head, host: &[u8]) -> bool {
-        let bare = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host);
-        *bare == *self.host.as_bytes() && port(head) == Some(self.port)
+    pub(crate) fn is_named_by(&self, head: &Head) -> bool {
+        let mut host = uri::host(head.authority()).into_owned();
+        settle_host(&mut host);
+        let host = std::str::from_utf8(&host).unwrap_or_default();
+        *bare(host) == *self.host && port(head) == Some(self.port)
     }
 }
 
@@ -136,7 +154,7 @@ async fn find(session: &mut Session, x: &mut Exchange, origin: &Arc<Origin>) -> 
     }
     let (addresses, ttl) = match place.host.parse::<IpAddr>() {
         Ok(ip) => (vec![ip], FOREVER),
-        Err(_) => named(session, x, &place.host, origin).await?,
+        Err(_) => named(session, x, &place.host, &origin.names, origin.arm.timeouts.connect).await?,
     };
     let allowed = judged(origin, addresses, place.port).map_err(|why| {
         x.notes.reason = why;
@@ -166,12 +184,12 @@ fn judged(origin: &Origin, addresses: Vec<IpAddr>, port: u16) -> Result<Vec<Sock
 /// proxy has led it.
 fn begin_with_lead(session: &Session, place: &Place, arm: &Arm, beyond: Option<Rc<Place>>) {
     let Some(inside) = &session.inside else { return };
-    if inside.h2 != place.h2 {
-        return;
-    }
-    let Some((stream, address)) = inside.lead() else { return };
-    let server = arm.pool.servers.iter().find(|server| server.id.address == address);
-    let Some(lease) = server.and_then(|server| server.lease(&arm.pool.gate)) else { return };
+    // One that does not suit is closed: this request may need its place.
+    let Some((stream, lease)) = inside.lead().filter(|_| inside.h2 == place.h2) else { return };
+    let address = &lease.server().id.address;
+    let Some(server) = arm.pool.servers.iter().find(|server| server.id.address == *address) else { return };
+    let lease = if Arc::ptr_eq(server, lease.server()) { Some(lease) } else { server.lease(&arm.pool.gate) };
+    let Some(lease) = lease else { return };
     if inside.h2 {
         trunks::adopt(&session.worker, &arm.pool, lease, stream);
     } else {
@@ -193,7 +211,7 @@ fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
         x.notes.reason = "no host and port to go to";
         return Err(Fault::client(Kind::Malformed));
     };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).into();
+    let host = bare(host).into();
     let secure = match inside.as_ref().and_then(|inside| inside.secure.as_ref()) {
         None => None,
         Some(Secure { doubt: Some(doubt), .. }) => {
@@ -203,7 +221,12 @@ fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
         Some(Secure { name, .. }) => Some(name.clone()),
     };
     // Of servers of HTTP/2 few can be asked for a WebSocket (RFC 8441); of those of HTTP/1.1 all that have any.
-    let h2 = inside.as_ref().is_some_and(|inside| inside.h2) && !x.facts.websocket;
+    let h2 = match &inside {
+        Some(inside) => inside.h2,
+        // Who knows of no proxy and begins with it knows that its server speaks it.
+        None => led.is_some() && x.client.version == Version::H2,
+    };
+    let h2 = h2 && !x.facts.websocket;
     let place = Place { host, port, tunnel: x.is_tunnel(), h2, secure };
     let (allowed, reason) = match place.tunnel || place.secure.is_some() {
         true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
@@ -222,23 +245,52 @@ pub(crate) const UNREAD: &str = "tunnels are not looked into any more";
 /// An address that stands for itself does not change.
 const FOREVER: Duration = Duration::from_secs(3600);
 
+/// Whether a host that is an address is one of a name's, by what we know of that: what a client says of it is not believed.
+///
+/// # Errors
+/// The client has gone, or nobody waits for an answer any more.
+pub(crate) async fn is_at(
+    session: &mut Session,
+    x: &mut Exchange,
+    name: &str,
+    host: &str,
+    names: &Arc<Names>,
+    patience: Duration,
+) -> Result<bool, Fault> {
+    let Ok(ip) = bare(host).parse::<IpAddr>() else { return Ok(false) };
+    match named(session, x, name, names, patience).await {
+        Ok((addresses, _)) => Ok(addresses.iter().any(|address| address.to_canonical() == ip)),
+        Err(fault) if fault.kind == Kind::Unresolved => {
+            x.notes.reason = "";
+            Ok(false)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// An address of IPv6 without its brackets, as others want it.
+pub(crate) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 /// The addresses of a name. Whoever knows it better than name servers is asked first.
 async fn named(
     session: &mut Session,
     x: &mut Exchange,
     name: &str,
-    origin: &Origin,
+    names: &Arc<Names>,
+    patience: Duration,
 ) -> Result<(Vec<IpAddr>, Duration), Fault> {
-    if let Some(addresses) = origin.names.hosts.get(name) {
+    if let Some(addresses) = names.hosts.get(name) {
         return Ok((addresses.clone(), FOREVER));
     }
-    let resolver = match session.worker.origins.resolver(&origin.names) {
+    let resolver = match session.worker.origins.resolver(names) {
         Ok(resolver) => resolver,
         Err(_) => return Err(Fault::proxy(Kind::Unresolved)),
     };
     let began = Instant::now();
     let Session { worker, client, timer, .. } = session;
-    timer.arm(began, origin.arm.timeouts.connect);
+    timer.arm(began, patience);
     // As it stands, whatever the system would put behind it: rules have seen no other name.
     let name = format!("{name}.");
     let mut asking = pin!(resolver.addresses(&name));

@@ -63,9 +63,11 @@ pub(super) async fn tunnel(
             x.notes.reason = "a pool that speaks TLS or HTTP/2 by itself takes no tunnels";
             return Err(Fault::client(Kind::Denied));
         }
-        let opened = match intercept::wanted(x, listener) {
+        let opened = match intercept::wanted(session, x, listener, arm).await? {
             Some(reads) => Box::pin(intercept::open(session, x, listener, route, arm, reads)).await.inspect(|after| {
                 if matches!(after, After::Inside(_)) {
+                    // It stands for as long as it is used, and its requests have places of their own.
+                    (x.entry, x.permit) = (None, None);
                     quota::give_back(x);
                 }
             }),

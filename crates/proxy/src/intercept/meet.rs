@@ -43,10 +43,8 @@ pub(super) async fn meet(
     sought: Sought,
     upstream: Upstream,
 ) -> Result<Met, Fault> {
-    let address = upstream.server().map(|server| server.id.address.clone());
     finish::attempt(&session.worker, x, &upstream, None);
     let Some((conn, lease)) = upstream.into_parts() else { return Err(Fault::proxy(Kind::Overload)) };
-    drop(lease);
     let has_spoken = conn.has_carry();
     let shaken = match conn.into_stream() {
         Some(_) if has_spoken => Err("the server says something before TLS has begun"),
@@ -59,7 +57,7 @@ pub(super) async fn meet(
             let signed = signed(&session.worker, intercept, Subject::of(&shown), Some(shown), &name).await?;
             let h2 = stream.alpn() == Some(Alpn::H2);
             session.worker.leaves.learn(sought, &signed, h2, Instant::now());
-            Met { terminator: signed.terminator, h2, doubt: None, lead: Lead::of(stream, address) }
+            Met { terminator: signed.terminator, h2, doubt: None, lead: Lead::of(stream, lease) }
         }
         Err(doubt) => {
             let signed = signed(&session.worker, intercept, Subject::Named(name.clone()), None, &name).await?;

@@ -25,7 +25,7 @@ use net::tls::{Alpn, Authority, Terminator};
 use wire::client_hello::ClientHello;
 
 use crate::attempt::{self, Upstream};
-use crate::destination::{self, Originators};
+use crate::destination::{self, Names, Originators};
 use crate::exchange::{After, Exchange};
 use crate::finish::{self, Account, Kept};
 use crate::pool::{LOCAL, Parent};
@@ -53,6 +53,8 @@ pub struct Intercept {
     pub originators: Arc<Originators>,
     /// Hosts that nobody reads.
     pub except: Box<[HostPattern]>,
+    /// What names mean: a client that asks for an excepted one at an address may not have asked for what is there.
+    pub names: Arc<Names>,
     /// For how long clients that have not believed us are left alone with the host, and which those are; absent if they are not.
     pub bypass: Option<(Duration, Arc<Pins>)>,
 }
@@ -89,15 +91,25 @@ pub(crate) mod word {
 
 /// What is to be read of what a client says in its tunnel, as far as that is known by now; if nothing although the listener intercepts, it is
 /// noted why.
-pub(crate) fn wanted<'a>(x: &mut Exchange, listener: &'a Listener) -> Option<Reads<'a>> {
+///
+/// # Errors
+/// The client has gone, or nobody waits any more.
+pub(crate) async fn wanted<'a>(
+    session: &mut Session,
+    x: &mut Exchange,
+    listener: &'a Listener,
+    arm: &Arm,
+) -> Result<Option<Reads<'a>>, Fault> {
     let tls = listener.intercept.as_ref();
-    if tls.is_some_and(|intercept| intercept.excepts(&x.facts.host)) {
+    if let Some(intercept) = tls
+        && intercept.excepts_other_end(session, x, arm).await?
+    {
         x.notes.interception = word::EXCEPTED;
-        return None;
+        return Ok(None);
     }
     // Who knows of no proxy has been heard already, and has asked for nothing in plain.
     let plain = x.facts.led.is_none() && x.facts.port.is_some_and(|port| listener.inspects(port));
-    (tls.is_some() || plain).then_some(Reads { tls, plain })
+    Ok((tls.is_some() || plain).then_some(Reads { tls, plain }))
 }
 
 /// Whether datagrams may not go to a host because nobody could read them: HTTP/3 would be a way around.
@@ -152,10 +164,8 @@ pub(crate) async fn open(
 
 /// Where a tunnel leads: to what was asked for, or to the address that its connection was opened to by who knows of no proxy.
 fn leads_to(x: &Exchange) -> String {
-    let Some(led) = x.facts.led else { return String::from_utf8_lossy(&x.facts.host).into_owned() };
-    let mut host = led.ip().to_string().into_bytes();
-    destination::settle_host(&mut host);
-    String::from_utf8_lossy(&host).into_owned()
+    let led = x.facts.led.map(|led| destination::host_of(led.ip()));
+    String::from_utf8_lossy(led.as_ref().unwrap_or(&x.facts.host)).into_owned()
 }
 
 /// Lets a client in that asks in plain: what it has said so far is its first request.
@@ -185,11 +195,10 @@ fn lead(worker: &Worker, x: &Exchange, arm: &Arm, upstream: Upstream, h2: bool) 
         Some(Parent::Socks5(_)) => !h2,
         Some(Parent::Http(_)) => false,
     };
-    let address = server.id.address.clone();
     finish::attempt(worker, x, &upstream, None);
     match upstream.into_parts() {
-        Some((conn, _)) if fits && !conn.has_carry() => {
-            conn.into_stream().map_or_else(Lead::none, |stream| Lead::of(stream, Some(address)))
+        Some((conn, lease)) if fits && !conn.has_carry() => {
+            conn.into_stream().map_or_else(Lead::none, |stream| Lead::of(stream, lease))
         }
         _ => Lead::none(),
     }
@@ -211,9 +220,10 @@ async fn under_tls(
         // What is asked for inside may be another host, and what the server is asked for is this one.
         poll_fn(|cx| Poll::Ready(gate::judge(listener, &mut session.client, x, name, cx))).await?;
     }
-    let name = hello.name.clone().unwrap_or_else(|| bare(&host).into());
-    // A name in a handshake is what a client says: it excepts nothing but what was asked for by no other name.
-    if destination::is_address(&host) && intercept.excepts(name.as_bytes()) {
+    let name = hello.name.clone().unwrap_or_else(|| destination::bare(&host).into());
+    // Who knows of no proxy was asked for this before.
+    let is_new = x.facts.led.is_none() && destination::is_address(&host);
+    if is_new && Box::pin(intercept.excepts_at(session, x, &name, &host, arm)).await? {
         x.notes.interception = word::EXCEPTED;
         return pass(session, x, listener, route, arm, upstream).await;
     }
@@ -255,6 +265,33 @@ pub(crate) fn doubt(session: &Session, fault: Fault) {
 }
 
 impl Intercept {
+    /// Whether nobody reads what is said to the host that a tunnel leads to.
+    async fn excepts_other_end(&self, session: &mut Session, x: &mut Exchange, arm: &Arm) -> Result<bool, Fault> {
+        let host = leads_to(x);
+        if self.excepts(host.as_bytes()) {
+            return Ok(true);
+        }
+        if x.facts.led.is_none() {
+            return Ok(false);
+        }
+        let name = String::from_utf8_lossy(&x.facts.host).into_owned();
+        Box::pin(self.excepts_at(session, x, &name, &host, arm)).await
+    }
+
+    /// Whether nobody reads what is said to a name in a handshake, at this address. That is what a client says: it excepts nothing that is not
+    /// at an address of that name.
+    async fn excepts_at(
+        &self,
+        session: &mut Session,
+        x: &mut Exchange,
+        name: &str,
+        address: &str,
+        arm: &Arm,
+    ) -> Result<bool, Fault> {
+        let is_excepted = self.excepts(name.as_bytes());
+        Ok(is_excepted && destination::is_at(session, x, name, address, &self.names, arm.timeouts.connect).await?)
+    }
+
     fn excepts(&self, host: &[u8]) -> bool {
         self.except.iter().any(|pattern| pattern.holds(host))
     }
@@ -279,9 +316,4 @@ async fn pass(
 /// Whether a client would speak HTTP/2.
 fn offers_h2(hello: &ClientHello) -> bool {
     hello.alpn.iter().any(|name| Alpn::of(name) == Some(Alpn::H2))
-}
-
-/// An address of IPv6 without its brackets, as TLS wants it.
-fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

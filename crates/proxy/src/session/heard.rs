@@ -24,8 +24,15 @@ pub(super) struct Heard {
     pub(super) hello: Option<ClientHello>,
     /// One that has said who it is.
     pub(super) said: Option<Said>,
-    /// One that has begun a request of HTTP.
-    pub(super) request: bool,
+    /// One that has begun a request of HTTP, or requests by HTTP/2.
+    pub(super) request: Option<Asks>,
+}
+
+/// In which words a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    H1,
+    H2,
 }
 
 /// Waits for what is to be heard, as long as a request's head may take, and leaves it where it is.
@@ -37,7 +44,7 @@ pub(super) async fn hear(session: &mut Session, listener: &Listener, hears: Hear
     if hears == Hears::default() {
         return Ok(Heard::default());
     }
-    let mut ear = Ear { hears, may_refuse: is_plain, ..Ear::default() };
+    let mut ear = Ear { hears, may_refuse: is_plain, may_end: hears.http, ..Ear::default() };
     // What was heard of it for another's sake.
     if client.has_carry() {
         let kept = client.carry().to_vec();
@@ -100,6 +107,8 @@ struct Ear {
     heard: Heard,
     /// Whether a client of PostgreSQL that asks for TLS is told that there is none.
     may_refuse: bool,
+    /// Whether it may end before it has said anything, as in a tunnel: what it has only begun to say goes to nobody then.
+    may_end: bool,
     /// How often it was told something of the kind.
     refused: u8,
     /// It waits to be told.
@@ -116,6 +125,9 @@ impl Ear {
             let kept = client.carry().len();
             let room = block.len().min(kept + MOST);
             let length = ready!(client.poll_bytes(cx, &mut block[..room])).map_err(|_| GONE)?;
+            if length == 0 && self.may_end {
+                return Poll::Ready(Ok(()));
+            }
             if length == 0 {
                 return Poll::Ready(Err(GONE));
             }
@@ -126,7 +138,8 @@ impl Ear {
             client.keep(&block[..length]);
             // That is all, or it will say no more.
             if self.hears == Hears::default() || length == kept {
-                return Poll::Ready(Ok(()));
+                let is_half = self.may_end && self.hears != Hears::default();
+                return Poll::Ready(if is_half { Err(GONE) } else { Ok(()) });
             }
         }
     }
@@ -159,7 +172,8 @@ impl Ear {
         if self.hears.http {
             match opening::read(bytes) {
                 Opening::Partial => {}
-                Opening::Request | Opening::Preface => (self.heard.request, self.hears.http) = (true, false),
+                Opening::Request => (self.heard.request, self.hears.http) = (Some(Asks::H1), false),
+                Opening::Preface => (self.heard.request, self.hears.http) = (Some(Asks::H2), false),
                 Opening::Other => self.hears.http = false,
             }
         }

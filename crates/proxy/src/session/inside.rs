@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::Kind;
-use net::{Address, Stream};
+use net::Stream;
 use wire::head::{Method, Scheme};
 use wire::{Head, uri};
 
@@ -15,6 +15,7 @@ use crate::destination;
 use crate::exchange::Exchange;
 use crate::finish::{self, Kept};
 use crate::intercept::Pins;
+use crate::pool::Lease;
 use crate::users::User;
 use crate::worker::Worker;
 
@@ -28,7 +29,7 @@ pub(crate) struct Inside {
     pub(crate) h2: bool,
     /// TLS with the server, where the client's ends with us.
     pub(crate) secure: Option<Secure>,
-    /// A connection to it that is there already, for the first request that goes to it.
+    /// A connection to it that is there already, for the first request.
     lead: Lead,
     /// Who has opened it, where that was asked.
     user: Option<Arc<User>>,
@@ -44,8 +45,8 @@ pub(crate) struct Secure {
     pub(crate) doubt: Option<&'static str>,
 }
 
-/// A connection that waits for its first request, and where it leads.
-pub(crate) struct Lead(RefCell<Option<(Stream, Address)>>);
+/// A connection that waits for its first request, with its place among those of the server to which it was made.
+pub(crate) struct Lead(RefCell<Option<(Stream, Lease)>>);
 
 /// The request for a tunnel, which is recorded when the tunnel ends.
 struct Passage {
@@ -113,7 +114,7 @@ impl Inside {
     }
 
     /// The connection that was made when the tunnel was opened, if nobody has taken it.
-    pub(crate) fn lead(&self) -> Option<(Stream, Address)> {
+    pub(crate) fn lead(&self) -> Option<(Stream, Lease)> {
         self.lead.0.borrow_mut().take()
     }
 
@@ -123,7 +124,7 @@ impl Inside {
     ///
     /// # Errors
     /// It is not, and why.
-    pub(crate) fn admit(&self, head: &Head, host: &mut Vec<u8>) -> Result<(), (Kind, &'static str)> {
+    pub(crate) fn admit(&self, head: &mut Head, host: &mut Vec<u8>) -> Result<(), (Kind, &'static str)> {
         if head.method() == Method::Connect {
             return Err((Kind::Unsupported, "a tunnel inside of a tunnel"));
         }
@@ -133,8 +134,9 @@ impl Inside {
         }
         let name = self.secure.as_ref().map_or(&*self.host, |secure| &secure.name);
         if host.is_empty() {
-            // HTTP/1.0 knows no Host.
             host.extend_from_slice(name.as_bytes());
+            destination::settle_host(host);
+            destination::name(head, host, self.port, if self.secure.is_some() { 443 } else { 80 });
         }
         let is_anybodys = self.secure.is_none() && destination::is_address(&self.host);
         let is_there = is_anybodys || **host == *self.host.as_bytes() || **host == *name.as_bytes();
@@ -144,8 +146,9 @@ impl Inside {
         Ok(())
     }
 
-    /// Counts what has passed in a request.
+    /// Counts what has passed in a request. What waits for the first one waits for no other.
     pub(crate) fn count(&self, bytes_in: u64, bytes_out: u64) {
+        drop(self.lead());
         if let Some(passage) = &self.passage {
             passage.used.set(true);
             passage.bytes_in.set(passage.bytes_in.get() + bytes_in);
@@ -159,8 +162,8 @@ impl Lead {
         Lead(RefCell::new(None))
     }
 
-    pub(crate) fn of(stream: Stream, address: Option<Address>) -> Lead {
-        Lead(RefCell::new(address.map(|address| (stream, address))))
+    pub(crate) fn of(stream: Stream, lease: Lease) -> Lead {
+        Lead(RefCell::new(Some((stream, lease))))
     }
 }
 
@@ -195,7 +198,7 @@ mod tests {
         let mut head = Head::default();
         head.start_request(b"GET", authority.as_bytes(), b"/", None);
         let mut host = uri::host(authority.as_bytes()).into_owned();
-        inside.admit(&head, &mut host).map_err(|(kind, _)| kind)?;
+        inside.admit(&mut head, &mut host).map_err(|(kind, _)| kind)?;
         Ok(String::from_utf8_lossy(&host).into_owned())
     }
 
@@ -233,6 +236,6 @@ mod tests {
         let mut head = Head::default();
         head.start_request(b"CONNECT", b"a.test:443", b"", None);
         let inside = Inside::new("a.test".into(), 443, false, None, Lead::none());
-        assert_eq!(inside.admit(&head, &mut b"a.test".to_vec()).map_err(|(kind, _)| kind), Err(Kind::Unsupported));
+        assert_eq!(inside.admit(&mut head, &mut b"a.test".to_vec()).map_err(|(kind, _)| kind), Err(Kind::Unsupported));
     }
 }

@@ -13,7 +13,8 @@ use net::tls::Alpn;
 use wire::client_hello::ClientHello;
 use wire::uri;
 
-use super::{Introduction, Session, entry, heard, http, tunnel, way};
+use super::heard::Asks;
+use super::{Introduction, Session, entry, h2, heard, http, tunnel, way};
 use crate::attempt::Tunnel;
 use crate::destination;
 use crate::exchange::{self, After, Exchange};
@@ -40,10 +41,13 @@ pub(super) async fn serve(mut session: Session, by: Transparent) {
     let fault = match story(&mut session, &mut x, &pinned, &mut route).await {
         Ok(Says::Tunnel(switched)) => return tunnel::spawn(session, x, *switched),
         Ok(Says::Inside(entrance)) => return entry::enter(session, x, *entrance),
-        Ok(Says::Request) => {
+        Ok(Says::Requests(by)) => {
             session.worker.recycle(x);
             drop(pinned);
-            return http::spawn(session);
+            return match by {
+                Asks::H1 => http::spawn(session),
+                Asks::H2 => h2::serve_sniffed(session),
+            };
         }
         Err(fault) => fault,
     };
@@ -61,8 +65,8 @@ enum Says {
     Tunnel(Box<Tunnel>),
     /// One whose TLS ends here.
     Inside(Box<Entrance>),
-    /// A request in plain has begun.
-    Request,
+    /// A request in plain has begun, in these words.
+    Requests(Asks),
 }
 
 async fn story<'a>(
@@ -76,11 +80,10 @@ async fn story<'a>(
         Fault::client(Kind::Malformed)
     })?;
     x.facts.led = Some(asked);
-    x.facts.host = asked.ip().to_string().into_bytes();
-    destination::settle_host(&mut x.facts.host);
+    x.facts.host = destination::host_of(asked.ip());
     let heard = heard::hear(session, listener, Hears { hello: true, http: true, ..Hears::default() }).await?;
-    if heard.request {
-        return Ok(Says::Request);
+    if let Some(by) = heard.request {
+        return Ok(Says::Requests(by));
     }
     x.facts.sni = heard.hello.as_ref().and_then(|hello| hello.name.clone());
     settle(x, asked);

@@ -5,15 +5,22 @@ use std::sync::Arc;
 use net::tls::Alpn;
 use wire::head::Method;
 
-use crate::exchange::Exchange;
-use crate::route::{self, Body, Finding};
+use crate::exchange::{self, Exchange};
+use crate::route::{self, Body};
 use crate::snapshot::{Listener, Route};
 
 /// Finds it, for a flow that arrived at this port, or asks for it, and whose client has offered these protocols.
 pub(super) fn find<'a>(listener: &'a Listener, x: &mut Exchange, port: u16, offered: &[Alpn]) -> &'a Arc<Route> {
+    let (rule, hit) = exchange::find_at_once(x, listener, seen(x, port, offered));
+    let Some(rule) = rule else { return &listener.default };
+    x.notes.hit = hit;
+    &listener.routes[rule]
+}
+
+fn seen<'a>(x: &'a Exchange, port: u16, offered: &'a [Alpn]) -> route::Facts<'a> {
     let tls = x.facts.tls.as_deref();
     let name = tls.and_then(|tls| tls.name.as_deref()).or(x.facts.sni.as_deref()).unwrap_or_default();
-    let facts = route::Facts {
+    route::Facts {
         head: &x.request,
         host: &x.facts.host,
         path: b"",
@@ -31,15 +38,7 @@ pub(super) fn find<'a>(listener: &'a Listener, x: &mut Exchange, port: u16, offe
         said: x.facts.said.as_deref(),
         user: x.facts.user.as_deref(),
         now: x.notes.second(),
-        body: Body::Unread,
-    };
-    match listener.table.find(&facts, 0) {
-        Finding::Rule(found) => {
-            let hit = listener.table.hit(found.ordinal, &facts);
-            x.notes.hit = hit;
-            &listener.routes[found.ordinal]
-        }
         // Nothing here has a body.
-        Finding::None | Finding::NeedsBody { .. } | Finding::TooLarge { .. } => &listener.default,
+        body: Body::Unread,
     }
 }

@@ -5,7 +5,7 @@ mod parents;
 pub(crate) mod words;
 
 use serde_json::Value;
-use testkit::{Client, Server, Tidegate, ok, tool};
+use testkit::{Client, Server, Signal, Tidegate, ok, tool};
 
 use super::socks::{ask, v4, v5};
 use super::{OPEN, port};
@@ -153,6 +153,72 @@ fn a_tunnel_to_an_address_is_for_the_host_that_its_client_names_and_goes_nowhere
     assert_eq!(line["address"], server.address());
     let hosts: Vec<_> = server.requests().iter().map(|request| request.fields.values("host").concat()).collect();
     assert_eq!(hosts, ["a.test", "far.test"]);
+}
+
+#[test]
+fn rules_about_where_a_tunnel_leads_hold_whatever_host_is_named_in_it() {
+    let (desk, server) = (crate::tls::Desk::new(), saying());
+    desk.folder.write("listed.txt", "127.0.0.1\n");
+    let routes = "
+    routes:
+      - { match: { kind: tunnel }, to: origin }
+      - { match: { host: a.test, path: /first/* }, to: origin }
+      - { match: { host: 127.0.0.1, path: [/private/*, /first/no] }, deny: { reason: not there } }
+      - { match: { host: { list: bad }, path: /listed/* }, deny: { reason: on a list } }
+      - { match: { host: { regex: '^[0-9.]+$' }, path: /numbers/* }, deny: 403 }
+      - { match: { host: '*.test' }, to: origin }
+      - { deny: { reason: nobody else } }
+";
+    let text = inspecting("").replace(ROUTES, routes);
+    let tidegate =
+        desk.start(&format!("{text}lists: {{ bad: {{ file: '@DIR/listed.txt', format: domains }} }}\n"), &[]);
+    let asks = |to: &str, host: &str, path: &str| {
+        let answer = tunnel(&tidegate, to, &server).ask(page(host, path));
+        (answer.status, answer.text().trim().to_owned())
+    };
+    let refused = |reason: &str| (403, format!("403: {reason}"));
+    assert_eq!(asks("127.0.0.1", "far.test", "/private/x"), refused("not there"));
+    assert_eq!(asks("127.0.0.1", "far.test", "/listed/x"), refused("on a list: rule `127.0.0.1` of list `bad`"));
+    assert_eq!(asks("127.0.0.1", "a.test", "/first/no"), refused("not there"), "wherever it stands");
+    assert_eq!(
+        asks("127.0.0.1", "far.test", "/page"),
+        (200, "/page".to_owned()),
+        "what is for all is not for addresses"
+    );
+    assert_eq!(asks("127.0.0.1", "far.test", "/numbers/x").0, 200, "and so is what is for all addresses");
+    assert_eq!(asks("127.0.0.1", "other.example", "/page"), refused("nobody else"));
+    assert_eq!(asks("a.test", "a.test", "/private/x").0, 200, "what a name means is not asked");
+    let line = tidegate.log_of("/listed/x");
+    assert_eq!((&line["list"], &line["host"]), (&"bad".into(), &"far.test".into()));
+}
+
+#[test]
+fn who_names_no_host_is_for_that_of_the_tunnel() {
+    let server = saying();
+    let tidegate = looking();
+    for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost:\r\n\r\n"] {
+        assert_eq!(tunnel(&tidegate, "a.test", &server).ask(request).status, 200);
+        assert_eq!(
+            server.requests().pop().expect("a request").fields.values("host"),
+            [format!("a.test:{}", port(&server))]
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_the_first_request_has_no_use_for_is_closed() {
+    let closed = std::sync::Arc::new(Signal::new());
+    let seen = std::sync::Arc::clone(&closed);
+    let server = Server::script(move |peer| {
+        if peer.request().is_none() {
+            seen.raise();
+        }
+    });
+    let tidegate = looking();
+    let mut client = tunnel(&tidegate, "a.test", &server);
+    assert_eq!(client.ask(page("a.test", "/private/x")).status, 403);
+    closed.wait();
+    assert_eq!(client.ask(page("a.test", "/private/y")).status, 403, "the tunnel stands");
 }
 
 #[test]

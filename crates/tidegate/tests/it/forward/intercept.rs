@@ -20,7 +20,7 @@ use crate::tls::Desk;
 /// A proxy that reads what goes through it, and refuses a part of a site.
 pub(super) const READING: &str = "
 workers: 1
-dns: { servers: ['127.0.0.1:9'], hosts: { a.test: 127.0.0.1, b.test: 127.0.0.1, www.bank.test: 127.0.0.1, two.test: 127.0.0.1 } }
+dns: { servers: ['127.0.0.1:9'], hosts: { a.test: 127.0.0.1, b.test: 127.0.0.1, www.bank.test: 127.0.0.1, far.bank.test: 192.0.2.1, two.test: 127.0.0.1 } }
 listeners:
   web:
     bind: 127.0.0.1:0

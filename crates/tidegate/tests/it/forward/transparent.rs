@@ -33,7 +33,7 @@ impl World {
     /// One whose owner has an authority, and servers certificates for some names and an address.
     fn with_authority() -> Option<World> {
         let world = World::new()?;
-        world.desk.issue("main", &["example.com", "www.bank.test", "198.18.2.2", "fd18:2::2"]);
+        world.desk.issue("main", &["example.com", "www.bank.test", "far.bank.test", "198.18.2.2", "fd18:2::2"]);
         let own = world.desk.folder.path().join("own").display().to_string();
         assert!(output_of(BINARY, &["ca", "--out", &own]).status.success());
         Some(world)
@@ -69,6 +69,7 @@ listeners:
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let text = format!(
             "
+dns: {{ servers: ['127.0.0.1:9'], hosts: {{ www.bank.test: ['198.18.2.2', 'fd18:2::2'], far.bank.test: 192.0.2.1 }} }}
 listeners:
   web:
     bind: [{{ address: ':3129', transparent: {by} }}]
@@ -76,7 +77,7 @@ listeners:
     open: true
     timeouts: {{ request_head: 500ms }}{more}
     egress: {{ allow: [198.18.0.0/15, 'fd18::/16'], connect_ports: [443, 4444] }}
-    routes: [{{ match: {{ host: [blocked.test, blocked.example.com] }}, deny: 403 }}, {{ match: {{ path: /private/* }}, deny: 403 }}, {{ to: origin }}]
+    routes: [{{ match: {{ host: 198.18.2.2, path: /guarded }}, deny: 403 }}, {{ match: {{ host: 198.18.2.2, sni: guarded.example.com }}, deny: 403 }}, {{ match: {{ host: [blocked.test, blocked.example.com] }}, deny: 403 }}, {{ match: {{ path: /private/* }}, deny: 403 }}, {{ to: origin }}]
 "
         );
         Start::of(BINARY).inside(&self.program).text(&self.desk.text(&text, &[]))
@@ -126,6 +127,13 @@ fn clients_are_led_on(by: &str) {
     assert_eq!(world.curl("http://blocked.test/", "198.18.2.2", &[]), "403: denied\n 403");
     assert_eq!(world.curl("https://blocked.example.com/", "198.18.2.2", &[]), " 000");
     assert_eq!(tidegate.log_line("a refusal", |line| line["sni"] == "blocked.example.com")["fault"], "denied");
+    // Rules about where it goes hold as well.
+    assert_eq!(world.curl("http://a.test/guarded", "198.18.2.2", &[]), "403: denied\n 403");
+    assert_eq!(world.curl("http://a.test/guarded", "[fd18:2::2]", &[]), "plain 200");
+    assert_eq!(world.curl("https://guarded.example.com/", "198.18.2.2", &[]), " 000");
+    assert_eq!(tidegate.log_line("a refusal", |line| line["sni"] == "guarded.example.com")["fault"], "denied");
+    // Who names nobody is for where it goes.
+    assert_eq!(world.curl("http://a.test/", "198.18.2.2", &["--http1.0", "-H", "Host:"]), "plain 200");
     // And never where it goes.
     assert_eq!(
         world.curl("http://a.test/", "198.18.2.2", &["-H", "Host: a.test:8080"]).split(' ').next_back(),
@@ -144,6 +152,27 @@ fn clients_are_led_on(by: &str) {
     let mut client = world.connect("198.18.2.2:4444");
     client.send("\0\x01abc");
     assert_eq!(client.exactly(5), b"\0\x01abc");
+    drop(client);
+    // Who ends its side waits for an answer all the same, whether it has said anything or not.
+    let tells = world.server.enter(|| {
+        Server::at("[fd18:2::2]:4444", |peer| {
+            let heard = peer.rest().unwrap_or_default();
+            peer.send([&b"heard "[..], &heard].concat());
+        })
+    });
+    for said in [&b""[..], b"\0\x01abc"] {
+        let mut client = world.connect("[fd18:2::2]:4444");
+        client.send(said);
+        client.finish();
+        assert_eq!(client.exactly(6 + said.len()), [b"heard ", said].concat());
+    }
+    // But what it has only begun to say goes to nobody.
+    let mut client = world.connect("[fd18:2::2]:4444");
+    client.send("XGET /x");
+    client.finish();
+    assert_eq!(client.ending(), Ending::Reset);
+    assert_eq!(tells.connections(), 2);
+    assert_eq!(echo.connections(), 1);
     let mut client = world.connect("198.18.2.2:5555");
     client.send("\0\x01abc");
     assert_eq!(client.ending(), Ending::Reset);
@@ -155,7 +184,22 @@ fn clients_are_led_on(by: &str) {
         Ok(response) => assert_eq!(response.status, 403),
         Err(broken) => assert_eq!(broken, testkit::Broken::Reset),
     }
-    assert_eq!(echo.connections(), 1);
+}
+
+#[test]
+fn http_2_by_prior_knowledge_is_read_and_spoken_with_the_server() {
+    let Some(world) = World::new() else { return };
+    let text = "
+listeners:
+  plain: { bind: '198.18.2.2:80', http: [h2], respond: { body: two } }
+";
+    let _pages = Start::of(BINARY).inside(&world.server).text(&world.desk.text(text, &[]));
+    let tidegate = world.program("redirect", "");
+    for (path, wanted) in [("/one", "two 200"), ("/private/x", "403: denied\n 403")] {
+        let said = world.curl(&format!("http://a.test{path}"), "198.18.2.2", &["--http2-prior-knowledge"]);
+        assert_eq!(said, wanted);
+        assert_eq!(tidegate.log_of(path)["version"], "2");
+    }
 }
 
 #[test]

@@ -197,9 +197,24 @@ fn a_tunnel_drains_as_its_requests_do() {
 
 #[test]
 fn many_tunnels_leave_nothing_behind() {
-    let server = saying();
-    let tidegate = looking();
+    // Who answers once, so that no connection is kept.
+    let server = Server::script(|peer| {
+        if peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nonce");
+        }
+    });
+    let parent = start(&super::super::OPEN.replace("@MORE", "to: origin"), &[]);
+    let text = inspecting("").replace("to: origin", "to: up");
+    let up = format!(
+        "pools: {{ up: {{ servers: ['{}'], protocol: socks5, circuit_breaker: {{ requests: 64 }} }} }}\n",
+        parent.address("web")
+    );
+    let tidegate = start(&(text + &up), &[]);
     let proxy = tidegate.address("web");
+    assert_eq!(Client::through(&proxy, &format!("a.test:{}", server.port())).ask(page("a.test", "/")).status, 200);
+    until_nobody_is_counted(&tidegate);
+    until_nothing_is_held(&tidegate);
+    let before = tidegate.descriptors();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -213,7 +228,16 @@ fn many_tunnels_leave_nothing_behind() {
         }
     });
     until_nobody_is_counted(&tidegate);
-    assert_eq!(server.requests().len(), 200);
+    until_nothing_is_held(&tidegate);
+    assert_eq!(server.requests().len(), 201);
+    until("no descriptor is left", || tidegate.descriptors() <= before);
+}
+
+/// No connection to a server, and no place of a request.
+fn until_nothing_is_held(tidegate: &Tidegate) {
+    for name in ["tidegate_server_connections", "tidegate_server_in_flight"] {
+        until("nothing is held", || tidegate.metric(name, &["pool=\"up\""]) == [0.0]);
+    }
 }
 
 fn until_nobody_is_counted(tidegate: &Tidegate) {

@@ -1,6 +1,6 @@
 //! Requests inside of tunnels that are led on by other proxies.
 
-use testkit::{Server, Tidegate, ok};
+use testkit::{Client, Server, Tidegate, ok};
 
 use super::super::{OPEN, port};
 use super::{inspecting, page, saying, tunnel};
@@ -46,6 +46,71 @@ fn a_parent_by_http_is_led_nowhere_but_to_where_the_tunnel_leads() {
         parent.log_line("it was asked for a tunnel", |line| line["method"] == "CONNECT" && line["host"] == host);
     }
     assert_eq!((server.requests().len(), other.connections()), (3, 0));
+}
+
+#[test]
+fn a_request_that_names_no_host_is_led_on_to_that_of_the_tunnel() {
+    let (parent, server) = (parent(), saying());
+    for protocol in ["http_proxy", "socks5"] {
+        let tidegate = by(&parent, protocol);
+        let mut client = tunnel(&tidegate, "a.test", &server);
+        assert_eq!(client.ask(format!("GET /{protocol} HTTP/1.0\r\n\r\n")).text(), format!("/{protocol} "));
+    }
+    // At the usual port nothing else would say whom the parent is asked for.
+    let asked = Server::script(|peer| {
+        while let Some(request) = peer.request() {
+            peer.send(match request.method.as_str() {
+                "CONNECT" => b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+                _ => ok(format!("{} {}", request.target, request.fields.values("host").concat())),
+            });
+        }
+    });
+    let text = inspecting("").replace("to: origin", "to: up").replace("1024-65535", "1-65535")
+        + "pools: { up: { servers: [@UP], protocol: http_proxy } }\n";
+    let tidegate = start(&text, &[("UP", &asked)]);
+    for request in ["GET /x HTTP/1.0\r\n\r\n", "GET /x HTTP/1.1\r\nHost:\r\n\r\n"] {
+        let mut client = Client::through(&tidegate.address("web"), "a.test:80");
+        assert_eq!(client.ask(request).text(), "http://a.test/x a.test");
+    }
+}
+
+#[test]
+fn a_tunnel_takes_no_place_that_its_requests_need() {
+    let (parent, server) = (parent(), saying());
+    let text = inspecting("").replace("to: origin", "to: up");
+    let up = format!(
+        "pools: {{ up: {{ servers: ['{}'], protocol: socks5, circuit_breaker: {{ requests: 1 }} }} }}\n",
+        parent.address("web")
+    );
+    let tidegate = start(&(text + &up), &[]);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = tunnel(&tidegate, "a.test", &server);
+        assert_eq!(client.ask(page("a.test", "/one")).text(), "/one ");
+        clients.push(client);
+    }
+    assert_eq!(clients[0].ask(page("a.test", "/again")).text(), "/again ");
+}
+
+#[test]
+fn what_a_tunnel_was_opened_with_is_one_of_its_servers_connections() {
+    let (parent, server) = (parent(), saying());
+    let text = inspecting("").replace("to: origin", "to: up");
+    let up = format!(
+        "pools: {{ up: {{ servers: [{{ address: '{}', max_connections: 1 }}], queue: {{ length: 1, timeout: 100ms }}, protocol: socks5 }} }}\n",
+        parent.address("web")
+    );
+    let tidegate = start(&(text + &up), &[]);
+    // Once its first request has begun it is a connection that waits for that.
+    let connect = |host: &str| format!("CONNECT {host}:{0} HTTP/1.1\r\nHost: {host}:{0}\r\n\r\n", port(&server));
+    let mut client = tidegate.client();
+    client.send(connect("a.test") + "GET /one HTTP/1.1\r\n");
+    assert_eq!(client.head().status, 200);
+    let connections = || tidegate.metric("tidegate_server_connections", &["pool=\"up\""]);
+    assert_eq!(connections(), [1.0]);
+    assert_eq!(tidegate.client().ask(connect("b.test")).status, 503, "there is no other place");
+    assert_eq!(client.ask("Host: a.test\r\n\r\n").text(), "/one ");
+    assert_eq!((connections(), server.connections()), (vec![1.0], 1));
 }
 
 #[test]

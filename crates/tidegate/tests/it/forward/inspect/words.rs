@@ -33,6 +33,7 @@ fn what_is_not_http_passes_unread() {
         b"*1\r\n$4\r\nPING\r\n",
         b"NICK somebody\r\nUSER a b c d\r\n",
         b"\x00\x00\x00\x00",
+        b"<?xml version='1.0'?>",
     ] {
         let mut client = socks(&tidegate, "b.test", &server);
         client.send(said);
@@ -76,6 +77,10 @@ fn no_form_that_a_server_might_take_for_a_request_passes_unread() {
         ("GET /private/x HTTP/1.1\nHost: a.test\n\n", 400),
         ("GET /private/x HTTP/2.0\r\nHost: a.test\r\n\r\n", 505),
         ("GET /private/x http/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("(GET /private/x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("\x1cGET\x1f/private/x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+        ("XGET /private/x\r\n", 400),
+        ("\0 /private/x\r\n", 400),
     ] {
         let answer = tunnel(&tidegate, "a.test", &server).ask(said);
         assert_eq!(answer.status, status, "{said:?}: {}", answer.text());

@@ -82,6 +82,16 @@ pub(crate) fn whoever_is_excepted_is_not_read() {
     let lying = tunnel(&tidegate, "a.test", &other).begin(&office.client("www.bank.test"));
     let answer = lying.expect("we end it").ask(page("a.test", "/private/account"));
     assert_eq!(answer.status, 403);
+    // Nor to say one's name at an address that it has not; at its own it does.
+    let (far, _) = office.server(&["far.bank.test"]);
+    let lying = tunnel(&tidegate, "127.0.0.1", &far).begin(&office.client("far.bank.test"));
+    assert_eq!(lying.expect("we end it").ask(page("far.bank.test", "/private/account")).status, 403);
+    let unknown = tunnel(&tidegate, "127.0.0.1", &other).begin(&office.client("no.bank.test"));
+    assert_eq!(unknown.expect("we end it").ask(page("no.bank.test", "/private/account")).status, 403);
+    let mut client = tunnel(&tidegate, "127.0.0.1", &server).begin(&tls).expect("the server itself");
+    assert_eq!(client.ask(page("www.bank.test", "/private/account")).status, 200);
+    drop(client);
+    tidegate.log_line("it is not read", |line| line["host"] == "127.0.0.1" && line["interception"] == "excepted");
 }
 
 #[test]

@@ -51,6 +51,8 @@ fn tls_is_read(by: &str) {
     assert_eq!(read("https://www.bank.test/", "198.18.2.2", &[]), " 000");
     let line = tidegate.log_line("a tunnel", |line| line["host"] == "www.bank.test");
     assert_eq!((&line["interception"], &line["path"]), (&"excepted".into(), &serde_json::Value::Null));
+    // Not so by a name that has another address.
+    assert_eq!(read("https://far.bank.test/private/x", "198.18.2.2", &[]), "403: denied\n 403");
     // Who does not believe us is not led on unread.
     assert_eq!(world.curl("https://example.com/unbelieved", "198.18.2.2", &[]), " 000");
     tidegate.log_line("a tunnel", |line| line["reason"] == "the client does not believe our certificate");
