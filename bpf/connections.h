@@ -11,6 +11,7 @@
 #define UNANSWERED 10
 #define LINGER 5
 #define UNBELIEVED 10
+#define UNPROVEN 3
 
 static inline_always int drop(__u32 why)
 {
@@ -177,15 +178,17 @@ static inline_always int tend(const struct packet *packet, struct flow *flow, __
 }
 
 /* 1 if a port may be given to a new connection although an old one is still remembered for it: both sides have ended that, or one has
- * reset it, and nothing has come of it since for longer than what is under way, or sent again, takes. There is no branch in it: the
+ * reset it, and nothing has come of it since for longer than what is under way, or sent again, takes; or its client has not shown for longer
+ * than one that is there takes that it is where it says it is, as in a flood of SYN. There is no branch in it: the
  * kernel's verifier would follow each through all tries. A packet that came since the clock was read makes a silence below zero. */
 static inline_always __u64 is_spent(const struct flow *taken, __u64 now)
 {
 	__u64 state = taken->state, silence = now - taken->seen;
 	__u64 lingered = LINGER * SECOND - silence, unbelieved = UNBELIEVED * SECOND - silence;
-	asm volatile("" : "+r"(lingered), "+r"(unbelieved));
+	__u64 awaited = UNPROVEN * SECOND - silence, unproven = ~(state / ESTABLISHED) & 1;
+	asm volatile("" : "+r"(lingered), "+r"(unbelieved), "+r"(awaited));
 	__u64 reset = state / RESET, ended = state / CLIENT_ENDED & state / SERVER_ENDED;
-	return (reset & unbelieved >> 63) | (ended & ~reset & lingered >> 63);
+	return (reset & unbelieved >> 63) | (ended & ~reset & lingered >> 63) | (unproven & awaited >> 63);
 }
 
 /* The source and the port that a number stands for. */
@@ -233,7 +236,7 @@ static inline_always int take_port(const struct packet *packet, const struct ser
 		if (answers_to(taken, &packet->key)) {
 			/* Its other half was forgotten, or it is over. */
 			if (!(packet->flags & SYN)) {
-				flow->state = taken->state;
+				flow->state = reply.state = taken->state;
 				*known = 1;
 			}
 			return bpf_map_update_elem(&flows, &key, &reply, BPF_ANY);

@@ -538,6 +538,11 @@ impl Backlog {
         self.bytes.len() - self.at
     }
 
+    /// The bytes that wait.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
     /// Writes bytes behind those that wait; what the socket does not take waits with them.
     ///
     /// # Errors

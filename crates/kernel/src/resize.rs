@@ -20,9 +20,9 @@ pub struct Copied {
     pub left_out: u64,
 }
 
-/// Copies what is not over and not there yet.
+/// Copies what is not over, unless something newer is there.
 pub(crate) fn copy(from: &Flows, to: &mut Flows) -> Result<Copied, Refusal> {
-    /// For those that the new table has already, and keeps.
+    /// For those that the new table has already.
     const NOEXIST: u64 = 1;
     let (most, now) = (survey::size_of(to)?, survey::now());
     // Keys that go away while this looks make it begin anew.
@@ -34,8 +34,10 @@ pub(crate) fn copy(from: &Flows, to: &mut Flows) -> Result<Copied, Refusal> {
     // The table gives places up before it is quite full, for each processor by itself.
     let left_out = open.len().saturating_sub(most);
     for (key, value) in &open[left_out..] {
-        // One that is there, or that nobody has room for, is no reason to stop.
-        let _ = to.insert(key, value, NOEXIST);
+        if to.insert(key, value, NOEXIST).is_err() && to.get(key, 0).is_ok_and(|there| seen(&there) < seen(value)) {
+            // One that nobody has room for is no reason to stop.
+            let _ = to.insert(key, value, 0);
+        }
     }
     Ok(Copied { entries: (open.len() - left_out) as u64, left_out: left_out as u64 })
 }

@@ -10,6 +10,7 @@ use crate::Refusal;
 use crate::layout::{
     AddressKey, BackendValue, Ports, ServiceKey, ServiceValue, StrayKey, TrafficValue, backend, read_traffic,
 };
+use crate::resize;
 use crate::slots::Owner;
 use crate::survey::{self, Flows};
 
@@ -47,15 +48,9 @@ pub(crate) fn load(folder: &Path, entries: u32) -> Result<(Ebpf, Tables, Option<
     for name in NAMES {
         loader.map_pin_path(name, folder.join(name));
     }
-    // What an earlier process has not come to the end of.
-    let _ = fs::remove_file(next_flows(folder));
-    let mut before = None;
-    if folder.join("flows").exists() {
-        let there = survey::open(&folder.join("flows"))?;
-        if survey::size_of(&there)? != entries as usize {
-            loader.map_pin_path("flows", next_flows(folder));
-            before = Some(there);
-        }
+    let before = table_to_replace(folder, entries as usize)?;
+    if before.is_some() {
+        loader.map_pin_path("flows", next_flows(folder));
     }
     let taken = loader.load(OBJECT).map_err(|error| {
         let connections = entries / 2;
@@ -64,6 +59,26 @@ pub(crate) fn load(folder: &Path, entries: u32) -> Result<(Ebpf, Tables, Option<
     let mut ebpf = taken?;
     let tables = Tables::take(&mut ebpf).map_err(|error| Refusal::of("open the tables", &error))?;
     Ok((ebpf, tables, before))
+}
+
+/// The table of connections that is pinned, if it has another size. Where an earlier process has not come to the end of putting one into its
+/// place, packets may go by either: one of the size that is wanted is used further, and what is in another comes into the first one.
+fn table_to_replace(folder: &Path, size: usize) -> Result<Option<Flows>, Refusal> {
+    let (pin, next) = (folder.join("flows"), next_flows(folder));
+    if !pin.exists() {
+        let _ = fs::remove_file(next);
+        return Ok(None);
+    }
+    let mut there = survey::open(&pin)?;
+    let stays = survey::size_of(&there)? == size;
+    if next.exists() {
+        let left = survey::open(&next)?;
+        if stays || survey::size_of(&left)? != size {
+            resize::copy(&left, &mut there)?;
+            fs::remove_file(&next).map_err(|error| Refusal::of("give up the table that was begun", &error))?;
+        }
+    }
+    Ok(if stays { None } else { Some(there) })
 }
 
 /// What `bpf/build` makes of the sources beside it.

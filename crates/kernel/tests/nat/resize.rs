@@ -1,5 +1,6 @@
 //! A table of connections of another size: whoever is connected stays so.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -73,6 +74,42 @@ fn connections_are_copied_into_a_table_of_another_size() {
         before.sweep().expect("a look");
         let counters = before.counters().expect("counters");
         assert!(total(&counters).open >= 40, "{counters:?}");
+    }
+}
+
+/// A process that was killed before its new table had the other's place: packets go by the new one, and the next process finds both.
+#[test]
+fn what_was_opened_by_a_table_without_its_place_is_not_lost() {
+    if !netns::possible() {
+        return;
+    }
+    for entries in [65_536, 4096, 16_384] {
+        let world = World::new(Family::V4, Arms::Two);
+        let services = world.services(Mode::Dnat);
+        let pin = |name: &str| world.bpffs.path().join("tidegate/v1").join(name);
+        let _first = world.with(&services);
+        let talk = || {
+            let mut talk = Talk::to(&world.client, world.at());
+            let said = talk.ask("who");
+            (talk, said)
+        };
+        let mut talks: Vec<(Talk, Said)> = (0..5).map(|_| talk()).collect();
+        fs::hard_link(pin("flows"), pin("first")).expect("a second pin");
+        let mut killed = open(&world, 65_536).unwrap_or_else(|refusal| panic!("{refusal}"));
+        world.apply(&mut killed, &services);
+        talks.extend((0..10).map(|_| talk()));
+        drop(killed);
+        fs::rename(pin("flows"), pin("flows_next")).expect("another name");
+        fs::rename(pin("first"), pin("flows")).expect("another name");
+        let mut next = open(&world, entries).unwrap_or_else(|refusal| panic!("{refusal}"));
+        world.apply(&mut next, &services);
+        next.sweep().expect("a look");
+        let counters = next.counters().expect("counters");
+        assert!(total(&counters).open >= 15, "{entries}: {counters:?}");
+        assert_eq!((next.entries(), pin("flows_next").exists()), (entries, false));
+        for (talk, said) in &mut talks {
+            assert_eq!(&talk.ask("who"), said);
+        }
     }
 }
 

@@ -103,14 +103,49 @@ fn a_port_whose_connection_was_reset_is_given_to_another_later() {
         return;
     }
     let mut bench = narrow(Mode::Full);
-    let held: Vec<u16> = (0..3000).filter(|number| ask(&mut bench, *number, SYN).is_some()).collect();
-    for number in &held {
+    let held: Vec<(u16, SocketAddr)> =
+        (0..3000).filter_map(|number| Some((number, ask(&mut bench, number, SYN)?))).collect();
+    for (number, source) in &held {
+        answer(&mut bench, *source, SYN | ACK);
+        ask(&mut bench, *number, ACK);
         ask(&mut bench, *number, RST);
     }
     for (seconds, is_given) in [(9, false), (2, true)] {
         Table::of(&bench).age(Duration::from_secs(seconds));
         let given = (3000..4000).filter(|number| ask(&mut bench, *number, SYN).is_some()).count();
         assert_eq!(given > 100, is_given, "{given}");
+    }
+}
+
+/// A flood of SYN from addresses that are nobody's takes ports for a moment only, whatever servers answer to it.
+#[test]
+fn a_port_whose_client_has_not_shown_itself_is_given_to_another() {
+    if !netns::possible() {
+        return;
+    }
+    let mut bench = narrow(Mode::Full);
+    let flood: Vec<(u16, SocketAddr)> =
+        (0..3000).filter_map(|number| Some((number, ask(&mut bench, number, SYN)?))).collect();
+    assert!((1000..=1024).contains(&flood.len()), "{}", flood.len());
+    for (_, source) in &flood {
+        answer(&mut bench, *source, SYN | ACK);
+    }
+    // A few are there.
+    let (real, invented) = flood.split_at(100);
+    for (number, _) in real {
+        ask(&mut bench, *number, ACK);
+    }
+    let began = Instant::now();
+    let given = |bench: &mut Bench| (4000..5000).filter(|number| ask(bench, *number, SYN).is_some()).count();
+    Table::of(&bench).age(Duration::from_secs(1));
+    let early = given(&mut bench);
+    assert!(early <= 1024 - flood.len() || began.elapsed() > Duration::from_secs(1), "{early}");
+    Table::of(&bench).age(Duration::from_secs(3));
+    let late = given(&mut bench);
+    assert!(late > invented.len() * 9 / 10, "{late} of {}", invented.len());
+    for (number, source) in real {
+        assert_eq!(ask(&mut bench, *number, ACK), Some(*source));
+        assert_eq!(answer(&mut bench, *source, ACK), client(*number, SYN).from);
     }
 }
 

@@ -94,13 +94,13 @@ fn a_connection_lasts_as_long_as_its_state_says() {
     if !netns::possible() {
         return;
     }
-    let mut bench = Bench::with(&lasting(services(Mode::Full), 3600), 4096);
+    let mut bench = Bench::with(&lasting(services(Mode::Full), 200), 4096);
     // What both sides say, and how long it may be silent then.
     let stories: [(&[(bool, u8)], u64); 8] = [
         (&[(true, SYN)], 15),
         (&[(true, SYN), (false, SYN | ACK)], 15),
         (&[(true, ACK)], 15),
-        (&[(true, SYN), (false, SYN | ACK), (true, ACK)], 3600),
+        (&[(true, SYN), (false, SYN | ACK), (true, ACK)], 200),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (true, FIN | ACK)], 120),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, ACK)], 120),
         (&[(true, SYN), (false, SYN | ACK), (true, ACK), (false, FIN | ACK), (true, FIN | ACK), (false, ACK)], 60),
@@ -246,6 +246,25 @@ fn a_half_that_was_forgotten_comes_back() {
             table.lose(true);
             table.lose(false);
         }
+    }
+}
+
+/// What is known of a connection comes back with the half that was forgotten: neither is half open for that.
+#[test]
+fn what_is_known_of_a_connection_is_not_forgotten_with_one_half() {
+    if !netns::possible() {
+        return;
+    }
+    for mode in [Mode::Full, Mode::Dnat] {
+        let mut bench = Bench::with(&lasting(services(mode), 200), 4096);
+        let connection = Connection::new(&bench, true, TCP, 1);
+        connection.establish(&mut bench);
+        let mut table = Table::of(&bench);
+        table.lose(false);
+        connection.client(&mut bench, ACK);
+        table.age(Duration::from_secs(20));
+        assert_eq!(bench.datapath.sweep(), Ok(0), "{mode:?}");
+        connection.server(&mut bench, ACK);
     }
 }
 

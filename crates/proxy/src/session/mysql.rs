@@ -224,6 +224,8 @@ async fn log_in(
 
 /// No packet of a login is longer than this.
 const MOST: usize = 1 << 17;
+/// There is room for so much more than has come, whatever a packet says of its length.
+const PIECE: usize = 4096;
 
 /// Why there is no packet.
 enum Broken {
@@ -253,7 +255,7 @@ fn poll_packet(conn: &mut Conn, cx: &mut Context<'_>, packet: &mut Vec<u8>) -> P
         if whole > MOST {
             return Poll::Ready(Err(Broken::Long));
         }
-        packet.resize(whole, 0);
+        packet.resize(whole.min(had + PIECE), 0);
         let read = conn.poll_read(cx, &mut packet[had..]);
         packet.truncate(had + if let Poll::Ready(Ok(count)) = read { count } else { 0 });
         match ready!(read) {

@@ -28,7 +28,7 @@ pub(super) async fn open(
     let mut first = Backlog::default();
     let mut words = Vec::new();
     timer.arm(Instant::now(), attempt::bounded(x, route, silence));
-    poll_fn(|cx| {
+    let opened = poll_fn(|cx| {
         if worker.is_cut() {
             return Poll::Ready(Err(Fault::proxy(Kind::Drained)));
         }
@@ -41,7 +41,13 @@ pub(super) async fn open(
             ready => ready,
         }
     })
-    .await
+    .await;
+    // What its server has not taken of it yet goes on with what follows.
+    if !first.is_empty() {
+        x.notes.bytes_in -= first.len() as u64;
+        client.keep(first.rest());
+    }
+    opened
 }
 
 const SILENT: Fault = Fault::proxy(Kind::TunnelTimeout);

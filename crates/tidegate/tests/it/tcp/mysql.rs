@@ -301,6 +301,33 @@ fn a_login_on_one_side_of_tls_is_bounded_and_ends_with_whoever_ends() {
     tidegate.log_line("a server that leaves", |line| line["fault"] == "truncated");
 }
 
+/// Who says that much will come has said little.
+#[test]
+fn a_packet_takes_as_much_memory_as_has_come_of_it() {
+    const CLIENTS: usize = 200;
+    let desk = Desk::new();
+    let server = Server::script(|peer| {
+        let mut talk = Talk::of(peer);
+        talk.say(greeting(0xffff)).rest();
+    });
+    let tidegate = desk.start(BEHIND, &[("APP", &server)]);
+    let greeted = |_| {
+        let mut client = Talk::with(&tidegate.address("web"));
+        take_packet(&mut client);
+        client
+    };
+    let mut clients: Vec<Talk> = (0..CLIENTS).map(greeted).collect();
+    let before = tidegate.rss();
+    for client in &mut clients {
+        client.say(b"\x00\xf0\x01\x01\x00\x02");
+    }
+    // By the time that these are greeted, the others were heard.
+    let more: Vec<Talk> = (0..20).map(greeted).collect();
+    let after = tidegate.rss();
+    assert!(after < before + 8 * 1024 * 1024, "{before} {after}");
+    drop((clients, more));
+}
+
 #[test]
 fn what_is_known_too_late_is_a_mistake() {
     let hanging = Hanging::new();

@@ -2,8 +2,11 @@
 
 mod real;
 
+use std::io::Write as _;
+use std::sync::Arc;
+
 use testkit::tls::Wishes;
-use testkit::{ClientTls, Hanging, Server, ServerTls, Talk, Tidegate, failure_of, until};
+use testkit::{ClientTls, Hanging, Server, ServerTls, Shared, Signal, Talk, Tidegate, failure_of, until};
 
 use crate::support::{BINARY, Place, config, start};
 use crate::tls::Desk;
@@ -176,6 +179,50 @@ fn tls_begins_here_after_the_question_for_it() {
     });
     let tidegate = desk.start(BACK, &[("APP", &server)]);
     assert_eq!(talk(&tidegate).say(startup("anna", "shop")).line(), "heard user\0anna\0database\0shop\0\0");
+}
+
+/// Its server offers how to log in while it has more to read than it takes.
+#[test]
+fn who_does_not_wait_for_the_offer_loses_nothing() {
+    let desk = Desk::new();
+    let tls = ServerTls::new(&desk.issue("server", &["127.0.0.1"]));
+    let (stuck, heard) = (Signal::new(), Arc::<Shared<Option<Vec<u8>>>>::default());
+    let server = Server::script({
+        let (stuck, heard) = (stuck.clone(), Arc::clone(&heard));
+        move |peer| {
+            let mut talk = Talk::of(peer);
+            talk.exactly(8);
+            talk.say("S");
+            if talk.begun(&tls).is_ok() {
+                talk.exactly(startup("anna", "shop").len());
+                stuck.wait();
+                let rest = talk.say(b"R\0\0\0\x08\0\0\0\0").rest();
+                heard.with(|heard| *heard = Some(rest));
+            }
+        }
+    });
+    let tidegate = desk.start(BACK, &[("APP", &server)]);
+    let mut client = super::connect(&tidegate);
+    client.write_all(&startup("anna", "shop")).expect("sent");
+    client.set_nonblocking(true).expect("an option");
+    let words: Vec<u8> = (0..251 * 4096_u32).map(|at| (at % 251) as u8).collect();
+    let (mut sent, mut refusals) = (0, 0);
+    until("a client that cannot go on", || {
+        while let Ok(length) = client.write(&words[sent % words.len()..]) {
+            (sent, refusals) = (sent + length, 0);
+        }
+        refusals += 1;
+        refusals > 30
+    });
+    stuck.raise();
+    client.shutdown(std::net::Shutdown::Write).expect("finished");
+    let heard = heard.until("all of it", Option::take);
+    assert_eq!(heard.len(), sent);
+    assert!(heard.iter().zip(words.iter().cycle()).all(|(heard, said)| heard == said));
+    assert_eq!(
+        tidegate.log_line("a flow", |line| line["pool"] == "app")["bytes_in"],
+        sent + startup("anna", "shop").len()
+    );
 }
 
 #[test]
