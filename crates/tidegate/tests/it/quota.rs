@@ -10,6 +10,8 @@ use crate::forward::{self, OPEN, asked, port};
 use crate::support::{BINARY, config, get, post, start, until_shown};
 use crate::users::{Files, basic};
 
+mod cut;
+
 const BODY: usize = 300_000;
 
 /// A listener whose requests have this quota, which is called `fair`.
