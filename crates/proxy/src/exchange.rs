@@ -235,7 +235,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let after = match story(session, x, &pinned, &mut route).await {
         Ok(after) => after,
         Err(fault) => {
-            capture::refused(session, x, &pinned);
+            capture::refused(session, x, &pinned, route);
             intercept::doubt(session, fault);
             reply::fault(session, x, route, fault).await
         }

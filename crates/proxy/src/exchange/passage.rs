@@ -66,7 +66,7 @@ pub(super) async fn tunnel(
         let opened = match intercept::wanted(x, listener) {
             Some(reads) => Box::pin(intercept::open(session, x, listener, route, arm, reads)).await.inspect(|after| {
                 if matches!(after, After::Inside(_)) {
-                    quota::give_back(x);
+                    quota::give_back(x.meter.take());
                 }
             }),
             None => attempt::open(session, x, listener, route, arm).await,
