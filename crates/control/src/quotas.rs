@@ -21,6 +21,8 @@ use home::{Home, Used};
 
 /// How often what was counted is written down.
 pub(crate) const WRITTEN_EVERY: Duration = Duration::from_secs(2);
+/// No period lasts for longer, in seconds.
+const LONGEST: u64 = 366 * 86_400;
 /// Who has met a quota is told of so often in one look; the others are counted.
 const TOLD_AT_ONCE: usize = 16;
 
@@ -152,8 +154,9 @@ impl Quotas {
         let home = Arc::clone(self.home.as_ref()?);
         self.known.retain(|_, Known { ledger, .. }| Arc::strong_count(ledger) > 1 || !ledger.rows(now()).is_empty());
         let ledgers = self.known.iter().map(|(name, known)| (name.clone(), Arc::clone(&known.ledger))).collect();
+        let now = now();
         self.read.retain(|_, rows| {
-            rows.retain(|row| row.until > now());
+            rows.retain(|row| (1..=LONGEST).contains(&row.until.saturating_sub(now)));
             !rows.is_empty()
         });
         Some(Copy { home, ledgers, unasked: self.read.clone() })

@@ -314,6 +314,7 @@ async fn story<'a>(
     limit_body(x, route)?;
     // Where no trace is left, nobody ends here who would have gone on to the server, and nobody is counted.
     if !leaves_no_trace(listener) && ends_here(x)? {
+        quota::give_back(x.meter.take());
         return Ok(reply::last_hop(session, x, route).await);
     }
     prepare(session, x, listener, route)?;

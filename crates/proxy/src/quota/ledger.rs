@@ -496,9 +496,7 @@ mod tests {
         let passed: usize = std::thread::scope(|scope| {
             let count = || {
                 (0..10_000)
-                    .filter(|_| {
-                        ledger.subject("ann", NOW).request(most(None, Some(15_000)), &ledger, NOW).is_ok()
-                    })
+                    .filter(|_| ledger.subject("ann", NOW).request(most(None, Some(15_000)), &ledger, NOW).is_ok())
                     .count()
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
