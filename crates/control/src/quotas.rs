@@ -36,10 +36,10 @@ pub struct Quotas {
     home: Option<Arc<Home>>,
     /// Where it will be, if the configuration that is being looked at comes into force.
     next: Option<Arc<Home>>,
-    /// It has to be written though nobody has used anything: it could not be the last time, or stands elsewhere.
+    /// Nothing was written there yet of what is known.
+    is_new: bool,
+    /// It could not be written the last time, which was said.
     is_owed: bool,
-    /// That it could not be written was said.
-    is_said: bool,
 }
 
 /// One of them.
@@ -96,7 +96,7 @@ impl Quotas {
     /// What was looked at is in force.
     pub fn commit(&mut self) {
         if let Some(next) = self.next.take() {
-            self.is_owed |= self.home.is_some();
+            self.is_new = self.home.is_some();
             self.home = Some(next);
         }
         for known in self.known.values_mut() {
@@ -146,12 +146,13 @@ impl Quotas {
     /// What has to be written down, if anything was counted.
     pub(crate) fn copy(&mut self) -> Option<Copy> {
         let moved = self.known.values().filter(|known| known.ledger.has_moved()).count();
-        if moved > 0 || self.is_owed { self.all() } else { None }
+        if moved > 0 || self.is_owed || self.is_new { self.all() } else { None }
     }
 
     /// Everything. Quotas that are gone are forgotten with the periods of those who had them.
     fn all(&mut self) -> Option<Copy> {
         let home = Arc::clone(self.home.as_ref()?);
+        self.is_new = false;
         self.known.retain(|_, Known { ledger, .. }| Arc::strong_count(ledger) > 1 || !ledger.rows(now()).is_empty());
         let ledgers = self.known.iter().map(|(name, known)| (name.clone(), Arc::clone(&known.ledger))).collect();
         let now = now();
@@ -167,13 +168,12 @@ impl Quotas {
         let Some(home) = &self.home else { return };
         let path = home.path().display();
         match &written {
-            Ok(()) if self.is_said => observe::log::info(format_args!("quotas are written to `{path}` again")),
-            Err(error) if !self.is_said => observe::log::error(format_args!(
+            Ok(()) if self.is_owed => observe::log::info(format_args!("quotas are written to `{path}` again")),
+            Err(error) if !self.is_owed => observe::log::error(format_args!(
                 "quotas cannot be written to `{path}`, a restart will have forgotten what was used: {error}"
             )),
             _ => {}
         }
-        self.is_said = written.is_err();
         self.is_owed = written.is_err();
     }
 

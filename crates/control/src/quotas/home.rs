@@ -1,9 +1,9 @@
 //! The file in which it stands what was used, and its lock: one process counts for it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -19,7 +19,7 @@ use crate::files;
 pub(super) struct Home {
     path: PathBuf,
     /// Absent where the folder takes no files: nothing is written there, and so nothing lost.
-    _lock: Option<File>,
+    lock: Option<File>,
     /// Held by whoever writes: of two that do, the later one is to know more.
     turn: Mutex<()>,
 }
@@ -55,12 +55,14 @@ impl Home {
             })?;
             clean(folder);
         }
-        Ok(Home { path, _lock: lock, turn: Mutex::default() })
+        Ok(Home { path, lock, turn: Mutex::default() })
     }
 
-    /// Whether it is the one in this folder.
+    /// Whether it is the one in this folder, whatever that is called.
     pub(super) fn is_in(&self, folder: &Path) -> bool {
-        self.path == folder.join(FILE)
+        let of = |known: Metadata| (known.dev(), known.ino());
+        let ours = self.lock.as_ref().and_then(|lock| lock.metadata().ok()).map(of);
+        self.path == folder.join(FILE) || (ours.is_some() && ours == fs::metadata(folder.join(LOCK)).ok().map(of))
     }
 
     pub(super) fn path(&self) -> &Path {

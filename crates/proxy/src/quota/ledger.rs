@@ -394,6 +394,7 @@ mod tests {
         assert_eq!(ann.row(&ledger, NOW + 60).expect("a row").bytes, 7);
         assert!(!ann.bytes(94, hundred, &ledger, NOW + 60) && ledger.met(NOW + 60).len() == 1);
         assert!(ledger.reset("ann", NOW + 60) && !ledger.reset("nobody", NOW + 60));
+        assert!(!ledger.reset("ann", NOW + 120) && !ledger.reset(OTHERS, NOW), "nothing of them counts");
         assert_eq!(ann.request(hundred, &ledger, NOW + 60), Ok(()));
     }
 

@@ -37,6 +37,23 @@ fn a_reload_that_is_refused_changes_neither_limits_nor_where_they_are_written() 
     assert_eq!(tidegate.reload(&at(&two, "{ requests: 2, per: 30d }", &server)), Reloaded::Yes);
     until("it is written elsewhere", || has_two(&two));
     assert_eq!(status(), 429);
+    let same = folder.path().join("one/../two");
+    assert_eq!(tidegate.reload(&at(&same, "{ requests: 3, per: 30d }", &server)), Reloaded::Yes);
+    assert_eq!((status(), status()), (200, 429));
+}
+
+#[test]
+fn shorter_periods_begin_with_their_reload() {
+    let (folder, server) = (Folder::new(), Server::named("app"));
+    let tidegate = Start::of(BINARY).text(&at(folder.path(), "{ requests: 1, per: 30d }", &server));
+    let status = || tidegate.client().get("/").status;
+    assert_eq!((status(), status()), (200, 429));
+    let longer = at(folder.path(), "{ requests: 1, per: 40d }", &server);
+    assert_eq!((tidegate.reload(&longer), status()), (Reloaded::Yes, 429));
+    let shorter = at(folder.path(), "{ requests: 1, per: 20d }", &server);
+    assert_eq!(tidegate.reload(&shorter), Reloaded::Yes);
+    assert_eq!(tidegate.admin("/api/quotas/fair/subjects/client_ip=127.0.0.1").status, 404);
+    assert_eq!((status(), status()), (200, 429));
 }
 
 #[test]
