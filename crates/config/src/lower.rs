@@ -79,6 +79,7 @@ pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mista
     flows::check(&listeners, &all_sites, &policies, &pools, lower.mistakes);
     lower.spread_datagrams(&listeners, &all_sites, &mut pools);
     users::check(&listeners, &all_sites, &policies, lower.mistakes);
+    quota::check(&listeners, &all_sites, &policies, lower.mistakes);
     packets::check(&listeners, &all_sites, &pools, lower.mistakes);
     let spec = Spec {
         zone: top.fixed("zone").map(str::to_owned),

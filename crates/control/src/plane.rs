@@ -118,6 +118,14 @@ impl Plane {
     /// # Errors
     /// Everything that cannot be done, with its place.
     pub fn apply(&mut self, loaded: Loaded, discovery: Discovery, library: Library) -> Result<(), Mistakes> {
+        let applied = self.put_in_force(loaded, discovery, library);
+        if applied.is_err() {
+            self.registry.quotas.abandon();
+        }
+        applied
+    }
+
+    fn put_in_force(&mut self, loaded: Loaded, discovery: Discovery, library: Library) -> Result<(), Mistakes> {
         let spec = &loaded.spec;
         let plan = self.nat.plan(spec).map_err(Mistakes)?;
         let prepared = self.prepare(spec, &discovery, &library, &plan);
@@ -218,7 +226,7 @@ impl Plane {
             _ => None,
         };
         mistakes.extend(not_transparent(spec));
-        self.registry.quotas.open(spec);
+        mistakes.extend(self.registry.quotas.open(spec).err());
         mistakes.extend(self.registry.captures.open(spec).err().into_iter().flatten());
         mistakes.extend(foreign_sources(spec));
         let keyring = certificates::read(spec, self.tickets.as_ref(), Some(&mut self.vault));
@@ -346,6 +354,7 @@ impl Plane {
 
     fn switch(&mut self, compiled: Compiled) {
         self.registry.commit(&compiled.servers, Instant::now());
+        self.registry.quotas.commit();
         self.snapshot = Arc::new(compiled.snapshot);
         self.registry.canaries.keep_those_of(&self.snapshot);
         self.registry.keep_mirrors_of(&self.snapshot);

@@ -268,6 +268,8 @@ fn total(x: &Exchange, route: &Route) -> Option<Duration> {
 }
 
 fn of_client(x: &mut Exchange, stop: Stop) -> Fault {
+    // What has come behind the body may be lost with it: nobody can tell where another request would begin.
+    x.client.keep_alive = false;
     match stop {
         Stop::Source(Kind::Malformed) => {
             x.notes.reason = "broken chunked coding";

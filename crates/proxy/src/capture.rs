@@ -36,6 +36,8 @@ pub(crate) fn begin(session: &Session, x: &mut Exchange, listener: &Listener, ro
     if x.caught.as_ref().is_some_and(|caught| Arc::ptr_eq(&caught.recorder, recorder)) {
         return;
     }
+    // What its listener has begun goes by the nearest level or not at all: another archive leaves other things out.
+    x.caught = None;
     let Some(mut place) = recorder.begin() else { return };
     if !place.grow(x.request.capacity()) {
         return recorder.lost();
@@ -52,9 +54,9 @@ pub(crate) fn begin(session: &Session, x: &mut Exchange, listener: &Listener, ro
     x.caught = Some(Box::new(Caught { recorder, place, request, secure, interim: Vec::new(), response_body: None }));
 }
 
-/// A request was refused: if no route was found for it, by what its listener says.
-pub(crate) fn refused(session: &Session, x: &mut Exchange, listener: &Listener) {
-    if x.caught.is_none() {
+/// A request was refused that goes by this route: if none was found for it, by what its listener says.
+pub(crate) fn refused(session: &Session, x: &mut Exchange, listener: &Listener, route: &Arc<Route>) {
+    if x.caught.is_none() && Arc::ptr_eq(route, &listener.default) {
         begin(session, x, listener, &listener.default);
     }
 }

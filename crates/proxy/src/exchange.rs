@@ -238,7 +238,7 @@ pub(crate) async fn run(session: &mut Session, x: &mut Exchange) -> After {
     let after = match story(session, x, &pinned, &mut route).await {
         Ok(after) => after,
         Err(fault) => {
-            capture::refused(session, x, &pinned);
+            capture::refused(session, x, &pinned, route);
             intercept::doubt(session, fault);
             reply::fault(session, x, route, fault).await
         }
@@ -317,6 +317,7 @@ async fn story<'a>(
     limit_body(x, route)?;
     // Where no trace is left, nobody ends here who would have gone on to the server, and nobody is counted.
     if !leaves_no_trace(listener) && ends_here(x)? {
+        quota::give_back(x.meter.take());
         return Ok(reply::last_hop(session, x, route).await);
     }
     prepare(session, x, listener, route)?;

@@ -182,7 +182,7 @@ static QUOTA: Section = Section::new(
     "quota",
     "Those who are told apart by `by` have so many bytes and requests each in a period, over all workers, reloads and restarts. Counted are \
      bodies, tunnels and datagrams, without heads, and requests that a route leads to a server; answers made here are not. All quotas of all \
-     levels hold. A named policy is one for all its uses; an inline one is known by the route, site or listener that it stands in.",
+     levels hold. A named policy is one for all its uses; an inline one is known by the listener, site or named route that it stands in.",
     &[
         Key::new("bytes", Type::Size, "So many bytes."),
         Key::new("requests", Type::Integer(1, 1_000_000_000_000), "So many requests; a tunnel is one, and so is each server that an association of SOCKS leads to."),
@@ -201,7 +201,7 @@ static QUOTA: Section = Section::new(
         Key::new(
             "by",
             Type::List(&Type::Text("selector")),
-            "Who has it: the first of these that a request has, else the client's address.",
+            "Who has it: the first of these that a request has, else the client's address. Addresses of IPv6 count by their network, `/64`.",
         )
         .default("client_ip"),
         Key::new(

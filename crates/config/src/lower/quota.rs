@@ -5,8 +5,9 @@ use std::time::Duration;
 use base::units::parse_duration;
 
 use super::Lower;
+use crate::diagnostics::Mistakes;
 use crate::shape::Map;
-use crate::spec::{Per, Quota, Zone};
+use crate::spec::{Ending, Listener, Per, Policy, PolicyKind, Quota, Route, Serves, Site, Zone};
 
 /// What is shorter is a limit of a rate.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -83,5 +84,33 @@ impl Lower<'_, '_> {
             },
         };
         Some(per)
+    }
+}
+
+/// Refuses inline quotas that are known by a route's number alone: another route before it, and what was used would be another one's.
+pub(super) fn check(listeners: &[Listener], sites: &[Site], policies: &[Policy], mistakes: &mut Mistakes) {
+    for listener in listeners {
+        if let Serves::Routes(routes) = &listener.serves {
+            refuse_nameless(routes, true, policies, mistakes);
+        }
+    }
+    sites.iter().for_each(|site| refuse_nameless(&site.routes, true, policies, mistakes));
+}
+
+fn refuse_nameless(routes: &[Route], is_outer_named: bool, policies: &[Policy], mistakes: &mut Mistakes) {
+    for route in routes {
+        let is_named = is_outer_named && route.name.is_some();
+        let used = route.uses.iter().filter_map(|id| policies.get(id.0));
+        let inline = used.filter(|policy| policy.name.is_none() && matches!(policy.kind, PolicyKind::Quota(_)));
+        for policy in inline.filter(|_| !is_named) {
+            let whose = if route.name.is_some() { "the routes around it" } else { "its route" };
+            let message = format!(
+                "what was used of a `quota` is found again by a name, give one to {whose} (`name: …`), or write the quota below `policies`"
+            );
+            mistakes.note(&policy.span, message);
+        }
+        if let Ending::Routes(inner) = &route.ending {
+            refuse_nameless(inner, is_named, policies, mistakes);
+        }
     }
 }

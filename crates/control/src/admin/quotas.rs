@@ -1,7 +1,8 @@
 //! Quotas: what each of those who have one has used, and giving one of them a new one.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use base::civil::Civil;
 use base::units::print_duration;
 use config::spec::{Per, Zone};
 use observe::metrics;
@@ -13,7 +14,6 @@ use super::Desk;
 use super::answer::Answer;
 use super::ask::Ask;
 use super::place::decode;
-use super::status::time;
 use crate::plane::Plane;
 use crate::quotas::Known;
 
@@ -63,7 +63,7 @@ pub(super) fn change(desk: &Desk, name: &str, who: &str, ask: &Ask<'_>) -> Resul
     }
     {
         let plane = desk.process.plane.borrow();
-        if !find(&plane, name)?.ledger.reset(who) {
+        if !find(&plane, name)?.ledger.reset(who, now()) {
             return Err(nobody(name, who));
         }
     }
@@ -120,7 +120,7 @@ fn subject(row: &Row, known: &Known) -> Value {
     let said = &known.said;
     json!({
         "subject": &*row.name,
-        "until": time(SystemTime::UNIX_EPOCH + Duration::from_secs(row.until)),
+        "until": Civil::of(row.until).rfc3339(),
         // Bytes are not counted where they are not limited.
         "bytes": said.bytes.map(|most| used(Some(most), row.bytes)),
         "requests": used(said.requests, row.requests),

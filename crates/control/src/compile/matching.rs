@@ -112,7 +112,7 @@ fn schedule(said: &spec::Schedule) -> Schedule {
     Schedule { days: said.days, hours: said.hours.clone().into(), zone: zone(&said.zone) }
 }
 
-pub(super) fn zone(said: &spec::Zone) -> Zone {
+pub(crate) fn zone(said: &spec::Zone) -> Zone {
     let zone = match said {
         spec::Zone::Fixed(seconds) => Zone::fixed(*seconds),
         spec::Zone::Named(name) => Zone::named(name),

@@ -22,7 +22,7 @@ use proxy::lists::Lists;
 use proxy::pool::ServerId;
 use proxy::snapshot::Snapshot;
 
-pub(crate) use matching::text;
+pub(crate) use matching::{text, zone};
 
 use crate::certificates::Keyring;
 use crate::discovery::Discovery;

@@ -12,11 +12,10 @@ use proxy::policy::{
     UserAgent,
 };
 use proxy::pool::Pool;
-use proxy::quota::{Ledger, Most, Period, Quota};
+use proxy::quota::{Ledger, Most, Quota};
 use proxy::relay::Recipe;
 use proxy::snapshot::Deny;
 
-use super::matching::zone;
 use super::mirrors;
 use crate::registry::Registry;
 
@@ -80,13 +79,6 @@ pub(super) fn identity_fields(spec: &Spec) -> Arc<[Box<str>]> {
 fn quota(said: &spec::Quota, ledger: Arc<Ledger>) -> Quota {
     Quota {
         most: Most { bytes: said.bytes, requests: said.requests },
-        period: match &said.per {
-            spec::Per::Hour(at) => Period::Hour(zone(at)),
-            spec::Per::Day(at) => Period::Day(zone(at)),
-            spec::Per::Week(at) => Period::Week(zone(at)),
-            spec::Per::Month(at) => Period::Month(zone(at)),
-            spec::Per::Rolling(length) => Period::Rolling(length.as_secs()),
-        },
         by: said.by.iter().map(|(word, by)| (word.as_str().into(), selector(by))).collect(),
         up: said.up,
         down: said.down,

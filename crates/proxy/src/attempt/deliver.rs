@@ -189,11 +189,11 @@ async fn relay_response(
             // Whether the rest of the request could be sent no longer decides anything: the response does. But a call of gRPC whose client
             // is not heard any more would only wait.
             broken = true;
-            if ended == Err(Stop::Spent) {
-                return Poll::Ready(Err(quota::spent(x)));
-            }
             if let Err(stop) = ended {
                 x.client.keep_alive = false;
+                if stop == Stop::Spent {
+                    return Poll::Ready(Err(quota::spent(x)));
+                }
                 unheard = x.facts.call.is_some() && matches!(stop, Stop::TooLarge);
             }
         }

@@ -101,10 +101,10 @@ impl Held {
                 && let Poll::Ready(ended) = x.upload.poll(cx, &session.worker, &mut session.client, &mut upstream.conn)
             {
                 broken = true;
+                x.client.keep_alive &= ended.is_ok();
                 if ended == Err(Stop::Spent) {
                     return Poll::Ready(Err(quota::spent(x)));
                 }
-                x.client.keep_alive &= ended.is_ok();
             }
             match down.poll_into(cx, &session.worker, &mut upstream.conn, &mut self.content) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),

@@ -68,7 +68,7 @@ pub(super) async fn tunnel(
                 if matches!(after, After::Inside(_)) {
                     // It stands for as long as it is used, and its requests have places of their own.
                     (x.entry, x.permit) = (None, None);
-                    quota::give_back(x);
+                    quota::give_back(x.meter.take());
                 }
             }),
             None => attempt::open(session, x, listener, route, arm).await,

@@ -11,13 +11,24 @@ use super::Period;
 #[derive(Debug)]
 pub struct Ledger {
     keys: RandomState,
-    shards: [Mutex<HashMap<Arc<str>, Arc<Subject>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
+    /// The one that is in force, for all who count, by whichever configuration they do.
+    period: Mutex<Period>,
+    /// See [`Period::longest`].
+    longest: AtomicU64,
     /// Those for whom there is no room.
     others: Arc<Subject>,
     /// Something was counted since control has looked.
     moved: AtomicBool,
     refused: AtomicU64,
     cut: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    subjects: HashMap<Arc<str>, Arc<Subject>>,
+    /// When it was last looked for those whose periods are over.
+    swept: u64,
 }
 
 /// What one of them has used.
@@ -75,39 +86,65 @@ const MET: u8 = 1;
 const TOLD: u8 = 2;
 
 impl Ledger {
+    /// One in which nobody has used anything.
+    pub fn new(period: Period) -> Ledger {
+        Ledger {
+            keys: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            longest: AtomicU64::new(period.longest()),
+            period: Mutex::new(period),
+            // Its first period begins with the first who comes.
+            others: Arc::new(Subject::new(&OTHERS.into(), 1)),
+            moved: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on periods are these. One that has begun goes on, unless it would last longer than any of these.
+    pub fn follow(&self, period: Period) {
+        let mut known = lock(&self.period);
+        self.longest.store(period.longest(), Ordering::Relaxed);
+        *known = period;
+    }
+
     /// The one of this name, which may be a new one.
-    pub(super) fn subject(&self, name: &str, period: &Period, now: u64) -> Arc<Subject> {
+    pub(super) fn subject(&self, name: &str, now: u64) -> Arc<Subject> {
         let mut shard = self.shard(name);
-        if let Some(subject) = shard.get(name) {
+        if let Some(subject) = shard.subjects.get(name) {
             return Arc::clone(subject);
         }
-        if shard.len() >= EACH {
-            shard.retain(|_, subject| !subject.is_idle(now));
+        // Periods end by seconds: looking more often finds nobody else.
+        if shard.subjects.len() >= EACH && shard.swept != now {
+            shard.swept = now;
+            shard.subjects.retain(|_, subject| !subject.is_idle(self, now));
         }
-        if shard.len() >= EACH {
+        if shard.subjects.len() >= EACH {
             return Arc::clone(&self.others);
         }
         let name: Arc<str> = name.into();
-        let subject = Arc::new(Subject::new(&name, period.end(now)));
-        shard.insert(name, Arc::clone(&subject));
+        let subject = Arc::new(Subject::new(&name, self.end(now)));
+        shard.subjects.insert(name, Arc::clone(&subject));
         subject
     }
 
-    /// Goes on with what was written down.
-    pub fn adopt(&self, rows: impl IntoIterator<Item = Row>) {
-        for row in rows {
+    /// Goes on with what was written down, as far as it is about the present period.
+    pub fn adopt(&self, rows: impl IntoIterator<Item = Row>, now: u64) {
+        let period = lock(&self.period).clone();
+        for row in rows.into_iter().filter(|row| period.is_present(row.until, now)) {
             let subject = if *row.name == *OTHERS {
                 Arc::clone(&self.others)
             } else {
                 let mut shard = self.shard(&row.name);
-                if shard.len() >= EACH && !shard.contains_key(&row.name) {
+                if shard.subjects.len() >= EACH && !shard.subjects.contains_key(&row.name) {
                     continue;
                 }
-                Arc::clone(shard.entry(Arc::clone(&row.name)).or_insert_with(|| Arc::new(Subject::new(&row.name, 0))))
+                let fresh = || Arc::new(Subject::new(&row.name, 0));
+                Arc::clone(shard.subjects.entry(Arc::clone(&row.name)).or_insert_with(fresh))
             };
             subject.bytes.store(row.bytes, Ordering::Relaxed);
             subject.requests.store(row.requests, Ordering::Relaxed);
-            subject.until.store(row.until.max(1), Ordering::Release);
+            subject.until.store(row.until, Ordering::Release);
         }
     }
 
@@ -116,17 +153,17 @@ impl Ledger {
         let mut subjects = Vec::new();
         for shard in &self.shards {
             let mut shard = lock(shard);
-            shard.retain(|_, subject| !subject.is_idle(now));
+            shard.subjects.retain(|_, subject| !subject.is_idle(self, now));
             // Nobody waits until they are read.
-            subjects.extend(shard.values().cloned());
+            subjects.extend(shard.subjects.values().cloned());
         }
         subjects.push(Arc::clone(&self.others));
-        subjects.iter().filter_map(|subject| subject.row(now)).collect()
+        subjects.iter().filter_map(|subject| subject.row(self, now)).collect()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| lock(shard).subjects.len()).sum()
     }
 
     /// Whether there are none.
@@ -136,22 +173,22 @@ impl Ledger {
 
     /// The same of one.
     pub fn row(&self, name: &str, now: u64) -> Option<Row> {
-        self.known(name)?.row(now)
+        self.known(name)?.row(self, now)
     }
 
     /// Gives one all that there is in its period; says whether there is such a one.
-    pub fn reset(&self, name: &str) -> bool {
-        let Some(subject) = self.known(name) else { return false };
+    pub fn reset(&self, name: &str, now: u64) -> bool {
+        let Some(subject) = self.known(name).filter(|subject| subject.row(self, now).is_some()) else { return false };
         subject.bytes.store(0, Ordering::Relaxed);
         subject.requests.store(0, Ordering::Relaxed);
         subject.met.store(UNMET, Ordering::Relaxed);
-        self.moved.store(true, Ordering::Relaxed);
+        self.note_moved();
         true
     }
 
     /// Whether anything was counted since this was asked last.
     pub fn has_moved(&self) -> bool {
-        self.moved.swap(false, Ordering::Relaxed)
+        self.moved.swap(false, Ordering::Acquire)
     }
 
     /// Those who have met the quota and of whom nobody was told yet in their period.
@@ -159,10 +196,10 @@ impl Ledger {
         let mut met = Vec::new();
         let mut look = |subject: &Subject| {
             if subject.met.compare_exchange(MET, TOLD, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                met.extend(subject.row(now));
+                met.extend(subject.row(self, now));
             }
         };
-        self.shards.iter().for_each(|shard| lock(shard).values().for_each(|subject| look(subject)));
+        self.shards.iter().for_each(|shard| lock(shard).subjects.values().for_each(|subject| look(subject)));
         look(&self.others);
         met
     }
@@ -177,10 +214,11 @@ impl Ledger {
         self.cut.load(Ordering::Relaxed)
     }
 
+    /// To be said behind what it is about: whoever looks meanwhile is to look again.
     pub(super) fn note_moved(&self) {
         // Workers share this line, and write to it once in a while only.
         if !self.moved.load(Ordering::Relaxed) {
-            self.moved.store(true, Ordering::Relaxed);
+            self.moved.store(true, Ordering::Release);
         }
     }
 
@@ -193,10 +231,20 @@ impl Ledger {
     }
 
     fn known(&self, name: &str) -> Option<Arc<Subject>> {
-        if name == OTHERS { Some(Arc::clone(&self.others)) } else { self.shard(name).get(name).cloned() }
+        if name == OTHERS { Some(Arc::clone(&self.others)) } else { self.shard(name).subjects.get(name).cloned() }
     }
 
-    fn shard(&self, name: &str) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Subject>>> {
+    /// When a period ends that begins now.
+    fn end(&self, now: u64) -> u64 {
+        lock(&self.period).end(now)
+    }
+
+    /// Whether what ends so is not over. What ends too late was counted by a clock that was wrong, or by longer periods.
+    fn lasts(&self, until: u64, now: u64) -> bool {
+        now < until && until - now <= self.longest.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, name: &str) -> MutexGuard<'_, Shard> {
         lock(&self.shards[self.keys.hash_one(name) as usize % SHARDS])
     }
 }
@@ -218,8 +266,8 @@ impl Subject {
     }
 
     /// Takes one request, if there is one left, and bytes.
-    pub(super) fn request(&self, most: Most, period: &Period, now: u64) -> Result<(), Used> {
-        if !self.settle(period, now) {
+    pub(super) fn request(&self, most: Most, ledger: &Ledger, now: u64) -> Result<(), Used> {
+        if !self.settle(ledger, now) {
             // In this very moment another period begins, and nobody can have used it up.
             self.requests.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -247,8 +295,8 @@ impl Subject {
     }
 
     /// Counts bytes; says whether there were so many left.
-    pub(super) fn bytes(&self, count: u64, most: Most, period: &Period, now: u64) -> bool {
-        let stands = self.settle(period, now);
+    pub(super) fn bytes(&self, count: u64, most: Most, ledger: &Ledger, now: u64) -> bool {
+        let stands = self.settle(ledger, now);
         let before = self.bytes.fetch_add(count, Ordering::Relaxed);
         let is_over = stands && most.bytes.is_some_and(|most| before.saturating_add(count) > most);
         if is_over {
@@ -264,13 +312,12 @@ impl Subject {
 
     /// Begins another period if the one that was is over; says whether what is counted belongs to this one. It does not for the moment in
     /// which somebody else begins it.
-    fn settle(&self, period: &Period, now: u64) -> bool {
+    fn settle(&self, ledger: &Ledger, now: u64) -> bool {
         let until = self.until.load(Ordering::Acquire);
         if until == TURNING {
             return false;
         }
-        // What ends so late was counted by a clock that was wrong, or by a longer period.
-        if now < until && until - now <= period.longest() {
+        if ledger.lasts(until, now) {
             return true;
         }
         if self.until.compare_exchange(until, TURNING, Ordering::Acquire, Ordering::Relaxed).is_err() {
@@ -279,7 +326,7 @@ impl Subject {
         self.bytes.store(0, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
         self.met.store(UNMET, Ordering::Relaxed);
-        self.until.store(period.end(now).max(1), Ordering::Release);
+        self.until.store(ledger.end(now), Ordering::Release);
         true
     }
 
@@ -288,11 +335,11 @@ impl Subject {
     }
 
     /// Whether nobody uses it, and nothing of it counts any more.
-    fn is_idle(self: &Arc<Subject>, now: u64) -> bool {
-        Arc::strong_count(self) == 1 && self.row(now).is_none()
+    fn is_idle(self: &Arc<Subject>, ledger: &Ledger, now: u64) -> bool {
+        Arc::strong_count(self) == 1 && self.row(ledger, now).is_none()
     }
 
-    fn row(&self, now: u64) -> Option<Row> {
+    fn row(&self, ledger: &Ledger, now: u64) -> Option<Row> {
         let until = self.until.load(Ordering::Acquire);
         let row = Row {
             name: Arc::clone(&self.name),
@@ -300,21 +347,7 @@ impl Subject {
             bytes: self.bytes.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::Relaxed),
         };
-        (until > now).then_some(row)
-    }
-}
-
-impl Default for Ledger {
-    fn default() -> Ledger {
-        Ledger {
-            keys: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
-            // Its first period begins with the first who comes.
-            others: Arc::new(Subject::new(&OTHERS.into(), 1)),
-            moved: AtomicBool::new(false),
-            refused: AtomicU64::new(0),
-            cut: AtomicU64::new(0),
-        }
+        ledger.lasts(until, now).then_some(row)
     }
 }
 
@@ -332,92 +365,139 @@ mod tests {
 
     #[test]
     fn so_many_requests_pass_in_a_period_and_no_more() {
-        let ledger = Ledger::default();
-        let (ann, two) = (ledger.subject("ann", &MINUTE, NOW), most(None, Some(2)));
-        assert_eq!([(); 3].map(|()| ann.request(two, &MINUTE, NOW)), [Ok(()), Ok(()), Err(Used::Requests)]);
+        let ledger = Ledger::new(MINUTE);
+        let (ann, two) = (ledger.subject("ann", NOW), most(None, Some(2)));
+        assert_eq!([(); 3].map(|()| ann.request(two, &ledger, NOW)), [Ok(()), Ok(()), Err(Used::Requests)]);
         assert_eq!(ann.left(NOW), 60);
-        assert!(ledger.subject("bob", &MINUTE, NOW).request(two, &MINUTE, NOW).is_ok(), "others have their own");
-        assert_eq!(ann.request(two, &MINUTE, NOW + 59), Err(Used::Requests));
+        assert!(ledger.subject("bob", NOW).request(two, &ledger, NOW).is_ok(), "others have their own");
+        assert_eq!(ann.request(two, &ledger, NOW + 59), Err(Used::Requests));
         // At its edge, and not before.
-        assert_eq!(ann.request(two, &MINUTE, NOW + 60), Ok(()));
+        assert_eq!(ann.request(two, &ledger, NOW + 60), Ok(()));
         assert_eq!(ann.left(NOW + 60), 60);
         ann.give_back();
-        assert_eq!(ann.row(NOW + 60).expect("a row").requests, 0);
+        assert_eq!(ann.row(&ledger, NOW + 60).expect("a row").requests, 0);
     }
 
     #[test]
     fn bytes_are_counted_beyond_and_the_next_period_begins_with_none() {
-        let ledger = Ledger::default();
-        let (ann, hundred) = (ledger.subject("ann", &MINUTE, NOW), most(Some(100), None));
-        assert!(ann.bytes(100, hundred, &MINUTE, NOW), "all that there is may be used");
+        let ledger = Ledger::new(MINUTE);
+        let (ann, hundred) = (ledger.subject("ann", NOW), most(Some(100), None));
+        assert!(ann.bytes(100, hundred, &ledger, NOW), "all that there is may be used");
         assert!(ledger.met(NOW).is_empty());
-        assert_eq!(ann.request(hundred, &MINUTE, NOW), Err(Used::Bytes));
-        assert!(!ann.bytes(1, hundred, &MINUTE, NOW));
+        assert_eq!(ann.request(hundred, &ledger, NOW), Err(Used::Bytes));
+        assert!(!ann.bytes(1, hundred, &ledger, NOW));
         let told: Vec<_> = ledger.met(NOW).into_iter().map(|row| (row.name, row.bytes)).collect();
         assert_eq!(told, [("ann".into(), 101)]);
         assert!(ledger.met(NOW).is_empty(), "once in a period");
         // A tunnel that is still there begins the next period by what goes through it.
-        assert!(ann.bytes(7, hundred, &MINUTE, NOW + 60));
-        assert_eq!(ann.row(NOW + 60).expect("a row").bytes, 7);
-        assert!(!ann.bytes(94, hundred, &MINUTE, NOW + 60) && ledger.met(NOW + 60).len() == 1);
-        assert!(ledger.reset("ann") && !ledger.reset("nobody"));
-        assert_eq!(ann.request(hundred, &MINUTE, NOW + 60), Ok(()));
+        assert!(ann.bytes(7, hundred, &ledger, NOW + 60));
+        assert_eq!(ann.row(&ledger, NOW + 60).expect("a row").bytes, 7);
+        assert!(!ann.bytes(94, hundred, &ledger, NOW + 60) && ledger.met(NOW + 60).len() == 1);
+        assert!(ledger.reset("ann", NOW + 60) && !ledger.reset("nobody", NOW + 60));
+        assert!(!ledger.reset("ann", NOW + 120) && !ledger.reset(OTHERS, NOW), "nothing of them counts");
+        assert_eq!(ann.request(hundred, &ledger, NOW + 60), Ok(()));
     }
 
     #[test]
     fn what_was_written_down_goes_on_and_what_is_over_does_not() {
-        let (before, after) = (Ledger::default(), Ledger::default());
+        let (before, after) = (Ledger::new(MINUTE), Ledger::new(MINUTE));
         assert!(!before.has_moved());
-        before.subject("ann", &MINUTE, NOW).bytes(5, Most::default(), &MINUTE, NOW);
+        before.subject("ann", NOW).bytes(5, Most::default(), &before, NOW);
         before.note_moved();
         assert!(before.has_moved() && !before.has_moved());
         let mut rows = before.rows(NOW + 59);
         assert_eq!(rows, [Row { name: "ann".into(), until: NOW + 60, bytes: 5, requests: 0 }]);
         rows.push(Row { name: OTHERS.into(), until: NOW + 60, bytes: 9, requests: 1 });
-        after.adopt(rows);
+        after.adopt(rows, NOW);
         assert_eq!(after.rows(NOW).len(), 2);
-        assert!(!after.subject("ann", &MINUTE, NOW).bytes(1, most(Some(5), None), &MINUTE, NOW + 1));
+        assert!(!after.subject("ann", NOW).bytes(1, most(Some(5), None), &after, NOW + 1));
         assert!(after.rows(NOW + 60).is_empty() && after.is_empty());
         assert!(before.rows(NOW + 60).is_empty());
     }
 
     #[test]
     fn a_clock_that_was_ahead_locks_nobody_out() {
-        let (ledger, one) = (Ledger::default(), most(None, Some(1)));
-        let day = Period::Day(crate::route::Zone::fixed(0).expect("a zone"));
-        let ann = ledger.subject("ann", &day, NOW + 30 * 86_400);
-        assert!(ann.request(one, &day, NOW + 30 * 86_400).is_ok());
-        assert!(ann.request(one, &day, NOW).is_ok(), "the clock was set right");
-        assert!(ann.request(one, &day, NOW).is_err());
+        let zone = || crate::route::Zone::fixed(0).expect("a zone");
+        for (period, ahead) in [(Period::Day(zone()), 30 * 86_400), (Period::Hour(zone()), 20 * 3600)] {
+            let (ledger, one) = (Ledger::new(period), most(None, Some(1)));
+            let ann = ledger.subject("ann", NOW + ahead);
+            assert!(ann.request(one, &ledger, NOW + ahead).is_ok());
+            assert!(ann.request(one, &ledger, NOW).is_ok(), "the clock was set right");
+            assert!(ann.request(one, &ledger, NOW).is_err());
+        }
+    }
+
+    #[test]
+    fn what_was_written_of_other_periods_is_forgotten() {
+        let hour = Period::Hour(crate::route::Zone::fixed(0).expect("a zone"));
+        let end = hour.end(NOW);
+        let row = |name: &str, until| Row { name: name.into(), until, bytes: 1, requests: 1 };
+        let rows = [row("is", end), row("was", end - 3600), row("ahead", end + 3600), row("late", u64::MAX)];
+        let ledger = Ledger::new(hour);
+        ledger.adopt(rows, NOW);
+        assert_eq!(ledger.rows(NOW), [row("is", end)]);
+        let rolling = Ledger::new(MINUTE);
+        rolling.adopt([row("is", NOW + 1), row("was", NOW), row("ahead", NOW + 61)], NOW);
+        assert_eq!(rolling.rows(NOW), [row("is", NOW + 1)]);
+    }
+
+    #[test]
+    fn periods_are_the_ledgers_and_not_those_of_whoever_counts() {
+        let ledger = Ledger::new(MINUTE);
+        let month = Period::Rolling(30 * 86_400);
+        let (tunnel, two) = (ledger.subject("ann", NOW), most(None, Some(2)));
+        assert!(tunnel.request(two, &ledger, NOW).is_ok());
+        ledger.follow(month);
+        assert_eq!(tunnel.left(NOW), 60, "what has begun goes on");
+        // The first of a month, by a tunnel that is older than it; it stays one for all.
+        assert!(tunnel.request(two, &ledger, NOW + 60).is_ok());
+        assert_eq!(tunnel.left(NOW + 60), 30 * 86_400);
+        tunnel.bytes(1, two, &ledger, NOW + 61);
+        assert_eq!(ledger.row("ann", NOW + 61).map(|row| (row.bytes, row.requests)), Some((1, 1)));
+        ledger.follow(MINUTE);
+        assert_eq!(ledger.row("ann", NOW + 62), None, "no period is so long any more");
+        assert!(tunnel.request(two, &ledger, NOW + 62).is_ok() && tunnel.left(NOW + 62) == 60);
+    }
+
+    #[test]
+    fn a_full_table_is_looked_through_once_in_a_second() {
+        let ledger = Ledger::new(MINUTE);
+        let name = |number: usize| format!("user={number}");
+        let held: Vec<_> = (0..SHARDS * EACH * 2).map(|number| ledger.subject(&name(number), NOW)).collect();
+        let full = |shard: &Mutex<Shard>| lock(shard).subjects.len() == EACH && lock(shard).swept == NOW;
+        assert!(ledger.shards.iter().all(full));
+        drop(held);
+        // It has been, in this second: nobody else is found before the next one.
+        ledger.subject("ann", NOW);
+        assert!(ledger.shards.iter().all(|shard| lock(shard).subjects.len() == EACH));
+        assert!(!Arc::ptr_eq(&ledger.subject("ann", NOW + 60), &ledger.others));
     }
 
     #[test]
     fn there_are_so_many_and_those_beyond_share_one() {
-        let ledger = Ledger::default();
+        let ledger = Ledger::new(MINUTE);
         let name = |number: usize| format!("client_ip=2001:db8::{number:x}");
-        let held: Vec<_> = (0..SHARDS * EACH * 2).map(|number| ledger.subject(&name(number), &MINUTE, NOW)).collect();
+        let held: Vec<_> = (0..SHARDS * EACH * 2).map(|number| ledger.subject(&name(number), NOW)).collect();
         assert!(held.iter().any(|subject| Arc::ptr_eq(subject, &ledger.others)) && ledger.len() <= SHARDS * EACH);
         drop(held);
         // Whose period is over makes room, and whoever uses it stays.
-        let stays = ledger.subject(&name(0), &MINUTE, NOW);
+        let stays = ledger.subject(&name(0), NOW);
         let later = NOW + 60;
         assert!(
             (0..100)
-                .map(|number| ledger.subject(&format!("new{number}"), &MINUTE, later))
+                .map(|number| ledger.subject(&format!("new{number}"), later))
                 .all(|subject| !Arc::ptr_eq(&subject, &ledger.others))
         );
-        assert!(Arc::ptr_eq(&stays, &ledger.subject(&name(0), &MINUTE, later)));
+        assert!(Arc::ptr_eq(&stays, &ledger.subject(&name(0), later)));
     }
 
     #[test]
     fn workers_count_together() {
-        let ledger = Ledger::default();
+        let ledger = Ledger::new(MINUTE);
         let passed: usize = std::thread::scope(|scope| {
             let count = || {
                 (0..10_000)
-                    .filter(|_| {
-                        ledger.subject("ann", &MINUTE, NOW).request(most(None, Some(15_000)), &MINUTE, NOW).is_ok()
-                    })
+                    .filter(|_| ledger.subject("ann", NOW).request(most(None, Some(15_000)), &ledger, NOW).is_ok())
                     .count()
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();

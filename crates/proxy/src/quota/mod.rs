@@ -10,6 +10,7 @@ mod ledger;
 mod period;
 
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -30,8 +31,6 @@ use ledger::Used;
 pub struct Quota {
     /// How much there is for each.
     pub most: Most,
-    /// In which time.
-    pub period: Period,
     /// Who has it: the first that is there, with its name in the configuration; else the client's address.
     pub by: Box<[(Box<str>, Selector)]>,
     /// Whether bytes from clients count, and those to them.
@@ -84,7 +83,7 @@ pub(crate) fn begin(x: &mut Exchange, route: &Route) -> Result<(), Fault> {
     let now = now();
     let view = x.facts.view(&x.request);
     let part = |quota: &Arc<Quota>| {
-        let subject = quota.ledger.subject(&subject(&quota.by, &view), &quota.period, now);
+        let subject = quota.ledger.subject(&subject(&quota.by, &view), now);
         Part { quota: Arc::clone(quota), subject }
     };
     let meter = Rc::new(Meter { parts: route.quotas.iter().map(part).collect(), over: Cell::new(None) });
@@ -110,10 +109,10 @@ pub(crate) fn spent(x: &mut Exchange) -> Fault {
     Fault::client(Kind::Quota)
 }
 
-/// It has become a tunnel that is read: what is asked for in there counts, and it itself does not.
-pub(crate) fn give_back(x: &mut Exchange) {
-    if let Some(meter) = x.meter.take() {
-        meter.parts.iter().for_each(|part| part.subject.give_back());
+/// It has become a tunnel that is read, and what is asked for in there counts; or it leads nowhere.
+pub(crate) fn give_back(meter: Option<Rc<Meter>>) {
+    if let Some(meter) = meter {
+        meter.parts.iter().for_each(Part::give_back);
     }
 }
 
@@ -155,8 +154,9 @@ impl Meter {
             if !quota.counts(up) {
                 continue;
             }
+            let is_left = subject.bytes(bytes, quota.most, &quota.ledger, now);
             quota.ledger.note_moved();
-            if !subject.bytes(bytes, quota.most, &quota.period, now) && quota.cuts {
+            if !is_left && quota.cuts {
                 goes_on = false;
                 if self.over.get().is_none() {
                     self.over.set(Some(at));
@@ -170,11 +170,12 @@ impl Meter {
     /// All of the quotas, or none.
     fn request(&self, now: u64) -> Result<(), Used> {
         for (at, Part { quota, subject }) in self.parts.iter().enumerate() {
+            let taken = subject.request(quota.most, &quota.ledger, now);
             quota.ledger.note_moved();
-            if let Err(used) = subject.request(quota.most, &quota.period, now) {
+            if let Err(used) = taken {
                 self.over.set(Some(at));
                 quota.ledger.note_refused();
-                self.parts[..at].iter().for_each(|part| part.subject.give_back());
+                self.parts[..at].iter().for_each(Part::give_back);
                 return Err(used);
             }
         }
@@ -183,6 +184,13 @@ impl Meter {
 
     fn counts(&self, up: bool) -> bool {
         self.parts.iter().any(|part| part.quota.counts(up))
+    }
+}
+
+impl Part {
+    fn give_back(&self) {
+        self.subject.give_back();
+        self.quota.ledger.note_moved();
     }
 }
 
@@ -216,12 +224,42 @@ fn subject(by: &[(Box<str>, Selector)], view: &View<'_>) -> String {
             format!("{word}={start}#{:016x}", hash(0, &text))
         }
         Some((word, Some(text))) => format!("{word}={}", String::from_utf8_lossy(&text)),
-        Some((word, None)) if **word == *"peer_ip" => format!("peer_ip={}", view.peer.to_canonical()),
-        _ => format!("client_ip={}", view.client.to_canonical()),
+        Some((word, None)) if **word == *"peer_ip" => format!("peer_ip={}", household(view.peer)),
+        _ => format!("client_ip={}", household(view.client)),
+    }
+}
+
+/// An address of IPv4; of IPv6 its network, for each host has as many addresses there as it likes (RFC 4291 section 2.5.4, RFC 8981).
+fn household(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::from_bits(address.to_bits() & (!0 << 64));
+            format!("{network}/64")
+        }
     }
 }
 
 /// Seconds of Unix time. A period of the calendar is about what everybody's clock says.
 fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::household;
+
+    #[test]
+    fn clients_are_told_apart_by_what_they_cannot_choose() {
+        for (address, told) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+            ("::1", "::/64"),
+        ] {
+            assert_eq!(household(address.parse().expect("an address")), told);
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub enum Period {
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
+const SET_BACK: u64 = 3 * HOUR;
 
 impl Period {
     /// The first moment that is not in the period of this one any more; it is always later.
@@ -40,12 +41,20 @@ impl Period {
         end.filter(|end| *end > now).unwrap_or(now.saturating_add(self.nominal()))
     }
 
+    /// Whether a period that is under way now may end so: by the calendar there is one such end.
+    pub fn is_present(&self, until: u64, now: u64) -> bool {
+        match self {
+            Period::Rolling(seconds) => now < until && until - now <= *seconds,
+            _ => until == self.end(now),
+        }
+    }
+
     /// No period is longer than this: what ends later was counted by another clock, or another period.
     pub(super) fn longest(&self) -> u64 {
         match self {
-            Period::Rolling(seconds) => *seconds,
+            Period::Hour(_) | Period::Rolling(_) => self.nominal(),
             // Clocks are set back by hours at most, and not twice in a month.
-            _ => self.nominal() + DAY,
+            _ => self.nominal() + SET_BACK,
         }
     }
 

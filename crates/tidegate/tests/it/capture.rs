@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use testkit::{Reloaded, Server, Start, Tidegate, ok, until};
 
-use crate::support::{BINARY, config, get, start};
+use crate::support::{BINARY, config, get, post, start};
 
 mod forward;
 mod readers;
@@ -436,4 +436,41 @@ fn a_disk_that_is_slow_or_full_loses_entries_and_no_requests() {
     assert!(tidegate.metric("tidegate_capture_lost_total", &[])[0] > 0.0);
     tidegate.message("entries are lost");
     assert!(!now(&file(&tidegate, "a.har")).is_empty());
+}
+
+#[test]
+fn what_a_routes_archive_has_no_room_for_is_not_in_another_that_leaves_out_less() {
+    let server = Server::script(|peer| {
+        peer.request();
+        peer.stand_still();
+    });
+    let text = "
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    limits: { request_head: 256KiB, request_body: 16MiB }
+    use: { capture: all.har }
+    routes:
+      - name: app
+        match: { path: /app/* }
+        use: [{ capture: { har: app.har, bodies: 16MiB, redact: { fields: [x-session] } } }, { quota: { requests: 5, per: 30d } }]
+        to: app
+pools: { app: [@APP] }
+";
+    let tidegate = start(text, &[("APP", &server)]);
+    let body = "x".repeat(16 << 20);
+    // Heads and bodies of these are more than may be held, and nobody answers them.
+    let clients = [(); 5].map(|()| {
+        let mut client = tidegate.client();
+        client.send(post("/app/held", &body));
+        client
+    });
+    until("they are held", || server.requests().len() == clients.len());
+    let large: String = (0..10).map(|number| format!("X-{number}: {}\r\n", "y".repeat(10_000))).collect();
+    let refused = tidegate.client().ask(get("/app/refused", &format!("X-Session: secret\r\n{large}")));
+    assert_eq!(refused.status, 429);
+    assert_eq!(tidegate.client().get("/nowhere").status, 404);
+    let told = entries(&tidegate, "all.har", 1);
+    assert!(told[0]["request"]["url"].as_str().is_some_and(|url| url.ends_with("/nowhere")), "{}", told[0]);
+    assert_eq!(tidegate.metric("tidegate_capture_lost_total", &["app.har"]), [1.0]);
 }

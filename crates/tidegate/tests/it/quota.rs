@@ -10,6 +10,9 @@ use crate::forward::{self, OPEN, asked, port};
 use crate::support::{BINARY, config, get, post, start, until_shown};
 use crate::users::{Files, basic};
 
+mod cut;
+mod state;
+
 const BODY: usize = 300_000;
 
 /// A listener whose requests have this quota, which is called `fair`.
@@ -58,6 +61,16 @@ fn each_has_so_many_requests_over_all_listeners_and_workers() {
     assert!(tidegate.message("quota `fair`: `header.x-who=ann` has used it up").contains("3 requests"));
     assert_eq!(tidegate.metric("tidegate_quota_refused_total", &["quota=\"fair\""]), [2.0]);
     assert_eq!(tidegate.metric("tidegate_quota_subjects", &["quota=\"fair\""]), [2.0]);
+}
+
+#[test]
+fn what_may_go_no_farther_than_here_does_not_count() {
+    let server = Server::named("app");
+    let tidegate = start(&text("{ requests: 1, per: 30d }"), &[("APP", &server)]);
+    let asked = "OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n";
+    assert_eq!((tidegate.client().ask(asked).status, tidegate.client().ask(asked).status), (200, 200));
+    assert_eq!(subject(&tidegate, "client_ip=127.0.0.1")["requests"]["used"], 0);
+    assert_eq!((tidegate.client().get("/").status, tidegate.client().ask(asked).status), (200, 429));
 }
 
 #[test]

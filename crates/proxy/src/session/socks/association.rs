@@ -257,13 +257,10 @@ impl Association {
         let Some(place) = self.places.named(&name, now) else { return false };
         place.come.add(datagram);
         place.last = now;
-        if !place.counts(true, datagram) {
-            place.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
-        }
         match &mut place.standing {
             Standing::Led(route) => {
                 let route = *route;
-                self.send(route, datagram).is_ok()
+                place.counts(true, datagram, now) && self.send(route, datagram).is_ok()
             }
             Standing::Asked(waiting) if waiting.len() < WAITING && datagram.len() <= LONGEST_WAITING => {
                 waiting.push(datagram.into());
@@ -309,7 +306,11 @@ impl Association {
             _ if intercept::forbids_datagrams(&listener, &x.facts.host) => {
                 Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS)))
             }
-            _ if let Err(fault) = quota::begin(&mut x, route) => Lead::Known(Err((fault, x.notes.reason))),
+            // What it was counted for it has given back.
+            _ if let Err(fault) = quota::begin(&mut x, route) => {
+                x.meter = None;
+                Lead::Known(Err((fault, x.notes.reason)))
+            }
             Ending::Ways(ways) if let Some(Way::Origin(origin)) = ways.first() => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
                 destination::lead_to(&worker, origin, host, name.1)
@@ -365,6 +366,7 @@ impl Association {
             Ok((None, _)) => return,
             Err((fault, reason)) => {
                 place.standing = Standing::Not(fault, reason, now + PAUSE);
+                quota::give_back(place.meter.take());
                 return;
             }
         };
@@ -372,12 +374,14 @@ impl Association {
         let route = Route { from: arm.sources.and_then(|sources| sources.towards(to.ip())).unwrap_or(any), to };
         place.account.leads_to(&arm);
         let before = std::mem::replace(&mut place.standing, Standing::Led(route));
+        if let Standing::Asked(mut waiting) = before {
+            let count = waiting.len();
+            waiting.retain(|datagram| matches!(place.standing, Standing::Led(_)) && place.counts(true, datagram, now));
+            let sent = waiting.iter().filter(|datagram| self.send(route, datagram).is_ok()).count();
+            self.lost(count - sent);
+        }
         self.idle = arm.timeouts.tunnel;
         self.places.found(name, to, arm.timeouts.flow);
-        if let Standing::Asked(waiting) = before {
-            let lost = waiting.iter().filter(|datagram| self.send(route, datagram).is_err()).count();
-            self.lost(lost);
-        }
     }
 
     fn hear_names(&mut self, cx: &mut Context<'_>, now: Instant) {
@@ -424,10 +428,7 @@ impl Association {
         let mut out = self.session.worker.out();
         for datagram in arrival.datagrams() {
             place.gone.add(datagram);
-            if !place.counts(false, datagram) {
-                place.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
-            }
-            if let Standing::Not(..) = place.standing {
+            if matches!(place.standing, Standing::Not(..)) || !place.counts(false, datagram, now) {
                 self.session.listener.connections.shard(self.session.worker.id).datagrams_lost(1);
                 continue;
             }
@@ -478,9 +479,13 @@ impl Place {
         }
     }
 
-    /// Counts a datagram from the client (`up`) or to it; says whether it may pass.
-    fn counts(&self, up: bool, datagram: &[u8]) -> bool {
-        self.meter.as_ref().is_none_or(|meter| meter.took(up, datagram.len() as u64))
+    /// Counts a datagram from the client (`up`) or to it; says whether it may pass. If not, nothing goes there for a while.
+    fn counts(&mut self, up: bool, datagram: &[u8], now: Instant) -> bool {
+        let is_left = self.meter.as_ref().is_none_or(|meter| meter.took(up, datagram.len() as u64));
+        if !is_left {
+            self.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
+        }
+        is_left
     }
 
     /// Writes its record and counts it.

@@ -299,6 +299,21 @@ fn datagrams_count_both_ways_and_each_server_is_a_request() {
     assert_eq!(line["fault"], serde_json::Value::Null);
 }
 
+#[test]
+fn datagrams_that_go_nowhere_are_not_counted() {
+    let server = echo();
+    let tidegate = proxy("use: [{ quota: { bytes: 1KiB, requests: 9, per: 30d } }]\n    to: origin");
+    let client = Associated::new(&tidegate);
+    for _ in 0..3 {
+        client.say("10.0.0.1", number(&server), &"x".repeat(100));
+    }
+    client.say("a.test", number(&server), "mine");
+    assert_eq!(client.hear().1, "re: mine");
+    let used = tidegate.admin("/api/quotas/web%2Fquota/subjects/client_ip=127.0.0.1");
+    let used: serde_json::Value = serde_json::from_slice(&used.body).expect("JSON");
+    assert_eq!((&used["bytes"]["used"], &used["requests"]["used"]), (&12.into(), &1.into()), "{used}");
+}
+
 /// Says something to a server by its name, hears the answer, and goes.
 pub(crate) fn exchange(tidegate: &Tidegate, port: u16) {
     let client = Associated::new(tidegate);
