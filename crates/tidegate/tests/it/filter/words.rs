@@ -16,17 +16,22 @@ const LIST: &str = "# words\nforbidden fruit\n\"plan 9\"\n<heavy><60>\nheavier 6
 /// What is looked for in that list.
 const WORDS: &str = "{ filter: { words: w } }";
 
-struct Library {
-    tidegate: Tidegate,
+pub(super) struct Library {
+    pub(super) tidegate: Tidegate,
     folder: Folder,
 }
 
 fn library(server: &Server, policies: &str) -> Library {
+    library_of(server, policies, "")
+}
+
+/// The same with more keys of the listener.
+pub(super) fn library_of(server: &Server, policies: &str, more: &str) -> Library {
     let folder = Folder::new();
     folder.write("w.txt", LIST);
     let text = config(
         &format!(
-            "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, http: [h1, h2], use: [{policies}], to: app }} }}\n\
+            "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, http: [h1, h2], {more}use: [{policies}], to: app }} }}\n\
              pools: {{ app: [@APP] }}\nlists: {{ w: {{ file: w.txt, format: words }} }}\n"
         ),
         &[("APP", server)],
