@@ -200,6 +200,14 @@ impl Pump {
         !self.backlog.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0)
     }
 
+    /// Whether all that was begun with has been taken.
+    pub(crate) fn lets_go(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> bool {
+        let before = self.backlog.len();
+        let flushed = self.backlog.poll_flush(cx, to);
+        self.moved |= self.backlog.len() < before;
+        flushed.is_ready()
+    }
+
     /// Forgets where the body goes: it will go elsewhere. The reader stays where it is.
     pub(crate) fn redirect(&mut self) {
         self.backlog = Backlog::default();
