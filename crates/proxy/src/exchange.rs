@@ -23,6 +23,7 @@ use crate::bandwidth;
 use crate::canary;
 use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
+use crate::filter;
 use crate::finish::{self, Account};
 use crate::intercept::{self, Entrance};
 use crate::lists::Hit;
@@ -81,6 +82,8 @@ pub(crate) struct Exchange {
     pub(crate) entry: Option<Entry>,
     /// Its place among the requests of a pool that finds its limit, until the head of a response is here.
     pub(crate) permit: Option<Entry>,
+    /// Its places among the texts that filters hold, until its client has what was held.
+    pub(crate) places: Vec<filter::Place>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
     /// What holds both directions of a tunnel back, and counts them.
@@ -447,6 +450,7 @@ impl Exchange {
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
         (self.entry, self.permit) = (None, None);
+        self.places.clear();
         (self.copies, self.caught) = (None, None);
         (self.tolls, self.meter) = (Tolls::default(), None);
         (self.origin, self.beyond) = (None, None);
@@ -492,6 +496,7 @@ impl Default for Exchange {
             client: ClientSide::default(),
             entry: None,
             permit: None,
+            places: Vec::new(),
             copies: None,
             tolls: Tolls::default(),
             meter: None,

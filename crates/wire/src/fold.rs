@@ -3,6 +3,10 @@
 //! Phrases of lists and texts of servers become the same in this way, so that a phrase is found by comparing bytes, with a space before it
 //! and one behind it. What stands in tags of HTML is told apart from what is between them: either may hold words.
 
+mod reference;
+
+use reference::Number;
+
 /// How a text is marked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Markup {
@@ -35,6 +39,9 @@ pub struct Fold {
     place: Place,
     /// What may become a character reference, or an escape.
     held: String,
+    /// The first of two units of UTF-16 that are a character together.
+    high: Option<u16>,
+    shift: Shift,
     text: Track,
     tags: Track,
 }
@@ -50,10 +57,25 @@ enum Place {
     Reference {
         in_tag: bool,
     },
+    /// Inside of `&#…;`.
+    Number {
+        in_tag: bool,
+        number: Number,
+    },
     /// Behind a `\`.
     Escape,
     /// Inside of `\uXXXX`.
     Hex,
+}
+
+/// Inside of what changes the characters of ISO 2022 (RFC 1468): where a text is read by that, nobody sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shift {
+    No,
+    /// Behind the escape.
+    Begun,
+    /// Behind the `(` or `$` that follows it.
+    Into(char),
 }
 
 /// What has been folded and not looked at.
@@ -65,16 +87,26 @@ struct Track {
     begun: bool,
 }
 
-/// No reference is longer.
-const LONGEST_REFERENCE: usize = 10;
+/// No name of a reference is longer.
+const LONGEST_REFERENCE: usize = 19;
+
+/// Whether words may be hidden in texts that are said to be in this charset.
+pub fn may_hide(charset: &[u8]) -> bool {
+    is_called(charset, &["iso-2022-jp", "csiso2022jp"])
+}
+
+/// The Encoding Standard's "get an encoding".
+fn is_called(charset: &[u8], labels: &[&str]) -> bool {
+    labels.iter().any(|label| charset.trim_ascii().eq_ignore_ascii_case(label.as_bytes()))
+}
 
 impl Fold {
     /// A text that is marked up so, and whose type says this charset.
     pub fn new(markup: Markup, charset: Option<&[u8]>) -> Fold {
-        let said = |name: &str| charset.is_some_and(|said| said.eq_ignore_ascii_case(name.as_bytes()));
+        let said = |labels: &[&str]| charset.is_some_and(|said| is_called(said, labels));
         let said_utf16 = match () {
-            () if said("utf-16") || said("utf-16le") => Some(false),
-            () if said("utf-16be") => Some(true),
+            () if said(&UTF_16LE) => Some(false),
+            () if said(&UTF_16BE) => Some(true),
             () => None,
         };
         Fold {
@@ -84,6 +116,8 @@ impl Fold {
             markup,
             place: Place::Text,
             held: String::new(),
+            high: None,
+            shift: Shift::No,
             text: Track::default(),
             tags: Track::default(),
         }
@@ -106,13 +140,14 @@ impl Fold {
         joined.extend_from_slice(bytes);
         if self.charset.is_none() {
             // A mark at the beginning says more than whatever was said before.
-            if joined.len() < 2 {
-                self.cut = joined;
-                return;
-            }
-            self.charset = Some(match joined[..2] {
-                [0xff, 0xfe] => Charset::Utf16 { big: false },
-                [0xfe, 0xff] => Charset::Utf16 { big: true },
+            self.charset = Some(match joined[..] {
+                [] | [0xef | 0xfe | 0xff] | [0xef, 0xbb] => {
+                    self.cut = joined;
+                    return;
+                }
+                [0xff, 0xfe, ..] => Charset::Utf16 { big: false },
+                [0xfe, 0xff, ..] => Charset::Utf16 { big: true },
+                [0xef, 0xbb, 0xbf, ..] => Charset::Lenient,
                 _ => self.said_utf16.map_or(Charset::Lenient, |big| Charset::Utf16 { big }),
             });
         }
@@ -122,8 +157,8 @@ impl Fold {
     /// Nothing more comes.
     pub fn end(&mut self) {
         let cut = std::mem::take(&mut self.cut);
-        cut.iter().for_each(|byte| self.take(windows_1252(*byte)));
-        self.flush_held();
+        cut.iter().for_each(|byte| self.hear(windows_1252(*byte)));
+        self.flush_held(None);
         self.text.end();
         self.tags.end();
     }
@@ -141,29 +176,59 @@ impl Fold {
                 for pair in pairs {
                     let pair = [pair[0], pair[1]];
                     let unit = if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) };
-                    // What takes two units is no letter that anybody lists.
-                    self.take(char::from_u32(u32::from(unit)).unwrap_or(' '));
+                    if let Some(c) = self.unit(unit) {
+                        self.take(c);
+                    }
                 }
             }
             _ => {
                 let mut chunks = bytes.utf8_chunks().peekable();
                 while let Some(chunk) = chunks.next() {
-                    chunk.valid().chars().for_each(|c| self.take(c));
+                    chunk.valid().chars().for_each(|c| self.hear(c));
                     let wrong = chunk.invalid();
                     let may_go_on = chunks.peek().is_none()
                         && std::str::from_utf8(wrong).is_err_and(|error| error.error_len().is_none());
                     if may_go_on {
                         self.cut = wrong.to_vec();
                     } else {
-                        wrong.iter().for_each(|byte| self.take(windows_1252(*byte)));
+                        wrong.iter().for_each(|byte| self.hear(windows_1252(*byte)));
                     }
                 }
             }
         }
     }
 
+    /// The character that ends with this unit of UTF-16, be it none.
+    fn unit(&mut self, unit: u16) -> Option<char> {
+        let high = self.high.take();
+        match (high, unit) {
+            (_, 0xd800..=0xdbff) => {
+                self.high = Some(unit);
+                None
+            }
+            (Some(high), 0xdc00..=0xdfff) => char::decode_utf16([high, unit]).next()?.ok(),
+            _ => Some(char::from_u32(u32::from(unit)).unwrap_or(' ')),
+        }
+    }
+
+    /// Takes what is no change of characters.
+    fn hear(&mut self, c: char) {
+        match (std::mem::replace(&mut self.shift, Shift::No), c) {
+            (Shift::No, '\u{1b}') => self.shift = Shift::Begun,
+            (Shift::Begun, '(' | '$') => self.shift = Shift::Into(c),
+            (Shift::No, c) => self.take(c),
+            (Shift::Into('('), 'B' | 'I' | 'J') | (Shift::Into('$'), '@' | 'B') => {}
+            (Shift::Begun | Shift::Into(_), c) => {
+                self.take(' ');
+                self.hear(c);
+            }
+        }
+    }
+
     fn take(&mut self, c: char) {
         match (self.place, c) {
+            // Browsers leave it out.
+            (_, '\0') => {}
             (Place::Text, '<') if self.markup == Markup::Tags => self.place = Place::Angle,
             (Place::Text | Place::Tag, '&') if self.markup == Markup::Tags => {
                 self.place = Place::Reference { in_tag: self.place == Place::Tag };
@@ -186,19 +251,28 @@ impl Fold {
                 self.place = Place::Text;
             }
             (Place::Tag, c) => self.tags.put(c),
-            (Place::Reference { in_tag }, ';') => {
-                let c = reference(&self.held).unwrap_or(' ');
-                self.held.clear();
-                self.place = if in_tag { Place::Tag } else { Place::Text };
-                if in_tag { self.tags.put(c) } else { self.text.put(c) }
+            (Place::Reference { in_tag }, '#') if self.held.is_empty() => {
+                self.place = Place::Number { in_tag, number: Number::default() };
             }
-            (Place::Reference { .. }, c)
-                if self.held.len() < LONGEST_REFERENCE && (c.is_ascii_alphanumeric() || c == '#') =>
-            {
+            (Place::Reference { in_tag }, ';') => {
+                let c = reference::named(&self.held).unwrap_or(' ');
+                self.held.clear();
+                self.refer(in_tag, c);
+            }
+            (Place::Reference { .. }, c) if self.held.len() < LONGEST_REFERENCE && c.is_ascii_alphanumeric() => {
                 self.held.push(c);
             }
+            (Place::Number { in_tag, mut number }, c) => match number.take(c) {
+                true => self.place = Place::Number { in_tag, number },
+                false => {
+                    self.refer_to(in_tag, number);
+                    if c != ';' || number.is_none() {
+                        self.take(c);
+                    }
+                }
+            },
             (Place::Reference { .. }, c) => {
-                self.flush_held();
+                self.flush_held(Some(c));
                 self.take(c);
             }
             (Place::Escape, 'u') => self.place = Place::Hex,
@@ -209,29 +283,48 @@ impl Fold {
             (Place::Hex, c) if c.is_ascii_hexdigit() => {
                 self.held.push(c);
                 if self.held.len() == 4 {
-                    let c = u32::from_str_radix(&self.held, 16).ok().and_then(char::from_u32);
+                    let unit = u16::from_str_radix(&self.held, 16).ok();
                     self.held.clear();
                     self.place = Place::Text;
-                    self.text.put(c.unwrap_or(' '));
+                    if let Some(c) = unit.and_then(|unit| self.unit(unit)).filter(|c| *c != '\0') {
+                        self.text.put(c);
+                    }
                 }
             }
             (Place::Hex, c) => {
-                self.flush_held();
+                self.flush_held(Some(c));
                 self.take(c);
             }
         }
     }
 
-    /// It has become no reference and no escape: it is text.
-    fn flush_held(&mut self) {
+    /// A reference stands for this.
+    fn refer(&mut self, in_tag: bool, c: char) {
+        self.place = if in_tag { Place::Tag } else { Place::Text };
+        if in_tag { self.tags.put(c) } else { self.text.put(c) }
+    }
+
+    fn refer_to(&mut self, in_tag: bool, number: Number) {
+        self.refer(in_tag, number.character());
+        if number.is_none() {
+            self.refer(in_tag, 'x');
+        }
+    }
+
+    /// It has become no escape, and no reference that ends as it should, before this: browsers read some all the same (HTML, section 13.2.5.73).
+    fn flush_held(&mut self, before: Option<char>) {
         let held = std::mem::take(&mut self.held);
         match self.place {
-            Place::Reference { in_tag: true } => {
-                self.tags.put(' ');
-                held.chars().for_each(|c| self.tags.put(c));
-                self.place = Place::Tag;
+            Place::Reference { in_tag } => {
+                let (c, length) = reference::begun(&held)
+                    .filter(|(_, length)| !in_tag || (*length == held.len() && before != Some('=')))
+                    .unwrap_or((' ', 0));
+                self.refer(in_tag, c);
+                let track = if in_tag { &mut self.tags } else { &mut self.text };
+                held[length..].chars().for_each(|c| track.put(c));
             }
-            Place::Reference { in_tag: false } | Place::Hex => {
+            Place::Number { in_tag, number } => self.refer_to(in_tag, number),
+            Place::Hex => {
                 self.text.put(' ');
                 held.chars().for_each(|c| self.text.put(c));
                 self.place = Place::Text;
@@ -259,8 +352,7 @@ impl Track {
 
     fn put_other(&mut self, c: char) {
         match c {
-            // Nobody sees them: a soft hyphen, and what joins or parts letters without a width.
-            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' => {}
+            c if is_unseen(c) => {}
             // Where words are not parted every character stands by itself.
             c if is_by_itself(c) => {
                 self.part();
@@ -291,6 +383,14 @@ impl Track {
     }
 }
 
+/// Nobody sees them: a soft hyphen, and what joins, parts or picks letters without a width (Unicode: `Default_Ignorable_Code_Point`).
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// Han, kana and Thai with its neighbours.
 fn is_by_itself(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
@@ -312,54 +412,9 @@ fn windows_1252(byte: u8) -> char {
     }
 }
 
-/// The letter that a character reference stands for, in lower case or not.
-fn reference(name: &str) -> Option<char> {
-    if let Some(number) = name.strip_prefix('#') {
-        let code = match number.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-            None => number.parse().ok()?,
-        };
-        return char::from_u32(code);
-    }
-    LETTERS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, letter)| *letter)
-}
-
-/// Letters of Latin-1 by their names in HTML, and what is not seen.
-const LETTERS: [(&str, char); 33] = [
-    ("agrave", 'à'),
-    ("aacute", 'á'),
-    ("acirc", 'â'),
-    ("atilde", 'ã'),
-    ("auml", 'ä'),
-    ("aring", 'å'),
-    ("aelig", 'æ'),
-    ("ccedil", 'ç'),
-    ("egrave", 'è'),
-    ("eacute", 'é'),
-    ("ecirc", 'ê'),
-    ("euml", 'ë'),
-    ("igrave", 'ì'),
-    ("iacute", 'í'),
-    ("icirc", 'î'),
-    ("iuml", 'ï'),
-    ("eth", 'ð'),
-    ("ntilde", 'ñ'),
-    ("ograve", 'ò'),
-    ("oacute", 'ó'),
-    ("ocirc", 'ô'),
-    ("otilde", 'õ'),
-    ("ouml", 'ö'),
-    ("oslash", 'ø'),
-    ("ugrave", 'ù'),
-    ("uacute", 'ú'),
-    ("ucirc", 'û'),
-    ("uuml", 'ü'),
-    ("yacute", 'ý'),
-    ("thorn", 'þ'),
-    ("yuml", 'ÿ'),
-    ("szlig", 'ß'),
-    ("shy", '\u{ad}'),
-];
+/// Labels of the Encoding Standard.
+const UTF_16LE: [&str; 7] = ["utf-16", "utf-16le", "unicode", "ucs-2", "iso-10646-ucs-2", "csunicode", "unicodefeff"];
+const UTF_16BE: [&str; 2] = ["utf-16be", "unicodefffe"];
 
 #[cfg(test)]
 mod tests {
@@ -402,6 +457,47 @@ mod tests {
     }
 
     #[test]
+    fn references_need_no_end() {
+        let of = |page: &[u8]| folded(Markup::Tags, None, &[page]);
+        let [text, tags] = of(b"<a title='&#112lan &aumlrger' href='?a&auml=b&eth'>&#0000000000000112lan &#X70;lan &#x000000070lan na&iumlve");
+        assert_eq!(text, " plan plan plan naïve ");
+        assert_eq!(tags, " a title plan aumlrger href a auml bð ", "as attributes are read");
+        assert_eq!(
+            of(b"a&nbspplan&lt9 b&shy;ad b&ZeroWidthSpace;ad b&#8203ad b&#x;c d&#e")[0],
+            " a plan 9 bad bad bad b x c d e "
+        );
+        assert_eq!(of(b"&#0;&#99999999999999999999;a&#xd800;b &#150;")[0], " a b ");
+        assert_eq!(of(b"&#154")[0], " š ");
+    }
+
+    #[test]
+    fn what_nobody_sees_hides_nothing() {
+        for unseen in ["\0", "\u{34f}", "\u{180e}", "\u{2063}", "\u{fe0f}", "\u{e0001}", "\u{1b}(B", "\u{1b}$B\u{1b}(J"]
+        {
+            for markup in [Markup::Plain, Markup::Tags, Markup::Escapes] {
+                assert_eq!(text(markup, format!("pl{unseen}an 9").as_bytes()), " plan 9 ", "{unseen:?}");
+            }
+            let utf16: Vec<u8> = format!("pl{unseen}an").encode_utf16().flat_map(u16::to_be_bytes).collect();
+            if !unseen.contains('\u{1b}') {
+                assert_eq!(folded(Markup::Plain, Some("utf-16be"), &[&utf16])[0], " plan ", "{unseen:?}");
+            }
+        }
+        assert_eq!(text(Markup::Escapes, br"pl\udb40\udc01an b\u0000ad a\ud800b"), " plan bad ab ");
+        assert_eq!(text(Markup::Plain, b"a\x1bb c\x1b(d \x1b"), " a b c d ");
+    }
+
+    #[test]
+    fn charsets_have_other_names_and_marks_say_more() {
+        for label in ["utf-16", "UCS-2", " unicode ", "utf-16le", "csUnicode"] {
+            assert_eq!(folded(Markup::Plain, Some(label), &[b"a", b"\0b\0"])[0], " ab ", "{label}");
+        }
+        assert_eq!(folded(Markup::Plain, Some("unicodefffe"), &[b"\0a\0b"])[0], " ab ");
+        assert_eq!(folded(Markup::Plain, Some("utf-16"), &[b"\xef", b"\xbb", b"\xbfab"])[0], " ab ");
+        assert_eq!(text(Markup::Plain, b"\xef"), " ï ");
+        assert!(may_hide(b" ISO-2022-JP") && !may_hide(b"utf-8"));
+    }
+
+    #[test]
     fn escapes_are_read() {
         assert_eq!(text(Markup::Escapes, br#"{"a\nb":"\u00c4rger \u12"}"#), " a b ärger 12 ");
         assert_eq!(text(Markup::Plain, br"a\nb"), " a nb ");
@@ -422,7 +518,7 @@ mod tests {
         fn cuts_change_nothing(
             bytes in prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..80),
-                "[a-zA-Zäß東<>&;#x/\"\\\\u0-9 -]{0,60}".prop_map(String::into_bytes),
+                "[a-zA-Zäß東<>&;#x=/\"\\\\u0-9 \u{0}\u{1b}($-]{0,60}".prop_map(String::into_bytes),
             ],
             cut in 1..7_usize,
             markup in prop_oneof![Just(Markup::Plain), Just(Markup::Tags), Just(Markup::Escapes)],

@@ -21,6 +21,7 @@
 //! - [`forwarded`]: who the client is, and what servers are told of it
 //! - [`credentials`]: who a client says it is, and how it is asked (Basic, Bearer)
 //! - [`coding`]: which content coding a client would have, and what heads say of one
+//! - [`content_type`]: what a response may be taken for by its type
 //! - [`list`]: lists of sites and words, in the forms in which they are handed round
 //! - [`fold`]: texts as words are looked for in them
 //! - [`grpc`]: calls, deadlines and statuses of gRPC, and its form for browsers
@@ -29,6 +30,7 @@
 
 pub mod client_hello;
 pub mod coding;
+pub mod content_type;
 pub mod credentials;
 pub mod fold;
 pub mod form;

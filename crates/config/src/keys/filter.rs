@@ -38,7 +38,7 @@ static WORDS: Section = Section::new(
         Key::new(
             "types",
             Type::List(&Type::Text("media type")),
-            "What is a text, and what says no type. Its content codings are undone to read it, if they are gzip, deflate, br or zstd.",
+            "What is a text, and what says no type that browsers would read. Its content codings are undone to read it, if they are gzip, deflate, br or zstd.",
         )
         .default("text/*, application/json, application/*+json, application/xml, application/*+xml"),
         Key::new(
@@ -51,10 +51,15 @@ static WORDS: Section = Section::new(
         Key::new(
             "unread",
             Type::Word(&[live("pass"), live("refuse")]),
-            "What becomes of a text that is longer or slower, in another coding, a part (206), or beyond `at_once`.",
+            "What becomes of a text that is longer or slower, in another coding or a charset that hides words, a part (206), or beyond `at_once`.",
         )
         .default("pass"),
-        Key::new("at_once", Type::Integer(1, 65_535), "Texts that the process holds at a time.").default("256"),
+        Key::new(
+            "at_once",
+            Type::Integer(1, 65_535),
+            "Texts that the process holds at a time, and no more than a quarter of them, at least one, for one client.",
+        )
+        .default("256"),
     ],
 )
 .short("list");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use config::spec::{self, Ending as Said, Serves, SiteHost, Spec};
 use proxy::canary::{Canary, Cohorts, CookieRule, Force};
 use proxy::destination::Way;
+use proxy::filter::Filter;
 use proxy::lists::{Listed, Lists, Wanted};
 use proxy::policy::Policy;
 use proxy::pool::{Pool, Priority};
@@ -350,15 +351,7 @@ impl Flattener<'_> {
                 Policy::Capture(recorder) => recorder.clone(),
                 _ => None,
             }),
-            filters: level
-                .policies
-                .iter()
-                .rev()
-                .filter_map(|policy| match &**policy {
-                    Policy::Filter(filter) => Some(Arc::clone(filter)),
-                    _ => None,
-                })
-                .collect(),
+            filters: filters(&level.policies),
             grpc_web: level.policies.iter().any(|policy| matches!(**policy, Policy::GrpcWeb)),
             ending,
             max_request_body: limits.request_body.unwrap_or(u64::MAX),
@@ -493,6 +486,19 @@ fn quotas(policies: &[Arc<Policy>], ending: &Ending) -> Box<[Arc<Quota>]> {
         }
     }
     quotas.into()
+}
+
+/// The filters of a route, the nearest to the server first, each once however many levels use it.
+fn filters(policies: &[Arc<Policy>]) -> Box<[Arc<Filter>]> {
+    let mut filters: Vec<Arc<Filter>> = Vec::new();
+    for policy in policies.iter().rev() {
+        if let Policy::Filter(filter) = &**policy
+            && !filters.iter().any(|known| Arc::ptr_eq(known, filter))
+        {
+            filters.push(Arc::clone(filter));
+        }
+    }
+    filters.into()
 }
 
 /// The way to a pool by what was said on all levels; the rest is as it is by default.

@@ -38,23 +38,20 @@ pub(crate) async fn deliver(
         return Ok(Box::pin(refuse(session, x, route, arm, (upstream, false), refusal)).await);
     }
     let arrived = x.response.framing();
-    // In a box, for few routes have one and it would wait in every response.
-    let most = filter::most(route).map(Box::new);
+    let most = filter::most(route).map(|(most, _)| most);
     let mut down = Pump::new(upstream.conn.body_reader(arrived), BodyWriter::Plain, listener.splice);
-    let mut held = Held { most: most.as_deref().map(|(most, _)| *most), ..Held::default() };
+    let mut held = Held { most, ..Held::default() };
     if arrived != Framing::None && reads(route, x) {
         match Box::pin(held.read(session, x, route, arm, &mut upstream, &mut down)).await {
             Ok(None) => {}
             Ok(Some(refusal)) => {
-                let refused = refuse(session, x, route, arm, (upstream, down.is_read()), refusal);
-                return Ok(Box::pin(refused).await);
-            }
-            Err(TOO_LONG) => {
-                let Some((_, refusal)) = most.map(|most| *most) else { return Err(TOO_LONG) };
+                drop(held);
+                x.places.clear();
                 let refused = refuse(session, x, route, arm, (upstream, down.is_read()), refusal);
                 return Ok(Box::pin(refused).await);
             }
             Err(fault) => {
+                x.places.clear();
                 finish::attempt(&session.worker, x, &upstream, Some(fault));
                 return Err(fault);
             }
@@ -79,8 +76,8 @@ pub(crate) async fn deliver(
     if let Some(transform) = transform {
         down.transform(transform);
     }
-    if let Some((most, _)) = most.as_deref() {
-        down.come_up_to(*most);
+    if let Some(most) = most {
+        down.come_up_to(most);
     }
     capture::follow(x, &mut down);
     down.toll = Toll::of(&session.worker, x, route, false);
@@ -106,10 +103,12 @@ pub(crate) async fn deliver(
     }
     let fault = result.err();
     finish::attempt(&session.worker, x, &upstream, fault);
-    if let Some((_, refusal)) = most.filter(|_| fault == Some(TOO_LONG)).map(|most| *most) {
-        refusal.note(x, session.worker.id);
+    if fault == Some(TOO_LONG)
+        && let Some((_, filter)) = filter::most(route)
+    {
+        filter.too_long().note(x, session.worker.id);
         if !x.client.answered {
-            return Ok(reply::deny(session, x, route, &refusal.filter.deny).await);
+            return Ok(reply::deny(session, x, route, &filter.deny).await);
         }
     }
     if let Some(fault) = fault {
@@ -179,6 +178,9 @@ async fn relay_response(
             if !down.is_done() {
                 session.timer.arm(Instant::now(), bounded(x, route, arm.timeouts.stream));
             }
+        }
+        if !x.places.is_empty() && down.lets_go(cx, &mut session.client) {
+            x.places.clear();
         }
         if session.worker.is_cut() {
             return Poll::Ready(Err(Fault::proxy(Kind::Drained)));

@@ -11,7 +11,7 @@ use super::deliver::of_response;
 use super::send::is_client_gone;
 use super::{GONE, Upstream, bounded, expired};
 use crate::exchange::Exchange;
-use crate::filter::{Known, Reading, Refusal, Unread};
+use crate::filter::{self, Known, Reading, Refusal, Unread};
 use crate::quota;
 use crate::relay::{PIECE, Pump, Stop};
 use crate::session::Session;
@@ -39,8 +39,11 @@ impl Held {
         upstream: &mut Upstream,
         down: &mut Pump,
     ) -> Result<Option<Refusal<'a>>, Fault> {
-        let mut reading = match Reading::of(route, &x.response, Instant::now()) {
-            Ok(reading) => reading,
+        let mut reading = match Reading::of(route, &x.response, x.facts.client, Instant::now()) {
+            Ok((reading, places)) => {
+                x.places = places;
+                reading
+            }
             Err(known) => return Ok(settled(x, known)),
         };
         if let Some((block, range)) = upstream.surplus.take() {
@@ -53,7 +56,7 @@ impl Held {
                 Err(known) => return Ok(settled(x, known)),
             }
             if self.most.is_some_and(|most| self.content.len() as u64 > most) {
-                return Err(of_response(x, Stop::TooLarge));
+                return Ok(filter::most(route).map(|(_, filter)| filter.too_long()));
             }
             if down.is_read() {
                 return Ok(settled(x, reading.end()));
@@ -61,8 +64,7 @@ impl Held {
             if let Err(known) = reading.held(self.content.len(), Instant::now()) {
                 return Ok(settled(x, known));
             }
-            let until = reading.until().unwrap_or_else(Instant::now);
-            self.hear(session, x, route, arm, upstream, down, until).await?;
+            self.hear(session, x, route, arm, upstream, down, &mut reading).await?;
         }
     }
 
@@ -77,8 +79,9 @@ impl Held {
         Ok(())
     }
 
-    /// Waits for more content, and no longer than this. The rest of the request goes on meanwhile.
-    #[expect(clippy::too_many_arguments, reason = "both sides of an exchange, and until when")]
+    /// Waits for more content, and no longer than it is waited for. The rest of the request goes on meanwhile: as long as it moves, the
+    /// server may have to wait for it.
+    #[expect(clippy::too_many_arguments, reason = "both sides of an exchange, and who says until when")]
     async fn hear(
         &mut self,
         session: &mut Session,
@@ -87,11 +90,9 @@ impl Held {
         arm: &Arm,
         upstream: &mut Upstream,
         down: &mut Pump,
-        until: Instant,
+        reading: &mut Reading<'_>,
     ) -> Result<(), Fault> {
-        let now = Instant::now();
-        let gap = bounded(x, route, arm.timeouts.stream);
-        session.timer.arm(now, gap.min(until.saturating_duration_since(now)));
+        let mut until = wait(session, x, route, arm, reading);
         let mut broken = x.upload.is_done();
         poll_fn(|cx| {
             if session.worker.is_cut() {
@@ -114,6 +115,10 @@ impl Held {
             if session.client.is_taken_back(cx) || (x.upload.is_done() && is_client_gone(session, cx)) {
                 return Poll::Ready(Err(GONE));
             }
+            if std::mem::take(&mut x.upload.moved) {
+                reading.put_off(Instant::now());
+                until = wait(session, x, route, arm, reading);
+            }
             ready!(session.timer.poll_expired(cx));
             if Instant::now() >= until {
                 return Poll::Ready(Ok(()));
@@ -122,6 +127,14 @@ impl Held {
         })
         .await
     }
+}
+
+/// Sets the timer, and answers when the text has been waited for.
+fn wait(session: &mut Session, x: &Exchange, route: &Route, arm: &Arm, reading: &Reading<'_>) -> Instant {
+    let now = Instant::now();
+    let until = reading.until().unwrap_or(now);
+    session.timer.arm(now, bounded(x, route, arm.timeouts.stream).min(until.saturating_duration_since(now)));
+    until
 }
 
 /// What follows from what is known.

@@ -15,6 +15,8 @@ pub(crate) struct Decoder {
     engine: Engine,
     /// All of it was there.
     ended: bool,
+    /// How many members have begun.
+    members: usize,
 }
 
 enum Engine {
@@ -28,14 +30,16 @@ enum Engine {
     Zstd(Box<DCtx<'static>>),
 }
 
-/// It is no such content.
+/// It is no such content, from here on. So much of the room was filled before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub(crate) struct Broken(pub(crate) usize);
 
 /// A window of gzip is never larger.
 const GZIP_WINDOW_LOG: u8 = 15;
 /// RFC 9659: the window of Zstandard in HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// No more members follow each other: each costs more than it may hold.
+const MOST_MEMBERS: usize = 64;
 
 impl Decoder {
     /// For the content of this response; nothing if nobody here knows its coding.
@@ -54,7 +58,7 @@ impl Decoder {
                 Engine::Zstd(Box::new(zstd))
             }
         };
-        Some(Decoder { engine, ended: false })
+        Some(Decoder { engine, ended: false, members: 1 })
     }
 
     /// Takes from the front of `content`, and answers how much of `room` was filled. It is to be called until the content is used up and
@@ -63,9 +67,15 @@ impl Decoder {
     /// # Errors
     /// See [`Broken`].
     pub(crate) fn step(&mut self, content: &mut &[u8], room: &mut [u8]) -> Result<usize, Broken> {
-        if self.ended && !self.begins_anew(content) {
-            *content = &[];
-            return Ok(0);
+        if self.ended {
+            if !self.begins_anew(content) {
+                *content = &[];
+                return Ok(0);
+            }
+            self.members += 1;
+            if self.members > MOST_MEMBERS {
+                return Err(Broken(0));
+            }
         }
         let (used, made) = match &mut self.engine {
             Engine::Identity => {
@@ -90,7 +100,7 @@ impl Decoder {
                     &mut left, &mut used, content, &mut free, &mut made, room, &mut total, state,
                 );
                 match ended {
-                    BrotliResult::ResultFailure => return Err(Broken),
+                    BrotliResult::ResultFailure => return Err(Broken(made)),
                     BrotliResult::ResultSuccess => self.ended = true,
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
                 }
@@ -99,7 +109,7 @@ impl Decoder {
             Engine::Zstd(zstd) => {
                 let mut from = InBuffer::around(content);
                 let mut into = OutBuffer::around(room);
-                let hint = zstd.decompress_stream(&mut into, &mut from).map_err(|_| Broken)?;
+                let hint = zstd.decompress_stream(&mut into, &mut from).map_err(|_| Broken(into.pos()))?;
                 self.ended = hint == 0;
                 (from.pos(), into.pos())
             }
@@ -144,7 +154,7 @@ fn inflate(
         Ok(Status::Ok) => {}
         // Nothing to do is no fault.
         Ok(Status::BufError) if content.is_empty() || used > 0 || made > 0 => {}
-        Ok(Status::BufError) | Err(_) => return Err(Broken),
+        Ok(Status::BufError) | Err(_) => return Err(Broken(made)),
     }
     Ok((used, made))
 }
@@ -244,7 +254,7 @@ mod tests {
     #[test]
     fn what_is_no_such_content_is_broken_and_what_is_not_known_is_not_read() {
         for said in ["gzip", "deflate", "br", "zstd"] {
-            assert_eq!(decoded(said, &[0xff; 4000], 4000, 4096), Err(Broken), "{said}");
+            assert_eq!(decoded(said, &[0xff; 4000], 4000, 4096), Err(Broken(0)), "{said}");
         }
         for said in ["compress", "gzip, br", "dcb"] {
             assert!(decoder(said).is_none(), "{said}");
@@ -260,6 +270,43 @@ mod tests {
         }
         let padded = [coded("gzip"), vec![0; 64]].concat();
         assert_eq!(decoded("gzip", &padded, 4096, 4096), Ok((text(), true)));
+    }
+
+    #[test]
+    fn members_are_not_read_without_an_end() {
+        for form in ["gzip", "zstd"] {
+            let empty = match form {
+                "gzip" => {
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()).finish().expect("memory")
+                }
+                _ => {
+                    let mut out = vec![0; 64];
+                    let length = zstd_safe::compress(&mut out[..], &[], 3).expect("memory");
+                    out[..length].to_vec()
+                }
+            };
+            assert_eq!(decoded(form, &empty.repeat(MOST_MEMBERS), 4096, 4096), Ok((Vec::new(), true)), "{form}");
+            assert_eq!(decoded(form, &empty.repeat(MOST_MEMBERS + 1), 4096, 4096), Err(Broken(0)), "{form}");
+        }
+    }
+
+    #[test]
+    fn what_came_before_a_break_is_there() {
+        for (form, said) in [("gzip", "gzip"), ("zlib", "deflate")] {
+            let mut content = coded(form);
+            // What it says of itself at its end does not hold.
+            let sum = content.len() - if form == "gzip" { 8 } else { 4 };
+            content[sum] ^= 0xff;
+            let (mut decoder, mut rest, mut room, mut all) =
+                (decoder(said).expect("known"), &content[..], vec![0; 1 << 20], 0);
+            let broken = loop {
+                match decoder.step(&mut rest, &mut room[all..]) {
+                    Ok(made) => all += made,
+                    Err(Broken(made)) => break made,
+                }
+            };
+            assert!(room[..all + broken] == text()[..], "{form}: {all} {broken}");
+        }
     }
 
     #[test]

@@ -6,26 +6,29 @@
 //! - `reading`: a text that is read before its client has any of it
 //! - `decode`: out of its content coding
 //! - `words`: lists of words, and what a text weighs by them
+//! - `place`: how many texts are held at a time, and for whom
 
 mod decode;
+mod place;
 mod reading;
 mod words;
 
+pub(crate) use place::Place;
+use place::Places;
 pub use reading::Lookout;
 pub(crate) use reading::{Known, Reading, Unread};
 pub use words::{TooMany, Words};
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use base::ids::WorkerId;
 use base::units::Size;
 use wire::coding::{self, said_length};
-use wire::{Framing, Head, hop};
+use wire::{Framing, Head, content_type};
 
 use crate::exchange::Exchange;
 use crate::lists::{Hit, Hits, Source};
-use crate::policy::{MediaType, essence};
+use crate::policy::MediaType;
 use crate::snapshot::{Deny, Route};
 
 /// Which responses are refused.
@@ -52,7 +55,7 @@ pub struct Report {
     pub name: Arc<str>,
     refusals: [Hits; By::ALL.len()],
     /// Texts that it holds.
-    held: AtomicUsize,
+    places: Places,
 }
 
 /// What a filter looks at.
@@ -78,7 +81,7 @@ impl By {
 impl Report {
     /// Nothing yet, by so many workers.
     pub fn new(name: &str, workers: usize) -> Report {
-        Report { name: name.into(), refusals: By::ALL.map(|_| Hits::new(workers)), held: AtomicUsize::new(0) }
+        Report { name: name.into(), refusals: By::ALL.map(|_| Hits::new(workers)), places: Places::default() }
     }
 
     /// How many there are, by what was looked at.
@@ -116,10 +119,16 @@ pub(crate) fn forwards(route: &Route, request: &mut Head) {
     if route.filters.iter().any(|filter| filter.words.is_some()) {
         coding::accept_what_is_read(request);
     }
-    if !route.filters.is_empty() && request.values(b"range").any(|range| range.contains(&b',')) {
+    if !route.filters.is_empty() && asks_for_several(request) {
         request.remove(b"Range");
         request.remove(b"If-Range");
     }
+}
+
+/// Whether several parts may be asked for: two fields mean what one list of them would (RFC 9110 section 5.3).
+fn asks_for_several(request: &Head) -> bool {
+    let mut ranges = request.values(b"range");
+    ranges.next().is_some_and(|range| range.contains(&b',')) || ranges.next().is_some()
 }
 
 /// Why this response is refused, if it is; `head_only` says that its content would follow another method.
@@ -128,43 +137,50 @@ pub(crate) fn judge<'a>(route: &'a Route, response: &Head, head_only: bool) -> O
         return None;
     }
     let length = whole_length(response);
+    let named = match route.filters.iter().any(|filter| !filter.types.is_empty()) {
+        true => content_type::readings(response),
+        false => Vec::new(),
+    };
     route.filters.iter().find_map(|filter| {
-        let refusal = |by, rule| Refusal { filter, by, rule, source: Source::Filter };
-        if let Some(named) = filter.refused_type(response) {
-            return Some(refusal(By::Type, named));
+        if let Some(rule) = filter.refused_type(&named) {
+            return Some(Refusal { filter, by: By::Type, rule, source: Source::Filter });
         }
-        let over = filter.over.filter(|over| length.is_some_and(|length| length > *over))?;
-        Some(refusal(By::Size, over_rule(over)))
+        let is_over = filter.over.is_some_and(|over| length.is_some_and(|length| length > over));
+        is_over.then(|| filter.too_long())
     })
 }
 
-/// How much content may come at most, and why no more.
-pub(crate) fn most(route: &Route) -> Option<(u64, Refusal<'_>)> {
-    let limits = route.filters.iter().filter_map(|filter| filter.over.map(|over| (over, filter)));
-    let (over, filter) = limits.min_by_key(|(over, _)| *over)?;
-    Some((over, Refusal { filter, by: By::Size, rule: over_rule(over), source: Source::Filter }))
+/// How much content may come at most, and who says so.
+pub(crate) fn most(route: &Route) -> Option<(u64, &Filter)> {
+    let limits = route.filters.iter().filter_map(|filter| filter.over.map(|over| (over, &**filter)));
+    limits.min_by_key(|(over, _)| *over)
 }
 
 impl Filter {
-    /// The type by which it refuses a response. Of several that are said a client may believe any.
-    fn refused_type(&self, response: &Head) -> Option<String> {
+    /// It is longer than it may be.
+    pub(crate) fn too_long(&self) -> Refusal<'_> {
+        let rule = over_rule(self.over.unwrap_or_default());
+        Refusal { filter: self, by: By::Size, rule, source: Source::Filter }
+    }
+
+    /// The type by which it refuses a response, of all for which somebody may take it.
+    fn refused_type(&self, named: &[&[u8]]) -> Option<String> {
         if self.types.is_empty() {
             return None;
         }
-        let named = response.values(b"content-type").flat_map(hop::options).map(essence);
-        let mut named = named.filter(|name| name.contains(&b'/')).peekable();
-        let none: &[u8] = b"";
-        let nothing = named.peek().is_none().then_some(none);
-        let refused = named.chain(nothing).find(|name| self.refuses(name))?;
+        let refused = named.iter().find(|name| self.refuses(name))?;
         Some(format!("type {}", if refused.is_empty() { "none".into() } else { String::from_utf8_lossy(refused) }))
     }
 
     fn refuses(&self, name: &[u8]) -> bool {
-        // Its parts have types of their own, which nobody looks at.
-        let hides_others = name.eq_ignore_ascii_case(b"multipart/byteranges");
-        (hides_others || self.types.iter().any(|pattern| pattern.holds(name)))
+        (hides_others(name) || self.types.iter().any(|pattern| pattern.holds(name)))
             && !self.except.iter().any(|pattern| pattern.holds(name))
     }
+}
+
+/// Whether its parts have types of their own, which nobody looks at.
+fn hides_others(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"multipart/byteranges")
 }
 
 fn over_rule(over: u64) -> String {
@@ -173,17 +189,28 @@ fn over_rule(over: u64) -> String {
 
 /// Whether content follows, or would to a GET. What is not modified the client has already.
 pub(crate) fn speaks_of_content(response: &Head, head_only: bool) -> bool {
-    let has_content = head_only || !matches!(response.framing(), Framing::None | Framing::Length(0));
-    has_content && !matches!(response.status(), 100..200 | 204 | 205 | 304)
+    match response.status() {
+        100..200 | 204 | 304 => false,
+        // It should have none, and may have some all the same.
+        205 => follows(response),
+        _ => head_only || follows(response),
+    }
 }
 
-/// The length of the content; of a part that of the whole (RFC 9110 section 14.4), for a client may fetch it part by part.
+fn follows(response: &Head) -> bool {
+    !matches!(response.framing(), Framing::None | Framing::Length(0))
+}
+
+/// The length of the content; of a part that of the whole (RFC 9110 section 14.4), for a client may fetch it part by part. Where nobody says
+/// how long that is, it goes as far as the part.
 fn whole_length(response: &Head) -> Option<u64> {
-    let of_whole = response.value(b"content-range").and_then(|range| {
-        let at = range.iter().rposition(|byte| *byte == b'/')?;
-        std::str::from_utf8(range[at + 1..].trim_ascii()).ok()?.parse().ok()
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let of_whole = response.values(b"content-range").filter_map(|range| {
+        let (range, whole) = std::str::from_utf8(range).ok()?.rsplit_once('/')?;
+        let last = range.rsplit_once('-').and_then(|(_, last)| number(last)?.checked_add(1));
+        number(whole).max(last)
     });
-    said_length(response).max(of_whole)
+    said_length(response).max(of_whole.max())
 }
 
 #[cfg(test)]

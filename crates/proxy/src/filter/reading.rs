@@ -1,17 +1,17 @@
 //! A text that is read before its client has any of it: out of its coding, folded, and weighed by every filter that looks for words.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use wire::Head;
-use wire::fold::{Fold, Markup};
+use wire::fold::{self, Fold, Markup};
+use wire::{Head, content_type};
 
-use super::decode::Decoder;
+use super::decode::{Broken, Decoder};
 use super::words::{Scale, Verdict};
-use super::{By, Filter, Refusal};
+use super::{By, Filter, Place, Refusal, hides_others};
 use crate::lists::{List, Source};
-use crate::policy::{MediaType, essence};
+use crate::policy::MediaType;
 use crate::relay::PIECE;
 use crate::snapshot::Route;
 
@@ -43,9 +43,11 @@ pub(crate) enum Unread {
     Slow,
     /// It is in a coding that nobody here knows, or in none that it says.
     Coding,
+    /// In a charset that may hide words.
+    Charset,
     /// A part of it comes, which may begin and end inside of words.
     Part,
-    /// So many others are held.
+    /// So many others are held, or so many of its client.
     Crowd,
 }
 
@@ -55,6 +57,7 @@ impl Unread {
             Unread::Long => "unread: longer than is held",
             Unread::Slow => "unread: slower than is waited for",
             Unread::Coding => "unread: its content coding",
+            Unread::Charset => "unread: its charset",
             Unread::Part => "unread: a part",
             Unread::Crowd => "unread: too many at once",
         }
@@ -66,6 +69,7 @@ impl Unread {
             Unread::Long => "long",
             Unread::Slow => "slow",
             Unread::Coding => "coding",
+            Unread::Charset => "charset",
             Unread::Part => "part",
             Unread::Crowd => "crowd",
         }
@@ -91,17 +95,6 @@ struct Watch<'a> {
     lookout: &'a Lookout,
     scale: Scale,
     until: Instant,
-    _place: Place<'a>,
-}
-
-/// One of the texts that are held, for as long as this lives.
-#[derive(Debug)]
-struct Place<'a>(&'a AtomicUsize);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What is known of a text.
@@ -116,41 +109,49 @@ pub(crate) enum Known<'a> {
 const EXPANSION: usize = 16;
 
 impl<'a> Reading<'a> {
-    /// Begins with a response that has content, if any filter looks for words in it.
+    /// Begins with a response that has content, if any filter looks for words in it. The places are to be kept for as long as what is held.
     ///
     /// # Errors
     /// What is known of it without reading.
-    pub(crate) fn of(route: &'a Route, response: &Head, now: Instant) -> Result<Reading<'a>, Known<'a>> {
-        let named = response.values(b"content-type").last();
-        let kind = named.map(essence).unwrap_or_default();
-        let lookouts = || route.filters.iter().filter_map(|filter| Some((&**filter, filter.words.as_ref()?)));
-        if !lookouts().any(|(_, lookout)| lookout.is_text(kind)) {
+    pub(crate) fn of(
+        route: &'a Route,
+        response: &Head,
+        client: IpAddr,
+        now: Instant,
+    ) -> Result<(Reading<'a>, Vec<Place>), Known<'a>> {
+        let kinds = content_type::readings(response);
+        let wanted = route.filters.iter().filter_map(|filter| Some((&**filter, filter.words.as_ref()?)));
+        let wanted: Vec<_> = wanted.filter(|(_, lookout)| lookout.first_text(&kinds).is_some()).collect();
+        let Some(kind) = wanted.iter().find_map(|(_, lookout)| lookout.first_text(&kinds)) else {
             return Err(Known::Passes(None));
-        }
-        let (decoder, mut watches, mut passed) = (Decoder::of(response), Vec::new(), None);
-        let unread = match decoder {
-            None => Some(Unread::Coding),
-            Some(_) => is_part(response).then_some(Unread::Part),
         };
-        for (filter, lookout) in lookouts().filter(|(_, lookout)| lookout.is_text(kind)) {
-            let others = filter.report.held.fetch_add(1, Ordering::Relaxed);
-            let place = Place(&filter.report.held);
-            let crowd = (others >= lookout.at_once).then_some(Unread::Crowd);
-            match unread.or(crowd) {
-                None => watches.push(Watch {
-                    filter,
-                    lookout,
-                    scale: Scale::new(lookout.lists.iter(), lookout.score),
-                    until: now + lookout.wait,
-                    _place: place,
-                }),
-                Some(why) if lookout.refuses_unread => return Err(Known::Refused(filter.unread(why))),
-                Some(why) => passed = Some(why),
+        let charset = content_type::extract(response).and_then(|said| said.charset);
+        let (decoder, unread) = (Decoder::of(response), unread(response, &kinds, charset.as_deref()));
+        let (mut watches, mut places, mut passed) = (Vec::new(), Vec::new(), None);
+        for (filter, lookout) in wanted {
+            let unread = if decoder.is_none() { Some(Unread::Coding) } else { unread };
+            // What will not be known whole has no use for a place where it is refused for that.
+            let hopeless = unread.filter(|why| *why == Unread::Coding || lookout.refuses_unread);
+            let place = || Place::take(&filter.report, client, lookout.at_once).ok_or(Unread::Crowd);
+            match hopeless.map_or_else(place, Err) {
+                Ok(place) => {
+                    places.push(place);
+                    passed = passed.or(unread);
+                    let scale = Scale::new(lookout.lists.iter(), lookout.score);
+                    watches.push(Watch { filter, lookout, scale, until: now + lookout.wait });
+                }
+                Err(why) if lookout.refuses_unread => return Err(Known::Refused(filter.unread(why))),
+                Err(why) => passed = Some(why),
             }
         }
         let Some(decoder) = decoder.filter(|_| !watches.is_empty()) else { return Err(Known::Passes(passed)) };
-        let fold = Fold::new(markup(kind), named.and_then(charset));
-        Ok(Reading { decoder, fold, watches, passed, decoded: 0, room: vec![0; PIECE].into() })
+        let fold = Fold::new(markup(kind), charset.as_deref());
+        Ok((Reading { decoder, fold, watches, passed, decoded: 0, room: vec![0; PIECE].into() }, places))
+    }
+
+    /// Its server may wait for the rest of the request, which is still on its way: the time begins anew.
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        self.watches.iter_mut().for_each(|watch| watch.until = now + watch.lookout.wait);
     }
 
     /// Until when more of it is waited for.
@@ -164,9 +165,14 @@ impl<'a> Reading<'a> {
     /// # Errors
     /// What is known of the text by now.
     pub(crate) fn step(&mut self, content: &mut &[u8]) -> Result<bool, Known<'a>> {
-        let Ok(made) = self.decoder.step(content, &mut self.room) else {
-            self.give_up(Unread::Coding, |_| true)?;
-            return Ok(false);
+        let made = match self.decoder.step(content, &mut self.room) {
+            Ok(made) => made,
+            Err(Broken(made)) => {
+                self.fold.feed(&self.room[..made]);
+                self.end_here()?;
+                self.give_up(Unread::Coding, |_| true)?;
+                return Ok(false);
+            }
         };
         self.decoded += made;
         self.fold.feed(&self.room[..made]);
@@ -187,17 +193,20 @@ impl<'a> Reading<'a> {
 
     /// It has been read whole.
     pub(crate) fn end(mut self) -> Known<'a> {
-        if !self.decoder.is_whole()
-            && let Err(known) = self.give_up(Unread::Coding, |_| true)
-        {
-            return known;
-        }
+        let mut judge = || {
+            self.end_here()?;
+            if !self.decoder.is_whole() {
+                self.give_up(Unread::Coding, |_| true)?;
+            }
+            self.watches.iter().try_for_each(Watch::weigh)
+        };
+        judge().err().unwrap_or(Known::Passes(self.passed))
+    }
+
+    /// Nothing more can be read: the last word ends.
+    fn end_here(&mut self) -> Result<(), Known<'a>> {
         self.fold.end();
-        if let Err(known) = self.look() {
-            return known;
-        }
-        let verdict = |watch: &Watch<'a>| Some(watch.filter.heavy(watch.scale.end()?));
-        self.watches.iter().find_map(verdict).map_or(Known::Passes(self.passed), Known::Refused)
+        self.look()
     }
 
     /// Weighs what has been folded.
@@ -213,24 +222,39 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// These filters will not know what it is. Nothing is left to be read for if all others have let it pass.
+    /// These filters will not know what it is, and judge by what they have seen. Nothing is left to be read for if all others have let it
+    /// pass.
     fn give_up(&mut self, why: Unread, which: impl Fn(&Watch<'a>) -> bool) -> Result<(), Known<'a>> {
-        if let Some(watch) = self.watches.iter().find(|watch| which(watch) && watch.lookout.refuses_unread) {
-            return Err(Known::Refused(watch.filter.unread(why)));
+        for watch in self.watches.iter().filter(|watch| which(watch)) {
+            watch.weigh()?;
+            if watch.lookout.refuses_unread {
+                return Err(Known::Refused(watch.filter.unread(why)));
+            }
         }
         let before = self.watches.len();
         self.watches.retain(|watch| !which(watch));
         if self.watches.len() < before {
-            self.passed = Some(why);
+            self.passed.get_or_insert(why);
         }
         if self.watches.is_empty() { Err(Known::Passes(self.passed)) } else { Ok(()) }
     }
 }
 
+impl<'a> Watch<'a> {
+    /// What follows from all that it has seen.
+    fn weigh(&self) -> Result<(), Known<'a>> {
+        self.scale.end().map_or(Ok(()), |verdict| Err(Known::Refused(self.filter.heavy(verdict))))
+    }
+}
+
 impl Lookout {
-    /// Whether words are looked for in what has this type, or none: a browser finds out by itself what that is.
-    fn is_text(&self, kind: &[u8]) -> bool {
-        kind.is_empty() || self.types.iter().any(|pattern| pattern.holds_of_what_ends(kind))
+    /// The first type in which words are looked for. An empty one is none: a browser finds out by itself what that is.
+    fn first_text<'k>(&self, kinds: &[&'k [u8]]) -> Option<&'k [u8]> {
+        let is_text = |kind: &[u8]| {
+            let named = || self.types.iter().any(|pattern| pattern.holds_of_what_ends(kind));
+            kind.is_empty() || hides_others(kind) || named()
+        };
+        kinds.iter().copied().find(|kind| is_text(kind))
     }
 }
 
@@ -244,6 +268,14 @@ impl Filter {
     }
 }
 
+/// Why a text will not be known whole, however much of it is read.
+fn unread(response: &Head, kinds: &[&[u8]], charset: Option<&[u8]>) -> Option<Unread> {
+    if is_part(response) || kinds.iter().any(|kind| hides_others(kind)) {
+        return Some(Unread::Part);
+    }
+    charset.is_some_and(fold::may_hide).then_some(Unread::Charset)
+}
+
 /// Whether less than the whole comes (RFC 9110 section 14.4).
 fn is_part(response: &Head) -> bool {
     let is_whole = |range: &[u8]| {
@@ -251,7 +283,7 @@ fn is_part(response: &Head) -> bool {
         let (last, length) = range.split_once('/')?;
         Some(last.parse::<u64>().ok()?.checked_add(1)? == length.parse::<u64>().ok()?)
     };
-    response.status() == 206 && response.value(b"content-range").and_then(is_whole) != Some(true)
+    response.status() == 206 && !response.values(b"content-range").all(|range| is_whole(range) == Some(true))
 }
 
 fn markup(kind: &[u8]) -> Markup {
@@ -260,17 +292,7 @@ fn markup(kind: &[u8]) -> Markup {
         |end: &str| kind.len() >= end.len() && kind[kind.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes());
     match () {
         () if ends("json") => Markup::Escapes,
-        () if is("") || is("text/html") || ends("xml") => Markup::Tags,
+        () if is("") || hides_others(kind) || is("text/html") || ends("xml") => Markup::Tags,
         () => Markup::Plain,
     }
-}
-
-/// The charset that a `Content-Type` says.
-fn charset(content_type: &[u8]) -> Option<&[u8]> {
-    let mut parameters = content_type.split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
-    let value = parameters.find_map(|parameter| {
-        let (name, value) = parameter.split_at_checked(8)?;
-        name.eq_ignore_ascii_case(b"charset=").then_some(value)
-    })?;
-    Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }

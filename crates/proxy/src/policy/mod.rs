@@ -15,7 +15,6 @@ pub(crate) use compress::Client;
 pub use compress::Compress;
 pub use headers::{Edits, Headers};
 pub use media_type::MediaType;
-pub(crate) use media_type::essence;
 pub use privacy::{Cookies, Privacy, Referer, UserAgent};
 pub(crate) use rewrite::Climbs;
 pub use rewrite::Rewrite;

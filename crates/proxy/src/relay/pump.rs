@@ -39,6 +39,8 @@ pub(crate) struct Pump {
     ended: bool,
     /// The connection was told of the end.
     told: bool,
+    /// Why it goes on no more: what was lost then would be a hole in what follows.
+    stopped: Option<Stop>,
     /// Bytes of content that went through.
     pub(crate) content: u64,
     /// More content than this stops it.
@@ -126,6 +128,7 @@ impl Pump {
             starved: false,
             ended: false,
             told: false,
+            stopped: None,
             content: 0,
             limit: u64::MAX,
             moved: false,
@@ -197,10 +200,18 @@ impl Pump {
         !self.backlog.is_empty() || self.pipe.as_ref().is_some_and(|pipe| pipe.filled() > 0)
     }
 
+    /// Whether all that was begun with has been taken.
+    pub(crate) fn lets_go(&mut self, cx: &mut Context<'_>, to: &mut Conn) -> bool {
+        let before = self.backlog.len();
+        let flushed = self.backlog.poll_flush(cx, to);
+        self.moved |= self.backlog.len() < before;
+        flushed.is_ready()
+    }
+
     /// Forgets where the body goes: it will go elsewhere. The reader stays where it is.
     pub(crate) fn redirect(&mut self) {
         self.backlog = Backlog::default();
-        (self.ended, self.told) = (false, false);
+        (self.ended, self.told, self.stopped) = (false, false, None);
         self.content = 0;
     }
 
@@ -225,8 +236,25 @@ impl Pump {
         self.transform.is_some()
     }
 
-    /// Moves what can be moved; ready when all of the body was taken.
+    /// Moves what can be moved; ready when all of the body was taken, or it has stopped: then it stays so.
     pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Rc<Worker>,
+        from: &mut Conn,
+        to: &mut Conn,
+    ) -> Poll<Result<(), Stop>> {
+        if let Some(stop) = self.stopped {
+            return Poll::Ready(Err(stop));
+        }
+        let moved = self.poll_on(cx, worker, from, to);
+        if let Poll::Ready(Err(stop)) = moved {
+            self.stopped = Some(stop);
+        }
+        moved
+    }
+
+    fn poll_on(
         &mut self,
         cx: &mut Context<'_>,
         worker: &Rc<Worker>,

@@ -160,7 +160,7 @@ impl State {
 }
 
 /// Who has one address of IPv6 has all of its network.
-fn neighbourhood(client: IpAddr) -> IpAddr {
+pub(crate) fn neighbourhood(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !0_u128 << 64).into()),
         v4 => v4,

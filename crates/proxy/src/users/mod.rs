@@ -21,6 +21,7 @@ use net::tls::Subject;
 use wire::credentials;
 
 pub use desk::Desk;
+pub(crate) use desk::neighbourhood;
 pub use secret::Secret;
 pub(crate) use settle::{Shown, field, known, prove, settle};
 pub(crate) use verdicts::Verdicts;

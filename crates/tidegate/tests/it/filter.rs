@@ -1,6 +1,7 @@
 //! Filters of responses: what is refused, what is cut, and what people and the log are told.
 
 mod heads;
+mod held;
 mod words;
 
 use testkit::{Server, Tidegate};

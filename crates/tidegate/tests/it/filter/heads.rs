@@ -1,10 +1,11 @@
 //! What is refused by its head: types and lengths.
 
-use testkit::{Ending, Framing, Server, Signal, h2, ok, tool};
+use testkit::{Ending, Folder, Framing, Server, Signal, h2, h3, ok, tool};
 
-use super::{content, films, filtering};
+use super::{content, films, filtering, text as text_of};
 use crate::forward::{asked, port};
 use crate::support::{get, start};
+use crate::tls::Desk;
 
 /// A request of somebody who looks at pages.
 fn browsing(target: &str) -> String {
@@ -164,6 +165,42 @@ fn a_stream_of_h2_is_reset_and_its_connection_goes_on() {
     assert!(client.get("a", "/?text/plain&chunked", &[]).is_err(), "it looks whole");
     assert_eq!(client.get("a", "/?text/plain", &[]).expect("an answer").status, 403);
     assert_eq!(tidegate.metric("tidegate_filter_refusals_total", &["by=\"size\""]), [2.0]);
+}
+
+#[test]
+fn clients_of_h3_are_refused_the_same() {
+    let desk = Desk::new();
+    let folder = Folder::new();
+    folder.write("w.txt", "plan\n");
+    let server = films();
+    let text = format!(
+        "workers: 1
+certificates: {{ main: {{ cert: '@DIR/main.pem', key: '@DIR/main.key' }} }}
+listeners: {{ web: {{ bind: 127.0.0.1:0, http: [h1, h2, h3], tls: main, use: [{{ filter: {{ types: video/*, over: 9KB }} }}, {{ filter: {{ words: w }} }}],
+  routes: [{{ match: {{ path: /page }}, to: page }}, {{ to: app }}] }} }}
+pools: {{ app: [@APP], page: [@PAGE] }}
+lists: {{ w: {{ file: '{}', format: words }} }}
+",
+        folder.path().join("w.txt").display()
+    );
+    let page = Server::http(|request| {
+        let said = request.fields.value("x-say").unwrap_or_default();
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{said}", said.len())
+            .into_bytes()
+    });
+    let tidegate = desk.start(&text, &[("APP", &server), ("PAGE", &page)]);
+    let mut client = h3::Client::connect(&tidegate.address("web"), &desk.tls()).expect("a connection");
+    let refused = client.get("example.com", "/?video/mp4", &[]).expect("an answer");
+    assert_eq!(
+        (refused.status, text_of(&refused.body)),
+        (403, "403: blocked: rule `type video/mp4` of filter `web/filter`\n")
+    );
+    assert_eq!(client.get("example.com", "/?image/png", &[]).expect("an answer").status, 403, "its length");
+    assert!(client.get("example.com", "/?image/png&chunked", &[]).is_err(), "it looks whole");
+    let refused = client.get("example.com", "/page", &[("x-say", "the plan")]).expect("an answer");
+    assert_eq!((refused.status, text_of(&refused.body)), (403, "403: blocked: rule `plan` of list `w`\n"));
+    let passed = client.get("example.com", "/page", &[("x-say", "plans")]).expect("an answer");
+    assert_eq!((passed.status, text_of(&passed.body)), (200, "plans"));
 }
 
 #[test]

@@ -16,25 +16,34 @@ const LIST: &str = "# words\nforbidden fruit\n\"plan 9\"\n<heavy><60>\nheavier 6
 /// What is looked for in that list.
 const WORDS: &str = "{ filter: { words: w } }";
 
-struct Library {
-    tidegate: Tidegate,
+pub(super) struct Library {
+    pub(super) tidegate: Tidegate,
     folder: Folder,
 }
 
 fn library(server: &Server, policies: &str) -> Library {
+    library_of(server, policies, "")
+}
+
+/// The same with more keys of the listener.
+pub(super) fn library_of(server: &Server, policies: &str, more: &str) -> Library {
+    library_with(
+        server,
+        &format!("listeners: {{ web: {{ bind: 127.0.0.1:0, http: [h1, h2], {more}use: [{policies}], to: app }} }}\n"),
+    )
+}
+
+/// The same with listeners, and policies, of one's own.
+pub(super) fn library_with(server: &Server, text: &str) -> Library {
     let folder = Folder::new();
     folder.write("w.txt", LIST);
-    let text = config(
-        &format!(
-            "workers: 1\nlisteners: {{ web: {{ bind: 127.0.0.1:0, http: [h1, h2], use: [{policies}], to: app }} }}\n\
-             pools: {{ app: [@APP] }}\nlists: {{ w: {{ file: w.txt, format: words }} }}\n"
-        ),
-        &[("APP", server)],
-    );
+    let text =
+        format!("workers: 1\n{text}pools: {{ app: [@APP] }}\nlists: {{ w: {{ file: w.txt, format: words }} }}\n");
+    let text = config(&text, &[("APP", server)]);
     Library { tidegate: Start::of(BINARY).file(&folder.write("t.yaml", &text)), folder }
 }
 
-fn page(fields: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn page(fields: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
@@ -216,6 +225,13 @@ fn what_cannot_be_read_passes_or_is_refused() {
         "/unknown" => page("Content-Encoding: compress\r\n", b"forbidden fruit"),
         "/broken" => page("Content-Encoding: gzip\r\n", b"forbidden fruit"),
         "/half" => page("Content-Encoding: gzip\r\n", &coded("gzip", b"some words")[..9]),
+        "/early" => {
+            let content = coded("gzip", b"heavy and heavier");
+            page("Content-Encoding: gzip\r\n", &content[..content.len() - 8])
+        }
+        "/first" => b"HTTP/1.1 206 Partial Content\r\nContent-Type: text/html\r\nContent-Range: bytes 0-5/90\r\nContent-Length: 6\r\n\r\nplan 9".to_vec(),
+        "/parts" => b"HTTP/1.1 206 Partial Content\r\nContent-Type: multipart/byteranges; boundary=x\r\nContent-Length: 3\r\n\r\n--x".to_vec(),
+        "/japan" => b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=iso-2022-jp\r\nContent-Length: 2\r\n\r\nok".to_vec(),
         "/part" => b"HTTP/1.1 206 Partial Content\r\nContent-Type: text/html\r\nContent-Range: bytes 0-4/9\r\nContent-Length: 5\r\n\r\nforbi".to_vec(),
         "/whole" => b"HTTP/1.1 206 Partial Content\r\nContent-Type: text/html\r\nContent-Range: bytes 0-4/5\r\nContent-Length: 5\r\n\r\nwords".to_vec(),
         _ => page("", b""),
@@ -228,13 +244,23 @@ fn what_cannot_be_read_passes_or_is_refused() {
         ("/broken", "unread: its content coding"),
         ("/half", "unread: its content coding"),
         ("/part", "unread: a part"),
+        ("/parts", "unread: a part"),
+        ("/japan", "unread: its charset"),
     ] {
         let passed = passing.tidegate.client().get(target);
         assert!(matches!(passed.status, 200 | 206), "{target}");
-        let unread = if target == "/part" { "part" } else { "coding" };
+        let unread = match target {
+            "/part" | "/parts" => "part",
+            "/japan" => "charset",
+            _ => "coding",
+        };
         assert_eq!(passing.tidegate.log_of(target)["unread"], unread, "{target}");
         let refused = refusing.tidegate.client().get(target).text();
         assert_eq!(refused, format!("403: blocked: rule `{rule}` of filter `web/filter`\n"));
+    }
+    for target in ["/early", "/first"] {
+        let refused = passing.tidegate.client().get(target);
+        assert_eq!(refused.status, 403, "{target}: what has come counts: {}", refused.text());
     }
     for free in ["/whole", "/nothing"] {
         assert!(refusing.tidegate.client().get(free).status < 300, "{free}");
@@ -321,12 +347,15 @@ fn texts_in_other_clothes_are_the_same() {
         "/json" => b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\r\n{\"a\":\"\\n\\u0070lan 9 \"}".to_vec(),
         "/latin1" => page("", b"viel \xc4RGER hier"),
         "/utf16" => page("", &utf16),
+        "/twice" => b"HTTP/1.1 200 OK\r\nContent-Type: image/png, text/html\r\nContent-Length: 6\r\n\r\nplan 9".to_vec(),
+        "/invalid" => b"HTTP/1.1 200 OK\r\nContent-Type: image/p ng\r\nContent-Length: 6\r\n\r\nplan 9".to_vec(),
+        "/unseen" => page("", b"pl\0an&#x200b&nbsp9"),
         "/untyped" => b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nplan 9".to_vec(),
         _ => page("", b"<img alt=\"plan 9\">"),
     }
     });
     let library = library(&server, WORDS);
-    for target in ["/json", "/latin1", "/utf16", "/untyped", "/attribute"] {
+    for target in ["/json", "/latin1", "/utf16", "/twice", "/invalid", "/unseen", "/untyped", "/attribute"] {
         assert_eq!(library.tidegate.client().get(target).status, 403, "{target}");
     }
 }
