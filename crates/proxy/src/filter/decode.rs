@@ -280,7 +280,7 @@ mod tests {
                     flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()).finish().expect("memory")
                 }
                 _ => {
-                    let mut out = vec![0; 64];
+                    let mut out = [0; 64];
                     let length = zstd_safe::compress(&mut out[..], &[], 3).expect("memory");
                     out[..length].to_vec()
                 }
