@@ -21,6 +21,7 @@ use crate::balance::Key;
 use crate::exchange::Exchange;
 use crate::session::Session;
 use crate::snapshot::Route;
+use crate::users::neighbourhood;
 use crate::worker::Worker;
 
 /// A limit of how fast bodies go.
@@ -124,7 +125,10 @@ pub(crate) fn pace(worker: &Worker, x: &Exchange, route: &Route, up: bool) -> Op
 
 /// Without a clock nothing is held back.
 fn of(worker: &Worker, x: &Exchange, bandwidth: &Arc<Bandwidth>) -> Option<Pace> {
-    let key = bandwidth.by.hash(&x.facts.view(&x.request));
+    let mut view = x.facts.view(&x.request);
+    // A host of IPv6 has as many addresses in its network as it likes.
+    (view.client, view.peer) = (neighbourhood(view.client), neighbourhood(view.peer));
+    let key = bandwidth.by.hash(&view);
     let bucket = bandwidth.buckets.of(key, Instant::now());
     Some(Pace { bandwidth: Arc::clone(bandwidth), bucket, alarm: worker.alarm().ok()? })
 }

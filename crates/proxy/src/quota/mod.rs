@@ -10,7 +10,7 @@ mod ledger;
 mod period;
 
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,6 +24,7 @@ pub use period::Period;
 use crate::exchange::Exchange;
 use crate::policy::{Selector, View};
 use crate::snapshot::Route;
+use crate::users::neighbourhood;
 use ledger::Used;
 
 /// A limit of how much goes through.
@@ -231,12 +232,9 @@ fn subject(by: &[(Box<str>, Selector)], view: &View<'_>) -> String {
 
 /// An address of IPv4; of IPv6 its network, for each host has as many addresses there as it likes (RFC 4291 section 2.5.4, RFC 8981).
 fn household(address: IpAddr) -> String {
-    match address.to_canonical() {
+    match neighbourhood(address) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() & (!0 << 64));
-            format!("{network}/64")
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 

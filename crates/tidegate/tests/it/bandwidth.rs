@@ -104,3 +104,21 @@ fn who_owes_for_small_bodies_waits_before_the_next_one_goes_on() {
         assert_eq!(server.requests().len(), 2, "{direction}: nobody was troubled");
     }
 }
+
+#[test]
+fn addresses_of_one_network_of_ipv6_share_it() {
+    let server = server();
+    let text =
+        text("{ rate: 1B/s, burst: 310KiB }").replace("policies:", "forwarding: { trust: [127.0.0.0/8] }\npolicies:");
+    let tidegate = start(&text, &[("APP", &server)]);
+    let ask = |path: &str, of: &str| {
+        let mut client = tidegate.client();
+        client.send(get(path, &format!("X-Forwarded-For: {of}\r\n")));
+        // It may be cut.
+        let _ = client.try_response();
+        tidegate.log_of(path)
+    };
+    assert_eq!(ask("/one", "2001:db8:0:1::1")["fault"], Value::Null);
+    assert_eq!(ask("/two", "2001:db8:0:1::2")["fault"], "stream_timeout");
+    assert_eq!(ask("/three", "2001:db8:0:2::1")["fault"], Value::Null);
+}
