@@ -23,7 +23,6 @@ use crate::bandwidth;
 use crate::canary;
 use crate::capture::{self, Caught};
 use crate::destination::{self, Place};
-use crate::filter;
 use crate::finish::{self, Account};
 use crate::intercept::{self, Entrance};
 use crate::lists::Hit;
@@ -83,7 +82,7 @@ pub(crate) struct Exchange {
     /// Its place among the requests of a pool that finds its limit, until the head of a response is here.
     pub(crate) permit: Option<Entry>,
     /// Its places among the texts that filters hold, until its client has what was held.
-    pub(crate) places: Vec<filter::Place>,
+    pub(crate) places: Vec<crate::filter::Place>,
     /// Where copies of it go once it has been answered.
     pub(crate) copies: Option<Box<Copies>>,
     /// What holds both directions of a tunnel back, and counts them.
@@ -442,18 +441,15 @@ impl Exchange {
         (self.facts.query, self.facts.port) = (None, None);
         (self.facts.websocket, self.facts.datagrams, self.facts.third_party) = (false, false, false);
         (self.facts.tls, self.facts.sni, self.facts.said) = (None, None, None);
-        self.facts.inside = None;
         (self.facts.socks, self.facts.led) = (None, None);
-        (self.facts.user, self.facts.spent) = (None, false);
+        (self.facts.inside, self.facts.user, self.facts.spent) = (None, None, false);
         self.facts.captures = Captures::default();
         (self.facts.call, self.facts.timeout, self.facts.wish) = (None, None, None);
         self.notes = Notes::of(self.notes.ended);
         self.client = ClientSide::default();
-        (self.entry, self.permit) = (None, None);
-        self.places.clear();
-        (self.copies, self.caught) = (None, None);
+        (self.entry, self.permit, self.copies, self.caught) = (None, None, None, None);
         (self.tolls, self.meter) = (Tolls::default(), None);
-        (self.origin, self.beyond) = (None, None);
+        (self.origin, self.beyond, self.places) = (None, None, Vec::new());
     }
 }
 

@@ -35,12 +35,7 @@ pub(crate) struct Pump {
     floods: bool,
     /// What the reader could not use must be read again with more behind it.
     starved: bool,
-    /// The end of the body was framed, behind all of it.
-    ended: bool,
-    /// The connection was told of the end.
-    told: bool,
-    /// Why it goes on no more: what was lost then would be a hole in what follows.
-    stopped: Option<Stop>,
+    end: End,
     /// Bytes of content that went through.
     pub(crate) content: u64,
     /// More content than this stops it.
@@ -55,6 +50,19 @@ pub(crate) struct Pump {
     gather: Option<Box<Gather>>,
     /// What holds it back, and counts it.
     pub(crate) toll: Option<Box<Toll>>,
+}
+
+/// How far it is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// More comes.
+    Ahead,
+    /// It was framed, behind all of the body.
+    Framed,
+    /// The connection was told of it.
+    Told,
+    /// It goes on no more: what was lost then would be a hole in what follows.
+    Stopped(Stop),
 }
 
 /// What becomes of content, and how much more of it may come.
@@ -126,9 +134,7 @@ impl Pump {
             splice,
             floods: false,
             starved: false,
-            ended: false,
-            told: false,
-            stopped: None,
+            end: End::Ahead,
             content: 0,
             limit: u64::MAX,
             moved: false,
@@ -192,7 +198,7 @@ impl Pump {
 
     /// Whether the whole body was read, written and taken.
     pub(crate) fn is_done(&self) -> bool {
-        self.told
+        self.end == End::Told
     }
 
     /// Whether it stands still because the side it goes to takes nothing.
@@ -211,7 +217,7 @@ impl Pump {
     /// Forgets where the body goes: it will go elsewhere. The reader stays where it is.
     pub(crate) fn redirect(&mut self) {
         self.backlog = Backlog::default();
-        (self.ended, self.told, self.stopped) = (false, false, None);
+        self.end = End::Ahead;
         self.content = 0;
     }
 
@@ -244,12 +250,12 @@ impl Pump {
         from: &mut Conn,
         to: &mut Conn,
     ) -> Poll<Result<(), Stop>> {
-        if let Some(stop) = self.stopped {
+        if let End::Stopped(stop) = self.end {
             return Poll::Ready(Err(stop));
         }
         let moved = self.poll_on(cx, worker, from, to);
         if let Poll::Ready(Err(stop)) = moved {
-            self.stopped = Some(stop);
+            self.end = End::Stopped(stop);
         }
         moved
     }
@@ -268,7 +274,7 @@ impl Pump {
                 self.moved = true;
                 self.tell_if_ended(to);
             }
-            if self.ended {
+            if self.end != End::Ahead {
                 self.tell_if_ended(to);
                 return Poll::Ready(Ok(()));
             }
@@ -323,7 +329,10 @@ impl Pump {
                 from.keep(&block[used..length]);
             }
             changed += used;
-            if changed.saturating_add(SCRAP) > piece && !self.ended && pin!(yield_now()).poll(cx).is_pending() {
+            if changed.saturating_add(SCRAP) > piece
+                && self.end == End::Ahead
+                && pin!(yield_now()).poll(cx).is_pending()
+            {
                 // To the end of the queue, and behind what sockets have to say by then: a task that only woke itself would come again
                 // sixty times before anybody looks at them.
                 return Poll::Pending;
@@ -406,9 +415,9 @@ impl Pump {
     }
 
     fn tell_if_ended(&mut self, to: &mut Conn) {
-        if self.ended && !self.told && self.backlog.is_empty() {
+        if self.end == End::Framed && self.backlog.is_empty() {
             to.finish(self.trailers());
-            self.told = true;
+            self.end = End::Told;
         }
     }
 
@@ -471,7 +480,7 @@ impl Pump {
     }
 
     fn end_if_read(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
-        if !self.reader.is_done() || self.ended {
+        if !self.reader.is_done() || self.end != End::Ahead {
             return Ok(());
         }
         if let Some(transform) = &mut self.transform {
@@ -484,7 +493,7 @@ impl Pump {
             self.count(made.len() as u64)?;
         }
         self.writer.end(self.trailers(), out);
-        self.ended = true;
+        self.end = End::Framed;
         // An encoder is of use to others while the client takes its time.
         self.transform.take_if(|transform| matches!(transform.transform, Transform::Compress(_)));
         Ok(())
@@ -566,7 +575,7 @@ impl Pump {
             }
             if self.reader.is_done() && pipe.filled() == 0 {
                 self.pipe = None;
-                (self.ended, self.told) = (true, true);
+                self.end = End::Told;
                 self.moved = true;
                 return Poll::Ready(Ok(()));
             }
