@@ -108,8 +108,8 @@ fn who_owes_for_small_bodies_waits_before_the_next_one_goes_on() {
 #[test]
 fn addresses_of_one_network_of_ipv6_share_it() {
     let server = server();
-    let text =
-        text("{ rate: 1B/s, burst: 310KiB }").replace("policies:", "forwarding: { trust: [127.0.0.0/8] }\npolicies:");
+    let text = text("{ rate: 1B/s, burst: 310KiB }")
+        .replace("0, timeouts", "0, forwarding: { trust: [127.0.0.0/8] }, timeouts");
     let tidegate = start(&text, &[("APP", &server)]);
     let ask = |path: &str, of: &str| {
         let mut client = tidegate.client();
