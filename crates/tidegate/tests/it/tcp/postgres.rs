@@ -2,7 +2,7 @@
 
 mod real;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use testkit::tls::Wishes;
@@ -215,6 +215,11 @@ fn who_does_not_wait_for_the_offer_loses_nothing() {
         refusals > 30
     });
     stuck.raise();
+    // Who finishes before there is an offer has gone.
+    client.set_nonblocking(false).expect("an option");
+    let mut offer = [0; 9];
+    client.read_exact(&mut offer).expect("an offer");
+    assert_eq!(&offer, b"R\0\0\0\x08\0\0\0\0");
     client.shutdown(std::net::Shutdown::Write).expect("finished");
     let heard = heard.until("all of it", Option::take);
     assert_eq!(heard.len(), sent);
