@@ -475,30 +475,30 @@ impl Flattener<'_> {
 
 /// The quotas of a route that leads anywhere, each once however many levels use it.
 fn quotas(policies: &[Arc<Policy>], ending: &Ending) -> Box<[Arc<Quota>]> {
-    let mut quotas: Vec<Arc<Quota>> = Vec::new();
-    if matches!(ending, Ending::Pools(_) | Ending::Canary(_) | Ending::Ways(_)) {
-        for policy in policies {
-            if let Policy::Quota(quota) = &**policy
-                && !quotas.iter().any(|known| Arc::ptr_eq(known, quota))
-            {
-                quotas.push(Arc::clone(quota));
-            }
-        }
-    }
-    quotas.into()
+    let leads = matches!(ending, Ending::Pools(_) | Ending::Canary(_) | Ending::Ways(_));
+    each_once(policies.iter().filter(|_| leads).filter_map(|policy| match &**policy {
+        Policy::Quota(quota) => Some(quota),
+        _ => None,
+    }))
 }
 
 /// The filters of a route, the nearest to the server first, each once however many levels use it.
 fn filters(policies: &[Arc<Policy>]) -> Box<[Arc<Filter>]> {
-    let mut filters: Vec<Arc<Filter>> = Vec::new();
-    for policy in policies.iter().rev() {
-        if let Policy::Filter(filter) = &**policy
-            && !filters.iter().any(|known| Arc::ptr_eq(known, filter))
-        {
-            filters.push(Arc::clone(filter));
+    each_once(policies.iter().rev().filter_map(|policy| match &**policy {
+        Policy::Filter(filter) => Some(filter),
+        _ => None,
+    }))
+}
+
+/// The first of those that are one and the same.
+fn each_once<'a, T: 'a>(all: impl Iterator<Item = &'a Arc<T>>) -> Box<[Arc<T>]> {
+    let mut known: Vec<Arc<T>> = Vec::new();
+    for one in all {
+        if !known.iter().any(|other| Arc::ptr_eq(other, one)) {
+            known.push(Arc::clone(one));
         }
     }
-    filters.into()
+    known.into()
 }
 
 /// The way to a pool by what was said on all levels; the rest is as it is by default.
