@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::Head;
+use crate::h1::is_token;
 
 /// A type as it is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,8 @@ fn elements<'a>(response: &'a Head, mut take: impl FnMut(&'a [u8])) {
 fn parse(element: &[u8]) -> Option<Said<'_>> {
     let essence = until(element, b";").trim_ascii_end();
     let slash = essence.iter().position(|byte| *byte == b'/')?;
-    if !is_token(&essence[..slash]) || !is_token(&essence[slash + 1..]) {
+    let is_named = |name: &[u8]| !name.is_empty() && name.iter().all(|byte| is_token(*byte));
+    if !is_named(&essence[..slash]) || !is_named(&essence[slash + 1..]) {
         return None;
     }
     let mut rest = &element[until(element, b";").len()..];
@@ -117,11 +119,6 @@ fn until<'a>(text: &'a [u8], ends: &[u8]) -> &'a [u8] {
 /// Whether readers may differ on where its quotes end.
 fn is_quoted_oddly(value: &[u8]) -> bool {
     value.contains(&b'\\') || value.iter().filter(|byte| **byte == b'"').count() % 2 == 1
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 #[cfg(test)]
