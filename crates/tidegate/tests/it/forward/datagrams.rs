@@ -167,6 +167,20 @@ fn datagrams_of_every_size_pass_and_what_is_too_large_for_the_way_is_lost_alone(
     }
 }
 
+/// More than is read in a turn comes before anybody else has anything to say.
+#[test]
+fn a_client_that_says_much_at_once_is_heard_to_the_end() {
+    let server = Answering::named("udp");
+    let tidegate = proxy("");
+    let mut client = Talk::with(&tidegate.address("web"));
+    client.say(asks(&path("a.test", &server)));
+    head_of(&mut client);
+    // A capsule that nobody knows, of 16 MiB.
+    let filler = [&[0x2a, 0x81, 0, 0, 0][..], &vec![7; 16 << 20]].concat();
+    client.say([filler, capsule(b"last")].concat());
+    assert_eq!(client.exactly(capsule(b"udp last").len()), capsule(b"udp last"));
+}
+
 #[test]
 fn they_come_from_the_address_that_the_listener_says() {
     let server = Answering::named("udp");
