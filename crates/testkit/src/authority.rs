@@ -45,6 +45,11 @@ impl Authority {
         &self.pem
     }
 
+    /// Its own certificate as if it were that of a server, as `openssl req -x509` makes them.
+    pub fn own(&self) -> Issued {
+        Issued { cert: self.pem.clone(), key: self.issuer.key().serialize_pem() }
+    }
+
     /// A certificate for these names and addresses, with an ECDSA key.
     ///
     /// # Panics

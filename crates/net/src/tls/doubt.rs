@@ -29,6 +29,9 @@ fn of_certificate(error: &CertificateError) -> &'static str {
             "the server's certificate is signed by no authority that we believe"
         }
         CertificateError::Revoked => "the server's certificate was revoked",
+        CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
+            "the server's certificate is one of an authority (`CA:TRUE`), which no server may show as its own"
+        }
         _ => "the server's certificate is not one of a server, or broken",
     }
 }

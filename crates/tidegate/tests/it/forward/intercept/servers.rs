@@ -20,6 +20,10 @@ fn what_is_wrong_with_a_server_is_said_and_never_hidden() {
         (authority.issue_from(&["a.test"], Duration::ZERO, 8 * DAY), ""),
         (authority.issue(&["b.test"]), "the server's certificate is for another name"),
         (stranger().issue(&["a.test"]), "the server's certificate is signed by no authority that we believe"),
+        (
+            authority.own(),
+            "the server's certificate is one of an authority (`CA:TRUE`), which no server may show as its own",
+        ),
     ];
     for (issued, wrong) in &cases {
         let server = saying(issued);
