@@ -9,61 +9,83 @@ struct pair {
 	struct address source, destination;
 };
 
-enum { SOURCE_V4 = ETHERNET + 12, SOURCE_V6 = ETHERNET + 8, HOPS_V4 = ETHERNET + 8, HOPS_V6 = ETHERNET + 7, CHECKSUM_V4 = ETHERNET + 10 };
+/* What a packet gets. */
+struct rewriting {
+	struct pair to;
+	__u32 ports;
+	/* Where these stand, and the checksum that covers the addresses; 0 for none. */
+	__u32 ports_at, checksum_at;
+	__u64 flags;
+};
 
-/* One hop less. */
-static inline_always int write_hops(struct __sk_buff *skb, const struct packet *packet)
+/* What is written of a header of IPv4: all from its hops on, and the ports behind it. */
+struct written_v4 {
+	__u8 hops, protocol;
+	__u16 checksum;
+	__u32 source, destination, ports;
+};
+
+enum { WRITTEN_V4 = ETHERNET + 8, HOPS_V6 = ETHERNET + 7 };
+
+/* What two addresses of IPv4 in the place of others change in a sum. */
+static inline_always __u32 difference_v4(const struct pair *from, const struct pair *to)
 {
+	__u64 by = (__u64)~from->source.words[3] + (__u32)~from->destination.words[3];
+	by += (__u64)to->source.words[3] + to->destination.words[3];
+	by = (by & 0xffffffff) + (by >> 32);
+	return (by & 0xffffffff) + (by >> 32);
+}
+
+/* One hop less, and other addresses and ports, with the checksums that cover the addresses. */
+static inline_always int rewrite(struct __sk_buff *skb, const struct packet *packet, const struct rewriting *by)
+{
+	const struct pair *from = (const struct pair *)&packet->key, *to = &by->to;
 	__u8 hops = packet->hops - 1;
-	if (!packet->is_v4)
-		return bpf_skb_store_bytes(skb, HOPS_V6, &hops, 1, BPF_F_RECOMPUTE_CSUM);
-	__u16 protocol = (__u16)packet->key.protocol << 8;
-	if (bpf_l3_csum_replace(skb, CHECKSUM_V4, protocol | packet->hops, protocol | hops, 2))
-		return -1;
-	return bpf_skb_store_bytes(skb, HOPS_V4, &hops, 1, 0);
-}
-
-/* Other addresses, with the checksums that cover them: that of IPv4's header, and the one at `checksum` in what the packet
- * carries, unless that is 0. */
-static inline_always int write_addresses(struct __sk_buff *skb, const struct packet *packet, const struct pair *to, __u32 checksum,
-					 __u64 flags)
-{
-	const struct pair *from = (const struct pair *)&packet->key;
 	if (packet->is_v4) {
-		__u32 before[2] = { from->source.words[3], from->destination.words[3] };
-		__u32 after[2] = { to->source.words[3], to->destination.words[3] };
-		__s64 by = bpf_csum_diff(before, 8, after, 8, 0);
-		if (bpf_l3_csum_replace(skb, CHECKSUM_V4, 0, by, 0))
+		__u32 change = difference_v4(from, to);
+		if (by->checksum_at && bpf_l4_csum_replace(skb, by->checksum_at, 0, change, by->flags | BPF_F_PSEUDO_HDR))
 			return -1;
-		if (checksum && bpf_l4_csum_replace(skb, checksum, 0, by, flags | BPF_F_PSEUDO_HDR))
+		struct written_v4 header = { hops, packet->key.protocol, 0, to->source.words[3], to->destination.words[3],
+					     by->ports };
+		/* A hop less is one less in the low byte. */
+		header.checksum = sum_changed(sum_changed(packet->checksum, 0xffff - 1), change);
+		/* Without options the ports come next. */
+		if (by->ports_at == ETHERNET + sizeof(struct ipv4))
+			return bpf_skb_store_bytes(skb, WRITTEN_V4, &header, sizeof header, 0);
+		if (bpf_skb_store_bytes(skb, WRITTEN_V4, &header, sizeof header - sizeof header.ports, 0))
 			return -1;
-		return bpf_skb_store_bytes(skb, SOURCE_V4, after, 8, 0);
+	} else {
+		__s64 change = bpf_csum_diff((const __u32 *)from, sizeof *from, (const __u32 *)to, sizeof *to, 0);
+		if (by->checksum_at && bpf_l4_csum_replace(skb, by->checksum_at, 0, change, by->flags | BPF_F_PSEUDO_HDR))
+			return -1;
+		/* IPv6 has no checksum of its own that would make up for it, so a sum that the device has made is told. */
+		if (bpf_skb_store_bytes(skb, HOPS_V6, &hops, 1, BPF_F_RECOMPUTE_CSUM) ||
+		    bpf_skb_store_bytes(skb, HOPS_V6 + 1, to, sizeof *to, BPF_F_RECOMPUTE_CSUM))
+			return -1;
 	}
-	__s64 by = bpf_csum_diff((const __u32 *)from, sizeof *from, (const __u32 *)to, sizeof *to, 0);
-	if (checksum && bpf_l4_csum_replace(skb, checksum, 0, by, flags | BPF_F_PSEUDO_HDR))
-		return -1;
-	/* IPv6 has no checksum of its own that would make up for the addresses, so a sum that the device has made is told. */
-	return bpf_skb_store_bytes(skb, SOURCE_V6, to, sizeof *to, BPF_F_RECOMPUTE_CSUM);
+	return by->ports_at ? bpf_skb_store_bytes(skb, by->ports_at, &by->ports, sizeof by->ports, 0) : 0;
 }
 
-static inline_always int write_flow(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow)
+/* What a connection makes of a packet. Under direct return addresses and ports stay. */
+static inline_always int rewrite_packet(struct __sk_buff *skb, const struct packet *packet, const struct flow *flow, int is_direct)
 {
+	struct rewriting by = { .to = *(const struct pair *)&packet->key };
+	if (is_direct)
+		return rewrite(skb, packet, &by);
 	int is_udp = packet->key.protocol == IPPROTO_UDP;
+	by.to = *(const struct pair *)&flow->source;
 	/* A sum of 0 says that there is none, in UDP. */
-	__u64 flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
+	by.flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
 	/* What follows the first fragment has addresses and nothing else that is ours. */
-	__u32 checksum = packet->fragmented == LATER ? 0 : packet->at + (is_udp ? 6 : 16);
-	if (write_addresses(skb, packet, (const struct pair *)&flow->source, checksum, flags))
-		return -1;
 	if (packet->fragmented == LATER)
-		return 0;
+		return rewrite(skb, packet, &by);
+	by.ports_at = packet->at;
+	by.checksum_at = packet->at + (is_udp ? 6 : 16);
+	by.ports = flow->source_port | (__u32)flow->destination_port << 16;
 	__u32 before = packet->key.source_port | (__u32)packet->key.destination_port << 16;
-	__u32 after = flow->source_port | (__u32)flow->destination_port << 16;
-	if (before == after)
-		return 0;
-	if (bpf_l4_csum_replace(skb, checksum, before, after, flags | 4))
+	if (before != by.ports && bpf_l4_csum_replace(skb, by.checksum_at, before, by.ports, by.flags | 4))
 		return -1;
-	return bpf_skb_store_bytes(skb, packet->at, &after, 4, 0);
+	return rewrite(skb, packet, &by);
 }
 
 /* The packet of a connection, on its way. */
@@ -78,9 +100,7 @@ static inline_always int forward(struct __sk_buff *skb, const struct packet *pac
 		return tell_too_big(skb, packet, way.fib.tot_len);
 	if (found != DROPS)
 		return drop(found);
-	if (write_hops(skb, packet))
-		return drop(REFUSED);
-	if (!way.is_direct && write_flow(skb, packet, flow))
+	if (rewrite_packet(skb, packet, flow, way.is_direct))
 		return drop(REFUSED);
 	count(skb, flow);
 	return leave(skb, &way, &flow->destination);

@@ -112,25 +112,26 @@ static inline_always int translate_error(struct __sk_buff *skb, const struct pac
 	if (packet->hops <= 1)
 		return drop(TTL);
 	/* Clients and, under full NAT, servers hear of errors from the only address that they know. */
-	struct pair to = { packet->key.source, flow.destination };
+	struct rewriting by = { .to = { packet->key.source, flow.destination } };
 	if (flow.kind & REPLY || flow.kind == FULL)
-		to.source = flow.source;
+		by.to.source = flow.source;
 	struct way way = {};
 	way.is_direct = flow.kind == DIRECT;
-	int found = find_way(skb, packet, length_of(skb, packet), &to.source, &flow.destination, &way);
+	int found = find_way(skb, packet, length_of(skb, packet), &by.to.source, &flow.destination, &way);
 	if (found != DROPS)
 		return drop(found);
-	if (write_hops(skb, packet))
-		return drop(REFUSED);
-	if (!way.is_direct) {
+	if (way.is_direct) {
+		by.to = *(const struct pair *)&packet->key;
+	} else {
 		__s64 changed;
 		if (write_quote(skb, packet, &answer, &flow, at, &changed))
 			return drop(REFUSED);
 		if (bpf_l4_csum_replace(skb, packet->at + 2, 0, changed, 0))
 			return drop(REFUSED);
 		/* Only the sum of ICMPv6 covers the addresses (RFC 4443 section 2.3). */
-		if (write_addresses(skb, packet, &to, packet->is_v4 ? 0 : packet->at + 2, 0))
-			return drop(REFUSED);
+		by.checksum_at = packet->is_v4 ? 0 : packet->at + 2;
 	}
+	if (rewrite(skb, packet, &by))
+		return drop(REFUSED);
 	return leave(skb, &way, &flow.destination);
 }

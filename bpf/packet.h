@@ -30,6 +30,8 @@ struct packet {
 	__u8 hops;
 	__u8 flags;
 	__u8 is_v4;
+	/* That of IPv4's header. */
+	__u16 checksum;
 };
 
 struct ipv4 {
@@ -107,6 +109,7 @@ static inline_always int read_v4(struct __sk_buff *skb, struct packet *packet)
 	packet->at = ETHERNET + head;
 	packet->id = ip.id;
 	packet->hops = ip.hops;
+	packet->checksum = ip.checksum;
 	packet->is_v4 = 1;
 	return 0;
 }
@@ -157,10 +160,18 @@ static inline_always int read_v6(struct __sk_buff *skb, struct packet *packet)
 /* Ports and flags, for packets that have them. */
 static inline_always int read_ports(struct __sk_buff *skb, struct packet *packet)
 {
-	if (bpf_skb_load_bytes(skb, packet->at, &packet->key.source_port, 4))
+	struct {
+		__u16 source_port, destination_port;
+		__u32 numbers[2];
+		__u8 words, flags;
+	} tcp;
+	if (packet->key.protocol != IPPROTO_TCP)
+		return bpf_skb_load_bytes(skb, packet->at, &packet->key.source_port, 4);
+	if (bpf_skb_load_bytes(skb, packet->at, &tcp, 14))
 		return -1;
-	if (packet->key.protocol == IPPROTO_TCP && bpf_skb_load_bytes(skb, packet->at + 13, &packet->flags, 1))
-		return -1;
+	packet->key.source_port = tcp.source_port;
+	packet->key.destination_port = tcp.destination_port;
+	packet->flags = tcp.flags;
 	return 0;
 }
 

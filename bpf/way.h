@@ -3,6 +3,11 @@
 
 #include "connections.h"
 
+/* How addresses stand in a frame. */
+struct ethernet {
+	__u8 destination[6], source[6];
+};
+
 struct way {
 	struct bpf_fib_lookup fib;
 	__u8 is_known;
@@ -52,7 +57,10 @@ static inline_always int leave(struct __sk_buff *skb, struct way *way, const str
 {
 	struct bpf_fib_lookup *fib = &way->fib;
 	if (way->is_known) {
-		if (bpf_skb_store_bytes(skb, 0, fib->dmac, 6, 0) || bpf_skb_store_bytes(skb, 6, fib->smac, 6, 0))
+		struct ethernet ends;
+		__builtin_memcpy(ends.destination, fib->dmac, 6);
+		__builtin_memcpy(ends.source, fib->smac, 6);
+		if (bpf_skb_store_bytes(skb, 0, &ends, sizeof ends, 0))
 			return drop(REFUSED);
 		return bpf_redirect(fib->ifindex, 0);
 	}

@@ -51,7 +51,7 @@ struct Seen {
 /// again beside.
 const SHORT: Duration = Duration::from_millis(20);
 /// A look that took longer than that is followed by a pause of so many times what it took.
-const PAUSE: u32 = 20;
+const PAUSE: u32 = 100;
 /// So many of the first keys are remembered by a look: to meet one again tells that the kernel has begun anew.
 const HEAD: usize = 64;
 /// A look gives up after so many times what the table has room for.
