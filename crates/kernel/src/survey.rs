@@ -50,8 +50,9 @@ struct Seen {
 /// What a look may take of the caller's time. One that takes longer, some tenths of a second for a full table of 262,144 entries, is begun
 /// again beside.
 const SHORT: Duration = Duration::from_millis(20);
-/// A look that took longer than that is followed by a pause of so many times what it took.
+/// A look that took longer than that is followed by a pause of so many times what it took, and no longer than [`MOST_PAUSE`].
 const PAUSE: u32 = 100;
+const MOST_PAUSE: Duration = Duration::from_secs(120);
 /// So many of the first keys are remembered by a look: to meet one again tells that the kernel has begun anew.
 const HEAD: usize = 64;
 /// A look gives up after so many times what the table has room for.
@@ -116,7 +117,7 @@ impl Survey {
 
     fn note(&mut self, seen: Seen) -> u64 {
         self.took = seen.took;
-        self.due = if seen.took < SHORT { Duration::ZERO } else { now() + seen.took * PAUSE };
+        self.due = if seen.took < SHORT { Duration::ZERO } else { now() + (seen.took * PAUSE).min(MOST_PAUSE) };
         let taken = seen.taken;
         // Numbers of a part of the table are worse than those of a while ago.
         if seen.is_whole {
