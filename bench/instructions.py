@@ -20,6 +20,7 @@ FRAME = """
 workers: 1
 access_log: {folder}/access.log
 {certificates}
+lists: {{ curses: {{ file: {folder}/words.txt, format: words }} }}
 listeners: {{ web: {{ bind: "127.0.0.1:{port}", to: app{listener} }} }}
 pools: {{ app: {{ servers: ["127.0.0.1:{server}"]{pool} }} }}
 """
@@ -37,6 +38,16 @@ POOLS = {
     "sticky": ", sticky: cookie",
 }
 
+# What is asked of every request, and every response.
+POLICIES = {
+    "bandwidth": "bandwidth: { rate: 100GiB/s }",
+    "quota": "quota: { bytes: 1TiB, requests: 1000000000, per: day }",
+    "types": "filter: { types: [application/x-msdownload] }",
+    "words": "filter: { words: curses }",
+}
+# Made up, and in no body of the load generator's.
+WORDS = "".join(f"{first}{second}{third}\n" for first in "bcdfghklmn" for second in "aeiou" for third in ("ck", "st", "mb", "rt"))
+
 
 CERTIFICATES = "certificates: {{ main: {{ cert: {folder}/tls.pem, key: {folder}/tls.key }} }}"
 
@@ -46,7 +57,7 @@ OVER = {"plain": [], "tls": ["--tls"], "handshakes": ["--tls", "--close"]}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", default=",".join(POOLS), help=f"of {', '.join(POOLS)}")
+    parser.add_argument("--pool", default=",".join(POOLS), help=f"of {', '.join([*POOLS, *POLICIES])}")
     parser.add_argument("--over", choices=OVER, default="plain", help="how clients come; handshakes is one for each request")
     parser.add_argument("--body", type=int, default=1024, help="bytes of each response")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="where callgrind's figures of the last run go")
@@ -57,25 +68,26 @@ def main() -> None:
     subprocess.run([*command, "--target-dir", HERE / "out/target"], check=True)
     first = None
     for name in options.pool.split(","):
-        count = count_instructions(options, POOLS[name])
+        count = count_instructions(options, POOLS.get(name, ""), f", use: [{{ {POLICIES[name]} }}]" if name in POLICIES else "")
         first = first or count
         print(f"{name:10} {count:8.0f} instructions a request, {count / first:.3f} of the first")
 
 
-def count_instructions(options: argparse.Namespace, pool: str) -> float:
+def count_instructions(options: argparse.Namespace, pool: str, policies: str) -> float:
     """Two runs of different lengths: the difference leaves the start out."""
-    (few, cost_of_few), (many, cost_of_many) = (run(options, pool, seconds) for seconds in (1, 3))
+    (few, cost_of_few), (many, cost_of_many) = (run(options, pool, policies, seconds) for seconds in (1, 3))
     return (cost_of_many - cost_of_few) / (many - few)
 
 
-def run(options: argparse.Namespace, pool: str, seconds: int) -> tuple[int, int]:
+def run(options: argparse.Namespace, pool: str, policies: str, seconds: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         port, server, counted = free_port(), free_port(), Path(folder) / "callgrind.out"
         config = Path(folder) / "tidegate.yaml"
-        certificates, listener = "", ""
+        (Path(folder) / "words.txt").write_text(WORDS)
+        certificates, listener = "", policies
         if options.over != "plain":
             make_certificate(Path(folder))
-            certificates, listener = CERTIFICATES.format(folder=folder), ", tls: main"
+            certificates, listener = CERTIFICATES.format(folder=folder), policies + ", tls: main"
         places = {"folder": folder, "port": port, "server": server, "certificates": certificates}
         config.write_text(FRAME.format(pool=pool, listener=listener, **places))
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

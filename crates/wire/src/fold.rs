@@ -182,18 +182,51 @@ impl Fold {
                 }
             }
             _ => {
-                let mut chunks = bytes.utf8_chunks().peekable();
-                while let Some(chunk) = chunks.next() {
-                    chunk.valid().chars().for_each(|c| self.hear(c));
-                    let wrong = chunk.invalid();
-                    let may_go_on = chunks.peek().is_none()
-                        && std::str::from_utf8(wrong).is_err_and(|error| error.error_len().is_none());
-                    if may_go_on {
-                        self.cut = wrong.to_vec();
-                    } else {
-                        wrong.iter().for_each(|byte| self.hear(windows_1252(*byte)));
-                    }
+                let mut rest = bytes;
+                while let Some(first) = rest.first() {
+                    let taken = match first {
+                        0x80.. => {
+                            let others = rest.iter().take_while(|byte| !byte.is_ascii()).count();
+                            self.decode_others(&rest[..others], others == rest.len());
+                            others
+                        }
+                        first => match self.take_plain(rest) {
+                            0 => {
+                                self.hear(char::from(*first));
+                                1
+                            }
+                            taken => taken,
+                        },
+                    };
+                    rest = &rest[taken..];
                 }
+            }
+        }
+    }
+
+    /// Takes a beginning that is nothing but letters, digits and what parts them, which most of every text is; answers how long that is.
+    fn take_plain(&mut self, bytes: &[u8]) -> usize {
+        match self.place {
+            _ if self.shift != Shift::No => 0,
+            Place::Text => self.text.put_plain(bytes),
+            Place::Tag => self.tags.put_plain(bytes),
+            _ => 0,
+        }
+    }
+
+    /// Takes what is not in ASCII: no character, be it broken, goes on behind it, unless more is to come.
+    fn decode_others(&mut self, bytes: &[u8], may_more_come: bool) {
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            chunk.valid().chars().for_each(|c| self.hear(c));
+            let wrong = chunk.invalid();
+            let may_go_on = may_more_come
+                && chunks.peek().is_none()
+                && std::str::from_utf8(wrong).is_err_and(|error| error.error_len().is_none());
+            if may_go_on {
+                self.cut = wrong.to_vec();
+            } else {
+                wrong.iter().for_each(|byte| self.hear(windows_1252(*byte)));
             }
         }
     }
@@ -334,12 +367,62 @@ impl Fold {
     }
 }
 
+/// What bytes are in a text, whatever its markup: a letter or a digit in lower case, a space for what parts words, and 0 for what has to
+/// be looked at.
+const PLAIN: [u8; 256] = {
+    let mut plain = [0; 256];
+    let mut byte = 1_u8;
+    while byte < 0x80 {
+        plain[byte as usize] = match byte {
+            0x1b | b'<' | b'>' | b'&' | b'\\' => 0,
+            _ if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
+            _ => b' ',
+        };
+        byte += 1;
+    }
+    plain
+};
+
+/// Room is made for so many bytes, of which few may be plain.
+const RUN: usize = 128;
+
 impl Track {
-    fn put(&mut self, c: char) {
+    /// Puts a beginning that is plain, [`RUN`] bytes at most; answers how long that is.
+    fn put_plain(&mut self, bytes: &[u8]) -> usize {
+        if bytes.first().is_none_or(|first| PLAIN[usize::from(*first)] == 0) {
+            return 0;
+        }
+        self.begin();
+        let start = self.bytes.len();
+        let bytes = &bytes[..bytes.len().min(RUN)];
+        self.bytes.resize(start + bytes.len(), 0);
+        let (made, mut at, mut taken, mut in_word) = (&mut self.bytes[start..], 0, 0, self.in_word);
+        for byte in bytes {
+            let folded = PLAIN[usize::from(*byte)];
+            if folded == 0 {
+                break;
+            }
+            // Of spaces in a row the first one alone stays.
+            made[at] = folded;
+            let is_letter = folded != b' ';
+            at += usize::from(is_letter | in_word);
+            in_word = is_letter;
+            taken += 1;
+        }
+        self.in_word = in_word;
+        self.bytes.truncate(start + at);
+        taken
+    }
+
+    fn begin(&mut self) {
         if !self.begun {
             self.begun = true;
             self.bytes.push(b' ');
         }
+    }
+
+    fn put(&mut self, c: char) {
+        self.begin();
         if c.is_ascii_alphanumeric() {
             self.bytes.push(c.to_ascii_lowercase() as u8);
             self.in_word = true;
@@ -443,6 +526,8 @@ mod tests {
             " soft zerowidth 東 京 ไ ท ย "
         );
         assert_eq!(text(Markup::Plain, b""), "");
+        let long = "a long, LONG  text & ".repeat(2 * RUN);
+        assert_eq!(text(Markup::Tags, long.as_bytes()), format!(" {}", "a long long text ".repeat(2 * RUN)));
         assert_eq!(text(Markup::Plain, b"\xff\xfeA\0b\0 \0c\0"), " ab c ");
         assert_eq!(folded(Markup::Plain, Some("UTF-16BE"), &[b"\0A", b"\0", b"b"])[0], " ab ");
     }
