@@ -18,6 +18,7 @@ LOAD = HERE / "out/target/release/tidegate-load"
 
 FRAME = """
 workers: 1
+state: {folder}
 access_log: {folder}/access.log
 {certificates}
 lists: {{ curses: {{ file: {folder}/words.txt, format: words }} }}

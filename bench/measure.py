@@ -201,7 +201,7 @@ class Proxy(Daemon):
         places = {"dir": self.folder, "address": self.address, "backend": f"127.0.0.1:{run.backend_port}"}
         places |= {"folder": run.folder, "port": self.port}
         places |= {"config": self.folder / Path(template).name for template in peer.templates[:1]}
-        arguments = [*peer.arguments, *(peer.secured if self.tls else ())]
+        arguments = [*peer.arguments, *(peer.secured if self.tls else ()), *(peer.for_datagrams if self.datagrams else ())]
         if peer.prepare:
             done = subprocess.run([word.format(**places) for word in peer.prepare], capture_output=True, text=True, check=False)
             if done.returncode:

@@ -21,6 +21,8 @@ class Peer:
     arguments: list[str]
     secured: tuple[str, ...] = ()
     """Further arguments where clients speak TLS, of what is not told by a template."""
+    for_datagrams: tuple[str, ...] = ()
+    """The same where they send datagrams."""
     environment: dict[str, str] = field(default_factory=dict)
     metrics: str = "/metrics"
     """At its port for metrics; a whole URL is asked for by way of the proxy itself. Empty if it has none."""
@@ -220,9 +222,11 @@ FLOOR = Peer(
     templates=[],
     arguments=["relay", "--bind", "{address}", "--to", "{backend}"],
     secured=("--tls", "{folder}"),
+    for_datagrams=("--udp",),
     speaks=("h1",),
     upstream=("h1",),
     flows=True,
+    datagrams=True,
     proxy=False,
 )
 

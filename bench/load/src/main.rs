@@ -31,7 +31,7 @@ usage: tidegate-load backend --bind ADDRESS --body BYTES [--tls FOLDER]
        tidegate-load load    --to ADDRESS --body BYTES [--connections 64] [--seconds 5] [--fields 9|1] [--routes 1] [--close] [--tls]
                               [--server ADDRESS [--tunnel]]
        tidegate-load h3      --to ADDRESS --body BYTES [--connections 10] [--streams 32] [--seconds 5] [--fields 9|1] [--routes 1] [--close]
-       tidegate-load relay   --bind ADDRESS --to ADDRESS [--tls FOLDER]
+       tidegate-load relay   --bind ADDRESS --to ADDRESS [--tls FOLDER | --udp]
        tidegate-load idle    --to ADDRESS --body BYTES [--connections 5000] [--tls|--h3]
        tidegate-load udp     --to ADDRESS --body BYTES [--connections 64] [--seconds 5]
        tidegate-load udp-backend --bind ADDRESS --body BYTES
@@ -128,7 +128,11 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         "relay" => {
             let (bind, to) = (args.required("--bind")?, args.required("--to")?);
             let certificates = args.or("--tls", PathBuf::new())?;
+            let datagrams = args.flag("--udp");
             args.finish()?;
+            if datagrams {
+                return Ok(udp::relay(bind, to)?);
+            }
             relay::serve(bind, to, Some(&*certificates).filter(|folder| !folder.as_os_str().is_empty()))?;
         }
         "idle" => {

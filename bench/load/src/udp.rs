@@ -1,6 +1,7 @@
 //! Questions and answers in single datagrams, as names are asked for: a server, and a client with a fixed number of flows, each with
 //! exactly one question under way.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -44,6 +45,48 @@ pub fn serve(bind: SocketAddr, body: usize) -> std::io::Result<()> {
             answer[..NUMBER].copy_from_slice(&room[..NUMBER]);
             // Whoever is gone does not wait.
             let _ = socket.send_to(&answer, from);
+        }
+    }
+}
+
+/// The floor: each client's datagrams go on from a socket of their own, and what comes back there goes back. Two receives and two sends a
+/// question, and nothing between them; nobody is forgotten.
+pub fn relay(bind: SocketAddr, to: SocketAddr) -> std::io::Result<()> {
+    let door = UdpSocket::bind(bind)?;
+    door.set_nonblocking(true)?;
+    let mut poll = Poll::new()?;
+    poll.add(&door, Interest::IN)?;
+    let (mut of_client, mut ways) =
+        (HashMap::<SocketAddr, usize>::new(), HashMap::<usize, (UdpSocket, SocketAddr)>::new());
+    let (mut room, mut ready) = ([0; 2048], Vec::new());
+    loop {
+        poll.wait(&mut ready, None)?;
+        for &fd in &ready {
+            if let Some((server, client)) = ways.get(&fd) {
+                if let Ok(length) = server.recv(&mut room) {
+                    // What is not taken is lost, and so it is below.
+                    let _ = door.send_to(&room[..length], client);
+                }
+                continue;
+            }
+            while let Ok((length, client)) = door.recv_from(&mut room) {
+                let number = match of_client.get(&client) {
+                    Some(number) => *number,
+                    None => {
+                        let server = UdpSocket::bind("127.0.0.1:0")?;
+                        server.connect(to)?;
+                        server.set_nonblocking(true)?;
+                        poll.add(&server, Interest::IN)?;
+                        let number = server.as_raw_fd() as usize;
+                        of_client.insert(client, number);
+                        ways.insert(number, (server, client));
+                        number
+                    }
+                };
+                if let Some((server, _)) = ways.get(&number) {
+                    let _ = server.send(&room[..length]);
+                }
+            }
         }
     }
 }
