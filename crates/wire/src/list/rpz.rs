@@ -92,7 +92,8 @@ impl Zone {
         if self.owner == "@" || name.is_empty() {
             return Line::Blank;
         }
-        let Some(name) = Name::of(name) else { return Line::Wrong };
+        // Nothing is below an address.
+        let Some(name) = Name::of(name).filter(|name| !(below && name.is_address())) else { return Line::Wrong };
         tell(Rule { host: name.as_str(), itself: !below, below, effect, revokes: false });
         Line::Hosts
     }

@@ -124,6 +124,8 @@ fn a_zone_of_policies_is_about_names_that_are_asked_for() {
     for (text, what) in [
         ("32.1.2.0.192.rpz-ip CNAME .", Line::Foreign),
         ("ns.example.rpz-nsdname CNAME .", Line::Foreign),
+        ("10.0.0.1 CNAME .", Line::Hosts),
+        ("*.10.0.0.1 CNAME .", Line::Wrong),
         ("a.example CNAME rpz-tcp-only.", Line::Foreign),
         ("a.example CNAME", Line::Wrong),
         ("a.example", Line::Wrong),
