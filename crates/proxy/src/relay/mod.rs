@@ -12,4 +12,4 @@ pub(crate) use pump::{PIECE, Pump, Stop};
 pub(crate) use toll::{Toll, Tolls};
 pub use transform::Recipe;
 pub(crate) use transform::{Encoders, Text, Transform, UnderWay};
-pub(crate) use tunnel::{TunnelLimits, tunnel};
+pub(crate) use tunnel::{Sides, TunnelLimits, Ways};

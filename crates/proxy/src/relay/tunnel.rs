@@ -1,6 +1,5 @@
 //! A tunnel: after an upgrade both sides say what they like, until both have finished or all is silent.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -34,86 +33,113 @@ pub(crate) struct TunnelLimits {
 /// Whether what a client says may go on; asked until it may.
 pub(crate) type Hold<'a> = dyn FnMut(&Rc<Worker>, &mut Conn, &mut Context<'_>) -> Poll<Result<(), Fault>> + 'a;
 
-/// Relays both ways. What the client says waits as long as `hold` is not ready. One side's end is passed on; the other may still speak.
-pub(crate) fn tunnel<'a>(
-    worker: &'a Rc<Worker>,
-    client: &'a mut Conn,
-    server: &'a mut Conn,
-    timer: &'a Timer,
-    limits: TunnelLimits,
-    hold: &'a mut Hold<'_>,
-    tolls: Tolls,
-) -> impl Future<Output = Ended> + 'a {
-    // Taken apart before it begins, for what is taken apart inside is kept for as long as it lives.
-    let TunnelLimits { idle, until, splice, .. } = limits;
-    let mut up = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
-    let mut down = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, splice);
-    (up.toll, down.toll) = (tolls.up, tolls.down);
-    if let Some(said) = limits.up {
-        up.gather(worker, said);
-    }
-    if let Some(said) = limits.down {
-        down.gather(worker, said);
-    }
-    async move {
-        let (mut up_open, mut down_open, mut is_held) = (true, true, true);
-        let arm = || {
-            let now = Instant::now();
-            timer.arm(now, until.map_or(idle, |until| idle.min(until.saturating_duration_since(now))));
+/// The two sides of a tunnel, and what it is awaited with.
+pub(crate) struct Sides<'a, 'h> {
+    pub(crate) client: &'a mut Conn,
+    pub(crate) server: &'a mut Conn,
+    pub(crate) timer: &'a Timer,
+    pub(crate) hold: &'a mut Hold<'h>,
+}
+
+/// Both ways through a tunnel.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    up: Pump,
+    down: Pump,
+    idle: Duration,
+    until: Option<Instant>,
+    up_open: bool,
+    down_open: bool,
+    is_held: bool,
+}
+
+impl Ways {
+    /// Nothing has gone through yet. Its time begins.
+    pub(crate) fn new(worker: &Rc<Worker>, timer: &Timer, limits: TunnelLimits, tolls: Tolls) -> Ways {
+        let pump = |gather: Option<Coalesce>, toll| {
+            let mut pump = Pump::new(BodyReader::UntilClose, BodyWriter::Plain, limits.splice);
+            pump.toll = toll;
+            if let Some(said) = gather {
+                pump.gather(worker, said);
+            }
+            pump
         };
-        arm();
-        let fault = poll_fn(|cx| {
-            if worker.is_cut() {
-                return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
-            }
-            let before = (up.content, down.content);
-            if is_held && let Poll::Ready(open) = hold(worker, client, cx) {
-                if let Err(fault) = open {
-                    return Poll::Ready(Some(fault));
-                }
-                is_held = false;
-            }
-            if up_open
-                && !is_held
-                && let Poll::Ready(ended) = up.poll(cx, worker, client, server)
-            {
-                match ended {
-                    Ok(()) => end(server, !down_open),
-                    Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
-                    Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
-                    Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
-                }
-                up_open = false;
-            }
-            if down_open && let Poll::Ready(ended) = down.poll(cx, worker, server, client) {
-                match ended {
-                    Ok(()) => end(client, !up_open),
-                    Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
-                    Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
-                    Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
-                }
-                down_open = false;
-            }
-            // Whoever answers has been waiting, or is waited for.
-            if up_open && down.content > before.1 && up.hurry(cx, server).is_err() {
-                return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never)));
-            }
-            if down_open && up.content > before.0 && down.hurry(cx, client).is_err() {
-                return Poll::Ready(Some(Fault::client(Kind::ClientGone)));
-            }
-            if !up_open && !down_open {
-                return Poll::Ready(None);
-            }
-            if std::mem::take(&mut up.moved) | std::mem::take(&mut down.moved) {
-                arm();
-            }
-            timer.poll_expired(cx).map(|()| {
-                let is_over = until.is_some_and(|until| Instant::now() >= until);
-                Some(Fault::proxy(if is_over { Kind::TotalTimeout } else { Kind::TunnelTimeout }))
-            })
+        let (up, down) = (pump(limits.up, tolls.up), pump(limits.down, tolls.down));
+        let TunnelLimits { idle, until, .. } = limits;
+        let ways = Ways { up, down, idle, until, up_open: true, down_open: true, is_held: true };
+        ways.arm(timer);
+        ways
+    }
+
+    /// Relays both ways. What the client says waits as long as `hold` is not ready. One side's end is passed on; the other may still speak.
+    pub(crate) fn poll(&mut self, worker: &Rc<Worker>, sides: &mut Sides<'_, '_>, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.relay(worker, sides, cx).map(|fault| Ended {
+            bytes_in: self.up.content,
+            bytes_out: self.down.content,
+            fault,
         })
-        .await;
-        Ended { bytes_in: up.content, bytes_out: down.content, fault }
+    }
+
+    fn relay(&mut self, worker: &Rc<Worker>, sides: &mut Sides<'_, '_>, cx: &mut Context<'_>) -> Poll<Option<Fault>> {
+        let Sides { client, server, timer, hold } = sides;
+        if worker.is_cut() {
+            return Poll::Ready(Some(Fault::proxy(Kind::Drained)));
+        }
+        let before = (self.up.content, self.down.content);
+        if self.is_held
+            && let Poll::Ready(open) = hold(worker, client, cx)
+        {
+            if let Err(fault) = open {
+                return Poll::Ready(Some(fault));
+            }
+            self.is_held = false;
+        }
+        if self.up_open
+            && !self.is_held
+            && let Poll::Ready(ended) = self.up.poll(cx, worker, client, server)
+        {
+            match ended {
+                Ok(()) => end(server, !self.down_open),
+                Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
+                Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
+                Err(_) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
+            }
+            self.up_open = false;
+        }
+        if self.down_open
+            && let Poll::Ready(ended) = self.down.poll(cx, worker, server, client)
+        {
+            match ended {
+                Ok(()) => end(client, !self.up_open),
+                Err(Stop::Spent) => return Poll::Ready(Some(SPENT)),
+                Err(Stop::Source(_)) => return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never))),
+                Err(_) => return Poll::Ready(Some(Fault::client(Kind::ClientGone))),
+            }
+            self.down_open = false;
+        }
+        // Whoever answers has been waiting, or is waited for.
+        if self.up_open && self.down.content > before.1 && self.up.hurry(cx, server).is_err() {
+            return Poll::Ready(Some(Fault::server(Kind::Truncated, Retry::Never)));
+        }
+        if self.down_open && self.up.content > before.0 && self.down.hurry(cx, client).is_err() {
+            return Poll::Ready(Some(Fault::client(Kind::ClientGone)));
+        }
+        if !self.up_open && !self.down_open {
+            return Poll::Ready(None);
+        }
+        if std::mem::take(&mut self.up.moved) | std::mem::take(&mut self.down.moved) {
+            self.arm(timer);
+        }
+        timer.poll_expired(cx).map(|()| {
+            let is_over = self.until.is_some_and(|until| Instant::now() >= until);
+            Some(Fault::proxy(if is_over { Kind::TotalTimeout } else { Kind::TunnelTimeout }))
+        })
+    }
+
+    fn arm(&self, timer: &Timer) {
+        let now = Instant::now();
+        let most = self.until.map(|until| until.saturating_duration_since(now));
+        timer.arm(now, most.map_or(self.idle, |most| self.idle.min(most)));
     }
 }
 

@@ -168,8 +168,9 @@ fn passed_on(worker: &Rc<Worker>, mut conn: Conn, idle: Duration) -> io::Result<
         let limits = relay::TunnelLimits { idle, until: None, splice: false, up: None, down: None };
         // What is said in it is judged where it is read.
         let mut hold = |_: &Rc<Worker>, _: &mut Conn, _: &mut Context<'_>| Poll::Ready(Ok(()));
-        let ended =
-            relay::tunnel(&worker, &mut conn, &mut there, &timer, limits, &mut hold, relay::Tolls::default()).await;
+        let mut ways = relay::Ways::new(&worker, &timer, limits, relay::Tolls::default());
+        let mut sides = relay::Sides { client: &mut conn, server: &mut there, timer: &timer, hold: &mut hold };
+        let ended = poll_fn(|cx| ways.poll(&worker, &mut sides, cx)).await;
         if ended.fault.is_none() {
             close(&conn, &timer, &worker).await;
         }

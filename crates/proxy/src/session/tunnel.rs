@@ -1,5 +1,6 @@
 //! A connection, or a stream of one, that has become a tunnel: bytes both ways until one side has had enough.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -26,12 +27,13 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
     let Tunnel { mut upstream, idle, until, raw, coalesce, account } = switched;
     let down = listener.coalesce.filter(|_| raw);
     let limits = relay::TunnelLimits { idle, until, splice: raw && listener.splice, up: coalesce, down };
+    let mut ways = relay::Ways::new(&worker, &timer, limits, std::mem::take(&mut exchange.tolls));
     let mut gate = Gate::of(&listener).filter(|_| raw);
     drop(listener);
     async move {
-        let _counted = counted;
+        // It is kept until the end.
+        let _ = &counted;
         let ended = {
-            let tolls = std::mem::take(&mut exchange.tolls);
             // Once it has let something through, it is gone, and with it the listener as it was.
             let mut hold = |worker: &Rc<Worker>, client: &mut Conn, cx: &mut Context<'_>| match &gate {
                 None => Poll::Ready(Ok(())),
@@ -41,7 +43,9 @@ fn serve(session: Session, mut exchange: Box<Exchange>, switched: Tunnel) -> imp
                     Poll::Ready(open)
                 }
             };
-            relay::tunnel(&worker, &mut client, &mut upstream.conn, &timer, limits, &mut hold, tolls).await
+            let (client, server) = (&mut client, &mut upstream.conn);
+            let mut sides = relay::Sides { client, server, timer: &timer, hold: &mut hold };
+            poll_fn(|cx| ways.poll(&worker, &mut sides, cx)).await
         };
         let is_denied = ended.fault.is_some_and(|fault| fault.kind == Kind::Denied);
         if raw && ended.fault.is_some() {
@@ -81,6 +85,6 @@ mod tests {
 
     #[test]
     fn what_may_live_for_days_is_small() {
-        assert!(size(serve) <= 1024, "{}", size(serve));
+        assert!(size(serve) <= 832, "{}", size(serve));
     }
 }
