@@ -45,9 +45,17 @@ impl Authority {
         &self.pem
     }
 
-    /// Its own certificate as if it were that of a server, as `openssl req -x509` makes them.
-    pub fn own(&self) -> Issued {
-        Issued { cert: self.pem.clone(), key: self.issuer.key().serialize_pem() }
+    /// A server's certificate that is an authority, and signed by itself, as `openssl req -x509` makes them; valid for so many days from
+    /// that many days before now.
+    ///
+    /// # Panics
+    /// A name is none.
+    pub fn alone(names: &[&str], days: u32, before: u32) -> Issued {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let mut params = within(names, DAY * before, DAY * days);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Issued { cert: params.self_signed(&key).expect("a certificate").pem(), key: key.serialize_pem() }
     }
 
     /// A certificate for these names and addresses, with an ECDSA key.
@@ -63,10 +71,7 @@ impl Authority {
     /// # Panics
     /// One of them is no name.
     pub fn issue_from(&self, names: &[&str], back: Duration, life: Duration) -> Issued {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut params = params(names);
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - back);
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now - back + life);
+        let params = within(names, back, life);
         let key = KeyPair::generate().expect("a key");
         Issued { cert: params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key: key.serialize_pem() }
     }
@@ -97,10 +102,7 @@ impl Authority {
     /// # Panics
     /// It is no domain.
     pub fn certify(&self, domain: &str, point: &[u8], (back, ahead): (Duration, Duration)) -> String {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let mut params = params(&[domain]);
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - back);
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now + ahead);
+        let params = within(&[domain], back, back + ahead);
         params.signed_by(&Point(point.to_vec()), &self.issuer).expect("a certificate").pem()
     }
 
@@ -146,6 +148,15 @@ impl Issued {
         folder.write(&format!("{name}.pem"), &self.cert);
         folder.write(&format!("{name}.key"), &self.key);
     }
+}
+
+/// Of a certificate that is valid from so long before now for so long.
+fn within(names: &[&str], back: Duration, life: Duration) -> CertificateParams {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut params = params(names);
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - back);
+    params.not_after = params.not_before + life;
+    params
 }
 
 fn params(names: &[&str]) -> CertificateParams {

@@ -18,7 +18,8 @@ pub(super) static INTERCEPT: Section = Section::new(
         Key::new(
             "upstream_ca",
             Type::Text("file"),
-            "Authorities of servers, in PEM, that are believed beside the system's. Relative to the file that names it.",
+            "Authorities of servers, in PEM, that are believed beside the system's, and servers' own certificates that are signed by themselves. \
+             Relative to the file that names it.",
         ),
         Key::new(
             "on_failure",

@@ -204,7 +204,8 @@ pub(super) static POOL_TLS: Section = Section::new(
         Key::new(
             "ca",
             Type::Text("file"),
-            "The authorities that are believed, in PEM. Absent means the system's. Relative to the file that names it.",
+            "The authorities that are believed, in PEM, and servers' own certificates that are signed by themselves. Absent means the system's \
+             authorities. Relative to the file that names it.",
         ),
         Key::new("verify", Type::Bool, "`false` believes anybody: secret, but nobody knows with whom.").default("true"),
         Key::new("certificate", Type::Text("certificate"), "What servers that ask for a certificate are shown."),

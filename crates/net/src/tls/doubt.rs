@@ -15,6 +15,16 @@ pub fn of_server(error: &io::Error) -> &'static str {
     }
 }
 
+/// The same for whoever runs us.
+pub fn told(error: &io::Error) -> String {
+    match said(error) {
+        Some(Error::InvalidCertificate(certificate)) if is_of_authority(certificate) => {
+            format!("{}: if it is the right one, name it in `ca` or `upstream_ca`", of_certificate(certificate))
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn of_certificate(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the server's certificate has expired",
@@ -29,11 +39,16 @@ fn of_certificate(error: &CertificateError) -> &'static str {
             "the server's certificate is signed by no authority that we believe"
         }
         CertificateError::Revoked => "the server's certificate was revoked",
-        CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
-            "the server's certificate is one of an authority (`CA:TRUE`), which no server may show as its own"
+        error if is_of_authority(error) => {
+            "the server's certificate is an authority's (`CA:TRUE`), and of none that we believe"
         }
         _ => "the server's certificate is not one of a server, or broken",
     }
+}
+
+/// Whether it is an authority's, which signs those of servers and is none.
+pub(super) fn is_of_authority(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)))
 }
 
 /// Whether a client has broken off a handshake because it does not believe us: by an alert that says so, or, as some do, without a word.

@@ -7,6 +7,7 @@
 //! - [`spoken`]: versions and algorithms
 //! - [`terminate`]: our side of connections from clients
 //! - [`originate`]: our side of connections to servers
+//! - [`trust`]: whose servers are believed
 //! - [`doubt`]: why one side does not believe the other
 //! - [`proof`]: certificates that only an authority sees that asks for a proof
 //! - [`subject`]: whom a client's certificate is for
@@ -31,16 +32,18 @@ pub mod subject;
 pub mod terminate;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 mod validity;
 
 pub use alpn::Alpn;
 pub use authority::Authority;
 pub use identity::{BadIdentity, Identity};
-pub use originate::{Originator, Trust};
+pub use originate::Originator;
 pub use proof::Proofs;
 pub use secured::{Agreed, Secured};
 pub use spoken::{Oldest, Spoken};
 pub use subject::Subject;
 pub use terminate::{ClientCert, Terminator, Tickets};
+pub use trust::Trust;
 
 pub(crate) use spoken::provider;

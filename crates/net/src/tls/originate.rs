@@ -4,16 +4,13 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 
 use super::engine::Side;
 use super::secured::Secured;
-use super::terminate::roots;
-use super::{Alpn, Identity, Spoken, alpn, provider};
+use super::{Alpn, Identity, Spoken, Trust, alpn};
 use crate::quic;
 use crate::stream::Stream;
 
@@ -25,15 +22,6 @@ pub struct Originator {
     settles_for_none: bool,
     /// The same over QUIC, where that is what is spoken.
     quic: Option<quic::Client>,
-}
-
-/// Whose servers are believed.
-#[derive(Clone, Debug)]
-pub enum Trust {
-    /// Those that one of these authorities signed (PEM).
-    Authorities(Vec<u8>),
-    /// Anybody's: the connection is secret, but who is at its other end is not known.
-    Anybody,
 }
 
 impl Originator {
@@ -50,10 +38,7 @@ impl Originator {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&spoken.provider))
             .with_protocol_versions(spoken.versions())
             .map_err(|error| error.to_string())?;
-        let builder = match trust {
-            Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
-            Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
-        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(trust.judge(&spoken.provider)?);
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder
@@ -124,44 +109,5 @@ impl Eq for Originator {}
 impl Hash for Originator {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.config).hash(state);
-    }
-}
-
-/// Believes whatever a server shows, once it has proved that it holds the key.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
     }
 }

@@ -332,8 +332,11 @@ pub(crate) fn unconnected(server: &Server, error: &io::Error) -> Fault {
         let id = &server.id;
         let more = if left_out > 0 { format!(" ({left_out} more since the last time)") } else { String::new() };
         observe::log::warn(format_args!(
-            "server `{}` of pool `{}` at {} and TLS: {error}{more}",
-            id.name, id.pool, id.address
+            "server `{}` of pool `{}` at {} and TLS: {}{more}",
+            id.name,
+            id.pool,
+            id.address,
+            doubt::told(error)
         ));
     }
     Fault::server(Kind::ServerTls, Retry::Always)

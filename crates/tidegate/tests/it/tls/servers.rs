@@ -59,6 +59,33 @@ pub(crate) fn a_server_must_be_who_it_should_be() {
     }
 }
 
+/// What `openssl req -x509` makes is an authority, and shown by the server that it is for.
+#[test]
+fn a_server_that_is_its_own_authority_is_believed_by_whoever_names_it() {
+    let desk = Desk::new();
+    let [issued, other, old] =
+        [(2, 1), (2, 1), (1, 2)].map(|(days, before)| Authority::alone(&["origin.test"], days, before));
+    desk.folder.write("alone.pem", &issued.cert);
+    desk.folder.write("others.pem", &[desk.authority.pem(), &other.cert, &old.cert].concat());
+    let (server, outdated) = (answering(&ServerTls::new(&issued)), answering(&ServerTls::new(&old)));
+    for (server, tls, wrong) in [
+        (&server, "server_name: origin.test, ca: '@DIR/alone.pem'", None),
+        (&server, "server_name: other.test, ca: '@DIR/alone.pem'", Some("not valid for name")),
+        (
+            &server,
+            "server_name: origin.test, ca: '@DIR/others.pem'",
+            Some("an authority's (`CA:TRUE`), and of none that we believe: if it is the right one, name it in `ca`"),
+        ),
+        (&outdated, "server_name: origin.test, ca: '@DIR/others.pem'", Some("expired")),
+    ] {
+        let tidegate = before(&desk, server, &format!("{{ {tls} }}"));
+        assert_eq!(status(&tidegate, "/"), if wrong.is_some() { 502 } else { 200 }, "{tls}");
+        if let Some(wrong) = wrong {
+            tidegate.message(wrong);
+        }
+    }
+}
+
 #[test]
 pub(crate) fn a_server_may_ask_who_we_are() {
     let desk = Desk::new();

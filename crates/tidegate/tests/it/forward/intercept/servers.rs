@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Refusing, Server, ServerTls, Tidegate, ok};
+use testkit::{Authority, Refusing, Server, ServerTls, Tidegate, ok};
 
 use super::super::port;
 use super::{Office, line_of_tunnel, page, saying, stranger, tunnel};
@@ -21,8 +21,8 @@ fn what_is_wrong_with_a_server_is_said_and_never_hidden() {
         (authority.issue(&["b.test"]), "the server's certificate is for another name"),
         (stranger().issue(&["a.test"]), "the server's certificate is signed by no authority that we believe"),
         (
-            authority.own(),
-            "the server's certificate is one of an authority (`CA:TRUE`), which no server may show as its own",
+            Authority::alone(&["a.test"], 2, 1),
+            "the server's certificate is an authority's (`CA:TRUE`), and of none that we believe",
         ),
     ];
     for (issued, wrong) in &cases {
