@@ -4,11 +4,13 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::retry_on_intr;
 use rustix::net::sockopt::{ip_original_dst, ipv6_original_dst};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::tls::Alpn;
@@ -66,13 +68,16 @@ impl Stream {
     /// # Errors
     /// What the socket says.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(into);
-        let done = match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Stream::Secured(stream) => return stream.poll_read(cx, buffer.initialize_unfilled()),
-        };
-        done.map_ok(|()| buffer.filled().len())
+        if let Stream::Secured(stream) = self {
+            return stream.poll_read(cx, into);
+        }
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            match self.receive(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
     }
 
     /// Writes as much as the socket takes.
@@ -80,11 +85,44 @@ impl Stream {
     /// # Errors
     /// What the socket says.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Secured(stream) => stream.poll_write(cx, bytes),
+        if let Stream::Secured(stream) = self {
+            return stream.poll_write(cx, bytes);
         }
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            match self.send(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Receives what is there for the socket itself.
+    pub(crate) fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        let most = into.len();
+        self.pass(Interest::READABLE, most, || Ok(recv(self.as_fd(), &mut *into, RecvFlags::empty())?.0))
+    }
+
+    /// Gives the socket itself as much as it takes.
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.pass(Interest::WRITABLE, bytes.len(), || send(self.as_fd(), bytes, SendFlags::NOSIGNAL))
+    }
+
+    /// Moves bytes, `most` of them if it can be. Whatever was less has emptied the socket's buffer, or filled it: its readiness is
+    /// taken back without asking the kernel once more. The call is made without the C library, which would have each be a point at which
+    /// threads can be cancelled.
+    fn pass(
+        &self,
+        interest: Interest,
+        most: usize,
+        mut call: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut passed = 0;
+        let done = self.try_io(interest, || {
+            passed = retry_on_intr(&mut call)?;
+            if (1..most).contains(&passed) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(passed) }
+        });
+        if passed > 0 { Ok(passed) } else { done }
     }
 
     /// Writes all of it.
@@ -145,13 +183,13 @@ impl Stream {
             return pin!(tokio::task::unconstrained(poll_fn(|cx| stream.poll_peek(cx)))).poll(cx);
         }
         let mut byte = [0_u8; 1];
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         loop {
             let told = pin!(tokio::task::unconstrained(poll_fn(|cx| self.poll_read_ready(cx)))).poll(cx);
             if ready!(told).is_err() {
                 return Poll::Ready(Peek::Broken);
             }
-            match self.try_io(Interest::READABLE, || Ok(rustix::net::recv(self.as_fd(), &mut byte[..], flags)?)) {
+            match self.try_io(Interest::READABLE, || Ok(recv(self.as_fd(), &mut byte[..], flags)?)) {
                 Ok((0, _)) => return Poll::Ready(Peek::End),
                 Ok(_) => return Poll::Ready(Peek::Bytes),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -193,12 +231,12 @@ impl Stream {
         if !self.is_plain() {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         }
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let mut seen = 0;
         for again in [false, true] {
             ready!(self.poll_read_ready(cx))?;
             let looked = self.try_io(Interest::READABLE, || {
-                seen = rustix::net::recv(self.as_fd(), &mut *into, flags)?.0;
+                seen = recv(self.as_fd(), &mut *into, flags)?.0;
                 if seen > beyond || seen == into.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
             });
             match looked {

@@ -13,12 +13,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 
-use rustix::io::retry_on_intr;
 use sha2::{Digest as _, Sha256};
-use tokio::io::Interest;
 use wire::starttls::Protocol;
 
 use super::engine::{Engine, Library, Side, Sink, whole};
@@ -283,7 +280,7 @@ impl Secured {
                 if ready!(self.socket.poll_read_ready(cx)).is_err() {
                     return Poll::Ready(());
                 }
-                match receive(&self.socket, &mut block) {
+                match self.socket.receive(&mut block) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Ok(0) | Err(_) => return Poll::Ready(()),
                     Ok(count) => read += count,
@@ -350,7 +347,7 @@ impl Session {
                     return Poll::Pending;
                 }
             }
-            match receive(socket, into) {
+            match socket.receive(into) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     self.voice = Voice::Mute;
@@ -447,7 +444,7 @@ impl Session {
     fn poll_send(&mut self, cx: &mut Context<'_>, socket: &Stream) -> Poll<io::Result<()>> {
         while self.voice != Voice::Mute && self.sent < self.sealed.len() {
             ready!(socket.poll_write_ready(cx))?;
-            match send(socket, &self.sealed[self.sent..]) {
+            match socket.send(&self.sealed[self.sent..]) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -556,31 +553,6 @@ fn give_back(mut block: Vec<u8>) {
             *spare = block;
         }
     });
-}
-
-fn receive(socket: &Stream, into: &mut [u8]) -> io::Result<usize> {
-    let most = into.len();
-    pass(socket, Interest::READABLE, most, || rustix::io::read(socket.as_fd(), &mut *into))
-}
-
-fn send(socket: &Stream, bytes: &[u8]) -> io::Result<usize> {
-    pass(socket, Interest::WRITABLE, bytes.len(), || rustix::io::write(socket.as_fd(), bytes))
-}
-
-/// Moves bytes, `most` of them if it can be. Whatever was less has emptied the socket's buffer, or filled it: its readiness is
-/// taken back without asking the kernel once more, as the runtime does with streams of its own.
-fn pass(
-    socket: &Stream,
-    interest: Interest,
-    most: usize,
-    mut call: impl FnMut() -> rustix::io::Result<usize>,
-) -> io::Result<usize> {
-    let mut passed = 0;
-    let done = socket.try_io(interest, || {
-        passed = retry_on_intr(&mut call)?;
-        if (1..most).contains(&passed) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(passed) }
-    });
-    if passed > 0 { Ok(passed) } else { done }
 }
 
 impl fmt::Debug for Session {
