@@ -471,12 +471,9 @@ impl Process {
         let fleet = std::sync::Arc::clone(&self.plane.borrow().fleet);
         let shutdown = self.plane.borrow().loaded.as_ref().map(|loaded| loaded.spec.shutdown);
         let (delay, drain) = shutdown.map_or((Duration::ZERO, Duration::ZERO), |said| (said.delay, said.drain));
-        observe::log::info(format_args!(
-            "draining: {} connections, accepting for another {:?}, then up to {:?}",
-            fleet.connections(),
-            delay,
-            drain
-        ));
+        let accepting = if delay.is_zero() { String::new() } else { format!("accepting for another {delay:?}, then ") };
+        let connections = fleet.connections();
+        observe::log::info(format_args!("draining: {connections} connections, {accepting}up to {drain:?}"));
         tokio::time::sleep(delay).await;
         let began = Instant::now();
         let (done, mut closed) = tokio::sync::mpsc::channel(1024);
