@@ -4,24 +4,25 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use config::Loaded;
+use config::{Loaded, Mistakes};
 use control::{Options, Source};
 
 pub(crate) fn check(file: PathBuf, sets: Vec<(String, String)>) -> ExitCode {
     let name = file.display().to_string();
     with(file, sets, |loaded| {
         let spec = &loaded.spec;
-        format!(
+        control::lists::read_all(spec).map_err(Mistakes)?;
+        Ok(format!(
             "{name} is sound: {} listeners, {} sites, {} pools\n",
             spec.listeners.len(),
             spec.sites.len(),
             spec.pools.len()
-        )
+        ))
     })
 }
 
 pub(crate) fn effective(file: PathBuf, sets: Vec<(String, String)>) -> ExitCode {
-    with(file, sets, config::effective)
+    with(file, sets, |loaded| Ok(config::effective(loaded)))
 }
 
 pub(crate) fn print(text: &str) -> ExitCode {
@@ -30,14 +31,20 @@ pub(crate) fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn with(file: PathBuf, sets: Vec<(String, String)>, show: impl FnOnce(&Loaded) -> String) -> ExitCode {
-    match control::load(&Options { source: Source::File(file), sets, ready_fd: None }) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                eprintln!("warning: {warning}");
-            }
-            print(&show(&loaded))
+fn with(
+    file: PathBuf,
+    sets: Vec<(String, String)>,
+    show: impl FnOnce(&Loaded) -> Result<String, Mistakes>,
+) -> ExitCode {
+    let loaded = control::load(&Options { source: Source::File(file), sets, ready_fd: None });
+    let shown = loaded.and_then(|loaded| {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
         }
+        show(&loaded)
+    });
+    match shown {
+        Ok(text) => print(&text),
         Err(mistakes) => {
             eprintln!("{mistakes}");
             ExitCode::from(2)

@@ -90,7 +90,8 @@ impl Library {
             let now = Watch::of(&source.files);
             let is_new = match look {
                 Look::Due => source.seen.is_new(now, look),
-                Look::Reload => source.seen.is_other(&now) && source.seen.is_new(now, look),
+                // What was not taken as it is says so to whoever reloads.
+                Look::Reload => (source.seen.is_other(&now) && source.seen.is_new(now, look)) || source.error.is_some(),
             };
             match known.and_then(|at| u8::try_from(at).ok()) {
                 Some(at) if !is_new => (Plan::Keep(at), source),
@@ -105,6 +106,15 @@ impl Library {
         let sources = self.sources.iter();
         self.lists.all.iter().zip(sources).map(|(list, source)| (&**list, &*source.files, source.error.as_deref()))
     }
+}
+
+/// Reads all lists as a start does, and forgets them.
+///
+/// # Errors
+/// Those that a start would not take, with their places.
+pub fn read_all(spec: &Spec) -> Result<(), Vec<Mistake>> {
+    let (nothing, plans) = (Lists::none(), spec.lists.iter().map(|_| Plan::Read).collect());
+    make(&nothing, &spec.lists, plans, Look::Reload, 1).map(drop)
 }
 
 /// Looks whether the files of all lists are there, without reading them.
@@ -143,7 +153,8 @@ fn make(old: &Lists, said: &[Said], mut plans: Vec<Plan>, look: Look, workers: u
                 Plan::Read => {
                     // There are no more than a byte tells apart.
                     let read = read::list(list, at as u8, &mut hosts);
-                    read.map(|raw| Arc::new(made(old, list, raw, workers)))
+                    read.and_then(|raw| still_holds(old, list, raw, look))
+                        .map(|raw| Arc::new(made(old, list, raw, workers)))
                 }
             };
             match made {
@@ -171,6 +182,15 @@ fn make(old: &Lists, said: &[Said], mut plans: Vec<Plan>, look: Look, workers: u
             plans[at] = place_of(at).map_or(Plan::Read, Plan::Keep);
         }
     }
+}
+
+/// A file that is about to be written anew is empty for a moment, and whoever empties one by mistake would let everything pass.
+fn still_holds(old: &Lists, said: &Said, raw: Raw, look: Look) -> Result<Raw, (usize, String)> {
+    let had_rules = old.all.iter().any(|list| *list.name == *said.name && list.content.rules() > 0);
+    if look == Look::Due && had_rules && raw.content.rules() == 0 {
+        return Err((0, "nothing is in it any more; if that is meant, reload".to_owned()));
+    }
+    Ok(raw)
 }
 
 fn made(old: &Lists, said: &Said, raw: Raw, workers: usize) -> List {

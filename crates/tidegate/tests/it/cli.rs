@@ -64,6 +64,28 @@ pools:
     assert_eq!(on(&["run"], text), (code, out, err));
 }
 
+/// What a start would not take, a check does not.
+#[test]
+fn a_check_reads_lists() {
+    let folder = Folder::new();
+    folder.write("l.txt", "ads.example\n");
+    let text = |format: &str| {
+        let (list, route) = (format!("file: l.txt, format: {format}"), "match: { url: { list: l } }, deny: 403");
+        format!(
+            "lists: {{ l: {{ {list} }} }}\nlisteners: {{ a: {{ bind: '127.0.0.1:0', role: forward, routes: [{{ {route} }}] }} }}\n"
+        )
+    };
+    let check = |format: &str| {
+        folder.write("t.yaml", &text(format));
+        output_of(BINARY, &["check", &folder.path().join("t.yaml").display().to_string()])
+    };
+    assert_eq!(check("domains").status.code(), Some(0));
+    let refused = check("hosts");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said.contains("nothing in it is a rule of `format: hosts`") && said.contains("t.yaml:1:"), "{said}");
+}
+
 #[test]
 fn a_file_that_is_not_there_is_a_mistake() {
     let output = output_of(BINARY, &["check", "/nowhere/tidegate.yaml"]);

@@ -76,6 +76,20 @@ fn a_list_that_has_gone_bad_leaves_what_was_there() {
     assert_eq!(tidegate.metric("tidegate_list_current", &["list=\"one\""]), [1.0]);
 }
 
+/// As a file is for a moment that is written anew in its place.
+#[test]
+fn a_list_that_is_emptied_stays_until_a_reload() {
+    let (server, folder) = (Server::named("one"), Folder::new());
+    let tidegate = listed(&folder, &[("one", "hosts", "0.0.0.0 a.test\n")]);
+    let at = |host: &str| status(&tidegate, &format!("http://{host}:{}/", port(&server)));
+    folder.replace("one.txt", "");
+    let said = tidegate.message("list `one` stays as it was");
+    assert!(said.contains("nothing is in it any more; if that is meant, reload"), "{said}");
+    assert_eq!(at("a.test"), 403);
+    folder.replace("t.yaml", &(text(folder.path(), &[("one", "hosts", "")]) + "# again\n"));
+    until("whoever reloads means it", || at("a.test") == 200);
+}
+
 #[test]
 fn a_reload_takes_lists_away_and_brings_others_and_is_refused_whole() {
     let (server, folder) = (Server::named("one"), Folder::new());
