@@ -267,7 +267,7 @@ fn fingerprint(text: &str) -> Option<[u8; 32]> {
 }
 
 /// The only test, if it is one for equality that minds the case.
-fn single_exact(text: &TextMatch) -> Option<&str> {
+pub(super) fn single_exact(text: &TextMatch) -> Option<&str> {
     match text.tests.as_slice() {
         [TextTest::Exact(exact)] if !text.ignore_case => Some(exact),
         _ => None,

@@ -1,11 +1,12 @@
 //! Policies that find out who a client is.
 
 use super::Lower;
-use crate::diagnostics::Mistakes;
+use super::matching::single_exact;
+use crate::diagnostics::{Mistakes, did_you_mean};
 use crate::shape::{Map, Shape};
 use crate::spec::{
     BasicAuth, BearerAuth, CertAuth, CertName, Ending, Groups, Listener, Policy, PolicyId, PolicyKind, Predicate, Role,
-    Route, Serves, Site,
+    Route, Serves, Site, ValueMatch,
 };
 
 impl Lower<'_, '_> {
@@ -61,7 +62,7 @@ impl Lower<'_, '_> {
 
 /// What policies and matches about users need of a listener and do not find.
 pub(super) fn check(listeners: &[Listener], sites: &[Site], policies: &[Policy], mistakes: &mut Mistakes) {
-    let mut check = Check { policies, mistakes };
+    let mut check = Check { policies, groups: groups(policies), mistakes };
     for listener in listeners {
         check.uses(listener, &listener.uses);
         let asks = listener.uses.iter().any(|id| policies.get(id.0).is_some_and(|one| one.kind.authenticates()));
@@ -77,8 +78,28 @@ pub(super) fn check(listeners: &[Listener], sites: &[Site], policies: &[Policy],
     }
 }
 
+/// Every group that anybody may be in; nothing if a file says that.
+fn groups(policies: &[Policy]) -> Option<Vec<&str>> {
+    let mut known = Vec::new();
+    for policy in policies {
+        let groups = match &policy.kind {
+            PolicyKind::BasicAuth(said) => &said.groups,
+            PolicyKind::BearerAuth(said) => &said.groups,
+            PolicyKind::CertAuth(said) => &said.groups,
+            _ => continue,
+        };
+        match groups {
+            Groups::None => {}
+            Groups::File(_) => return None,
+            Groups::Said(said) => known.extend(said.iter().map(|(name, _)| &**name)),
+        }
+    }
+    Some(known)
+}
+
 struct Check<'a> {
     policies: &'a [Policy],
+    groups: Option<Vec<&'a str>>,
     mistakes: &'a mut Mistakes,
 }
 
@@ -91,6 +112,13 @@ impl Check<'_> {
                      `bearer_auth` or `cert_auth`",
                     listener.name, listener.span
                 );
+                self.mistakes.note(&route.span, message);
+            } else if let (Some(known), Some(predicate)) = (&self.groups, &route.matches)
+                && let Some(name) = unknown_group(predicate, known)
+            {
+                let hint = did_you_mean(name, known.iter().copied());
+                let message =
+                    format!("a route asks for group `{name}`, in which nobody is: no policy's `groups` has it{hint}");
                 self.mistakes.note(&route.span, message);
             }
             self.uses(listener, &route.uses);
@@ -123,6 +151,16 @@ impl Check<'_> {
                 self.mistakes.note(&policy.span, message);
             }
         }
+    }
+}
+
+/// A group that is asked for by its name and that nobody can be in.
+fn unknown_group<'p>(predicate: &'p Predicate, known: &[&str]) -> Option<&'p str> {
+    match predicate {
+        Predicate::All(all) | Predicate::Any(all) => all.iter().find_map(|one| unknown_group(one, known)),
+        Predicate::Not(inner) => unknown_group(inner, known),
+        Predicate::Group(ValueMatch::Text(text)) => single_exact(text).filter(|name| !known.contains(name)),
+        _ => None,
     }
 }
 

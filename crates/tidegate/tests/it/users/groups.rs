@@ -32,7 +32,7 @@ fn whom(tidegate: &Tidegate, path: &str) -> Vec<&'static str> {
 #[test]
 pub(crate) fn rules_ask_for_users_and_groups_by_a_map_or_a_file_that_is_watched() {
     let files = Files::new();
-    for groups in ["{ staff: [ann, bob], admins: ann }", "'@DIR/groups'"] {
+    for groups in ["{ staff: [ann, bob], admins: ann, nobody: dan }", "'@DIR/groups'"] {
         let tidegate = files.start(&RULES.replace("@GROUPS", groups), &[]);
         assert_eq!(whom(&tidegate, "/own"), ["ann", "bob"]);
         assert_eq!(whom(&tidegate, "/admin"), ["ann"]);
