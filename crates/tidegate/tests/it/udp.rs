@@ -48,6 +48,17 @@ fn sum(tidegate: &Tidegate, name: &str) -> f64 {
 }
 
 #[test]
+fn clients_at_an_address_of_both_families_are_called_as_they_are() {
+    let server = Answering::named("a");
+    let text = PLAIN.replace("127.0.0.1:0", "':0'").replace("to: app", "to: app, timeouts: { flow: 100ms }");
+    let tidegate = start(&text, &[("APP", &server)]);
+    let bound = tidegate.address("web");
+    let port = bound.rsplit(':').next().expect("a port");
+    assert_eq!(Asking::to(&format!("127.0.0.1:{port}")).ask("hello"), "a hello");
+    assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["client"], "127.0.0.1");
+}
+
+#[test]
 fn datagrams_go_both_ways_and_a_flow_is_recorded_when_it_is_over() {
     let server = Answering::named("a");
     let tidegate = with("timeouts: { flow: 100ms }", &server);

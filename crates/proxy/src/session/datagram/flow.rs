@@ -133,7 +133,7 @@ impl Flow {
     /// Makes an exchange what it was when the flow began, to look for a server again, or to record it.
     pub(super) fn recall(&self, x: &mut Exchange, client: SocketAddr) {
         x.client.is_flow = true;
-        (x.facts.id, x.facts.peer, x.facts.client) = (self.id, client, client.ip());
+        (x.facts.id, x.facts.peer, x.facts.client) = (self.id, client, client.ip().to_canonical());
         (x.notes.time, x.notes.began) = (self.time, self.began);
         x.notes.tries = self.tries;
     }
