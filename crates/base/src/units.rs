@@ -32,10 +32,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         let name_len = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (name, next) = after.split_at(name_len);
         if name.is_empty() {
-            return Err(UnitError(format!("`{text}` has no unit, write `{text}s` or `{text}ms`")));
+            return Err(UnitError(format!("`{text}` has no unit, write `{text}s`, `{text}ms` or `{text}us`")));
         }
         let Some(&(_, unit)) = DURATION_UNITS.iter().find(|(known, _)| *known == name) else {
-            return Err(UnitError(format!("`{name}` is no unit of time, one of us, ms, s, m, h, d")));
+            let way_out = match () {
+                () if name.starts_with('.') => ": write whole numbers, `1h30m`",
+                () if name.starts_with(' ') => ": write number and unit without a space, `5m`",
+                () => ", one of us, ms, s, m, h, d",
+            };
+            return Err(UnitError(format!("`{name}` is no unit of time{way_out}")));
         };
         if unit >= smaller_than {
             return Err(UnitError(format!("`{text}` is not in order, write the larger units first")));
@@ -81,9 +86,12 @@ impl FromStr for Size {
             return Err(UnitError(format!("`{text}` has no unit, write `{text}B` or `{text}KiB`")));
         }
         let Some(&(_, unit)) = SIZE_UNITS.iter().find(|(known, _)| *known == name) else {
-            return Err(UnitError(format!(
-                "`{name}` is no unit of size, one of B, KiB, MiB, GiB, TiB, KB, MB, GB, TB"
-            )));
+            let way_out = match () {
+                () if name.starts_with('.') => ": write whole numbers, `1536KiB`",
+                () if name.starts_with(' ') => ": write number and unit without a space, `10MB`",
+                () => ", one of B, KiB, MiB, GiB, TiB, KB, MB, GB, TB",
+            };
+            return Err(UnitError(format!("`{name}` is no unit of size{way_out}")));
         };
         count.checked_mul(unit).map(Self).ok_or_else(|| UnitError(format!("`{text}` is too large")))
     }
@@ -249,6 +257,16 @@ mod tests {
         {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_way_out_is_told() {
+        let of = |text: &str| parse_duration(text).expect_err("no duration").to_string();
+        assert!(of("1.5h").contains("whole numbers"), "{}", of("1.5h"));
+        assert!(of("5 minutes").contains("without a space"), "{}", of("5 minutes"));
+        assert!(of("200").contains("`200us`") && of("5y").contains("one of us"));
+        let of = |text: &str| text.parse::<Size>().expect_err("no size").to_string();
+        assert!(of("10 MB").contains("without a space") && of("1.5MiB").contains("whole numbers"));
     }
 
     #[test]

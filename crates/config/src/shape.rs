@@ -141,6 +141,9 @@ impl Shaper<'_, '_> {
             }
             let Some(key) = section.key(&entry.key) else {
                 self.unknown_key(section, entry, label);
+                // Something was said, if not what.
+                let value = Value { span: entry.span.clone(), data: Shape::Faulty };
+                map.items.push(Item { key: entry.key.clone(), span: entry.span.clone(), value });
                 continue;
             };
             if let Some(role) = self.role.filter(|role| !role.has(section.noun, key.name)) {

@@ -57,8 +57,8 @@ pub(crate) enum Command {
     Config {
         /// The configuration, YAML or JSON
         file: PathBuf,
-        /// With every default filled in and every short form written out
-        #[arg(long, required = true)]
+        /// With every default filled in and every short form written out, which is what it does anyway
+        #[arg(long)]
         effective: bool,
         /// Override a scalar of the configuration
         #[arg(long, value_name = "PATH=VALUE", value_parser = pair)]

@@ -150,9 +150,17 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     let Some((host, port)) = text.rsplit_once(':') else {
+        if text.parse::<u16>().is_ok() {
+            return Err(format!(
+                "`{text}` is a port alone, write `127.0.0.1:{text}`, or where one listens on all addresses `:{text}`"
+            ));
+        }
         return Err(format!("`{text}` has no port, write `{text}:PORT`"));
     };
     let port = self::port(port)?;
+    if host.contains(',') {
+        return Err(format!("`{text}` is several addresses: write each by itself"));
+    }
     if host.contains(':') {
         return Err(format!("`{text}` is no address, an IPv6 address stands in brackets: `\"[{host}]:{port}\"`"));
     }

@@ -27,6 +27,9 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         }
         return Err(format!("`{text}` is no host name"));
     }
+    if let Some(name) = lower.strip_prefix('.') {
+        return Err(format!("`{text}` begins with a dot: `*.{name}` are the names below it, `{name}` is itself"));
+    }
     if let Some(name) = lower.strip_suffix('.') {
         return Err(format!("`{text}` ends with a dot, hosts are compared without: `{name}`"));
     }

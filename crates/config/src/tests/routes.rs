@@ -50,7 +50,7 @@ fn every_form_of_bind() {
         ("1.2.3.4:80/tcp", "role: nat"),
         ("example.com:80", "use an IP address"),
         ("'*:80'", "`:80`"),
-        ("80", "has no port"),
+        ("80", "is a port alone, write `127.0.0.1:80`"),
         ("::1:80", "in brackets"),
         ("{address: ':80', mode: 0660}", "only a Unix socket has a `mode`"),
         ("{address: ':80', accept_proxy: x}", "is no network"),
@@ -153,7 +153,28 @@ fn keys_of_match_are_and_lists_are_or() {
     );
     assert!(wrong_route("{match: {}, to: p}").contains("is empty, remove it to match everything"));
     assert!(wrong_route("{match: {not: {}}, to: p}").contains("is empty"));
+    let misspelt = wrong_route("{match: {hots: a.test}, to: p}");
+    assert!(misspelt.contains("did you mean `host`?") && !misspelt.contains("is empty"), "{misspelt}");
+    assert!(
+        wrong_route("{match: {host: .a.test}, to: p}")
+            .contains("`*.a.test` are the names below it, `a.test` is itself")
+    );
     assert!(wrong_route("{match: {header: {}}, to: p}").contains("is empty"));
+}
+
+#[test]
+fn a_group_that_nobody_is_in_is_none() {
+    let asks = |groups: &str, name: &str| {
+        let who = format!("{{ basic_auth: {{ users: u, realm: r{groups} }} }}");
+        format!(
+            "listeners: {{ a: {{ bind: ':80', use: [{who}], routes: [{{ match: {{ group: {name} }}, deny: 403 }}] }} }}"
+        )
+    };
+    let said = mistake(&asks(", groups: { interns: [bob] }", "intern"));
+    assert!(said.contains("group `intern`, in which nobody is") && said.contains("did you mean `interns`?"), "{said}");
+    assert!(mistake(&asks("", "intern")).contains("in which nobody is"));
+    ok(&asks(", groups: { interns: [bob] }", "interns"));
+    ok(&asks(", groups: g", "intern"));
 }
 
 #[test]
