@@ -30,7 +30,8 @@ fn file(tidegate: &Tidegate, name: &str) -> PathBuf {
 /// The entries of an archive, as they are now. It is a document whenever it is looked at between two writes.
 fn now(path: &PathBuf) -> Vec<Value> {
     let text = fs::read(path).expect("an archive");
-    let archive: Value = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+    let archive: Value =
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&text)));
     assert_eq!((&archive["log"]["version"], &archive["log"]["creator"]["name"]), (&json!("1.2"), &json!("tidegate")));
     archive["log"]["entries"].as_array().expect("entries").clone()
 }
@@ -416,7 +417,7 @@ fn a_reload_goes_on_with_the_same_archive_and_a_restart_finds_it() {
     let Reloaded::No(said) = again.reload(&other.replace(&place, "/nowhere/a.har")) else { panic!("reloaded") };
     assert!(said.contains("cannot open the capture `/nowhere/a.har`"), "{said}");
     again.client().get("/7");
-    until("it is written", || now(&path).len() == 6);
+    until("it is written", || holds(&path, 6));
 }
 
 #[test]
