@@ -59,7 +59,8 @@ impl Datapath {
     pub const ENTRIES: u32 = 262_144;
 
     /// Loads, attaches to `interfaces` and pins below `pins`, a folder of a BPF file system; or adopts what is pinned there
-    /// from an earlier process of the same layout, and replaces its program in one step, so that packets flow throughout.
+    /// from an earlier process of the same layout, and replaces its program in one step, so that packets flow throughout. Whoever
+    /// calls has the pins by a [`Claim`](crate::Claim), or is alone with them.
     /// `entries` is the size of the table of connections: one that has another is replaced, and what is in it is copied. Nothing is taken away before something is in force:
     /// interfaces that an earlier process has named keep the program, and so does another layout.
     pub fn open(pins: &Path, interfaces: &[Box<str>], entries: u32) -> Result<Datapath, Refusal> {

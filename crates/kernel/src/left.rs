@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::claim::Claim;
 use crate::{Refusal, hooks, needs};
 
 /// Whether a process has left something below these pins.
@@ -19,8 +20,12 @@ pub fn is_left(pins: &Path) -> Result<bool, Refusal> {
 /// before 6.6, where interfaces hold the program by themselves and `CAP_NET_ADMIN` is needed to take it from them.
 ///
 /// # Errors
-/// What could not be removed, or that this process may not look.
+/// What could not be removed, that this process may not look, or that another one that lives has the pins.
 pub fn release(pins: &Path) -> Result<bool, Refusal> {
+    if !is_left(pins)? {
+        return Ok(false);
+    }
+    let _alone = Claim::of(pins)?;
     let folders = folders(pins)?;
     for folder in &folders {
         remove(folder, needs::holds_filters())?;

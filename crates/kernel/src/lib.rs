@@ -2,6 +2,7 @@
 //!
 //! - [`service`]: what is to be in force
 //! - `needs`: what the machine must provide, looked at before the kernel is asked
+//! - [`claim`]: which process has the pins
 //! - `layout`: keys and values of the tables, as bytes
 //! - `lists`: which place of a service belongs to which of its servers
 //! - `slots`: which number stands for which server, for as long as a connection has it
@@ -18,6 +19,7 @@
 //! The program itself is C, in `bpf/`; its object is part of the repository. Packets never wait for anything here: while no
 //! process runs, the kernel goes on by the tables as they are.
 
+pub mod claim;
 pub mod counters;
 pub mod datapath;
 pub mod expiry;
@@ -34,6 +36,7 @@ mod slots;
 mod survey;
 mod tables;
 
+pub use claim::{Claim, is_claimed};
 pub use counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
 pub use datapath::Datapath;
 pub use left::{is_left, release};

@@ -25,6 +25,13 @@ pub enum Refusal {
         /// What the kernel said.
         said: String,
     },
+    /// A process that lives has the pins.
+    Claimed {
+        /// Where they are.
+        pins: PathBuf,
+        /// Who it is, in words.
+        by: String,
+    },
     /// A service is wrong in itself.
     Service {
         /// Its name.
@@ -91,6 +98,12 @@ impl fmt::Display for Refusal {
                 out,
                 "this process may not see whether an earlier one has left packets to be rewritten inside the kernel, let its user look \
                  into `{}` (`chmod o+x` on the folders above it): {said}",
+                pins.display()
+            ),
+            Refusal::Claimed { pins, by } => write!(
+                out,
+                "a process that runs has `{}`, by which one at a time has packets rewritten, stop it, or change its configuration and \
+                 reload that: {by}",
                 pins.display()
             ),
             Refusal::Service { name, why } => write!(out, "service `{name}`: {why}"),

@@ -36,7 +36,9 @@ pub(super) struct Packets {
 
 struct Listener {
     name: String,
-    /// Why this process stands in for the kernel, if it does.
+    /// Who serves it, in one word.
+    engine: &'static str,
+    /// Why that is not the kernel.
     reason: Option<String>,
 }
 
@@ -60,9 +62,11 @@ impl Packets {
     pub(super) fn of(plane: &Plane) -> Packets {
         let spec = plane.loaded.as_ref().map(|loaded| &loaded.spec);
         let listeners = spec.iter().flat_map(|spec| &spec.listeners).filter(|one| one.role == Role::Nat);
-        let listeners = listeners
-            .map(|one| Listener { name: one.name.clone(), reason: plane.nat.stand_ins().get(&one.name).cloned() })
-            .collect();
+        let listeners = listeners.map(|one| {
+            let (engine, reason) = plane.nat.engine_of(&one.name);
+            Listener { name: one.name.clone(), engine, reason }
+        });
+        let listeners = listeners.collect();
         let counters = plane.nat.counters().unwrap_or_default();
         let applied = plane.nat.applied();
         let addresses = counters
@@ -128,7 +132,7 @@ impl Packets {
         });
         json!({
             "name": listener.name,
-            "engine": if listener.reason.is_none() { "kernel" } else { "proxy" },
+            "engine": listener.engine,
             "reason": listener.reason,
             "addresses": addresses.collect::<Value>(),
         })

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use config::spec::{Bind, BindAddress, Engine, Listener, Role, Spec};
 use config::{Mistake, Mistakes};
-use kernel::{Counters, Datapath, Refusal, Service};
+use kernel::{Claim, Counters, Datapath, Refusal, Service};
 
 use again::Again;
 pub use services::services;
@@ -37,6 +37,8 @@ pub const PINS: &str = "/sys/fs/bpf/tidegate";
 #[derive(Default)]
 pub struct Nat {
     open: Option<Open>,
+    /// The pins are this process's, as long as it has anything there.
+    claim: Option<Claim>,
     /// What the kernel runs by.
     applied: Vec<Service>,
     /// What it would not run by, said once.
@@ -65,6 +67,8 @@ struct Open {
 #[derive(Default)]
 pub struct Plan {
     fresh: Option<Open>,
+    /// The pins, where this process has not had them before.
+    claim: Option<Claim>,
     is_wanted: bool,
     hindered: Option<Refusal>,
     /// Listeners that this process will serve itself, and why.
@@ -98,13 +102,21 @@ impl Nat {
         let mut interfaces: Vec<Box<str>> = named.map(|name| name.as_str().into()).collect();
         interfaces.sort_unstable();
         interfaces.dedup();
-        // Somebody may have taken away what this process had begun.
-        let is_gone = !is_left();
+        // Somebody may have taken away what this process had begun, and have begun something there since.
+        let is_ours = self.is_in_force();
         let entries = spec.nat_connections.map_or(Datapath::ENTRIES, |count| 2 * count);
         let suits = |open: &Open| open.interfaces == interfaces && open.datapath.entries() == entries;
-        if is_gone || !self.open.as_ref().is_some_and(suits) {
-            let is_adopted = self.open.is_none() && !is_gone;
-            match Datapath::open(Path::new(PINS), &interfaces, entries) {
+        if !is_ours || !self.open.as_ref().is_some_and(suits) {
+            let claimed = match &self.claim {
+                Some(claim) if claim.stands() => Ok(None),
+                _ => Claim::take(Path::new(PINS), &interfaces).map(Some),
+            };
+            let is_adopted = self.open.is_none() && is_left();
+            let opened = claimed.and_then(|claim| {
+                plan.claim = claim;
+                Datapath::open(Path::new(PINS), &interfaces, entries)
+            });
+            match opened {
                 Ok(datapath) => plan.fresh = Some(Open { datapath, interfaces, is_adopted, is_gone: false }),
                 Err(refusal) => return self.without_kernel(spec, &refusal),
             }
@@ -130,7 +142,7 @@ impl Nat {
     /// What is missing, for each listener that cannot do without the kernel.
     pub fn without_kernel(&self, spec: &Spec, refusal: &Refusal) -> Result<Plan, Vec<Mistake>> {
         let (mut plan, mut mistakes) = (Plan { hindered: Some(refusal.clone()), ..Plan::default() }, Vec::new());
-        let is_serving = self.open.is_some() && is_left();
+        let is_serving = self.is_in_force();
         for listener in spec.listeners.iter().filter(|one| one.role == Role::Nat) {
             match stand_in::judge(listener, refusal, is_serving) {
                 Ok(why) => _ = plan.stand_ins.insert(listener.name.clone(), why),
@@ -180,6 +192,9 @@ impl Nat {
                     ));
                 }
                 self.open = Some(fresh);
+                if plan.claim.is_some() {
+                    self.claim = plan.claim;
+                }
             }
             self.applied = services;
             self.refused = None;
@@ -249,8 +264,9 @@ impl Nat {
 
     /// Puts the program at interfaces that have been removed and have come back.
     pub fn follow_links(&mut self) {
+        let is_ours = self.is_in_force();
         let Some(open) = &mut self.open else { return };
-        if !is_left() {
+        if !is_ours {
             if !std::mem::replace(&mut open.is_gone, true) {
                 observe::log::error(format_args!(
                     "packets are no longer rewritten inside the kernel, because somebody has taken that away; a reload begins anew: {PINS}"
@@ -315,14 +331,28 @@ impl Nat {
         listener.binds.iter().filter(|_| is_ours).map(address).collect()
     }
 
+    /// Who serves a listener of packets, in one word, and why it is not the kernel.
+    pub fn engine_of(&self, listener: &str) -> (&'static str, Option<String>) {
+        match self.stand_ins.get(listener) {
+            Some(why) => ("proxy", Some(why.clone())),
+            None if self.is_in_force() => ("kernel", None),
+            None => ("none", Some(format!("somebody has taken that away, a reload begins anew: {PINS}"))),
+        }
+    }
+
     /// Listeners that this process serves itself, and why.
     pub fn stand_ins(&self) -> &BTreeMap<String, String> {
         &self.stand_ins
     }
 
+    /// Whether the kernel does what this process has told it: somebody may have taken it away.
+    pub fn is_in_force(&self) -> bool {
+        self.open.is_some() && self.claim.as_ref().is_some_and(Claim::stands) && is_left()
+    }
+
     /// Says what stays when the process ends.
     pub fn farewell(&self) {
-        if self.open.is_some() && !self.applied.is_empty() {
+        if self.is_in_force() && !self.applied.is_empty() {
             observe::log::info(format_args!(
                 "packets are still rewritten inside the kernel, for the next process to take over; `tidegate nat release` ends it"
             ));
@@ -331,7 +361,9 @@ impl Nat {
 
     /// Says what an earlier process has left, where nobody asks for it any more.
     pub fn look_around(&self) {
-        if self.open.is_none() && kernel::is_left(Path::new(PINS)) == Ok(true) {
+        let pins = Path::new(PINS);
+        // What a process that runs has there is its own.
+        if self.open.is_none() && kernel::is_left(pins) == Ok(true) && !kernel::is_claimed(pins) {
             observe::log::warn(format_args!(
                 "an earlier process has left packets to be rewritten inside the kernel, and no listener asks for it: `tidegate nat \
                  release` ends it: {PINS}"
@@ -343,7 +375,7 @@ impl Nat {
     /// where there is none, that is not ours to take away.
     fn give_up(&mut self, for_proxies: bool) -> Result<(), Refusal> {
         let done = match &self.open {
-            Some(open) if is_left() => open.datapath.release().map(|()| true),
+            Some(open) if self.is_in_force() => open.datapath.release().map(|()| true),
             None if for_proxies => kernel::release(Path::new(PINS)),
             Some(_) | None => Ok(false),
         };
@@ -352,7 +384,7 @@ impl Nat {
                 if is_released {
                     observe::log::info(format_args!("packets are no longer rewritten inside the kernel"));
                 }
-                self.open = None;
+                (self.open, self.claim) = (None, None);
                 self.applied.clear();
                 self.refused = None;
             }
@@ -366,6 +398,9 @@ impl Nat {
     }
 
     fn reapply(&mut self) {
+        if !self.is_in_force() {
+            return;
+        }
         let Some(open) = &mut self.open else { return };
         let applied = open.datapath.recollect().and_then(|()| open.datapath.apply(&self.applied));
         // Whether packets are forwarded is looked at before anything is changed: all is as it was.

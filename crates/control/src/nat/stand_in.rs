@@ -11,14 +11,15 @@ use kernel::Refusal;
 use super::is_auto;
 
 /// Whether this process can serve a listener that the kernel has refused, and then why it does. It must not where the kernel
-/// serves already.
+/// serves already, be it for another process: that one's packets would not come here.
 ///
 /// # Errors
 /// It cannot, or must not: what is missing.
 pub(super) fn judge(listener: &Listener, refusal: &Refusal, is_serving: bool) -> Result<String, Mistake> {
     let name = &listener.name;
-    if !is_auto(listener) || is_serving {
-        let instead = if is_auto(listener) { ", and a proxy takes over at a start alone" } else { "" };
+    let is_anothers = matches!(refusal, Refusal::Claimed { .. });
+    if !is_auto(listener) || is_serving || is_anothers {
+        let instead = if is_auto(listener) && is_serving { ", and a proxy takes over at a start alone" } else { "" };
         let message = format!("packets of listener `{name}` cannot be rewritten inside the kernel{instead}: {refusal}");
         return Err(Mistake::new(listener.span.clone(), message));
     }
