@@ -40,6 +40,7 @@ pub use claim::{Claim, is_claimed};
 pub use counters::{Counters, Dropped, ServerCounters, ServiceCounters, Traffic};
 pub use datapath::Datapath;
 pub use left::{is_left, release};
+pub use needs::are_there;
 pub use refusal::Refusal;
 pub use rehearsal::Verdict;
 pub use resize::Copied;

@@ -68,6 +68,12 @@ pub(crate) fn interfaces() -> Vec<Box<str>> {
     devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().into())).collect()
 }
 
+/// Whether there is an interface of each of these names.
+pub fn are_there<'a>(names: impl IntoIterator<Item = &'a str>) -> bool {
+    let devices = read("/proc/thread-self/net/dev");
+    names.into_iter().all(|name| is_listed(&devices, name))
+}
+
 /// The number of each of these, in their order; none of one that is not there. One that was removed may come back under its name,
 /// and is another one to the kernel.
 pub(crate) fn numbers(interfaces: &[Box<str>]) -> Vec<Option<u32>> {

@@ -9,6 +9,7 @@
 //! - [`datagram`]: UDP, one address for all workers, and a socket for each flow to a server
 //! - [`quic`]: QUIC, with one address for all workers
 //! - [`splice`]: bytes from socket to socket that never enter user space
+//! - [`route`]: by which interface an address is reached
 //! - [`dns`]: names to addresses, with their time to live
 //!
 //! Nothing here knows HTTP, a route or a pool.
@@ -20,6 +21,7 @@ pub mod dial;
 pub mod dns;
 pub mod listen;
 pub mod quic;
+pub mod route;
 pub mod splice;
 pub mod stream;
 pub mod timer;

@@ -12,6 +12,9 @@ pub(crate) fn check(file: PathBuf, sets: Vec<(String, String)>) -> ExitCode {
     with(file, sets, |loaded| {
         let spec = &loaded.spec;
         control::lists::read_all(spec).map_err(Mistakes)?;
+        for warning in control::nat::warnings(spec) {
+            eprintln!("warning: {warning}");
+        }
         Ok(format!(
             "{name} is sound: {} listeners, {} sites, {} pools\n",
             spec.listeners.len(),

@@ -4,6 +4,7 @@
 //! - `again`: when to ask the kernel again for what it has refused
 //! - `slices`: a change of many services, a few at a time
 //! - `notes`: what an operator should know, though nothing is wrong
+//! - `ways`: by which interfaces servers and clients are reached
 //! - `stand_in`: listeners that this process serves as a proxy, because the kernel cannot
 //! - here: one datapath for all of them, opened, kept up to date, and given up
 //!
@@ -16,6 +17,7 @@ mod notes;
 mod services;
 mod slices;
 mod stand_in;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -257,7 +259,8 @@ impl Nat {
 
     /// Says what an operator should know of a configuration that is in force from now on.
     pub fn remark(&mut self, spec: &Spec) {
-        let notes = notes::notes(spec);
+        let mut notes = notes::notes(spec);
+        notes.extend(ways::notes(spec));
         notes.difference(&self.notes).for_each(|note| observe::log::warn(format_args!("{note}")));
         self.notes = notes;
     }
@@ -409,6 +412,19 @@ impl Nat {
         {
             observe::log::error(format_args!("the kernel does not go on as before: {refusal}"));
         }
+    }
+}
+
+/// What the routes of this host say against a configuration, if it is one for this host: if all interfaces that it names, and all of
+/// its sources, are here.
+pub fn warnings(spec: &Spec) -> Vec<String> {
+    let listeners = || spec.listeners.iter().filter(|one| one.role == Role::Nat);
+    let are_here = kernel::are_there(listeners().flat_map(ways::interfaces));
+    let sources = listeners().flat_map(|one| &one.nat).flat_map(|nat| &nat.sources);
+    if are_here && sources.into_iter().all(|ip| net::listen::is_delivered(*ip).unwrap_or(false)) {
+        ways::notes(spec).into_iter().collect()
+    } else {
+        Vec::new()
     }
 }
 

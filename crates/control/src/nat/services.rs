@@ -43,13 +43,13 @@ fn title(listener: &str, bind: &Bind) -> String {
     format!("{listener} {}/{}", bind.address, bind.transport.word())
 }
 
-/// The servers that packets for an address can be sent to: names and lists may stand for others, too, of another family, or
-/// of another port where none is rewritten. Whoever is drained or not well keeps its connections and gets no new ones.
+/// The servers that packets for an address can be sent to: names and lists may stand for others, too, of another family, at
+/// loopback, where no packet comes from outside, or of another port where none is rewritten. Whoever is drained or not well keeps its connections and gets no new ones.
 fn servers(pool: &Pool, nat: &Nat, asked: SocketAddr) -> Vec<Server> {
     let mut servers: Vec<Server> = Vec::new();
     for server in &pool.servers {
         let Address::Tcp(address) = server.id.address else { continue };
-        let fits = address.is_ipv4() == asked.is_ipv4() && address != asked;
+        let fits = address.is_ipv4() == asked.is_ipv4() && address != asked && !address.ip().is_loopback();
         if !fits || (nat.mode == NatMode::Dsr && address.port() != asked.port()) {
             continue;
         }

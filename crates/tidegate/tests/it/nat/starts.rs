@@ -164,3 +164,87 @@ fn what_an_operator_should_know_is_said_once() {
     assert_eq!(tidegate.reload(&lab.whole(&config)), Reloaded::Yes);
     assert_eq!(tidegate.messages().matches("no address of this host").count(), 1, "{}", tidegate.messages());
 }
+
+/// What comes in by an interface that nobody names passes as if nobody were there, and clients would wait without a word.
+#[test]
+fn interfaces_that_packets_come_by_and_nobody_names_are_told_of() {
+    let Some(lab) = Lab::new() else { return };
+    let server =
+        "server `a` of pool `web` is reached by an interface that `interfaces` of no listener of packets names";
+    let bind =
+        "`bind` of listener `vip` has the address of an interface that `interfaces` of no listener of packets names";
+    let without_servers = TWO.replace("[lb0, lb1]", "lb0");
+    let tidegate = lab.run(&without_servers);
+    let said = tidegate.message(server);
+    assert!(
+        said.contains("clients of listener `vip` wait for them, name it there") && said.ends_with(": `lb1`"),
+        "{said}"
+    );
+    // One stands for all of them, and those of clients are right.
+    assert!(!tidegate.messages().contains("server `b`") && !tidegate.messages().contains(bind));
+    // At a reload, too.
+    assert_eq!(tidegate.reload(&lab.whole(TWO)), Reloaded::Yes);
+    assert_eq!(tidegate.messages().matches("is reached by").count(), 1, "{}", tidegate.messages());
+    assert_eq!(tidegate.reload(&lab.whole(&TWO.replace("[lb0, lb1]", "lb1"))), Reloaded::Yes);
+    let said = tidegate.message(bind);
+    assert!(said.contains("comes in there for 10.77.0.1, name it there") && said.ends_with(": `lb0`"), "{said}");
+    // Answers under `dsr` do not come here, and a listener's interfaces are every listener's.
+    let direct = without_servers
+        .replace("source: 10.78.0.2", "nat: dsr")
+        .replace("a: 10.78.0.11:8080, b: 10.78.0.12:8080", "a: 10.78.0.11:80");
+    assert_eq!(tidegate.reload(&lab.whole(&direct)), Reloaded::Yes);
+    let beside =
+        "listeners:\n  beside: { role: nat, bind: 10.78.0.2:9/udp, interfaces: lb1, nat: dnat, to: '10.78.0.11:9' }";
+    assert_eq!(tidegate.reload(&lab.whole(&without_servers.replace("listeners:", beside))), Reloaded::Yes);
+    assert_eq!(tidegate.messages().matches("is reached by").count(), 1, "{}", tidegate.messages());
+}
+
+#[test]
+fn a_server_that_is_this_host_is_told_of() {
+    let Some(lab) = Lab::new() else { return };
+    let folder = testkit::Folder::new();
+    let list = folder.write("list.yaml", "- 10.78.0.2:8080\n- 127.0.0.1:8080\n- 10.78.0.11:8080\n");
+    let listed = TWO.replace("{ a: 10.78.0.11:8080, b: 10.78.0.12:8080 }", &format!("['file:{}']", list.display()));
+    let tidegate = lab.run(&listed);
+    tidegate.message("server `10.78.0.2:8080` of pool `web` is this host itself, where no rewritten packet arrives");
+    // At loopback there is nothing at all to be sent to.
+    let nat = shown(&tidegate, |_| true);
+    let servers = nat["listeners"][0]["addresses"][0]["servers"].as_array().expect("servers");
+    assert!(servers.len() == 2 && servers.iter().all(|one| one["address"] != "127.0.0.1:8080"), "{nat:#}");
+}
+
+/// Where all that a configuration names is here, it is checked against the routes; elsewhere nobody knows.
+#[test]
+fn a_check_knows_the_routes_of_the_host_that_it_is_for() {
+    let Some(lab) = Lab::new() else { return };
+    let folder = testkit::Folder::new();
+    let check = |config: &str| {
+        let file = folder.write("tidegate.yaml", config);
+        let (code, said) = lab.start().without(CAPABILITIES).refused(&["check", &file.display().to_string()]);
+        assert_eq!(code, Some(0), "{said}");
+        said
+    };
+    let wrong = TWO.replace("[lb0, lb1]", "lb0");
+    let said = check(&wrong);
+    assert!(said.contains("warning: server `a` of pool `web` is reached by an interface"), "{said}");
+    assert_eq!(check(TWO), "");
+    assert_eq!(check(&wrong.replace("lb0", "eth7")), "");
+    assert_eq!(check(&wrong.replace("10.78.0.2", "10.78.0.9")), "");
+}
+
+#[test]
+fn a_machine_that_is_not_prepared_is_told_how_to_be() {
+    let Some(lab) = Lab::new() else { return };
+    lab.balancer.run(&format!("umount {}", lab.pins.path().display()));
+    let said = refusal(&lab, lab.start(), TWO);
+    assert!(said.contains("no BPF file system is mounted there, run `mount -t bpf bpf /sys/fs/bpf`: /sys"), "{said}");
+    lab.balancer.run(&format!("mount -t bpf bpf {}", lab.pins.path().display()));
+    // Another's file system, and none of the rights that pass by it.
+    std::os::unix::fs::chown(lab.pins.path(), Some(65_534), None).expect("an owner");
+    std::fs::set_permissions(lab.pins.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let said = refusal(&lab, lab.start().with_only("bpf,net_admin,perfmon"), TWO);
+    assert!(
+        said.contains("`install -d -o USER -m 700 /sys/fs/bpf/tidegate`") && said.contains("`chmod 711`"),
+        "{said}"
+    );
+}
