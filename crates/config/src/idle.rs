@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::diagnostics::Mistake;
-use crate::lower::reached;
+use crate::lower::{is_loopback, reached};
 use crate::spec::{
     Algorithm, Certificate, CertificateSource, Ending, Filter, Http3, HttpVersion, List, ListId, Listener, PolicyKind,
     Pool, PoolId, Predicate, Role, Route, Serves, Spec,
@@ -40,14 +40,31 @@ pub(crate) fn idle_keys(spec: &Spec) -> impl Iterator<Item = Mistake> {
         let said = "`nat.connections` does nothing without a listener with `role: nat`".to_owned();
         Mistake::new(listener.span.clone(), said)
     });
+    let packets = spec.listeners.iter().filter(|listener| listener.role == Role::Nat);
     listeners
         .chain(connections)
+        .chain(packets.flat_map(|listener| of_loopback(spec, listener)))
         .chain(inspected)
         .chain(led)
         .chain(flows)
         .chain(certificates)
         .chain(pools)
         .chain(of_lists(spec))
+}
+
+/// Servers that a proxy would reach which stands in for the kernel, and the kernel does not.
+fn of_loopback<'s>(spec: &'s Spec, listener: &'s Listener) -> impl Iterator<Item = Mistake> + use<'s> {
+    let pool = listener.packets_to().map(|id| spec.pool(id));
+    pool.into_iter().flat_map(move |pool| {
+        pool.servers.iter().filter(|server| is_loopback(&server.address)).map(move |server| {
+            let said = format!(
+                "server `{}` of pool `{}` is at loopback and gets no packets of listener `{}` while the kernel rewrites them, but through a \
+                 proxy alone: put it on another host, or use `role: tcp` or `udp`",
+                server.name, pool.name, listener.name
+            );
+            Mistake::new(server.span.clone(), said)
+        })
+    })
 }
 
 /// What is for clients that know of a proxy, where every address is for those that know of none.

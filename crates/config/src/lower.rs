@@ -54,6 +54,7 @@ mod tls;
 mod users;
 
 pub(crate) use flows::reached;
+pub(crate) use packets::is_loopback;
 
 /// The whole document; nothing if anything in it was reported.
 pub(crate) fn lower(shaped: &Shaped, sources: &Sources<'_>, mistakes: &mut Mistakes) -> Option<Spec> {

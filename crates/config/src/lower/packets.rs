@@ -6,8 +6,8 @@ use super::flows::reached;
 use super::nat::family;
 use crate::diagnostics::Mistakes;
 use crate::spec::{
-    Algorithm, BindAddress, Breaker, Limits, Listener, NatMode, Pool, PoolHost, Protocol, Retries, Role, Server,
-    ServerAddress, Site, Tier, Timeouts,
+    Algorithm, BindAddress, Breaker, Engine, Limits, Listener, NatMode, Pool, PoolHost, Protocol, Retries, Role,
+    Server, ServerAddress, Site, Tier, Timeouts,
 };
 
 /// Notes what the pools of listeners of packets ask of proxies.
@@ -104,6 +104,15 @@ fn check_servers(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
             ServerAddress::Name { port, .. } => (None, *port),
             ServerAddress::Unix(_) | ServerAddress::Service(_) | ServerAddress::File(_) => continue,
         };
+        let is_kernels = listener.nat.as_ref().is_some_and(|nat| nat.engine == Engine::Kernel);
+        if is_kernels && is_loopback(&server.address) {
+            let message = format!(
+                "server `{}` of pool `{}` is at loopback, which no packet reaches that the kernel rewrites, but listener `{name}` ({span}) \
+                 sends it some: put it on another host, or use `role: tcp` or `udp`",
+                server.name, pool.name
+            );
+            mistakes.note(&server.span, message);
+        }
         let is_own = |own: &&SocketAddr| ip.is_some_and(|ip| **own == SocketAddr::new(ip, port));
         if let Some(own) = asked.iter().find(is_own) {
             let message = format!(
@@ -153,6 +162,15 @@ fn check_servers(listener: &Listener, pool: &Pool, mistakes: &mut Mistakes) {
             );
             mistakes.note(span, message);
         }
+    }
+}
+
+/// Whether a server is one that only this host reaches, as far as the configuration says it.
+pub(crate) fn is_loopback(address: &ServerAddress) -> bool {
+    match address {
+        ServerAddress::Ip(address) => address.ip().to_canonical().is_loopback(),
+        ServerAddress::Name { host, .. } => host == "localhost",
+        ServerAddress::Unix(_) | ServerAddress::Service(_) | ServerAddress::File(_) => false,
     }
 }
 

@@ -144,6 +144,27 @@ fn packets_have_no_sites_and_no_routes() {
 }
 
 #[test]
+fn no_packet_reaches_a_server_at_loopback() {
+    for server in ["127.0.0.1:80", "127.9.9.9:80", "localhost:80"] {
+        let text = document(LISTENER, &format!("['{server}']"));
+        let said = mistake(&text);
+        assert!(said.starts_with(&format!("server `{server}` of pool `p` is at loopback")), "{said}");
+        assert!(said.contains("listener `vip` (t.yaml:1:14)") && said.contains("`role: tcp` or `udp`"), "{said}");
+        // A proxy that stands in for the kernel reaches it.
+        let warnings = load(&text.replace("source:", "engine: auto, source:")).expect("no mistake").warnings;
+        let said: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        assert!(
+            said.iter().any(|said| said.contains("is at loopback and gets no packets of listener `vip`")),
+            "{said:?}"
+        );
+    }
+    let six = document("bind: '[2001:db8::1]:80/tcp', interfaces: eth0, nat: dnat", "['[::1]:80']");
+    assert!(mistake(&six).contains("is at loopback"), "{}", mistake(&six));
+    let warnings = load(&document(LISTENER, "['10.0.0.1:80']")).expect("no mistake").warnings;
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
 fn the_example_is_effective_as_it_is_written() {
     let text = std::fs::read_to_string(super::examples().join("nat.yaml")).expect("the example");
     let first = load(&text).expect("no mistake");
