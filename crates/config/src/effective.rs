@@ -1,7 +1,9 @@
 //! `config --effective`: the whole document with every default, as YAML that loads to the same [`crate::Spec`].
 
+use crate::interpolate::{Piece, Text};
 use crate::load::Loaded;
-use crate::shape::{Map, Shape, Value};
+use crate::shape::{Item, Map, Meaning, Shape, Value};
+use crate::spec::Spec;
 
 /// Prints a configuration with includes and overrides merged, short forms expanded and every default filled in.
 ///
@@ -9,8 +11,29 @@ use crate::shape::{Map, Shape, Value};
 pub fn effective(loaded: &Loaded) -> String {
     let mut out = String::new();
     // `defaults` stay for the sake of pools that only a literal `host:port` stands for; all others have them already.
-    entries(&mut out, &loaded.document, 0);
+    let mut document = loaded.document.clone();
+    algorithms(&mut document, &loaded.spec);
+    entries(&mut out, &document, 0);
     out
+}
+
+/// Says how each pool chooses, where it does not say it itself: that depends on who leads to it.
+fn algorithms(document: &mut Map, spec: &Spec) {
+    let pools = document.items.iter_mut().find(|item| item.key == "pools");
+    let Some(Shape::Map(pools)) = pools.map(|item| &mut item.value.data) else { return };
+    for item in &mut pools.items {
+        let pool = spec.pools.iter().find(|pool| pool.name == item.key && !pool.implicit);
+        let (Some(pool), Shape::Map(map)) = (pool, &mut item.value.data) else { continue };
+        let balance = map.items.iter_mut().find(|item| item.key == "balance");
+        let Some(Shape::Map(balance)) = balance.map(|item| &mut item.value.data) else { continue };
+        if balance.has("algorithm") {
+            continue;
+        }
+        let (span, word) = (balance.span.clone(), pool.balance.algorithm.word().to_owned());
+        let text = Text { written: word.clone(), pieces: vec![Piece::Literal(word.clone())] };
+        let value = Value { span: span.clone(), data: Shape::Scalar(text, Meaning::Fixed(word)) };
+        balance.items.insert(0, Item { key: "algorithm".to_owned(), span, value });
+    }
 }
 
 fn entry(out: &mut String, key: &str, value: &Value, depth: usize) {

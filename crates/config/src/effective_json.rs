@@ -6,7 +6,8 @@ use crate::load::Loaded;
 use crate::shape::{Map, Meaning, Shape, Value};
 
 /// What [`effective`](crate::effective()) prints, as one JSON document: `true`, `false` and whole numbers are what they are,
-/// everything else is a text as it is written in YAML.
+/// everything else is a text as it is written in YAML. How a pool chooses is left out where it says nothing itself and depends on who
+/// leads to it: whoever changes the document may lead others there.
 ///
 /// What came from the environment or a file is the `${…}` that named it, never its value.
 pub fn effective_json(loaded: &Loaded) -> Json {

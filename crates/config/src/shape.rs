@@ -37,6 +37,7 @@ pub(crate) fn shape(root: &Node, sources: &Sources<'_>, mistakes: &mut Mistakes)
     };
     let mut bare_pool = empty("pool");
     defaults::inherit(&mut top, &mut bare_pool);
+    shaper.silences(&mut top);
     shaper.fill(&TOP, &mut top);
     shaper.fill(&POOL, &mut bare_pool);
     Shaped { top, bare_pool }

@@ -159,8 +159,9 @@ static EGRESS: Section = Section::new(
         Key::new(
             "connect_ports",
             Type::List(&Type::Text("PORT or FROM-TO")),
-            "The ports that tunnels (CONNECT) may go to. Absent means 443 and 8443.",
-        ),
+            "The ports that tunnels (CONNECT) may go to.",
+        )
+        .default("443, 8443"),
         Key::new("source", Type::List(&Type::Text("IP address")), SOURCE_DOC),
     ],
 );

@@ -33,7 +33,7 @@ impl Lower<'_, '_> {
     pub(super) fn egress(&mut self, map: &Map) -> Option<Egress> {
         let said = map.map("egress")?;
         let allow = said.list("allow").iter().filter_map(|value| self.network(value)).collect();
-        let connect_ports = self.port_ranges(said, "connect_ports", &PORTS);
+        let connect_ports = self.port_ranges(said, "connect_ports", &[]);
         Some(Egress { allow, connect_ports, source: self.own_addresses(said) })
     }
 
@@ -163,9 +163,6 @@ impl Lower<'_, '_> {
         ending.pools().into_iter().any(|id| self.is_of_parents(id))
     }
 }
-
-/// The ports that tunnels go to.
-const PORTS: [u16; 2] = [443, 8443];
 
 /// Whether only some clients satisfy it, whatever else they ask.
 fn names_clients(predicate: &Predicate) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Item, Map, Shape, Shaper, Value, inner_label};
 use crate::keys::{Default, Key, Section, Type};
-use crate::spec::Role;
+use crate::spec::{Role, Transport};
 use crate::tree::{Data, Node};
 
 /// Gives pools, listeners and outermost routes what `defaults` says, field by field.
@@ -59,7 +59,47 @@ fn merge(near: &mut Map, far: &Map) {
     }
 }
 
+/// How long flows of a listener may be silent where nobody says it; nothing where it has none, or two kinds of them.
+fn silence(listener: &Map) -> Option<&'static str> {
+    let role = listener.fixed("role").and_then(Role::of)?;
+    let is_of = |transport: Transport| {
+        let mut binds = listener.list("bind").iter();
+        let text = |bind: &Value| match bind.map() {
+            Some(map) => map.fixed("address").map(str::to_owned),
+            None => bind.fixed().map(str::to_owned),
+        };
+        binds.all(|bind| text(bind).is_some_and(|text| text.ends_with(&format!("/{}", transport.word()))))
+    };
+    match role {
+        Role::Udp | Role::Forward => Some(Transport::Udp.idle_word()),
+        Role::Nat => [Transport::Tcp, Transport::Udp].into_iter().find(|of| is_of(*of)).map(Transport::idle_word),
+        Role::Http | Role::Tcp => None,
+    }
+}
+
 impl Shaper<'_, '_> {
+    /// Fills in how long flows may be silent, which no key says by itself: it depends on what they are.
+    pub(super) fn silences(&mut self, top: &mut Map) {
+        each(top, "listeners", &mut |listener| {
+            let Some(silence) = silence(listener) else { return };
+            let span = listener.span.clone();
+            if !listener.has("timeouts") {
+                let label = format!("`timeouts` of {}", listener.label);
+                let timeouts = Map { span: span.clone(), label, items: Vec::new() };
+                let value = Value { span: span.clone(), data: Shape::Map(timeouts) };
+                listener.items.push(Item { key: "timeouts".to_owned(), span: span.clone(), value });
+            }
+            let timeouts = listener.items.iter_mut().find(|item| item.key == "timeouts");
+            let Some(Shape::Map(timeouts)) = timeouts.map(|item| &mut item.value.data) else { return };
+            if !timeouts.has("flow") {
+                let label = format!("`flow` of {}", timeouts.label);
+                let node = Node { span: span.clone(), data: Data::Scalar(silence.to_owned()) };
+                let value = self.value(&Type::Duration, &node, &label);
+                timeouts.items.push(Item { key: "flow".to_owned(), span, value });
+            }
+        });
+    }
+
     /// Fills in the table's defaults, all the way down, and puts keys in the table's order.
     pub(super) fn fill(&mut self, section: &'static Section, map: &mut Map) {
         let outer = self.role;

@@ -73,4 +73,12 @@ impl Transport {
             Transport::Udp => Duration::from_secs(60),
         }
     }
+
+    /// The same as a configuration says it.
+    pub(crate) fn idle_word(self) -> &'static str {
+        match self {
+            Transport::Tcp => "1h",
+            Transport::Udp => "60s",
+        }
+    }
 }

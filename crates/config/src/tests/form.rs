@@ -134,8 +134,8 @@ pools:
 fn the_tables_defaults_are_the_models() {
     let spec = ok("listeners: {a: {bind: ':1', to: 'h:1'}, b: {bind: ':1', role: udp, to: 'h:2'}}");
     let listener = &spec.listeners[0];
-    let times = crate::spec::Timeouts { flow: spec.listeners[1].timeouts.flow, ..listener.timeouts };
-    assert_eq!(times, crate::spec::Timeouts::DEFAULT);
+    let of_udp = spec.listeners[1].timeouts.flow;
+    assert_eq!((listener.timeouts, of_udp), (crate::spec::Timeouts::DEFAULT, Some(crate::spec::Transport::Udp.idle())));
     assert_eq!(listener.retries, crate::spec::Retries::standard());
     assert_eq!(listener.limits, crate::spec::Limits::DEFAULT);
     assert_eq!(listener.retries.conditions, Some(vec![RetryIf::Connect]));

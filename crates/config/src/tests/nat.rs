@@ -165,6 +165,40 @@ fn no_packet_reaches_a_server_at_loopback() {
 }
 
 #[test]
+fn every_default_is_effective_that_holds() {
+    let text = "listeners:
+  vip: { role: nat, bind: ['192.0.2.1:80/tcp'], nat: dnat, interfaces: e, to: p }
+  dns: { role: nat, bind: ['192.0.2.1:53/udp'], nat: dnat, interfaces: e, to: p, timeouts: { flow: 3s } }
+  ntp: { role: nat, bind: { address: '192.0.2.1:123/udp' }, nat: dnat, interfaces: e, to: p }
+  two: { role: nat, bind: ['192.0.2.1:1/udp', '192.0.2.1:1/tcp'], nat: dnat, interfaces: e, to: p }
+  flows: { role: udp, bind: ':5353', to: q }
+  ways: { role: forward, bind: '127.0.0.1:3128', to: origin }
+  web: { bind: ':80', to: r }
+pools: { p: ['10.0.0.1:80'], q: ['10.0.0.1:53'], r: ['10.0.0.1:81'] }
+";
+    let first = load(text).expect("no mistake");
+    let printed = effective(&first);
+    let again = load(&printed).unwrap_or_else(|mistakes| panic!("{mistakes}\n{printed}"));
+    assert_eq!(super::placeless(&first.spec), super::placeless(&again.spec), "{printed}");
+    assert_eq!(effective(&again), printed);
+    for (name, wanted) in [
+        ("vip", "flow: 1h"),
+        ("dns", "flow: 3s"),
+        ("ntp", "flow: 60s"),
+        ("flows", "flow: 60s"),
+        ("ways", "connect_ports:\n        - 443\n        - 8443"),
+        ("p", "algorithm: maglev"),
+        ("q", "algorithm: maglev"),
+        ("r", "algorithm: least_requests"),
+    ] {
+        let (_, rest) = printed.split_once(&format!("\n  {name}:\n")).expect("it is there");
+        let own: Vec<&str> = rest.lines().take_while(|line| line.starts_with("   ")).collect();
+        assert!(own.join("\n").contains(wanted), "{name}: {wanted}\n{printed}");
+    }
+    assert_eq!(printed.matches("flow: ").count(), 5, "two kinds have two defaults\n{printed}");
+}
+
+#[test]
 fn the_example_is_effective_as_it_is_written() {
     let text = std::fs::read_to_string(super::examples().join("nat.yaml")).expect("the example");
     let first = load(&text).expect("no mistake");
