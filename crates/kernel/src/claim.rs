@@ -3,6 +3,7 @@
 //! goes with the process, however that ends.
 
 use std::fs::{self, File, Metadata, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -28,8 +29,7 @@ impl Claim {
     /// What is missing, or who has the pins.
     pub fn take(pins: &Path, interfaces: &[Box<str>]) -> Result<Claim, Refusal> {
         needs::judge(pins, interfaces)?;
-        let made = fs::create_dir_all(pins);
-        made.map_err(|error| Refusal::of(format!("make the folder `{}`", pins.display()), &error))?;
+        fs::create_dir_all(pins).map_err(|error| no_folder(pins, &error))?;
         Claim::of(pins)
     }
 
@@ -57,7 +57,7 @@ impl Claim {
         match fs::metadata(&self.pins) {
             Ok(there) => ours == Some(identity(&there)),
             // What cannot be seen is not known to be gone.
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 }
@@ -69,7 +69,11 @@ pub fn is_claimed(pins: &Path) -> bool {
 }
 
 fn open(pins: &Path) -> Result<File, Refusal> {
-    File::open(pins).map_err(|error| Refusal::of(format!("open the folder `{}`", pins.display()), &error))
+    File::open(pins).map_err(|error| no_folder(pins, &error))
+}
+
+fn no_folder(pins: &Path, error: &io::Error) -> Refusal {
+    Refusal::NoFolder { pins: pins.to_owned(), said: error.to_string() }
 }
 
 fn identity(known: &Metadata) -> (u64, u64) {

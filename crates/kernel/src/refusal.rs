@@ -14,6 +14,13 @@ pub enum Refusal {
     NoInterfaces,
     /// The folder of the pins is not in a BPF file system.
     NoBpffs(PathBuf),
+    /// The folder of the pins could not be made, or not opened, by this user.
+    NoFolder {
+        /// Where it should be.
+        pins: PathBuf,
+        /// What the kernel said.
+        said: String,
+    },
     /// The kernel is older than anything that this works with.
     OldKernel(Box<str>),
     /// Packets are not forwarded where they arrive: the name for `sysctl`.
@@ -79,7 +86,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Capabilities(missing) => write!(
                 out,
-                "NAT in the kernel needs capabilities that this process lacks, give it to the service (`AmbientCapabilities=` of \
+                "NAT in the kernel needs capabilities that this process lacks, give them to the service (`AmbientCapabilities=` of \
                  systemd, `setcap` of the file) or start it as root: {}",
                 missing.join(", ")
             ),
@@ -87,8 +94,14 @@ impl fmt::Display for Refusal {
             Refusal::NoInterfaces => write!(out, "NAT in the kernel needs an interface at least"),
             Refusal::NoBpffs(path) => write!(
                 out,
-                "no BPF file system is mounted there, run `mount -t bpf bpf /sys/fs/bpf` or name a folder in one: {}",
+                "no BPF file system is mounted there, run `mount -t bpf bpf /sys/fs/bpf`: {}",
                 path.display()
+            ),
+            Refusal::NoFolder { pins, said } => write!(
+                out,
+                "this process cannot have the folder of its pins, make it for its user as root with `install -d -o USER -m 700 {}`, and let \
+                 that user in by `chmod 711` on the folders above it: {said}",
+                pins.display()
             ),
             Refusal::OldKernel(release) => write!(out, "NAT in the kernel needs Linux 5.10 or newer: {release}"),
             Refusal::NotForwarding(key) => {

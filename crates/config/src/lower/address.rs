@@ -37,6 +37,11 @@ pub(super) fn packets(text: &str) -> Result<(SocketAddr, Transport), String> {
         .into_iter()
         .find_map(|transport| Some((text.strip_suffix(transport.word())?.strip_suffix('/')?, transport)));
     let Some((place, transport)) = suffixed else {
+        if let Some((place, other)) = text.rsplit_once('/') {
+            return Err(format!(
+                "`{text}`: the kernel rewrites packets of TCP and UDP, not of `{other}`, write `{place}/tcp` or `{place}/udp`"
+            ));
+        }
         return Err(format!("`{text}` does not say what is above IP, write `{text}/tcp` or `{text}/udp`"));
     };
     let is_every = place.starts_with(':') && !place[1..].contains(':');

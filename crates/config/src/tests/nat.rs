@@ -60,6 +60,7 @@ fn what_an_address_cannot_be_is_said_with_its_reason() {
         ("'[::ffff:192.0.2.1]:80/tcp'", "one of IPv4"),
         ("'unix:x'", "packets have an IP address"),
         ("example.com:80/tcp", "use an IP address"),
+        ("192.0.2.1:80/sctp", "TCP and UDP, not of `sctp`, write `192.0.2.1:80/tcp` or `192.0.2.1:80/udp`"),
         (
             "{ address: 192.0.2.1:80/tcp, mode: 0600 }",
             "`mode` in `bind` of listener `vip` does not exist with `role: nat`",
