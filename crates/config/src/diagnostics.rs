@@ -16,8 +16,16 @@ pub struct Mistake {
 impl Mistake {
     /// A mistake at a place.
     pub fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into() }
+        Self { span, message: on_one_line(message.into()) }
     }
+}
+
+/// What a text has of control characters shows as it would be written: a line of a document is a line of what is said of it.
+fn on_one_line(message: String) -> String {
+    if !message.contains(char::is_control) {
+        return message;
+    }
+    message.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 impl fmt::Display for Mistake {

@@ -18,13 +18,14 @@ mod top;
 mod users;
 mod walk;
 
-pub(crate) use pool::POOL;
+pub(crate) use pool::{POOL, SERVER};
 #[cfg(test)]
 pub(crate) use roles::OF_SOME;
+pub(crate) use roles::instead;
 pub(crate) use tls::DIRECTORY;
 pub(crate) use top::TOP;
-pub(crate) use walk::sections;
 pub use walk::{KeyPath, all_keys};
+pub(crate) use walk::{holders, sections};
 
 /// A map with fixed keys.
 pub(crate) struct Section {

@@ -12,6 +12,7 @@
 
 pub mod spec;
 
+mod arguments;
 mod bypass;
 mod content;
 mod diagnostics;
@@ -32,12 +33,13 @@ mod span;
 mod tree;
 mod unread;
 
+pub use arguments::Argument;
 pub use content::content;
 pub use diagnostics::{Mistake, Mistakes};
 pub use effective::effective;
 pub use effective_json::effective_json;
 pub use keys::{KeyPath, all_keys};
-pub use load::{LoadOptions, Loaded, load, load_text, load_text_with};
+pub use load::{LoadOptions, Loaded, load, load_arguments, load_text};
 pub use reference::reference;
 pub use schema::schema;
 pub use servers::load_servers;

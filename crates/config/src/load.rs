@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::arguments::{Argument, fill_in};
 use crate::bypass::ways_around;
 use crate::diagnostics::{Mistake, Mistakes};
 use crate::idle::idle_keys;
@@ -51,7 +52,7 @@ pub fn load(options: &LoadOptions<'_>) -> Result<Loaded, Mistakes> {
     // Paths in the result stay right when the working folder changes.
     let path = std::path::absolute(&options.file).unwrap_or_else(|_| options.file.clone());
     let dir = path.parent().map(Path::to_owned).unwrap_or_default();
-    load_bytes(&name, &bytes, dir, Some(path), &options.sets, options.env)
+    load_bytes(&name, &bytes, Origin { dir, path: Some(path), arguments: None }, &options.sets, options.env)
 }
 
 /// Loads a text that names itself `name` and whose relative paths are in `base_dir`.
@@ -64,36 +65,51 @@ pub fn load_text(
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Mistakes> {
-    load_bytes(&name.into(), text.as_bytes(), base_dir.to_owned(), None, &[], env)
+    let origin = Origin { dir: base_dir.to_owned(), path: None, arguments: None };
+    load_bytes(&name.into(), text.as_bytes(), origin, &[], env)
 }
 
-/// Loads a text with overrides, as [`load_text`] does.
+/// Loads a text that a command has made of its arguments, with overrides. Relative paths are in the working folder.
 ///
 /// # Errors
 /// Every mistake of the whole configuration.
-pub fn load_text_with(
+pub fn load_arguments(
     name: &str,
     text: &str,
-    base_dir: &Path,
+    arguments: &[Argument],
     sets: &[(String, String)],
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Mistakes> {
-    load_bytes(&name.into(), text.as_bytes(), base_dir.to_owned(), None, sets, env)
+    let origin = Origin { dir: PathBuf::from("."), path: None, arguments: Some(arguments) };
+    load_bytes(&name.into(), text.as_bytes(), origin, sets, env)
+}
+
+/// Where a document comes from.
+struct Origin<'a> {
+    /// The folder of its relative paths.
+    dir: PathBuf,
+    /// The file, if it is one.
+    path: Option<PathBuf>,
+    /// What was said on a command line, if it was made of that.
+    arguments: Option<&'a [Argument]>,
 }
 
 fn load_bytes(
     name: &Arc<str>,
     bytes: &[u8],
-    base_dir: PathBuf,
-    path: Option<PathBuf>,
+    origin: Origin<'_>,
     sets: &[(String, String)],
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Mistakes> {
     let mut mistakes = Mistakes::default();
+    let Origin { dir: base_dir, path, arguments } = origin;
     let mut sources = Sources { env, base_dir, dirs: HashMap::new(), read: RefCell::new(path.into_iter().collect()) };
     let Some(mut root) = parse(name, bytes, &mut mistakes) else { return Err(mistakes.sorted()) };
     if root.data == Data::Empty {
         root = Node { span: root.span, data: Data::Map(Vec::new()) };
+    }
+    if let Some(arguments) = arguments {
+        fill_in(&mut root, name, arguments);
     }
     include::include(&mut root, &mut sources, &mut mistakes);
     for (path, value) in sets {

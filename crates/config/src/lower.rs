@@ -130,6 +130,8 @@ struct Lower<'a, 'b> {
     subsets: Vec<tier::Subset>,
     /// The role of the listener that is lowered.
     role: Role,
+    /// Whether the predicate that is lowered stands in a `not`.
+    is_negated: bool,
     /// Certificates that a listener names and that need no entry of their own.
     implied: Vec<crate::spec::Certificate>,
     /// Every address that is listened on, with its listener's name.
@@ -151,6 +153,7 @@ impl<'a, 'b> Lower<'a, 'b> {
             binds: Vec::new(),
             subsets: Vec::new(),
             role: Role::default(),
+            is_negated: false,
             implied: Vec::new(),
         }
     }

@@ -8,12 +8,13 @@ use crate::tree::{Data, Entry, Node};
 /// Puts `value` where `path` says: names with dots between them, numbers for elements of lists, names that hold dots in double
 /// quotes. What is not there yet is made; a short form on the way becomes the long one.
 pub(crate) fn set(root: &mut Node, path: &str, value: &str, mistakes: &mut Mistakes) {
-    let span = Span::whole("--set");
+    // The value is said where it may be: it can be a secret.
+    let span = Span::whole(format!("--set {path}"));
     // What is made on a way that leads nowhere must not stay.
     let mut changed = root.clone();
     match put(&mut changed, path, value, &span) {
         Ok(()) => *root = changed,
-        Err(why) => mistakes.note(&span, format!("`{path}`: {why}")),
+        Err(why) => mistakes.note(&span, why),
     }
 }
 

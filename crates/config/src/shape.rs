@@ -5,7 +5,7 @@
 
 use crate::diagnostics::{Mistakes, did_you_mean};
 use crate::interpolate::Sources;
-use crate::keys::{Key, POOL, Section, TOP, Type};
+use crate::keys::{Key, POOL, SERVER, Section, TOP, Type, holders, instead};
 use crate::span::Span;
 use crate::spec::Role;
 use crate::tree::{Data, Entry, Node};
@@ -120,8 +120,18 @@ impl Shaper<'_, '_> {
             }
             Data::Scalar(_) | Data::List(_) => {
                 let Some(key) = section.short.and_then(|short| section.key(short)) else {
-                    return self.faulty(&node.span, format!("{label} is {}, it must be a map", node.what()));
+                    let out = way_out(section, node);
+                    return self.faulty(&node.span, format!("{label} is {}, it must be a map{out}", node.what()));
                 };
+                if let (Type::Integer(..), Data::Scalar(text), Some(other)) = (key.ty, &node.data, for_texts(section))
+                    && text.parse::<u64>().is_err()
+                    && !text.contains("${")
+                {
+                    let (noun, short) = (section.noun, key.name);
+                    let message =
+                        format!("{label}: `{text}` is no {short}, a text is written `{noun}: {{ {other}: … }}`");
+                    return self.faulty(&node.span, message);
+                }
                 if matches!(node.data, Data::List(_)) && !takes_list(&key.ty) {
                     return self.faulty(&node.span, format!("{label} is a list, it must be a single value or a map"));
                 }
@@ -148,8 +158,9 @@ impl Shaper<'_, '_> {
                 continue;
             };
             if let Some(role) = self.role.filter(|role| !role.has(section.noun, key.name)) {
-                let (name, role) = (key.name, role.word());
-                let message = format!("`{name}` in {label} does not exist with `role: {role}`, remove it");
+                let name = key.name;
+                let out = instead(section.noun, name, role).unwrap_or("remove it");
+                let message = format!("`{name}` in {label} does not exist with `role: {}`, {out}", role.word());
                 let value = self.faulty(&entry.span, message);
                 map.items.push(Item { key: entry.key.clone(), span: entry.span.clone(), value });
                 continue;
@@ -176,7 +187,10 @@ impl Shaper<'_, '_> {
             self.mistakes.note(&entry.span, message);
             return;
         }
-        let hint = did_you_mean(key, section.live().map(|key| key.name));
+        let mut hint = did_you_mean(key, section.live().map(|key| key.name));
+        if hint.is_empty() {
+            hint = belongs(section, key);
+        }
         self.mistakes.note(&entry.span, format!("unknown key `{key}` in {label}{hint}"));
     }
 
@@ -244,7 +258,13 @@ impl Shaper<'_, '_> {
             return Value { span: node.span.clone(), data: Shape::List(vec![only]) };
         };
         if nodes.is_empty() {
-            return self.faulty(&node.span, format!("{label} is an empty list, fill it or remove the key"));
+            let out = match inner {
+                Type::Section(section) if std::ptr::eq(*section, &SERVER) => {
+                    "name a server, such as `\"127.0.0.1:9001\"`, or where servers come from by `file:` or `srv:`"
+                }
+                _ => "fill it or remove the key",
+            };
+            return self.faulty(&node.span, format!("{label} is an empty list, {out}"));
         }
         let items = nodes.iter().enumerate();
         let values =
@@ -256,6 +276,39 @@ impl Shaper<'_, '_> {
         self.mistakes.note(span, message);
         Value { span: span.clone(), data: Shape::Faulty }
     }
+}
+
+/// Where a key belongs that does not belong here.
+fn belongs(section: &Section, key: &str) -> String {
+    if std::ptr::eq(section, &POOL) && SERVER.live().any(|known| known.name == key) {
+        let pools =
+            if key == "max_connections" { ", or for all of them together `circuit_breaker.connections`" } else { "" };
+        return format!(", it belongs to each server: `servers: [{{ address: \"HOST:PORT\", {key}: … }}]`{pools}");
+    }
+    match holders(key).next() {
+        Some("policy") => format!(", it is a policy: `use: [{{ {key}: … }}]`"),
+        Some(noun) => format!(", it belongs to a {noun}"),
+        None => String::new(),
+    }
+}
+
+/// What to write in the place of a word, where a section has no short form.
+fn way_out(section: &Section, node: &Node) -> String {
+    let Data::Scalar(word) = &node.data else { return String::new() };
+    let needed: Vec<_> = section.live().filter(|key| key.required).map(|key| format!("`{}`", key.name)).collect();
+    match word.as_str() {
+        "false" | "off" | "no" => ", remove it for none".to_owned(),
+        "true" | "on" | "yes" if needed.is_empty() && !section.choice => {
+            ", write `{}` for one that is as by default".to_owned()
+        }
+        _ if needed.is_empty() => String::new(),
+        _ => format!(" with {}", needed.join(" and ")),
+    }
+}
+
+/// The key of a section that is a text, where its short form is a number.
+fn for_texts(section: &Section) -> Option<&'static str> {
+    ["body", "reason"].into_iter().find(|name| section.key(name).is_some())
 }
 
 /// How messages name the value of a key.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// A place in a configuration file: both numbers count from one, columns count characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
-    /// The file's path as it was named on the command line or by `include`, or `--set`.
+    /// The file's path as it was named on the command line or by `include`, or an argument such as `--set workers`.
     pub file: Arc<str>,
     /// The line, from 1; 0 where a source has no lines (`--set`, defaults).
     pub line: u32,

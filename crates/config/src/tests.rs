@@ -15,6 +15,7 @@ mod pools;
 mod roles;
 mod routes;
 mod unread;
+mod ways_out;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::spec::{AccessLog, Admin, AdminBind, BindAddress, LogSink, PolicyKind, Spec};
-use config::{LoadOptions, Loaded, Mistakes};
+use config::{Argument, LoadOptions, Loaded, Mistakes};
 use proxy::users::Desk;
 use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,6 +48,8 @@ pub enum Source {
         name: String,
         /// The document.
         text: String,
+        /// What was said on the command line, where the document names it.
+        arguments: Vec<Argument>,
     },
 }
 
@@ -93,7 +95,7 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = match &options.source {
         Source::File(file) => config::load(&LoadOptions { file: file.clone(), sets: options.sets.clone(), env: &env }),
-        Source::Text { name, text } => config::load_text_with(name, text, Path::new("."), &options.sets, &env),
+        Source::Text { name, text, arguments } => config::load_arguments(name, text, arguments, &options.sets, &env),
     };
     let mut loaded = loaded.map(in_state_folder)?;
     let (certificates, users) = (certificates::read(&loaded.spec, None, None), users::read(&loaded.spec));

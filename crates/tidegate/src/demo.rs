@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::process::ExitCode;
 use std::thread;
 
+use config::Argument;
 use control::{Options, Source};
 use serde_json::{Value, json};
 
@@ -23,8 +24,9 @@ pub(crate) fn run(bind: &str, admin: &str, ready_fd: Option<i32>) -> ExitCode {
     };
     // The list names the addresses that were really bound: it waits until they are known.
     thread::spawn(move || announce(ready, ready_fd));
-    let text = document(bind, admin, &servers).to_string();
-    let source = Source::Text { name: "the demo".to_owned(), text };
+    let (bind, admin) = (Argument::of("--bind", bind), Argument::of("--admin", admin));
+    let text = document(&bind.said, &admin.said, &servers).to_string();
+    let source = Source::Text { name: "the demo".to_owned(), text, arguments: vec![bind, admin] };
     control::run(Options { source, sets: Vec::new(), ready_fd: Some(told.as_raw_fd()) })
 }
 

@@ -107,7 +107,7 @@ pub(super) static COALESCE: Section = Section::new(
     ],
 );
 
-static SERVER: Section = Section::new(
+pub(crate) static SERVER: Section = Section::new(
     "server",
     "Text stands for `address`.",
     &[

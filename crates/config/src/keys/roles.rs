@@ -81,6 +81,19 @@ pub(crate) static OF_SOME: [(&[Role], &str, &[&str]); 37] = [
     (&[Role::Http], "retries", &["hedge"]),
 ];
 
+/// What to write in the place of a key that does not exist under a role, where that is another one.
+pub(crate) fn instead(noun: &str, key: &str, role: Role) -> Option<&'static str> {
+    Some(match (noun, key, role) {
+        ("deny", "status" | "reason" | "contact", Role::Tcp) => "write `deny: close` or `deny: reset`",
+        ("deny", "status" | "reason" | "contact", Role::Udp) => "write `deny: drop`",
+        ("deny", "flow", Role::Http | Role::Forward) => "write a status such as `deny: 403`",
+        ("match", "host", Role::Tcp) => "the name that is asked for in TLS is `sni`",
+        ("timeouts" | "listener timeouts", "tunnel", Role::Udp) => "the silence that ends a flow is `flow`",
+        ("timeouts" | "listener timeouts", "flow", Role::Tcp) => "the silence that ends a flow is `tunnel`",
+        _ => return None,
+    })
+}
+
 /// The roles in which this process speaks with clients itself.
 const PROXIES: &[Role] = &[Role::Http, Role::Forward, Role::Tcp, Role::Udp];
 

@@ -29,6 +29,18 @@ pub(crate) fn sections() -> Vec<(&'static Section, KeyPath)> {
     found
 }
 
+/// What has a key of this name, of what has a name in a document or stands in its lists.
+pub(crate) fn holders(name: &str) -> impl Iterator<Item = &'static str> {
+    const NAMED: [&str; 7] = ["listener", "bind", "site", "route", "policy", "pool", "server"];
+    let has = move |section: &&Section| section.live().any(|key| key.name == name);
+    sections()
+        .into_iter()
+        .map(|(section, _)| section)
+        .filter(has)
+        .map(|section| section.noun)
+        .filter(|noun| NAMED.contains(noun))
+}
+
 /// Calls for each section (without a key), then for each of its live keys.
 fn walk(visit: &mut dyn FnMut(&'static Section, Option<&'static Key>, &str)) {
     let mut queue = std::collections::VecDeque::from([(&TOP, String::new())]);

@@ -29,9 +29,19 @@ impl Lower<'_, '_> {
                         acme.challenges = challenges(listeners);
                     }
                     if acme.domains.is_empty() {
-                        let why = "no route has a host that a certificate could be asked for, give `domains`, or routes with `match: \
-                                   { host: … }`";
-                        let why = format!("certificate `{}` is for nobody: {why}", certificate.name);
+                        let mut showing = showing(CertificateId(id), listeners).peekable();
+                        let of_flows = showing.peek().is_some() && showing.all(|one| !one.role.has_requests());
+                        let name = &certificate.name;
+                        let why = match of_flows {
+                            true => format!(
+                                "with `role: tcp` nothing says for whom it is, write `certificates: {{ {name}: {{ acme: {{ domains: \
+                                 [example.com] }} }} }}`"
+                            ),
+                            false => "no route has a host that a certificate could be asked for, give `domains`, or routes with `match: \
+                                      { host: … }`"
+                                .to_owned(),
+                        };
+                        let why = format!("certificate `{name}` is for nobody: {why}");
                         self.mistakes.note(&certificate.span, why);
                     }
                 }
@@ -214,7 +224,7 @@ impl Lower<'_, '_> {
 /// The hosts of all routes and sites of the listeners that show a certificate, in order.
 fn hosts_of(id: CertificateId, listeners: &[Listener], sites: &[Site]) -> Vec<String> {
     let mut hosts = Vec::new();
-    for listener in listeners.iter().filter(|one| one.all_tls().any(|(_, tls)| tls.certificates.contains(&id))) {
+    for listener in showing(id, listeners) {
         match &listener.serves {
             Serves::Routes(routes) => of_routes(routes, &mut hosts),
             Serves::Sites(served) => {
@@ -232,6 +242,11 @@ fn hosts_of(id: CertificateId, listeners: &[Listener], sites: &[Site]) -> Vec<St
     hosts.sort();
     hosts.dedup();
     hosts
+}
+
+/// The listeners that show a certificate.
+fn showing(id: CertificateId, listeners: &[Listener]) -> impl Iterator<Item = &Listener> {
+    listeners.iter().filter(move |one| one.all_tls().any(|(_, tls)| tls.certificates.contains(&id)))
 }
 
 fn of_routes(routes: &[Route], hosts: &mut Vec<String>) {

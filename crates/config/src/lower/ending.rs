@@ -49,7 +49,7 @@ impl<'a> Lower<'a, '_> {
 
     /// A connection has an end that its client sees, a flow of UDP has none.
     fn check_flow_end(&mut self, deny: &Map) {
-        let Some(value) = deny.get("flow") else { return };
+        let Some(value) = deny.get("flow").filter(|_| !deny.has_faulty()) else { return };
         let drops = value.fixed() == Some("drop");
         if self.role == Role::Udp && !drops {
             self.note(value, format!("{} says how a connection ends, with `role: udp` write `deny: drop`", deny.label));

@@ -3,7 +3,7 @@
 use super::template::Needs;
 use super::{Lower, address, name, path};
 use crate::shape::{Item, Map, Value};
-use crate::spec::{HostPattern, Kind, Listed, PathPattern, Predicate, TextMatch, TextTest, ValueMatch};
+use crate::spec::{HostPattern, Kind, Listed, PathPattern, Predicate, Role, TextMatch, TextTest, ValueMatch};
 
 impl Lower<'_, '_> {
     /// What a `match` means; nothing if it is faulty.
@@ -60,9 +60,14 @@ impl Lower<'_, '_> {
                         value.items().iter().filter_map(Value::map).filter_map(|map| self.predicate(map)).collect();
                     all.extend(one_of(any));
                 }
-                "not" => all.extend(
-                    value.map().and_then(|map| self.predicate(map)).map(|inner| Predicate::Not(Box::new(inner))),
-                ),
+                "not" => {
+                    let outer = self.is_negated;
+                    self.is_negated = !outer;
+                    all.extend(
+                        value.map().and_then(|map| self.predicate(map)).map(|inner| Predicate::Not(Box::new(inner))),
+                    );
+                    self.is_negated = outer;
+                }
                 _ => {}
             }
         }
@@ -185,6 +190,10 @@ impl Lower<'_, '_> {
                         "`{method}` can hardly match, methods are in upper case: `{}`",
                         method.to_ascii_uppercase()
                     );
+                    self.note(&value, message);
+                } else if method == "CONNECT" && self.role == Role::Forward && !self.is_negated {
+                    let message = "`CONNECT` never matches here, for what it asks for is a tunnel: write `kind: tunnel`, or `kind: [tunnel, socks]` \
+                                   if those that are asked for in SOCKS are meant, too";
                     self.note(&value, message);
                 }
             }

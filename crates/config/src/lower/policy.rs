@@ -3,7 +3,7 @@
 use super::template::Needs;
 use super::{Lower, template};
 use crate::diagnostics::did_you_mean;
-use crate::keys::{TOP, Type};
+use crate::keys::{Key, TOP, Type};
 use crate::shape::{Map, Shape, Value};
 use crate::spec::{
     Cookies, HeaderEdits, Headers, Mirror, Part, Policy, PolicyId, PolicyKind, Privacy, Referer, Rewrite, Template,
@@ -57,10 +57,10 @@ impl<'a> Lower<'a, '_> {
         if let Some(ids) = self.policy_ids.get(name) {
             return ids.clone();
         }
-        let hint = if is_kind(name) {
-            format!(", a kind is written as a map: `{{ {name}: … }}`")
-        } else {
-            did_you_mean(name, self.policy_ids.keys().copied())
+        let hint = match kind(name) {
+            Some(kind) if kind.planned => ", the kind of this name is planned and does not work yet".to_owned(),
+            Some(kind) => format!(", a kind is written as a map: {}", written(kind)),
+            None => did_you_mean(name, self.policy_ids.keys().copied()),
         };
         self.note(value, format!("there is no policy `{name}`{hint}"));
         Vec::new()
@@ -197,8 +197,27 @@ impl<'a> Lower<'a, '_> {
     }
 }
 
-/// Whether a name is a kind of policy, live or planned.
-fn is_kind(name: &str) -> bool {
-    let policies = TOP.key("policies").map(|key| key.ty);
-    matches!(policies, Some(Type::Named(_, Type::List(Type::Section(section)))) if section.key(name).is_some())
+/// The kind of policy that has this name, live or planned.
+fn kind(name: &str) -> Option<&'static Key> {
+    match TOP.key("policies").map(|key| key.ty) {
+        Some(Type::Named(_, Type::List(Type::Section(section)))) => section.key(name),
+        _ => None,
+    }
 }
+
+/// How a policy of a kind is written with the least that it needs.
+fn written(kind: &Key) -> String {
+    let Type::Section(section) = kind.ty else { return format!("`{{ {}: … }}`", kind.name) };
+    let needed: Vec<_> = section.live().filter(|key| key.required).map(|key| format!("{}: …", key.name)).collect();
+    if !needed.is_empty() {
+        return format!("`{{ {}: {{ {} }} }}`", kind.name, needed.join(", "));
+    }
+    if NEED_NOTHING.contains(&kind.name) {
+        return format!("`{{ {}: {{}} }}`", kind.name);
+    }
+    let keys: Vec<_> = section.live().map(|key| format!("`{}`", key.name)).collect();
+    format!("`{{ {}: {{ … }} }}` with {}", kind.name, keys.join(" or "))
+}
+
+/// The kinds that do something without a word.
+const NEED_NOTHING: [&str; 3] = ["compress", "grpc_web", "cert_auth"];

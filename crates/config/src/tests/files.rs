@@ -104,12 +104,12 @@ fn overrides_reach_values_through_short_forms() {
     assert_eq!(spec.pools[0].servers[1].name, "h:9");
     assert_eq!(spec.pools[0].timeouts.connect.map(|time| time.as_secs()), Some(7));
     assert_eq!((spec.workers, spec.dns.hosts[0].0.as_str()), (Some(3), "a.b"));
-    assert!(folder.said(&sets[5..]).contains("there is no element 0, the list has 0 (--set)"));
+    assert!(folder.said(&sets[5..]).contains("there is no element 0, the list has 0 (--set listeners.b.bind.0)"));
     assert_eq!(
         folder.said(&[("pools.p.balanc", "random")]),
-        "`pools.p.balanc`: unknown key `balanc` of pool, did you mean `balance`? (--set)"
+        "unknown key `balanc` of pool, did you mean `balance`? (--set pools.p.balanc)"
     );
-    assert_eq!(folder.said(&[("workers", "x")]), "`workers`: `x` is no whole number from 1 to 1024 (--set)");
+    assert_eq!(folder.said(&[("workers", "x")]), "`workers`: `x` is no whole number from 1 to 1024 (--set workers)");
     assert!(folder.said(&[("workers.x", "1")]).contains("leads into a single value"));
     assert!(folder.said(&[("", "1")]).contains("a name is empty"));
 }

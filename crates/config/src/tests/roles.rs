@@ -34,7 +34,7 @@ fn what_a_role_does_not_have_is_refused_by_those_that_have_it_not_and_by_them_al
             for role in Role::ALL {
                 let text = document(role, place, key);
                 let said = said(load(&text));
-                let refusal = format!("does not exist with `role: {}`, remove it", role.word());
+                let refusal = format!("does not exist with `role: {}`, ", role.word());
                 // A role that does not have what is around a key looks no further.
                 let around = place.split('.').nth(2).filter(|around| !role.has("listener", around));
                 let refused_key = around.unwrap_or(key);

@@ -174,7 +174,7 @@ fn set_overrides_and_says_what_it_cannot() {
     let response = tidegate.client().get("/");
     assert_eq!((response.status, response.text().as_str()), (299, "two"));
     for (set, why) in [
-        ("listeners.web.bnd=:0", "`listeners.web.bnd`: unknown key `bnd` of listener, did you mean `bind`? (--set)"),
+        ("listeners.web.bnd=:0", "unknown key `bnd` of listener, did you mean `bind`? (--set listeners.web.bnd)"),
         ("workers=none", "`none`"),
         ("workers", "expected `path=value`"),
     ] {

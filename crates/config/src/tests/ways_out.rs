@@ -1,0 +1,98 @@
+//! Mistakes that somebody makes who is new here: each is told with the way out.
+
+use super::{load, mistake, said};
+
+/// A document, and what has to be in the only thing that is said of it.
+const MISTAKES: [(&str, &str); 22] = [
+    (
+        "listeners: { a: { bind: ':1', use: [basic_auth], respond: 200 } }",
+        "there is no policy `basic_auth`, a kind is written as a map: `{ basic_auth: { users: … } }`",
+    ),
+    ("listeners: { a: { bind: ':1', use: [compress], respond: 200 } }", "a map: `{ compress: {} }`"),
+    (
+        "listeners: { a: { bind: ':1', use: [privacy], respond: 200 } }",
+        "`{ privacy: { … } }` with `referer` or `cookies` or `user_agent`",
+    ),
+    ("listeners: { a: { bind: ':1', use: [jwt], respond: 200 } }", "is planned and does not work yet"),
+    (
+        "listeners: { a: { bind: '127.0.0.1:1', role: forward, pac: true, to: origin } }",
+        "`pac` of listener `a` is a single value, it must be a map, write `{}` for one that is as by default",
+    ),
+    (
+        "listeners: { a: { bind: '127.0.0.1:1', role: forward, pac: off, to: origin } }",
+        "it must be a map, remove it for none",
+    ),
+    (
+        "listeners: { a: { bind: ':1', use: [{ basic_auth: true }], respond: 200 } }",
+        "is a single value, it must be a map with `users`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', role: tcp, deny: 403 } }",
+        "does not exist with `role: tcp`, write `deny: close` or `deny: reset`",
+    ),
+    ("listeners: { a: { bind: ':1', role: udp, deny: 403 } }", "does not exist with `role: udp`, write `deny: drop`"),
+    ("listeners: { a: { bind: ':1', deny: close } }", "with `role: http`, write a status such as `deny: 403`"),
+    (
+        "listeners: { a: { bind: ':1', role: tcp, routes: [{ match: { host: a.test }, deny: close }] } }",
+        "with `role: tcp`, the name that is asked for in TLS is `sni`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', respond: \"ok\\n\" } }",
+        "`respond` of listener `a`: `ok\\n` is no status, a text is written `respond: { body: … }`",
+    ),
+    ("listeners: { a: { bind: ':1', deny: away } }", "`away` is no status, a text is written `deny: { reason: … }`"),
+    (
+        "listeners: { a: { bind: ':1', to: c } }\npools: { c: [] }",
+        "`servers` of pool `c` is an empty list, name a server, such as `\"127.0.0.1:9001\"`, or where servers come from by \
+         `file:` or `srv:`",
+    ),
+    (
+        "listeners: { a: { bind: '127.0.0.1:1', role: forward, routes: [{ match: { method: CONNECT }, to: origin }] } }",
+        "write `kind: tunnel`, or `kind: [tunnel, socks]`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', role: tcp, tls: auto, to: 'h:1' } }",
+        "write `certificates: { auto: { acme: { domains: [example.com] } } }`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', to: p } }\npools: { p: { servers: 'h:1', max_connections: 5 } }",
+        "it belongs to each server: `servers: [{ address: \"HOST:PORT\", max_connections: … }]`, or for all of them together \
+         `circuit_breaker.connections`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', to: p } }\npools: { p: { servers: 'h:1', backup: true } }",
+        "it belongs to each server: `servers: [{ address: \"HOST:PORT\", backup: … }]` (t.yaml:2:31)",
+    ),
+    (
+        "listeners: { a: { bind: ':1', to: p } }\npools: { p: { servers: [{ address: 'h:1', balance: random }] } }",
+        "unknown key `balance` in server 1 of `servers` of pool `p`, it belongs to a pool",
+    ),
+    (
+        "listeners: { a: { bind: ':1', routes: [{ bind: ':2', respond: 200 }] } }",
+        "unknown key `bind` in route 1 of listener `a`, it belongs to a listener",
+    ),
+    (
+        "listeners: { a: { bind: ':1', compress: {}, respond: 200 } }",
+        "unknown key `compress` in listener `a`, it is a policy: `use: [{ compress: … }]`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', respond: 200 } }\ntiemouts: { total: 1s }",
+        "unknown key `tiemouts` in the configuration",
+    ),
+];
+
+#[test]
+fn each_is_told_the_way_out() {
+    for (text, words) in MISTAKES {
+        let said = mistake(text);
+        assert!(said.contains(words), "{text}:\n{said}");
+        assert!(!said.contains(char::is_control), "{said}");
+    }
+}
+
+#[test]
+fn who_keeps_tunnels_out_by_their_method_may() {
+    let route = "{ match: { not: { method: CONNECT } }, to: origin }, { deny: 403 }";
+    let text = format!("listeners: {{ a: {{ bind: '127.0.0.1:1', role: forward, routes: [{route}] }} }}");
+    assert!(said(load(&text)).is_empty(), "{:?}", said(load(&text)));
+}
