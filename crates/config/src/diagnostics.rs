@@ -5,7 +5,7 @@ use std::fmt;
 use crate::span::Span;
 
 /// One mistake: what is wrong, why, and the way out.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mistake {
     /// Where.
     pub span: Span,

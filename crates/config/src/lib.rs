@@ -23,6 +23,7 @@ mod include;
 mod interpolate;
 mod keys;
 mod load;
+mod loops;
 mod lower;
 mod reference;
 mod schema;

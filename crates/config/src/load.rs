@@ -10,6 +10,7 @@ use crate::bypass::ways_around;
 use crate::diagnostics::{Mistake, Mistakes};
 use crate::idle::idle_keys;
 use crate::interpolate::Sources;
+use crate::loops::loops;
 use crate::shape::{Map, shape};
 use crate::span::Span;
 use crate::spec::{Ending, PolicyId, PolicyKind, PoolId, Route, Serves, Spec};
@@ -148,7 +149,13 @@ fn warnings(spec: &Spec) -> Vec<Mistake> {
         let name = policy.name.as_ref()?;
         Some(Mistake::new(policy.span.clone(), format!("policy `{name}` is never used")))
     });
-    pools.chain(policies).chain(idle_keys(spec)).chain(ways_around(spec)).chain(unread(spec)).collect()
+    pools
+        .chain(policies)
+        .chain(idle_keys(spec))
+        .chain(ways_around(spec))
+        .chain(unread(spec))
+        .chain(loops(spec))
+        .collect()
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! The life of the process: start, reload, drain, end.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::spec::{AccessLog, Admin, AdminBind, BindAddress, LogSink, PolicyKind, Spec};
-use config::{Argument, LoadOptions, Loaded, Mistakes};
+use config::{Argument, LoadOptions, Loaded, Mistake, Mistakes, Span};
 use proxy::users::Desk;
 use proxy::worker::{Command, Fleet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -98,11 +99,12 @@ pub fn load(options: &Options) -> Result<Loaded, Mistakes> {
         Source::Text { name, text, arguments } => config::load_arguments(name, text, arguments, &options.sets, &env),
     };
     let mut loaded = loaded.map(in_state_folder)?;
+    warn_of_the_working_folder(&mut loaded);
     let (certificates, users) = (certificates::read(&loaded.spec, None, None), users::read(&loaded.spec));
     let lists = lists::check(&loaded.spec);
     let wrong: Vec<_> = [certificates.err(), users.err(), lists.err()].into_iter().flatten().flatten().collect();
     if !wrong.is_empty() {
-        return Err(Mistakes(wrong));
+        return Err(Mistakes(each_once(wrong)));
     }
     loaded.files.extend(certificates::files(&loaded.spec));
     loaded.files.extend(users::files(&loaded.spec));
@@ -133,6 +135,46 @@ pub fn in_state_folder(mut loaded: Loaded) -> Loaded {
         }
     }
     loaded
+}
+
+/// What several inherit from one place is wrong there once.
+fn each_once(wrong: Vec<Mistake>) -> Vec<Mistake> {
+    let mut told = HashSet::new();
+    wrong.into_iter().filter(|mistake| told.insert(mistake.clone())).collect()
+}
+
+/// Without a state folder, files whose paths are relative stand wherever the process was started.
+fn warn_of_the_working_folder(loaded: &mut Loaded) {
+    let Loaded { spec, warnings, .. } = loaded;
+    if spec.state.is_some() {
+        return;
+    }
+    let mut written: Vec<(&Path, &Span)> = Vec::new();
+    if let Some(AccessLog { to: LogSink::File(path), span, .. }) = &spec.access_log {
+        written.push((path, span));
+    }
+    if let Some(Admin { bind: AdminBind::Unix(path), span }) = &spec.admin {
+        written.push((path, span));
+    }
+    for policy in &spec.policies {
+        if let PolicyKind::Capture(capture) = &policy.kind {
+            written.push((&capture.har, &policy.span));
+        }
+    }
+    for bind in spec.listeners.iter().flat_map(|listener| &listener.binds) {
+        if let BindAddress::Unix { path, .. } = &bind.address {
+            written.push((path, &bind.span));
+        }
+    }
+    for (path, span) in written.into_iter().filter(|(path, _)| path.is_relative()) {
+        let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let message = format!(
+            "`{}` stands in the folder in which the process was started, write a whole path, or name a folder by `state`: {}",
+            path.display(),
+            place.display()
+        );
+        warnings.push(Mistake::new(span.clone(), message));
+    }
 }
 
 async fn live(options: Options) -> ExitCode {

@@ -93,6 +93,23 @@ pub struct Unbound {
     pub span: Span,
 }
 
+/// What to do about an address that cannot be bound, where that is known.
+pub(crate) fn way_out(error: &io::Error, port: Option<u16>) -> String {
+    match (error.kind(), port) {
+        (io::ErrorKind::PermissionDenied, Some(port)) => format!(
+            " (port {port} is a privileged one: give the service `AmbientCapabilities=CAP_NET_BIND_SERVICE`, or the program \
+             `setcap cap_net_bind_service=+ep`, or let everybody have it by `sysctl net.ipv4.ip_unprivileged_port_start={port}`)"
+        ),
+        (io::ErrorKind::PermissionDenied, None) => {
+            " (this user may not write to the folder, or the socket is somebody else's)".to_owned()
+        }
+        (io::ErrorKind::AddrInUse, Some(port)) => format!(" (who has it is shown by `ss -lnp sport = :{port}`)"),
+        (io::ErrorKind::AddrNotAvailable, Some(_)) => " (no interface of this host has this address)".to_owned(),
+        (io::ErrorKind::NotFound, None) => " (the folder is not there)".to_owned(),
+        _ => String::new(),
+    }
+}
+
 impl Sockets {
     /// Binds what a configuration adds, all of it or nothing.
     ///
@@ -122,8 +139,8 @@ impl Sockets {
                 };
                 if let Err(error) = bound {
                     let needs = match transparent && error.kind() == io::ErrorKind::PermissionDenied {
-                        true => " (`transparent: tproxy` needs `CAP_NET_ADMIN` or `CAP_NET_RAW`)",
-                        false => "",
+                        true => " (`transparent: tproxy` needs `CAP_NET_ADMIN` or `CAP_NET_RAW`)".to_owned(),
+                        false => way_out(&error, at.address.port()),
                     };
                     failed.push(Unbound {
                         message: format!("cannot bind listener `{}`: {}: {error}{needs}", listener.name, at.address),
@@ -419,3 +436,25 @@ fn port_of(address: &Address) -> u16 {
 
 /// How many ports are tried where any will do: each is free for TCP, and most are for UDP.
 const PORTS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_have_an_address_is_told_what_to_do() {
+        let out = |kind: io::ErrorKind, port| way_out(&kind.into(), port);
+        let privileged = out(io::ErrorKind::PermissionDenied, Some(443));
+        for words in [
+            "port 443 is a privileged one",
+            "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            "setcap cap_net_bind_service=+ep",
+            "ip_unprivileged_port_start=443",
+        ] {
+            assert!(privileged.contains(words), "{privileged}");
+        }
+        assert!(out(io::ErrorKind::AddrInUse, Some(80)).contains("`ss -lnp sport = :80`"));
+        assert!(out(io::ErrorKind::AddrNotAvailable, Some(80)).contains("no interface"));
+        assert_eq!(out(io::ErrorKind::OutOfMemory, Some(80)), "");
+    }
+}

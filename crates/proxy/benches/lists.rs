@@ -88,7 +88,7 @@ fn rules() {
     let (hosts_count, patterns_count) = (hosts.count(), patterns.as_ref().map_or(0, Patterns::count));
     println!(
         "{path}: {hosts_count} hosts, {patterns_count} patterns, {} wrong, in {:.0} ms, {:.1} MiB more resident",
-        left_out.wrong,
+        left_out.wrong.len(),
         begin.elapsed().as_secs_f64() * 1e3,
         (resident() - before) as f64 / MIB
     );

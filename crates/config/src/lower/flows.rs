@@ -97,14 +97,17 @@ fn check_requested(pool: &Pool, mistakes: &mut Mistakes) {
 }
 
 /// The pools that listeners lead to, and sites.
-pub(crate) fn reached<'a>(listeners: impl IntoIterator<Item = &'a Listener>, sites: &[Site]) -> BTreeSet<PoolId> {
+pub(crate) fn reached<'a>(
+    listeners: impl IntoIterator<Item = &'a Listener>,
+    sites: impl IntoIterator<Item = &'a Site>,
+) -> BTreeSet<PoolId> {
     let mut all = Vec::new();
     for listener in listeners {
         if let Serves::Routes(routes) = &listener.serves {
             reach(routes, &mut all);
         }
     }
-    sites.iter().for_each(|site| reach(&site.routes, &mut all));
+    sites.into_iter().for_each(|site| reach(&site.routes, &mut all));
     all.into_iter().collect()
 }
 

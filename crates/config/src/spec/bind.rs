@@ -66,6 +66,15 @@ pub enum BindAddress {
 }
 
 impl BindAddress {
+    /// Its port, if it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            BindAddress::Ip(address) => Some(address.port()),
+            BindAddress::AnyFamily(port) => Some(*port),
+            BindAddress::Unix { .. } => None,
+        }
+    }
+
     /// Whether the port is left to the kernel.
     pub fn is_any_port(&self) -> bool {
         match self {

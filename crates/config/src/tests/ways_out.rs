@@ -91,6 +91,38 @@ fn each_is_told_the_way_out() {
 }
 
 #[test]
+fn who_sends_to_itself_is_warned() {
+    for (bind, role, server, is_loop) in [
+        ("127.0.0.1:8080", "http", "127.0.0.1:8080", true),
+        ("127.0.0.1:8080", "tcp", "localhost:8080", true),
+        (":8080", "http", "127.0.0.1:8080", true),
+        (":8080", "tcp", "[::1]:8080", true),
+        ("0.0.0.0:8080", "http", "127.0.0.1:8080", true),
+        ("[::]:8080", "http", "127.0.0.1:8080", true),
+        ("192.0.2.1:8080", "udp", "192.0.2.1:8080", true),
+        ("unix:/run/a", "http", "unix:/run/a", true),
+        ("0.0.0.0:8080", "http", "[::1]:8080", false),
+        ("127.0.0.1:8080", "http", "127.0.0.1:8081", false),
+        ("127.0.0.1:8080", "http", "127.0.0.2:8080", false),
+        (":8080", "http", "192.0.2.1:8080", false),
+        ("unix:/run/a", "http", "unix:/run/b", false),
+    ] {
+        let text =
+            format!("listeners: {{ a: {{ bind: '{bind}', role: {role}, to: p }} }}\npools: {{ p: ['{server}'] }}");
+        let warned: Vec<_> = load(&text).expect("no mistakes").warnings.iter().map(ToString::to_string).collect();
+        let told = warned.iter().any(|said| said.contains("of pool `p` is listener `a` itself (t.yaml:1:14)"));
+        assert_eq!(told, is_loop, "{text}: {warned:?}");
+    }
+    let by_site = "listeners: { a: { bind: ':8080' } }\nsites: { s: { hosts: default, listeners: a, to: p } }\npools: { p: '[::1]:8080' }";
+    let loaded = load(by_site).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert!(
+        loaded.warnings.iter().any(|said| said.message.contains("is listener `a` itself")),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
 fn who_keeps_tunnels_out_by_their_method_may() {
     let route = "{ match: { not: { method: CONNECT } }, to: origin }, { deny: 403 }";
     let text = format!("listeners: {{ a: {{ bind: '127.0.0.1:1', role: forward, routes: [{route}] }} }}");

@@ -50,6 +50,7 @@ use proxy::tail::Tail;
 use wire::Method;
 
 use crate::process::Process;
+use crate::sockets::way_out;
 use answer::Answer;
 use ask::Ask;
 use counters::Recent;
@@ -82,7 +83,11 @@ impl Admin {
         };
         match bound {
             Ok((actual, bound)) => Ok(Some(Admin { actual, bound, started })),
-            Err(error) => Err(Mistake::new(admin.span.clone(), format!("cannot bind admin: {wanted}: {error}"))),
+            Err(error) => {
+                let port = if let Address::Tcp(address) = &wanted { Some(address.port()) } else { None };
+                let out = way_out(&error, port);
+                Err(Mistake::new(admin.span.clone(), format!("cannot bind admin: {wanted}: {error}{out}")))
+            }
         }
     }
 

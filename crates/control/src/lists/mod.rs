@@ -146,26 +146,33 @@ fn make(old: &Lists, said: &[Said], mut plans: Vec<Plan>, look: Look, workers: u
             let now = places.iter().position(|at| *at == Some(before))?;
             u8::try_from(now).ok()
         });
-        let (mut all, mut wrong) = (Vec::new(), Vec::new());
+        let (mut all, mut wrong, mut no_rules) = (Vec::new(), Vec::new(), Vec::new());
         for (at, (list, plan)) in said.iter().zip(&plans).enumerate() {
             let made = match plan {
-                Plan::Keep(place) => Ok(Arc::clone(&old.all[usize::from(*place)])),
+                Plan::Keep(place) => Ok((Arc::clone(&old.all[usize::from(*place)]), Vec::new())),
                 Plan::Read => {
                     // There are no more than a byte tells apart.
                     let read = read::list(list, at as u8, &mut hosts);
-                    read.and_then(|raw| still_holds(old, list, raw, look))
-                        .map(|raw| Arc::new(made(old, list, raw, workers)))
+                    read.and_then(|raw| still_holds(old, list, raw, look)).map(|mut raw| {
+                        let no_rules = std::mem::take(&mut raw.wrong);
+                        (Arc::new(self::made(old, list, raw, workers)), no_rules)
+                    })
                 }
             };
             match made {
-                Ok(list) => all.push(list),
+                Ok((list, places)) => {
+                    all.push(list);
+                    no_rules.push(places);
+                }
                 Err((file, error)) => wrong.push((at, file, error)),
             }
         }
         if wrong.is_empty() {
             hosts.shrink();
-            for (list, _) in all.iter().zip(&plans).filter(|(_, plan)| matches!(plan, Plan::Read)) {
-                tell(list);
+            for ((list, _), wrong) in
+                all.iter().zip(&plans).zip(&no_rules).filter(|((_, plan), _)| matches!(plan, Plan::Read))
+            {
+                tell(list, wrong);
             }
             return Ok((Lists { hosts, all }, errors));
         }
@@ -209,8 +216,8 @@ fn made(old: &Lists, said: &Said, raw: Raw, workers: usize) -> List {
 /// Each takes some 0.2 µs of a request.
 const MANY_EVERYWHERE: usize = 500;
 
-/// What is in a list, once a load: those from the web are never clean.
-fn tell(list: &List) {
+/// What is in a list, and where the first lines are that are no rule, once a load: those from the web are never clean.
+fn tell(list: &List, no_rules: &[String]) {
     let Content { hosts, patterns, exceptions, foreign, wrong, .. } = list.content;
     observe::log::info(format_args!(
         "list `{}`: {hosts} hosts, {exceptions} exceptions among them, {patterns} patterns",
@@ -228,10 +235,12 @@ fn tell(list: &List) {
         observe::log::info(format_args!("list `{}`: {foreign} rules are about what a proxy does not do", list.name));
     }
     if wrong > 0 {
+        let more = if wrong > no_rules.len() { " and others" } else { "" };
         observe::log::warn(format_args!(
-            "list `{}`: {wrong} lines are no rule of `format: {}`",
+            "list `{}`: {wrong} lines are no rule of `format: {}`: {}{more}",
             list.name,
-            list.format.name()
+            list.format.name(),
+            no_rules.join(", ")
         ));
     }
 }

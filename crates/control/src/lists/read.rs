@@ -14,7 +14,15 @@ pub(super) struct Raw {
     pub(super) patterns: Option<Patterns>,
     pub(super) words: Option<Words>,
     pub(super) content: Content,
+    /// Where the first lines are that are no rule.
+    pub(super) wrong: Vec<String>,
 }
+
+/// So many places are kept of what is wrong: who has mended these finds the next.
+const PLACES: usize = 3;
+
+/// So much of a line is shown.
+const SHOWN: usize = 60;
 
 /// No file of a list is larger.
 const LARGEST: u64 = 128 << 20;
@@ -41,11 +49,15 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 /// Which of its files cannot be read, or is none of this form, and why.
 pub(super) fn list(said: &Said, number: u8, hosts: &mut Set) -> Result<Raw, (usize, String)> {
     let (mut content, mut lines) = (Content::default(), String::new());
+    // Of lines that are no rule, and of those of which that turns out later.
+    let (mut wrong, mut asked): (Vec<Place>, Vec<Place>) = (Vec::new(), Vec::new());
     for (at, file) in said.files.iter().enumerate() {
-        let before = content;
+        let (before, mut line_number) = (content, 0);
+        let mut first = String::new();
         let error = |error: io::Error| (at, format!("{}: {error}", file.path.display()));
         let mut reader = Reader::new(said.format);
         each_line(open(&file.path).map_err(error)?, |line| {
+            line_number += 1;
             let told = reader.line(line, &mut |rule| {
                 hosts.add(number, &rule);
                 content.hosts += 1;
@@ -58,16 +70,26 @@ pub(super) fn list(said: &Said, number: u8, hosts: &mut Set) -> Result<Raw, (usi
                     content.patterns += 1;
                     lines += String::from_utf8_lossy(line).trim();
                     lines.push('\n');
+                    asked.push((at, line_number));
                 }
                 Line::Foreign => content.foreign += 1,
-                Line::Wrong => content.wrong += 1,
+                Line::Wrong => {
+                    if content.wrong == before.wrong {
+                        first = format!("line {line_number}: `{}`", shown(line));
+                    }
+                    content.wrong += 1;
+                    if wrong.len() < PLACES {
+                        wrong.push((at, line_number));
+                    }
+                }
             }
         })
         .map_err(error)?;
         let is_none = content.rules() == before.rules() && content.foreign == before.foreign;
         if is_none && content.wrong > before.wrong {
             let form = said.format.name();
-            return Err((at, format!("{}: nothing in it is a rule of `format: {form}`", file.path.display())));
+            let path = file.path.display();
+            return Err((at, format!("{path}: nothing in it is a rule of `format: {form}`, beginning with {first}")));
         }
     }
     if said.format == Format::Words {
@@ -76,13 +98,30 @@ pub(super) fn list(said: &Said, number: u8, hosts: &mut Set) -> Result<Raw, (usi
         })?;
         content.patterns = words.count();
         content.wrong += empty;
-        return Ok(Raw { patterns: None, words: Some(words), content });
+        return Ok(Raw { patterns: None, words: Some(words), content, wrong: places(said, wrong) });
     }
     let (patterns, left_out) = Patterns::of(&lines);
     content.patterns = patterns.as_ref().map_or(0, Patterns::count);
-    content.wrong += left_out.wrong;
+    content.wrong += left_out.wrong.len();
     content.foreign += left_out.foreign;
-    Ok(Raw { patterns, words: None, content })
+    wrong.extend(left_out.wrong.iter().take(PLACES).filter_map(|number| asked.get(*number)));
+    wrong.sort_unstable();
+    Ok(Raw { patterns, words: None, content, wrong: places(said, wrong) })
+}
+
+/// A file of a list, by its number, and a line, from 1.
+type Place = (usize, usize);
+
+/// The first of these, as editors take them.
+fn places(said: &Said, wrong: Vec<Place>) -> Vec<String> {
+    let place = |(at, line): Place| format!("{}:{line}", said.files[at].path.display());
+    wrong.into_iter().take(PLACES).map(place).collect()
+}
+
+/// The beginning of a line that may be anything.
+fn shown(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]);
+    text.chars().filter(|symbol| !symbol.is_control()).collect()
 }
 
 /// What a name takes in the table beside its bytes: its front, and a place of a table that is half to three quarters full.

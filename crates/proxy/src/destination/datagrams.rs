@@ -28,7 +28,10 @@ pub(crate) fn lead(worker: &Rc<Worker>, origin: &Arc<Origin>, host: &str, port: 
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let place = Place { host: host.into(), port, tunnel: true, h2: false, secure: None };
     if !origin.egress.lets_connect_to(port) {
-        return Lead::Known(Err((Fault::client(Kind::Denied), "a port that tunnels may not go to")));
+        return Lead::Known(Err((
+            Fault::client(Kind::Denied),
+            "a port that tunnels may not go to and not in egress.connect_ports",
+        )));
     }
     let now = Instant::now();
     if let Some(arm) = worker.origins.known(&place, origin, now) {

@@ -229,8 +229,8 @@ fn asked_for(x: &mut Exchange, egress: &Egress) -> Result<Place, Fault> {
     let h2 = h2 && !x.facts.websocket;
     let place = Place { host, port, tunnel: x.is_tunnel(), h2, secure };
     let (allowed, reason) = match place.tunnel || place.secure.is_some() {
-        true => (egress.lets_connect_to(port), "a port that tunnels may not go to"),
-        false => (egress.lets_ask(port), "a port at which nobody speaks HTTP"),
+        true => (egress.lets_connect_to(port), "a port that tunnels may not go to and not in egress.connect_ports"),
+        false => (egress.lets_ask(port), "a port at which nobody speaks HTTP and not in egress.connect_ports"),
     };
     if !allowed {
         x.notes.reason = reason;

@@ -21,10 +21,10 @@ pub struct Patterns {
 }
 
 /// Lines of which no engine was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Those that are no rule.
-    pub wrong: usize,
+    /// The numbers of those that are no rule, from 0.
+    pub wrong: Vec<usize>,
     /// Those that a proxy can do nothing about.
     pub foreign: usize,
 }
@@ -49,7 +49,7 @@ impl Patterns {
         let options = ParseOptions { rule_types: RuleTypes::NetworkOnly, ..ParseOptions::default() };
         let (mut text, mut left_out, mut has_exceptions) = (String::new(), LeftOut::default(), false);
         let (mut count, mut everywhere) = (0, 0);
-        for line in lines.lines() {
+        for (number, line) in lines.lines().enumerate() {
             match parse_filter(line, false, options) {
                 Ok(ParsedLine::Network(rule)) if is_for_pages(&rule) => {
                     left_out.foreign += 1;
@@ -57,7 +57,7 @@ impl Patterns {
                 }
                 Ok(ParsedLine::Network(_)) if is_small(line) => {}
                 _ => {
-                    left_out.wrong += 1;
+                    left_out.wrong.push(number);
                     continue;
                 }
             }

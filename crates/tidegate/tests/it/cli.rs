@@ -225,6 +225,48 @@ fn a_reverse_proxy_needs_no_file() {
 }
 
 #[test]
+fn what_is_wrong_with_an_argument_names_the_argument() {
+    let server = Server::named("taken");
+    for (arguments, said) in [
+        (&["reverse", "--bind", ":80x", "--to", "127.0.0.1:1"][..], "`80x` is no port, use 1 to 65535 (--bind :80x)"),
+        (&["tcp", "--bind", ":0", "--to", "h:1", "127.0.0.1"], "write `127.0.0.1:PORT` (--to 127.0.0.1)"),
+        (
+            &["udp", "--bind", ":0", "--to", "h:1", "--admin", "0.0.0.0:1"],
+            "use `127.0.0.1:1` or `unix:PATH` (--admin 0.0.0.0:1)",
+        ),
+        (&["reverse", "--bind", ":0", "--to", "h:1", "--set", "workers=x"], "from 1 to 1024 (--set workers)"),
+        (&["reverse", "--bind", server.address(), "--to", "h:1"], &format!("(--bind {})", server.address())),
+        (&["demo", "--bind", "x"], "`x` has no port, write `x:PORT` (--bind x)"),
+    ] {
+        let output = output_of(BINARY, arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(said) && !told.contains("the command line"), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn what_several_inherit_is_wrong_once() {
+    let (_, _, said) = on(&["check"], &example("sidecar.yaml"));
+    assert_eq!(said.matches("mesh-ca.pem").count(), 1, "{said}");
+}
+
+#[test]
+fn files_that_are_written_wherever_we_were_started_are_told_of() {
+    let folder = Folder::new();
+    let text = "access_log: log.json\nadmin: unix:admin.sock\nlisteners: { a: { bind: unix:a.sock, respond: 200, use: [{ capture: { har: a.har } }] } }\n";
+    let told = |text: &str| {
+        let file = folder.write("t.yaml", text);
+        let output = output_of(BINARY, &["check", &file.display().to_string()]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).matches("stands in the folder in which the process was started").count()
+    };
+    assert_eq!(told(text), 4);
+    assert_eq!(told(&format!("state: /tmp\n{text}")), 0);
+    assert_eq!(told(&text.replace("log.json", "/tmp/log.json").replace("unix:a", "unix:/tmp/a")), 1);
+}
+
+#[test]
 fn everything_that_the_demo_proposes_works() {
     if Command::new("curl").arg("--version").output().is_err() {
         println!("skipped: there is no curl");

@@ -27,7 +27,7 @@ fn a_list_that_cannot_be_had_is_an_error_at_the_start_with_its_place() {
     });
     assert!(large.contains("larger than"), "{large}");
     let other = refused("hosts", "<html>\n<p>moved\n", |_| {});
-    assert!(other.contains("nothing in it is a rule of `format: hosts`"), "{other}");
+    assert!(other.contains("nothing in it is a rule of `format: hosts`, beginning with line 1: `<html>`"), "{other}");
     let folder = refused("hosts", "", |folder| {
         std::fs::remove_file(folder.path().join("l.txt")).expect("the list");
         std::fs::create_dir(folder.path().join("l.txt")).expect("a folder");
@@ -41,9 +41,21 @@ fn lines_that_are_no_rules_are_counted_and_said_once() {
     let rubbish = format!("a.test\nhttp://x/\n\u{1}\u{2}\n{}\n{}\nb.test\n", "x".repeat(100_000), "y ".repeat(50));
     let tidegate = listed(&folder, &[("l", "domains", &rubbish)]);
     tidegate.message("list `l`: 4 lines are no rule of `format: domains`");
+    let messages = tidegate.messages();
+    let path = folder.path().join("l.txt");
+    let places = [2, 3, 4].map(|line| format!("{}:{line}", path.display())).join(", ");
+    assert!(messages.contains(&format!(": {places} and others")), "{messages}");
     assert_eq!((status(&tidegate, "http://a.test/"), status(&tidegate, "http://b.test/")), (403, 403));
     let lists = shown(&tidegate);
     assert_eq!((&lists[0]["rules"]["hosts"], &lists[0]["passed_over"]["wrong"]), (&2.into(), &4.into()));
+}
+
+#[test]
+fn rules_that_no_engine_understands_are_named_by_their_lines() {
+    let folder = Folder::new();
+    let tidegate = listed(&folder, &[("l", "adblock", "! title\n||a.test/x\n||b.test/x$nonsense\n||c.test^\n/(d/\n")]);
+    let path = folder.path().join("l.txt");
+    tidegate.message(&format!("list `l`: 2 lines are no rule of `format: adblock`: {0}:3, {0}:5", path.display()));
 }
 
 #[test]
