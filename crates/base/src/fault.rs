@@ -90,6 +90,8 @@ pub enum Kind {
     Unresolved,
     /// The connect was refused or unreachable.
     Connect,
+    /// The server was connected to, and its first words do not welcome us.
+    Unwelcome,
     /// The server and we could not agree on TLS, or it is not who it should be.
     ServerTls,
     /// The connect did not finish in time.
@@ -142,7 +144,7 @@ impl Fault {
 
 impl Kind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Kind; 39] = [
+    pub const ALL: [Kind; 40] = [
         Kind::Malformed,
         Kind::LineTooLong,
         Kind::HeadTooLarge,
@@ -169,6 +171,7 @@ impl Kind {
         Kind::QueueTimeout,
         Kind::Unresolved,
         Kind::Connect,
+        Kind::Unwelcome,
         Kind::ServerTls,
         Kind::ConnectTimeout,
         Kind::ParentRefused,
@@ -213,6 +216,7 @@ impl Kind {
             Kind::QueueTimeout => "queue_timeout",
             Kind::Unresolved => "unresolved",
             Kind::Connect => "connect",
+            Kind::Unwelcome => "unwelcome",
             Kind::ServerTls => "server_tls",
             Kind::ConnectTimeout => "connect_timeout",
             Kind::ParentRefused => "parent_refused",

@@ -1,5 +1,7 @@
 //! The one way out: every outbound connection of the process is made here.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -79,8 +81,7 @@ pub struct Dialled {
 /// caller bounds the time.
 ///
 /// # Errors
-/// What the kernel says; `InvalidData` if it is TLS that failed; `ConnectionRefused`, too, if the server does not welcome a client that
-/// has been greeted, or any client of MySQL.
+/// What the kernel says; `InvalidData` if it is TLS that failed; [`Unwelcome`] if its greeting is none that lets us go on.
 pub async fn dial(address: &Address, call: &Call<'_>) -> io::Result<Dialled> {
     let mut stream = match address {
         Address::Tcp(address) => {
@@ -180,6 +181,53 @@ pub fn refusal(error: &io::Error) -> Option<Refusal> {
     error.get_ref()?.downcast_ref().copied()
 }
 
+/// What a server has said first that does not welcome us, whoever we come for.
+#[derive(Debug)]
+pub struct Unwelcome(String);
+
+impl fmt::Display for Unwelcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server does not welcome us: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unwelcome {}
+
+impl Unwelcome {
+    /// Whether a dial has failed by this.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Unwelcome>())
+    }
+}
+
+fn unwelcome(said: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, Unwelcome(said.into()))
+}
+
+/// Why a connect has failed, in a few words for a log.
+pub fn cause(error: &io::Error) -> Cow<'static, str> {
+    if error.get_ref().is_some() {
+        return error.to_string().into();
+    }
+    Cow::Borrowed(match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::TimedOut => "no answer in time",
+        io::ErrorKind::HostUnreachable => "no route to the host",
+        io::ErrorKind::NetworkUnreachable => "the network is unreachable",
+        io::ErrorKind::NetworkDown => "the network is down",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            "the connection was reset"
+        }
+        io::ErrorKind::UnexpectedEof => "the connection was closed",
+        io::ErrorKind::NotFound => "there is no such socket",
+        io::ErrorKind::PermissionDenied => "not permitted, by this host's firewall or the socket's mode",
+        io::ErrorKind::AddrNotAvailable => "there is no port or address to connect from",
+        io::ErrorKind::AddrInUse => "all ports to connect from are in use",
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "there are no descriptors left",
+        _ => return error.to_string().into(),
+    })
+}
+
 /// Connects with an address of this host's. An address that is not there any more is a shortage of ours.
 async fn connect_from(source: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
@@ -262,7 +310,8 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol, lets_plain: bo
         if !read(stream, &mut heard).await? {
             return Err(bad("the server ended before TLS began".to_owned()));
         }
-        if guest.hear(&mut heard, &mut said).map_err(bad)? {
+        let is_greeted = guest.is_greeted();
+        if guest.hear(&mut heard, &mut said).map_err(|why| if is_greeted { bad(why) } else { unwelcome(why) })? {
             return Ok((guest.greeting(), guest.is_plain()));
         }
         if heard.len() > guest::MOST {
@@ -273,38 +322,43 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol, lets_plain: bo
 
 /// The greeting of a server of MySQL; of one that has TLS, if that is wanted.
 async fn greeted(stream: &mut Stream, secure: bool) -> io::Result<Vec<u8>> {
-    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-    let bad = |error: &str| if secure { io::Error::new(io::ErrorKind::InvalidData, error) } else { refused() };
+    let bad = |error: &str| match secure {
+        true => io::Error::new(io::ErrorKind::InvalidData, error),
+        false => unwelcome(error),
+    };
     let mut heard = Vec::new();
     loop {
         if !read(stream, &mut heard).await? {
-            return Err(bad("the server ended before TLS began"));
+            return Err(bad(if secure { "the server ended before TLS began" } else { CLOSED }));
         }
         match mysql::greeting(&heard) {
             Greeting::Partial => {}
-            Greeting::Refusal(_) => return Err(refused()),
+            Greeting::Refusal(length) => return Err(unwelcome(mysql::why_refused(&heard[..length.min(heard.len())]))),
             Greeting::Insecure(_) | Greeting::Other if secure => return Err(bad("the server has no TLS")),
             Greeting::Secure(length) | Greeting::Insecure(length) if length == heard.len() => return Ok(heard),
             // It is the client's turn: what follows would have been put there by somebody else.
             Greeting::Secure(_) | Greeting::Insecure(_) => return Err(bad("bytes in plain where TLS should begin")),
-            Greeting::Other => return Err(refused()),
+            Greeting::Other => return Err(bad(NO_GREETING)),
         }
     }
 }
 
+const CLOSED: &str = "it closes the connection without a greeting";
+const NO_GREETING: &str = "what it says first is no greeting";
+
 /// Takes the greeting off.
 async fn welcomed(stream: &mut Stream, protocol: starttls::Protocol) -> io::Result<()> {
-    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
     let mut heard = Vec::new();
     loop {
         if !read(stream, &mut heard).await? {
-            return Err(refused());
+            return Err(unwelcome(CLOSED));
         }
         match greeting::read(protocol, &heard) {
             // It is the client's turn: more than a greeting would answer nothing.
-            Ok(Some(length)) => return if length == heard.len() { Ok(()) } else { Err(refused()) },
+            Ok(Some(length)) if length == heard.len() => return Ok(()),
+            Ok(Some(_)) => return Err(unwelcome("it goes on behind its greeting")),
             Ok(None) => {}
-            Err(_) => return Err(refused()),
+            Err(said) => return Err(unwelcome(said)),
         }
     }
 }
@@ -316,8 +370,10 @@ async fn introduced(stream: &mut Stream, hello: &[u8]) -> io::Result<()> {
     loop {
         match greeting::accepted(&heard) {
             Ok(Some(length)) if length == heard.len() => return Ok(()),
+            Ok(Some(_)) => return Err(unwelcome("it goes on behind its answer to the client's name")),
             Ok(None) if read(stream, &mut heard).await? => {}
-            _ => return Err(io::ErrorKind::ConnectionRefused.into()),
+            Ok(None) => return Err(unwelcome("it closes the connection at the client's name")),
+            Err(said) => return Err(unwelcome(said)),
         }
     }
 }
@@ -351,11 +407,11 @@ pub async fn dial_quic(address: &Address, security: Option<&Security>) -> io::Re
 }
 
 const EADDRNOTAVAIL: i32 = 99;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 
 /// Whether a connect failed for want of descriptors or ports of ours, or because a client's address is of no use for it, which says nothing of the server.
 pub fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
     const EADDRINUSE: i32 = 98;
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRINUSE | EADDRNOTAVAIL))
 }

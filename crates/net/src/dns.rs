@@ -2,18 +2,23 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RData;
+use hickory_resolver::system_conf::read_system_conf;
 
 /// Asks name servers.
 #[derive(Clone)]
 pub struct Resolver {
     inner: TokioResolver,
+    /// The name servers, as messages name them.
+    asked: Arc<str>,
 }
 
 /// What a name means for now.
@@ -44,18 +49,31 @@ impl Resolver {
     /// # Errors
     /// The system's configuration cannot be read.
     pub fn new(servers: &[SocketAddr]) -> io::Result<Resolver> {
-        let mut builder = if servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(io::Error::other)?
-        } else {
-            let servers = servers.iter().map(|server| name_server(*server)).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        let (config, options) = match servers {
+            [] => read_system_conf().map_err(|error| io::Error::other(format!("/etc/resolv.conf: {error}")))?,
+            some => {
+                let servers = some.iter().map(|server| name_server(*server)).collect();
+                (ResolverConfig::from_parts(None, Vec::new(), servers), ResolverOpts::default())
+            }
         };
+        let asked = asked(&config).into();
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
         let options = builder.options_mut();
         options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
         // Whoever asks keeps answers by their time to live; a second cache would only make them older.
         options.cache_size = 0;
-        Ok(Resolver { inner: builder.build().map_err(io::Error::other)? })
+        Ok(Resolver { inner: builder.build().map_err(io::Error::other)?, asked })
+    }
+
+    /// What it means that nobody has answered in time.
+    pub fn late(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no answer in time, asked: {}", self.asked))
+    }
+
+    /// Why there is no answer, and whose fault that may be.
+    fn failed(&self, error: &NetError) -> io::Error {
+        io::Error::other(format!("{}, asked: {}", told(error), self.asked))
     }
 
     /// Looks up the addresses of a name: those of IPv4 if there are any, else those of IPv6.
@@ -63,7 +81,7 @@ impl Resolver {
     /// # Errors
     /// There is no such name, or no server answered.
     pub async fn addresses(&self, name: &str) -> io::Result<Answer<IpAddr>> {
-        let found = self.inner.lookup_ip(name).await.map_err(io::Error::other)?;
+        let found = self.inner.lookup_ip(name).await.map_err(|error| self.failed(&error))?;
         let mut addresses: Vec<IpAddr> = found.iter().collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -76,7 +94,7 @@ impl Resolver {
     /// # Errors
     /// There is no such name, or no server answered.
     pub async fn services(&self, name: &str) -> io::Result<Answer<Target>> {
-        let found = self.inner.srv_lookup(name).await.map_err(io::Error::other)?;
+        let found = self.inner.srv_lookup(name).await.map_err(|error| self.failed(&error))?;
         let records = found.answers().iter().filter_map(|record| match &record.data {
             RData::SRV(record) if !record.target.is_root() && record.port > 0 => Some(Target {
                 priority: record.priority,
@@ -90,6 +108,39 @@ impl Resolver {
         targets.sort_unstable();
         targets.dedup();
         Ok(Answer { found: targets, ttl: found.valid_until().saturating_duration_since(Instant::now()) })
+    }
+}
+
+/// The addresses of name servers, in their order.
+fn asked(config: &ResolverConfig) -> String {
+    let place = |server: &NameServerConfig| {
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        SocketAddr::new(server.ip, port).to_string()
+    };
+    let servers: Vec<String> = config.name_servers().iter().map(place).collect();
+    if servers.is_empty() { "nobody, for no name server is known".to_owned() } else { servers.join(", ") }
+}
+
+/// What a name server has said, by the name of its code, or why none has said anything.
+fn told(error: &NetError) -> String {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => said(none.response_code),
+        NetError::Dns(DnsError::ResponseCode(code)) => said(*code),
+        NetError::Io(error) => crate::dial::cause(error).into_owned(),
+        NetError::Timeout => "no answer in time".to_owned(),
+        NetError::NoConnections => "no name server can be reached".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A response code (RFC 1035 section 4.1.1).
+fn said(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::NXDomain => "there is no such name (NXDOMAIN)".to_owned(),
+        ResponseCode::NoError => "the name has no such record (NOERROR)".to_owned(),
+        ResponseCode::ServFail => "the name server cannot tell (SERVFAIL)".to_owned(),
+        ResponseCode::Refused => "the name server does not answer us (REFUSED)".to_owned(),
+        code => format!("the name server answers {code:?}"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A request is tried again only if that is safe: nothing was sent, or the method is idempotent and everything sent can
 //! be sent again; and never once a byte of a response head went to the client.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,11 +49,11 @@ pub(crate) use prefix::read_prefix;
 pub(crate) use switch::{open, open_datagrams, tunnel, welcome};
 
 use checkout::checkout;
-pub(crate) use checkout::{unconnected, wrong_with};
+pub(crate) use checkout::{LATE, cause, unconnected, wrong_with};
 pub(crate) use correspond::{Correspondent, REFUSED, correspond, may_try_another};
 use prefix::prefetch_what_is_here;
 pub(crate) use retry::again;
-use retry::{Next, count, may_repeat, next};
+use retry::{Next, count, is_idle, may_repeat, next};
 use send::{Sent, send, set_host};
 
 /// A server's connection with a request on it, and with its response's head read.
@@ -130,6 +131,7 @@ pub(crate) async fn connect(
         let fault = match checkout(session, x, route, arm, &tried, false).await {
             Ok(upstream) => {
                 x.notes.reused = upstream.reused;
+                (x.notes.reason, x.notes.cause) = ("", Cow::Borrowed(""));
                 x.permit = None;
                 sticky::tell(x, &arm.pool);
                 return Ok(upstream);
@@ -137,6 +139,7 @@ pub(crate) async fn connect(
             Err(fault) => fault,
         };
         finish::unconnected(&session.worker, x, arm, fault);
+        x.notes.tries -= u8::from(is_idle(fault));
         let Next::Try(wait) = next(session, x, route, arm, fault, &mut retrying) else { return Err(fault) };
         tried.extend(x.notes.server.and_then(|number| arm.pool.servers.get(number)).map(|server| server.slot));
         if !wait.is_zero() {
@@ -156,6 +159,7 @@ async fn tries(session: &mut Session, x: &mut Exchange, route: &Route, arm: &Arm
         let (fault, answer) = match checkout(session, x, route, arm, &tried, stale).await {
             Err(fault) => {
                 finish::unconnected(&session.worker, x, arm, fault);
+                x.notes.tries -= u8::from(is_idle(fault));
                 (fault, None)
             }
             Ok(mut upstream) => {

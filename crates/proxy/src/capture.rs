@@ -9,7 +9,7 @@ use wire::Head;
 use wire::head::{Method, Scheme};
 
 use crate::exchange::Exchange;
-use crate::finish::Account;
+use crate::finish::{self, Account};
 use crate::pool;
 use crate::relay::Pump;
 use crate::session::Session;
@@ -145,7 +145,7 @@ pub(crate) fn release(x: &mut Exchange, account: &Account<'_>) {
         server: account.server().map(|(pool, server)| told(pool, server)),
         moments: moments(x),
         fault: x.notes.fault,
-        reason: x.notes.reason,
+        reason: finish::told(&x.notes).to_owned().into(),
         cut: x.notes.cut,
     }));
 }

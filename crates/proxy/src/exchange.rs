@@ -4,6 +4,7 @@
 //! relay, record. A fault anywhere becomes an answer. One edge leads back (a retry, inside [`attempt`]),
 //! one skips ahead (an answer of our own).
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -182,6 +183,8 @@ pub(crate) struct Notes {
     /// Datagrams from the client and to it, of a flow of UDP.
     pub(crate) datagrams: Option<(u64, u64)>,
     pub(crate) tries: u8,
+    /// It counts among those of its pool.
+    pub(crate) counted: bool,
     /// How many of the tries were no retries: those of further addresses, and those of ways before this one.
     pub(crate) free: u8,
     /// The way that it has taken, of those of its route.
@@ -195,7 +198,10 @@ pub(crate) struct Notes {
     pub(crate) until: Option<Instant>,
     pub(crate) cut: bool,
     pub(crate) fault: Option<Fault>,
+    /// More about it, for its client as well.
     pub(crate) reason: &'static str,
+    /// More about it, for whoever runs us.
+    pub(crate) cause: Cow<'static, str>,
     /// Whether a tunnel was looked into, in a word; empty where nobody would.
     pub(crate) interception: &'static str,
     /// Why a filter has not read it and let it pass, in a word; empty if none has.
@@ -543,6 +549,7 @@ impl Notes {
             bytes_out: 0,
             datagrams: None,
             tries: 0,
+            counted: false,
             free: 0,
             way: 0,
             hedges: 0,
@@ -552,6 +559,7 @@ impl Notes {
             cut: false,
             fault: None,
             reason: "",
+            cause: Cow::Borrowed(""),
             interception: "",
             unread: "",
             hit: None,

@@ -151,6 +151,12 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         list.hits.count(worker.id);
     }
     capture::release(x, account);
+    tell(worker, x, account);
+}
+
+/// Writes the record alone.
+pub(crate) fn tell(worker: &Worker, x: &Exchange, account: &Account<'_>) {
+    let total = x.notes.ended.saturating_duration_since(x.notes.began);
     let (mut log, mut tails) = (worker.log.borrow_mut(), worker.tails.borrow_mut());
     if log.is_none() && tails.is_empty() {
         return;
@@ -210,7 +216,7 @@ pub(crate) fn record(worker: &Worker, x: &mut Exchange, account: &Account<'_>) {
         limit: x.notes.limit.map(Limit::name),
         cut: x.notes.cut,
         fault: x.notes.fault,
-        reason: x.notes.reason,
+        reason: told(&x.notes),
         listed: x.notes.hit.as_ref().map(|hit| (&*hit.name, &*hit.rule)),
         referer: x.request.value_of(Known::Referer),
         user_agent: x.request.value_of(Known::UserAgent),
@@ -230,6 +236,11 @@ pub(crate) fn until_answered_us(notes: &Notes) -> u64 {
 fn until_answered(notes: &Notes, total: Duration) -> Duration {
     let waited = notes.queue.unwrap_or_default() + notes.connect.unwrap_or_default();
     notes.response.map_or(total, |response| response + waited)
+}
+
+/// More about a fault in words, as far as it is known here: clients are told less.
+pub(crate) fn told(notes: &Notes) -> &str {
+    if notes.fault.is_none() || notes.cause.is_empty() { notes.reason } else { &notes.cause }
 }
 
 /// Counts one try at a server.

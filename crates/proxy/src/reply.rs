@@ -42,6 +42,7 @@ pub fn status_of(kind: Kind) -> u16 {
         Kind::Loop => 508,
         Kind::Unresolved
         | Kind::Connect
+        | Kind::Unwelcome
         | Kind::ServerTls
         | Kind::ParentRefused
         | Kind::Reset
@@ -75,6 +76,7 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::Malformed | Kind::Loop | Kind::BadResponse => Code::Internal,
         Kind::Unresolved
         | Kind::Connect
+        | Kind::Unwelcome
         | Kind::ServerTls
         | Kind::ParentRefused
         | Kind::Reset

@@ -67,6 +67,16 @@ pub fn greeting(bytes: &[u8]) -> Greeting {
     }
 }
 
+/// What a server says that does not welcome us, its number before it: short enough for a log.
+pub fn why_refused(packet: &[u8]) -> String {
+    const MOST: usize = 80;
+    let Some((&[low, high], text)) = packet.get(HEADER + 1..).and_then(<[u8]>::split_first_chunk) else {
+        return "an error without a number".to_owned();
+    };
+    let text: String = String::from_utf8_lossy(text).trim().chars().take(MOST).collect();
+    format!("{} {text}", u16::from_le_bytes([low, high]))
+}
+
 /// Where a greeting says whether its server has TLS. Behind its version: a number of the connection, the beginning of a challenge, a zero,
 /// and half of what it can do.
 fn abilities(greeting: &[u8]) -> Option<usize> {
@@ -187,6 +197,8 @@ mod tests {
         assert_eq!(greeting(&hello(0xf7ff)), Greeting::Insecure(secure.len()));
         let full = packet(0, b"\xff\x10\x04Too many connections");
         assert_eq!(greeting(&full), Greeting::Refusal(full.len()));
+        assert_eq!(why_refused(&full), "1040 Too many connections");
+        assert_eq!(why_refused(&full[..5]), "an error without a number");
         for other in
             [&b"HTTP/1.1 400"[..], b"220 mail\r\n", &packet(0, b"\x09a"), &packet(0, b"\x0aa"), &packet(1, b"\x0aa")]
         {

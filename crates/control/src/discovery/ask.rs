@@ -34,9 +34,9 @@ where
         for name in some {
             let (resolver, name) = (resolver.clone(), name.clone());
             under_way.spawn_local(async move {
+                let late = resolver.late();
                 let answer = tokio::time::timeout(PATIENCE, ask(resolver, name.clone())).await;
-                let late = |_| Err(format!("no answer within {} s", PATIENCE.as_secs()));
-                (name, answer.map_or_else(late, |answer| answer.map_err(|error| error.to_string())))
+                (name, answer.unwrap_or(Err(late)).map_err(|error| error.to_string()))
             });
         }
         while let Some(answered) = under_way.join_next().await {

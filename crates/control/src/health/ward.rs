@@ -227,7 +227,11 @@ impl Ward {
             return;
         }
         notes.pauses = pauses;
-        let why = format!("connect failed ×{}", self.server.connect_failures().max(1));
+        let why = match &*self.server.last_failure() {
+            "" => String::new(),
+            why => format!(": {why}"),
+        };
+        let why = format!("connect failed ×{}{why}", self.server.connect_failures().max(1));
         self.note(notes, Transition::Paused, format_args!("is passed over: {why}"));
         notes.paused = Some(Note { since: SystemTime::now(), why });
     }

@@ -108,7 +108,7 @@ impl End {
     pub(super) fn records(&mut self) -> &mut Records {
         match &mut self.engine {
             Engine::Records(records) => records,
-            Engine::Library(_) | Engine::Broken => panic!("no records of our own"),
+            Engine::Library(_) | Engine::Broken(_) => panic!("no records of our own"),
         }
     }
 

@@ -15,8 +15,8 @@ pub(super) enum Engine {
     Library(Box<Library>),
     /// TLS 1.3, after the handshake.
     Records(Box<Records>),
-    /// An error has ended it.
-    Broken,
+    /// An error has ended it; the name that a client has asked for before.
+    Broken(Option<String>),
 }
 
 /// The library's part.
@@ -68,7 +68,16 @@ impl Engine {
     pub(super) fn library(&self) -> Option<&Library> {
         match self {
             Engine::Library(library) => Some(library),
-            Engine::Records(_) | Engine::Broken => None,
+            Engine::Records(_) | Engine::Broken(_) => None,
+        }
+    }
+
+    /// The name that a client has asked for, until hands are shaken.
+    pub(super) fn asked(&self) -> Option<&str> {
+        match self {
+            Engine::Library(library) => library.name.as_deref(),
+            Engine::Records(_) => None,
+            Engine::Broken(name) => name.as_deref(),
         }
     }
 
@@ -83,9 +92,9 @@ impl Engine {
         let opened = match self {
             Engine::Library(library) => library.open(bytes, sink, out),
             Engine::Records(records) => records.open(bytes, sink, out),
-            Engine::Broken => Err(Error::General("the connection is broken".to_owned())),
+            Engine::Broken(_) => Err(Error::General("the connection is broken".to_owned())),
         };
-        opened.inspect_err(|_| *self = Engine::Broken)
+        opened.inspect_err(|_| *self = Engine::Broken(self.asked().map(str::to_owned)))
     }
 
     /// Adds content to `out`. `received` is what was received and is not done with.
@@ -93,7 +102,7 @@ impl Engine {
         match self {
             Engine::Library(library) => library.seal(received, Some(content), out),
             Engine::Records(records) => records.seal(ContentType::ApplicationData, content, out),
-            Engine::Broken => Err(Error::EncryptError),
+            Engine::Broken(_) => Err(Error::EncryptError),
         }
     }
 
@@ -102,13 +111,13 @@ impl Engine {
         match self {
             Engine::Library(library) => library.seal(received, None, out),
             Engine::Records(records) => records.seal(ContentType::Alert, &[1, 0], out),
-            Engine::Broken => Ok(()),
+            Engine::Broken(_) => Ok(()),
         }
     }
 
     /// Takes over from the library, where that can be. To be called when the handshake is over.
     pub(super) fn take_over(&mut self) -> Result<(), Error> {
-        let Engine::Library(library) = std::mem::replace(self, Engine::Broken) else { return Ok(()) };
+        let Engine::Library(library) = std::mem::replace(self, Engine::Broken(None)) else { return Ok(()) };
         if library.common().protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             *self = Engine::Library(library);
             return Ok(());

@@ -43,7 +43,7 @@ pub use proof::Proofs;
 pub use secured::{Agreed, Secured};
 pub use spoken::{Oldest, Spoken};
 pub use subject::Subject;
-pub use terminate::{ClientCert, Terminator, Tickets};
+pub use terminate::{ClientCert, Terminator, Tickets, Unshaken};
 pub use trust::Trust;
 
 pub(crate) use spoken::provider;

@@ -15,9 +15,11 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustls::Error;
 use sha2::{Digest as _, Sha256};
 use wire::starttls::Protocol;
 
+use super::doubt::NotTls;
 use super::engine::{Engine, Library, Side, Sink, whole};
 use super::records::FULL;
 use super::{Alpn, Subject};
@@ -150,6 +152,11 @@ impl Secured {
     pub(super) fn curious(self) -> Secured {
         self.session.borrow_mut().is_curious = true;
         self
+    }
+
+    /// The name that a client has asked for whose handshake has failed.
+    pub(super) fn asked(&self) -> Option<String> {
+        self.session.borrow().engine.asked().map(str::to_owned)
     }
 
     /// The certificate that the peer has shown, in DER, if it was kept: to be asked once.
@@ -380,7 +387,10 @@ impl Session {
                 let filled = sink.filled;
                 self.received = Vec::new();
                 self.hearing = Hearing::Broken;
-                let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                let error = match error {
+                    Error::InvalidMessage(_) if self.agreed.is_none() => NotTls::of(bytes, error),
+                    error => io::Error::new(io::ErrorKind::InvalidData, error),
+                };
                 if filled == 0 && self.content.is_empty() {
                     return Err(error);
                 }

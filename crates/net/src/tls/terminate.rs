@@ -25,6 +25,17 @@ pub struct Terminator {
     names: Arc<Names>,
 }
 
+/// A handshake that has come to nothing.
+#[derive(Debug)]
+pub struct Unshaken {
+    /// What is wrong.
+    pub error: io::Error,
+    /// The name that the client has asked for, if it came so far and has.
+    pub name: Option<String>,
+    /// Whether that is one of those that a certificate is for.
+    pub is_known: bool,
+}
+
 /// The keys that session tickets are made with. They are drawn at the start, replaced every six hours, and outlive reloads.
 #[derive(Clone, Debug)]
 pub struct Tickets {
@@ -126,7 +137,19 @@ impl Terminator {
     /// # Errors
     /// Those of [`accept`](Terminator::accept).
     pub async fn accept_heard(&self, stream: Stream, heard: Vec<u8>) -> io::Result<Stream> {
-        let session = UnbufferedServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
+        self.accept_told(stream, heard).await.map_err(|unshaken| unshaken.error)
+    }
+
+    /// The same with more to say of a failure.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Terminator::accept).
+    pub async fn accept_told(&self, stream: Stream, heard: Vec<u8>) -> Result<Stream, Unshaken> {
+        let session = UnbufferedServerConnection::new(Arc::clone(&self.config)).map_err(|error| Unshaken {
+            error: io::Error::other(error),
+            name: None,
+            is_known: true,
+        })?;
         let secured = Box::new(Secured::new(stream, Side::Server(session)).having(heard));
         match secured.handshake().await {
             Ok(()) => Ok(Stream::Secured(secured)),
@@ -134,7 +157,9 @@ impl Terminator {
                 if error.kind() == io::ErrorKind::InvalidData {
                     secured.linger().await;
                 }
-                Err(error)
+                let name = secured.asked();
+                let is_known = name.as_deref().is_none_or(|name| self.names.knows(name));
+                Err(Unshaken { error, name, is_known })
             }
         }
     }
@@ -216,8 +241,17 @@ impl Names {
 
     fn find(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
         let Some(name) = name.map(str::to_ascii_lowercase) else { return &self.default };
+        self.own(&name).unwrap_or(&self.default)
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.own(&name.to_ascii_lowercase()).is_some()
+    }
+
+    /// Those of a name in lower case, and of no other.
+    fn own(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
         let wildcard = || name.split_once('.').and_then(|(_, rest)| self.wildcards.get(rest));
-        self.exact.get(&name).or_else(wildcard).unwrap_or(&self.default)
+        self.exact.get(name).or_else(wildcard)
     }
 }
 

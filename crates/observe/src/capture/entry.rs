@@ -1,5 +1,6 @@
 //! One exchange, as it is handed over.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -56,7 +57,7 @@ pub struct Entry {
     /// What went wrong.
     pub fault: Option<Fault>,
     /// More about that.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Whether the response ended before it was complete.
     pub cut: bool,
 }

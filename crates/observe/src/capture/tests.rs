@@ -60,7 +60,7 @@ fn entry(place: Place, path: &str) -> Box<Entry> {
         server: None,
         moments: Moments::default(),
         fault: None,
-        reason: "",
+        reason: "".into(),
         cut: false,
     })
 }
@@ -170,7 +170,7 @@ fn content_is_told_as_what_it_is() {
 fn what_came_to_nothing_is_told_too() {
     let mut entry = entry(place(), "/");
     entry.response = None;
-    (entry.fault, entry.reason) = (Some(Fault::server(Kind::Connect, Retry::Always)), "refused");
+    (entry.fault, entry.reason) = (Some(Fault::server(Kind::Connect, Retry::Always)), "refused".into());
     let told = told(&entry);
     assert_eq!((&told["response"]["status"], &told["response"]["_error"]), (&json!(0), &json!("connect")));
     assert_eq!((&told["_side"], &told["_reason"]), (&json!("server"), &json!("refused")));

@@ -1,5 +1,6 @@
 //! A connection to a server: an idle one or a new one.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use base::{Fault, Kind, Retry};
 use http::Conn;
 use net::Address;
-use net::dial::{Call, Dialled, Source, dial, is_shortage};
+use net::dial::{self, Call, Dialled, Source, Unwelcome, dial, is_shortage};
 use net::tls::doubt;
 use wire::proxy_protocol::{self, Said, Secured};
 
@@ -189,15 +190,19 @@ pub(super) async fn connect(
             }
             Ok(Some(connected(dialled, busy)))
         }
-        Ok(Err(error)) if is_shortage(&error) => Err(Fault::proxy(Kind::Overload)),
+        Ok(Err(error)) if is_shortage(&error) => {
+            x.notes.cause = cause(&error);
+            Err(Fault::proxy(Kind::Overload))
+        }
         Ok(Err(error)) => {
-            server.connect_failed();
             x.notes.reason = wrong_with(&server, &error).unwrap_or(x.notes.reason);
+            x.notes.cause = cause(&error);
+            server.connect_failed(x.notes.cause.clone());
             Err(unconnected(&server, &error))
         }
         Err(fault) => {
             if fault.kind == Kind::ConnectTimeout {
-                server.connect_failed();
+                server.connect_failed(LATE);
             }
             Err(fault)
         }
@@ -266,8 +271,9 @@ pub(super) async fn join(
         patiently(session, x, route, Patience::of(arm), |worker, cx| worker.trunks.poll_joined(&joining, cx)).await;
     match joined? {
         Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
-        Joined::Failed(Failed { fault, wrong }) => {
+        Joined::Failed(Failed { fault, wrong, cause }) => {
             x.notes.reason = wrong.unwrap_or(x.notes.reason);
+            x.notes.cause = cause;
             Err(fault)
         }
         Joined::Again => Ok(None),
@@ -323,21 +329,25 @@ pub(crate) fn wrong_with(server: &Server, error: &io::Error) -> Option<&'static 
     (error.kind() == io::ErrorKind::InvalidData && server.slot >= LOCAL).then(|| doubt::of_server(error))
 }
 
+/// Why a server could not be connected to, for whoever runs us.
+pub(crate) fn cause(error: &io::Error) -> Cow<'static, str> {
+    if error.kind() == io::ErrorKind::InvalidData { doubt::told(error).into() } else { dial::cause(error) }
+}
+
+/// The same where its time has ended.
+pub(crate) const LATE: Cow<'static, str> = Cow::Borrowed("no answer in time");
+
 /// What it means that a server could not be connected to. Why TLS failed is for the operator alone.
 pub(crate) fn unconnected(server: &Server, error: &io::Error) -> Fault {
-    if error.kind() != io::ErrorKind::InvalidData {
-        return Fault::server(Kind::Connect, Retry::Always);
-    }
+    let (kind, why) = match error.kind() {
+        io::ErrorKind::InvalidData => (Kind::ServerTls, format!(" and TLS: {}", doubt::told(error))),
+        _ if Unwelcome::is(error) => (Kind::Unwelcome, format!(": {error}")),
+        _ => return Fault::server(Kind::Connect, Retry::Always),
+    };
     if let Some(left_out) = server.may_complain() {
         let id = &server.id;
         let more = if left_out > 0 { format!(" ({left_out} more since the last time)") } else { String::new() };
-        observe::log::warn(format_args!(
-            "server `{}` of pool `{}` at {} and TLS: {}{more}",
-            id.name,
-            id.pool,
-            id.address,
-            doubt::told(error)
-        ));
+        observe::log::warn(format_args!("server `{}` of pool `{}` at {}{why}{more}", id.name, id.pool, id.address));
     }
-    Fault::server(Kind::ServerTls, Retry::Always)
+    Fault::server(kind, Retry::Always)
 }

@@ -263,8 +263,8 @@ mod tests {
         let calm = roster(&servers, 0);
         assert_eq!(order(&calm, &[]), [[0, 1], [2, 3]]);
         assert_eq!(order(&calm, &[1]), [vec![0], vec![2, 3], vec![1]]);
-        servers[0].connect_failed();
-        servers[2].connect_failed();
+        servers[0].connect_failed("".into());
+        servers[2].connect_failed("".into());
         assert_eq!(order(&calm, &[]), [[1], [3], [0], [2]]);
         assert_eq!(order(&calm, &[1, 3]), [[1], [3], [0], [2]], "none that has only failed once gives way");
         assert_eq!(order(&calm, &[0]), [[1], [3], [2], [0]]);

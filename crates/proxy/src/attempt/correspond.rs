@@ -11,6 +11,7 @@ use net::datagram::Line;
 use net::dial::is_shortage;
 
 use super::Busy;
+use super::checkout::cause;
 use super::choose::{Choice, choose_new};
 use super::retry::{afford, count, meet};
 use crate::exchange::Exchange;
@@ -45,7 +46,7 @@ pub(crate) fn correspond<L>(
     mut open: impl FnMut(SocketAddr) -> io::Result<L>,
 ) -> Result<Correspondent<L>, Fault> {
     let pool = &arm.pool;
-    if x.notes.tries == 0 {
+    if !x.notes.counted {
         count(x, arm)?;
     }
     let is_usable = |number: &usize| pool.servers[*number].is_usable_for_its_own();
@@ -54,13 +55,13 @@ pub(crate) fn correspond<L>(
     let own = known.filter(is_usable).or(stuck).filter(|number| arm.roster().members[*number]);
     let wish = arm.roster().wish(|| x.facts.view(&x.request));
     loop {
-        x.notes.tries = x.notes.tries.saturating_add(1);
         let (number, lease) = match choose_new(worker, arm, wish, own.filter(|_| tried.is_empty()), tried) {
             Choice::Lease(number, lease) => (number, lease),
             // Nobody waits with a datagram in the hand.
             Choice::Saturated => return Err(Fault::proxy(Kind::QueueFull)),
             _ => return Err(Fault::proxy(Kind::NoServer)),
         };
+        x.notes.tries = x.notes.tries.saturating_add(1);
         x.notes.server = Some(number);
         let server = Arc::clone(lease.server());
         let Address::Tcp(to) = server.id.address else { return Err(Fault::proxy(Kind::NoServer)) };
@@ -69,10 +70,13 @@ pub(crate) fn correspond<L>(
                 sticky::tell(x, pool);
                 return Ok(Correspondent { line, busy: Busy::begin(lease) });
             }
-            Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload)),
-            Err(_) => {}
+            Err(error) if is_shortage(&error) => {
+                x.notes.cause = cause(&error);
+                return Err(Fault::proxy(Kind::Overload));
+            }
+            Err(error) => x.notes.cause = cause(&error),
         }
-        server.connect_failed();
+        server.connect_failed(x.notes.cause.clone());
         finish::unconnected(worker, x, arm, REFUSED);
         if !may_try_another(x, arm, retrying) {
             return Err(REFUSED);

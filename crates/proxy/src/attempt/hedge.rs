@@ -18,7 +18,7 @@ use net::stream::Stream;
 use wire::h1::Asked;
 use wire::{Framing, Head};
 
-use super::checkout::{introduction, source, unconnected};
+use super::checkout::{cause, introduction, source, unconnected};
 use super::choose::{Choice, choose};
 use super::lead_on::is_led_on;
 use super::overtaken::overtaken;
@@ -320,7 +320,7 @@ impl Leg {
                     }
                     Poll::Ready(Err(error)) => {
                         if !is_shortage(&error) {
-                            self.server.connect_failed();
+                            self.server.connect_failed(cause(&error));
                             let first = x.notes.server.replace(self.number);
                             finish::unconnected(&session.worker, x, arm, unconnected(&self.server, &error));
                             x.notes.server = first;

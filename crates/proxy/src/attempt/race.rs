@@ -13,7 +13,7 @@ use base::{Fault, Kind, Retry};
 use net::dial::{Call, Dialled, dial, is_shortage};
 use net::timer::Timer;
 
-use super::checkout::{Patience, connected, own_source, patiently, unconnected, wrong_with};
+use super::checkout::{LATE, Patience, cause, connected, own_source, patiently, unconnected, wrong_with};
 use super::{Busy, Upstream};
 use crate::exchange::Exchange;
 use crate::pool::{Lease, Server};
@@ -59,14 +59,14 @@ pub(super) async fn race(
         Ok(winner) => winner,
         Err(fault) => {
             if fault.kind == Kind::ConnectTimeout {
-                race.legs.iter().for_each(|leg| leg.server.connect_failed());
+                race.legs.iter().for_each(|leg| leg.server.connect_failed(LATE));
             }
             return Err(Fault { retry: Retry::Never, ..fault });
         }
     };
     if let Some((leg, dialled)) = winner {
         // Whoever began before and has not come so far is slower: the next connection begins with the winner.
-        race.legs.iter().filter(|other| other.began < leg.began).for_each(|other| other.server.connect_failed());
+        race.legs.iter().filter(|other| other.began < leg.began).for_each(|other| other.server.connect_failed(LATE));
         leg.server.connect_succeeded();
         x.notes.server = Some(leg.number);
         return Ok(connected(dialled, leg.busy));
@@ -75,10 +75,14 @@ pub(super) async fn race(
         Some((number, error)) if !is_shortage(&error) => {
             x.notes.server = Some(number);
             x.notes.reason = wrong_with(&servers[number], &error).unwrap_or(x.notes.reason);
+            x.notes.cause = cause(&error);
             // All of them are one: what is left to try has been tried.
             Err(Fault { retry: Retry::Never, ..unconnected(&servers[number], &error) })
         }
-        _ => Err(Fault::proxy(Kind::Overload)),
+        failed => {
+            x.notes.cause = failed.map(|(_, error)| cause(&error)).unwrap_or_default();
+            Err(Fault::proxy(Kind::Overload))
+        }
     }
 }
 
@@ -117,7 +121,7 @@ impl Race<'_> {
                     Poll::Ready(Err(error)) => {
                         let leg = self.legs.swap_remove(at);
                         if !is_shortage(&error) {
-                            leg.server.connect_failed();
+                            leg.server.connect_failed(cause(&error));
                         }
                         self.failed = Some((leg.number, error));
                         has_failed = true;

@@ -1,6 +1,7 @@
 //! Whether a request is tried again: the configuration has to ask for it, it has to be safe, and there has to be time, and the pool's
 //! limits have to leave room.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use base::{Fault, Kind, Retry};
@@ -39,7 +40,13 @@ pub(super) fn count(x: &mut Exchange, arm: &Arm) -> Result<(), Fault> {
             return Err(Fault::proxy(Kind::CircuitBreaker));
         }
     }
+    x.notes.counted = true;
     Ok(())
+}
+
+/// Whether a try has ended before there was a server that it was for.
+pub(super) fn is_idle(fault: Fault) -> bool {
+    matches!(fault.kind, Kind::NoServer | Kind::QueueFull | Kind::QueueTimeout)
 }
 
 /// Decides what follows a try that ended with this fault. A further try is counted for as long as `retrying` lives.
@@ -94,7 +101,7 @@ pub(super) fn meet(x: &mut Exchange, arm: &Arm, limit: Limit) {
 /// Whether the configuration asks for another try on this.
 fn is_condition(arm: &Arm, kind: Kind) -> bool {
     match kind {
-        Kind::Connect | Kind::ServerTls | Kind::ConnectTimeout => arm.retries.connect,
+        Kind::Connect | Kind::Unwelcome | Kind::ServerTls | Kind::ConnectTimeout => arm.retries.connect,
         Kind::Reset | Kind::BadResponse => arm.retries.reset,
         Kind::ResponseTimeout => arm.retries.timeout,
         Kind::BadStatus => true,
@@ -121,4 +128,5 @@ pub(crate) fn again(x: &mut Exchange) {
     x.notes.call = None;
     x.notes.waited = None;
     x.notes.reason = "";
+    x.notes.cause = Cow::Borrowed("");
 }

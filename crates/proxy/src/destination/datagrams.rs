@@ -1,5 +1,6 @@
 //! Where datagrams go that name their server themselves: to the same places, by the same rules, as tunnels. Nobody waits for them.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -10,12 +11,12 @@ use std::time::Instant;
 
 use base::{Fault, Kind, Retry};
 
-use super::{FOREVER, LEAST, MOST, Origin, Place, judged};
+use super::{FOREVER, LEAST, MOST, NAMELESS, Origin, Place, judged};
 use crate::snapshot::Arm;
 use crate::worker::Worker;
 
 /// What came of looking for a server; if nothing, why, in words for a log as well.
-pub(crate) type Led = Result<Arc<Arm>, (Fault, &'static str)>;
+pub(crate) type Led = Result<Arc<Arm>, (Fault, Cow<'static, str>)>;
 
 /// A server that is led to, or a question that is asked about its name.
 pub(crate) enum Lead {
@@ -30,7 +31,7 @@ pub(crate) fn lead(worker: &Rc<Worker>, origin: &Arc<Origin>, host: &str, port: 
     if !origin.egress.lets_connect_to(port) {
         return Lead::Known(Err((
             Fault::client(Kind::Denied),
-            "a port that tunnels may not go to and not in egress.connect_ports",
+            "a port that tunnels may not go to and not in egress.connect_ports".into(),
         )));
     }
     let now = Instant::now();
@@ -48,8 +49,9 @@ pub(crate) fn lead(worker: &Rc<Worker>, origin: &Arc<Origin>, host: &str, port: 
 }
 
 async fn ask(worker: Rc<Worker>, place: Place, origin: Arc<Origin>) -> Led {
-    let Ok(resolver) = worker.origins.resolver(&origin.names) else {
-        return Err((Fault::proxy(Kind::Unresolved), ""));
+    let resolver = match worker.origins.resolver(&origin.names) {
+        Ok(resolver) => resolver,
+        Err(error) => return Err((Fault::proxy(Kind::Unresolved), error.to_string().into())),
     };
     let timer = worker.timers.timer();
     let name = format!("{}.", place.host);
@@ -57,22 +59,25 @@ async fn ask(worker: Rc<Worker>, place: Place, origin: Arc<Origin>) -> Led {
     timer.arm(Instant::now(), origin.arm.timeouts.connect);
     let answered = poll_fn(|cx| {
         if let Poll::Ready(answer) = asking.as_mut().poll(cx) {
-            return Poll::Ready(Some(answer));
+            return Poll::Ready(answer);
         }
         ready!(timer.poll_expired(cx));
-        Poll::Ready(None)
+        Poll::Ready(Err(resolver.late()))
     })
     .await;
     match answered {
-        Some(Ok(answer)) if !answer.found.is_empty() => {
+        Ok(answer) if !answer.found.is_empty() => {
             let until = Instant::now() + answer.ttl.clamp(LEAST, MOST);
             learn(&worker, place, &origin, answer.found, until)
         }
-        _ => Err((Fault::server(Kind::Unresolved, Retry::Never), "a name without an address")),
+        answered => {
+            let why = answered.err().map_or(NAMELESS.into(), |error| error.to_string().into());
+            Err((Fault::server(Kind::Unresolved, Retry::Never), why))
+        }
     }
 }
 
 fn learn(worker: &Worker, place: Place, origin: &Arc<Origin>, addresses: Vec<IpAddr>, until: Instant) -> Led {
-    let allowed = judged(origin, addresses, place.port).map_err(|why| (Fault::client(Kind::Denied), why))?;
+    let allowed = judged(origin, addresses, place.port).map_err(|why| (Fault::client(Kind::Denied), why.into()))?;
     Ok(worker.origins.learn(worker, place, origin, allowed, until))
 }

@@ -9,6 +9,7 @@ mod egress;
 mod origins;
 mod ways;
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -261,7 +262,7 @@ pub(crate) async fn is_at(
     match named(session, x, name, names, patience).await {
         Ok((addresses, _)) => Ok(addresses.iter().any(|address| address.to_canonical() == ip)),
         Err(fault) if fault.kind == Kind::Unresolved => {
-            x.notes.reason = "";
+            (x.notes.reason, x.notes.cause) = ("", Cow::Borrowed(""));
             Ok(false)
         }
         Err(fault) => Err(fault),
@@ -286,7 +287,10 @@ async fn named(
     }
     let resolver = match session.worker.origins.resolver(names) {
         Ok(resolver) => resolver,
-        Err(_) => return Err(Fault::proxy(Kind::Unresolved)),
+        Err(error) => {
+            x.notes.cause = error.to_string().into();
+            return Err(Fault::proxy(Kind::Unresolved));
+        }
     };
     let began = Instant::now();
     let Session { worker, client, timer, .. } = session;
@@ -305,18 +309,23 @@ async fn named(
             return Poll::Ready(Err(Fault::client(Kind::ClientGone)));
         }
         ready!(timer.poll_expired(cx));
-        Poll::Ready(Err(Fault::server(Kind::Unresolved, Retry::Never)))
+        Poll::Ready(Ok(Err(resolver.late())))
     })
     .await;
     x.notes.dns = Some(began.elapsed());
     match answered? {
         Ok(answer) if !answer.found.is_empty() => Ok((answer.found, answer.ttl.clamp(LEAST, MOST))),
-        _ => {
-            x.notes.reason = "a name without an address";
+        answered => {
+            // Which name servers there are is no client's business.
+            x.notes.reason = NAMELESS;
+            x.notes.cause = answered.err().map(|error| error.to_string().into()).unwrap_or_default();
             Err(Fault::server(Kind::Unresolved, Retry::Never))
         }
     }
 }
+
+/// What a client is told whose server cannot be found.
+const NAMELESS: &str = "a name without an address";
 
 /// How long what name servers say is believed: those that say less are asked no more often.
 const LEAST: Duration = Duration::from_secs(1);

@@ -95,7 +95,8 @@ pub(crate) fn takes_datagrams(ending: &Ending) -> bool {
 /// Whether nobody could be connected to, so that nothing was said to anybody. What somebody refuses who was connected to is an answer:
 /// no way leads around it.
 fn is_dead_end(x: &Exchange, fault: Fault) -> bool {
-    let nobody = matches!(fault.kind, Kind::NoServer | Kind::Connect | Kind::ServerTls | Kind::ConnectTimeout);
+    let nobody =
+        matches!(fault.kind, Kind::NoServer | Kind::Connect | Kind::Unwelcome | Kind::ServerTls | Kind::ConnectTimeout);
     nobody && !x.notes.interim && x.upload.content <= x.prefix.len() as u64
 }
 

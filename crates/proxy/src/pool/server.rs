@@ -1,7 +1,8 @@
 //! One server: what it is, and what all workers know of it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use net::Address;
@@ -44,6 +45,7 @@ pub struct Server {
     standing: Standing,
     conduct: Conduct,
     complaints: Complaints,
+    last_failure: Mutex<Cow<'static, str>>,
     weight: AtomicU32,
     /// The part of its weight that it gets for now, in [`WHOLE`]s.
     ramp: AtomicU32,
@@ -92,6 +94,7 @@ impl Server {
             standing: Standing::new(),
             conduct: Conduct::default(),
             complaints: Complaints::default(),
+            last_failure: Mutex::default(),
             weight: AtomicU32::new(1),
             ramp: AtomicU32::new(WHOLE),
             share: AtomicU64::new(u64::from(WHOLE)),
@@ -332,8 +335,17 @@ impl Server {
     }
 
     /// A connect failed: it is passed over for a while, longer each time.
-    pub fn connect_failed(&self) {
+    pub fn connect_failed(&self, why: Cow<'static, str>) {
+        // Who finds it locked has nothing to add: somebody else has just failed, too.
+        if let Ok(mut last) = self.last_failure.try_lock() {
+            *last = why;
+        }
         self.standing.connect_failed();
+    }
+
+    /// Why the last connect has failed, of those that have.
+    pub fn last_failure(&self) -> Cow<'static, str> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the log may hear of another failure of it now; if so, how many it did not hear of.
@@ -471,7 +483,7 @@ mod tests {
     fn a_failed_connect_keeps_a_server_out_until_one_succeeds() {
         let server = server();
         assert!(server.is_usable());
-        server.connect_failed();
+        server.connect_failed("refused".into());
         assert!(!server.is_usable());
         server.connect_succeeded();
         assert!(server.is_usable());

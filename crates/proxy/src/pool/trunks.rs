@@ -5,6 +5,7 @@
 //! not a burst of connections. The next is opened when all lanes of those before are taken, as long as the server's limits
 //! leave room. A connection holds its lease until it ends, and is driven by a task of its own.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -81,11 +82,13 @@ pub(crate) enum Joined {
 }
 
 /// How a connect has failed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failed {
     pub(crate) fault: Fault,
     /// What is wrong with the server, where that is for whoever has asked for it.
     pub(crate) wrong: Option<&'static str>,
+    /// The same for whoever runs us.
+    pub(crate) cause: Cow<'static, str>,
 }
 
 /// A wait for a connection that is being opened.
@@ -140,7 +143,7 @@ impl Trunks {
                 return Poll::Ready(Joined::Lane(conn));
             }
             if station.failures != joining.failures {
-                return Poll::Ready(Joined::Failed(station.failed.unwrap_or(UNREACHABLE.into())));
+                return Poll::Ready(Joined::Failed(station.failed.clone().unwrap_or(UNREACHABLE.into())));
             }
             if !station.opening {
                 return Poll::Ready(Joined::Again);
@@ -234,11 +237,14 @@ async fn run(worker: Rc<Worker>, pool: Arc<Pool>, protocol: Protocol, lease: Lea
     let server = Arc::clone(lease.server());
     let slot = server.slot;
     let connected = tokio::time::timeout(pool.connect, connect(&worker, protocol, &server, stream)).await;
-    let driver = match connected.unwrap_or(Err(Fault::server(Kind::ConnectTimeout, Retry::Always).into())) {
+    let driver = match connected.unwrap_or_else(|_| {
+        let late = Failed::from(Fault::server(Kind::ConnectTimeout, Retry::Always));
+        Err(Failed { cause: attempt::LATE, ..late })
+    }) {
         Ok(driver) => driver,
         Err(failed) => {
             if failed.fault.side == base::Side::Server {
-                server.connect_failed();
+                server.connect_failed(failed.cause.clone());
             }
             // Others may have the place that the lease held before they look again.
             drop(lease);
@@ -288,6 +294,7 @@ async fn connect(
     let failed = |error: io::Error| Failed {
         fault: attempt::unconnected(server, &error),
         wrong: attempt::wrong_with(server, &error),
+        cause: attempt::cause(&error),
     };
     let dialled = match stream {
         Some(stream) => Ok(Driver::over(stream)),
@@ -295,14 +302,20 @@ async fn connect(
     };
     let mut driver = match dialled {
         Ok(driver) => driver,
-        Err(error) if is_shortage(&error) => return Err(Fault::proxy(Kind::Overload).into()),
+        Err(error) if is_shortage(&error) => {
+            let shortage = Failed::from(Fault::proxy(Kind::Overload));
+            return Err(Failed { cause: attempt::cause(&error), ..shortage });
+        }
         Err(error) => return Err(failed(error)),
     };
     let lanes = driver.lanes();
     poll_fn(|cx| match driver.poll(cx, &mut worker.block(0), Instant::now()) {
         // A server may say only now that it does not believe us.
         Poll::Ready(Err(error)) => Poll::Ready(Err(failed(error))),
-        Poll::Ready(Ok(())) => Poll::Ready(Err(UNREACHABLE.into())),
+        Poll::Ready(Ok(())) => {
+            let cause = Cow::Borrowed("the server closes the connection before it says what it takes");
+            Poll::Ready(Err(Failed { cause, ..UNREACHABLE.into() }))
+        }
         Poll::Pending if lanes.is_greeted() => Poll::Ready(Ok(())),
         Poll::Pending => Poll::Pending,
     })
@@ -314,7 +327,7 @@ const UNREACHABLE: Fault = Fault::server(Kind::Connect, Retry::Always);
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Failed {
-        Failed { fault, wrong: None }
+        Failed { fault, wrong: None, cause: Cow::Borrowed("") }
     }
 }
 

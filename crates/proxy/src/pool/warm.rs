@@ -14,6 +14,7 @@ use http::Conn;
 use net::dial::{Call, dial, is_shortage};
 
 use super::{Lease, Pool, Server, trunks};
+use crate::attempt;
 use crate::worker::Worker;
 
 /// What one worker opens ahead.
@@ -100,8 +101,10 @@ async fn open(worker: Rc<Worker>, pool: Arc<Pool>, lease: Lease) {
             is_first
         }
         failed => {
-            if !matches!(&failed, Ok(Err(error)) if is_shortage(error)) {
-                server.connect_failed();
+            match failed {
+                Ok(Err(error)) if is_shortage(&error) => {}
+                Ok(Err(error)) => server.connect_failed(attempt::cause(&error)),
+                _ => server.connect_failed(attempt::LATE),
             }
             worker.warm.failed(server.slot, now)
         }

@@ -84,7 +84,7 @@ async fn admitted(
         Err(_) => return refused(&worker, exchange, &account, Fault::proxy(Kind::Overload), NO_DESCRIPTORS),
     };
     timer.arm(Instant::now(), intercept.tls.patience);
-    let mut accepting = pin!(terminator.accept_heard(stream, heard));
+    let mut accepting = pin!(terminator.accept_told(stream, heard));
     let shaken = poll_fn(|cx| {
         if let Poll::Ready(done) = accepting.as_mut().poll(cx) {
             return Poll::Ready(done.map_err(Some));
@@ -100,7 +100,8 @@ async fn admitted(
         Ok(stream) => stream,
         Err(error) => {
             counters.handshake_failed();
-            let is_pinned = error.as_ref().is_some_and(doubt::is_clients);
+            let is_pinned = error.as_ref().is_some_and(|wrong| doubt::is_clients(&wrong.error));
+            exchange.notes.cause = error.as_ref().map(doubt::of_client).unwrap_or_default();
             if let (true, Some((lasts, pins)), Some(secure)) = (is_pinned, &intercept.bypass, &inside.secure) {
                 pins.note(exchange.facts.client, &secure.name, Instant::now(), *lasts);
             }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use base::{Fault, Kind};
 use http::Conn;
 use http::h3::{Came, End, Lane, Trunk};
-use net::quic::Connection;
+use net::quic::{Connection, Lost};
 use net::timer::Timer;
 use wire::Version;
 
 use super::http::{MOMENT, fault_of};
-use super::record::broken;
-use super::{Arrived, Common, entry, masque, tunnel};
+use super::record::{broken, unshaken};
+use super::{Arrived, Common, TOO_MANY, entry, masque, tunnel};
 use crate::exchange::{self, After};
 use crate::reply;
 use crate::snapshot::{Role, Tls};
@@ -24,11 +25,19 @@ pub(super) async fn serve(mut arrived: Arrived, tls: Tls, connection: Connection
     let connections = Arc::clone(&arrived.counted.connections);
     let counters = connections.shard(arrived.common.worker.id);
     let done = match tls.begin() {
-        None => false,
+        None => {
+            unshaken(&arrived.common, Fault::proxy(Kind::Overload), TOO_MANY.into(), None);
+            false
+        }
         Some(_place) => {
             arrived.timer.arm(Instant::now(), tls.patience);
             poll_fn(|cx| {
                 if let Poll::Ready(done) = connection.poll_established(cx, tls.early_data) {
+                    // Who is silent may be somebody whose address was used by another.
+                    if let Err(Lost::Insecure(why) | Lost::Failed(why)) = &done {
+                        let why = why.clone().into();
+                        unshaken(&arrived.common, Fault::client(Kind::ClientTls), why, None);
+                    }
                     return Poll::Ready(done.is_ok());
                 }
                 if arrived.common.worker.is_cut() {

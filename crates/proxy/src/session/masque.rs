@@ -74,6 +74,9 @@ pub(super) fn spawn(session: Session, mut x: Box<Exchange>, flow: Box<Datagrams>
         (x.notes.bytes_in, x.notes.bytes_out) = (up.0, down.0);
         x.notes.datagrams = Some((up.1, down.1));
         x.notes.fault = fault;
+        if fault == Some(REFUSED) {
+            x.notes.cause = "connection refused".into();
+        }
         x.notes.cut = fault.is_some();
         finish::record(&worker, &mut x, &account.borrowed());
     });

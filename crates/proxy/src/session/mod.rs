@@ -30,8 +30,10 @@ use std::task::Poll;
 use std::time::Instant;
 
 use ::http::{Conn, Sniffs};
+use base::{Fault, Kind};
+use net::stream::Peek;
 use net::timer::Timer;
-use net::tls::{Agreed, Alpn};
+use net::tls::{Agreed, Alpn, doubt};
 use net::{Stream, quic};
 use observe::stats::ConnectionStats;
 use wire::starttls::Protocol;
@@ -39,6 +41,7 @@ use wire::starttls::Protocol;
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
 use inside::Inside;
+use record::unshaken;
 use upgrade::Begun;
 
 /// Where a connection came from.
@@ -169,12 +172,15 @@ struct Common {
 }
 
 /// Comes to where TLS begins, goes through its handshake, and serves what speaks inside. A client that does not come through it is told
-/// by its alert, and counted; nothing of a request is known that could be recorded.
+/// by its alert, counted, and recorded, if it has said anything: many look whether a port is open.
 async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     let connections = Arc::clone(&arrived.counted.connections);
     let counters = connections.shard(arrived.common.worker.id);
     let outcome = match tls.begin() {
-        None => None,
+        None => {
+            unshaken(&arrived.common, Fault::proxy(Kind::Overload), TOO_MANY.into(), None);
+            None
+        }
         Some(_place) => {
             arrived.timer.arm(Instant::now(), tls.patience);
             let begun = match tls.starttls {
@@ -202,21 +208,47 @@ async fn secure(mut arrived: Arrived, tls: Tls, stream: Stream) {
     }
 }
 
-/// Until the timer is over that was armed.
+/// What becomes of a client that has to wait for too many others.
+const TOO_MANY: &str = "as many handshakes are under way as `limits.handshakes` allows";
+
+/// Until the timer is over that was armed. What comes to nothing is recorded here.
 async fn shake_hands(arrived: &Arrived, tls: &Tls, stream: Stream, alpn: Option<Alpn>) -> Option<Stream> {
-    let mut handshake = pin!(tls.terminator.accept(stream));
+    let common = &arrived.common;
+    let speaks = poll_fn(|cx| {
+        if common.worker.is_cut() {
+            return Poll::Ready(false);
+        }
+        match stream.poll_peek(cx) {
+            Poll::Ready(peek) => Poll::Ready(peek == Peek::Bytes),
+            Poll::Pending => arrived.timer.poll_expired(cx).map(|()| false),
+        }
+    });
+    if !speaks.await {
+        return None;
+    }
+    let mut handshake = pin!(tls.terminator.accept_told(stream, Vec::new()));
     let shaken = poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
-            return Poll::Ready(done.ok());
+            return Poll::Ready(done.map_err(|wrong| Some((doubt::of_client(&wrong), wrong.name))));
         }
-        if arrived.common.worker.is_cut() {
-            return Poll::Ready(None);
+        if common.worker.is_cut() {
+            return Poll::Ready(Err(None));
         }
-        arrived.timer.poll_expired(cx).map(|()| None)
+        arrived.timer.poll_expired(cx).map(|()| Err(Some((LATE.into(), None))))
     })
     .await;
-    shaken.filter(|stream| alpn.is_none() || alpn == stream.alpn())
+    let wrong = match shaken {
+        Ok(stream) if alpn.is_none() || alpn == stream.alpn() => return Some(stream),
+        Ok(_) => Some(("the client has not named the protocol by ALPN that it speaks".into(), None)),
+        Err(wrong) => wrong,
+    };
+    if let Some((why, name)) = wrong {
+        unshaken(common, Fault::client(Kind::ClientTls), why, name);
+    }
+    None
 }
+
+const LATE: &str = "the client has not ended the handshake in time";
 
 impl Arrived {
     fn new(worker: &Rc<Worker>, origin: Origin, listener: &Arc<Listener>) -> Arrived {

@@ -2,6 +2,7 @@
 //! for it goes on to the server, so that both count their packets alike and send passwords as under TLS. Where one side has it, packets get
 //! other numbers on the other until the client has logged in.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,7 +14,7 @@ use std::time::Instant;
 use base::{Fault, Kind, Retry, Side};
 use http::Conn;
 use net::timer::Timer;
-use net::tls::Agreed;
+use net::tls::{Agreed, doubt};
 use wire::mysql::{self, Answer, Login, SSL_REQUEST};
 use wire::starttls::Protocol;
 
@@ -95,16 +96,27 @@ async fn secured(session: &mut Session, x: &mut Exchange, flow: &mut Tunnel, tls
     };
     if let Some(known) = &behind {
         waits_for.set(SLOW);
-        let begun = late.bound(begin(server, known, &question)).await;
-        if begun.as_ref().is_err_and(|fault| fault.side == Side::Server) {
-            known.connect_failed();
+        let begun = late.bound(begin(server, known, &question, &mut x.notes.cause)).await;
+        if let Err(fault) = &begun
+            && fault.side == Side::Server
+        {
+            let is_late = fault.kind == Kind::ConnectTimeout;
+            known.connect_failed(if is_late { attempt::LATE } else { x.notes.cause.clone() });
         }
         begun?;
         waits_for.set(SILENT);
     }
     if let Some(tls) = tls {
         let stream = client.take_stream().map_err(|_| Fault::proxy(Kind::Overload))?;
-        let accepted = late.bound(async { tls.terminator.accept(stream).await.map_err(|_| GONE) }).await?;
+        let (cause, sni) = (&mut x.notes.cause, &mut x.facts.sni);
+        let accepting = async {
+            tls.terminator.accept_told(stream, Vec::new()).await.map_err(|wrong| {
+                *cause = doubt::of_client(&wrong);
+                *sni = wrong.name.map(Into::into);
+                Fault::client(Kind::ClientTls)
+            })
+        };
+        let accepted = late.bound(accepting).await?;
         let agreed = accepted.agreed().map(|agreed| Rc::new(Agreed { inside: Some(Protocol::Mysql), ..agreed }));
         (session.tls, x.facts.tls) = (agreed.clone(), agreed);
         client.put_stream(accepted);
@@ -174,12 +186,15 @@ async fn introduced(client: &mut Conn) -> Result<First, Fault> {
 }
 
 /// Begins TLS with a server.
-async fn begin(server: &mut Conn, known: &Server, question: &[u8]) -> Result<(), Fault> {
+async fn begin(server: &mut Conn, known: &Server, question: &[u8], cause: &mut Cow<'static, str>) -> Result<(), Fault> {
     say(server, question).await.map_err(|_| Fault::server(Kind::Reset, Retry::Never))?;
     let Some(security) = known.security() else { return Err(Fault::server(Kind::ServerTls, Retry::Never)) };
     let stream = server.take_stream().map_err(|_| Fault::proxy(Kind::Overload))?;
     let begun = security.originator.connect(stream, &security.name).await;
-    server.put_stream(begun.map_err(|error| attempt::unconnected(known, &error))?);
+    server.put_stream(begun.map_err(|error| {
+        *cause = attempt::cause(&error);
+        attempt::unconnected(known, &error)
+    })?);
     Ok(())
 }
 

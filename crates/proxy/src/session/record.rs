@@ -1,5 +1,8 @@
 //! Records of what came to no exchange.
 
+use std::borrow::Cow;
+use std::time::Instant;
+
 use base::{Fault, Kind};
 use wire::Version;
 
@@ -19,6 +22,22 @@ pub(super) fn broken(common: &Common, version: Version, reason: &'static str) {
     (x.notes.fault, x.notes.reason) = (Some(Fault::client(Kind::Malformed)), reason);
     let account = Account::of(listener, &listener.default, &x.notes);
     finish::record(worker, &mut x, &account);
+    worker.recycle(x);
+}
+
+/// Records a client with which hands were not shaken. It counts among handshakes, and not among requests: nobody knows whether it has any.
+pub(super) fn unshaken(common: &Common, fault: Fault, why: Cow<'static, str>, name: Option<String>) {
+    let Common { worker, origin, listener, .. } = common;
+    let mut x = worker.exchange();
+    x.request.start_request(b"", b"", b"", None);
+    x.began(None);
+    x.came(worker, origin, None);
+    x.client.is_flow = true;
+    x.facts.sni = name.map(Into::into);
+    (x.notes.fault, x.notes.cause) = (Some(fault), why);
+    x.notes.ended = Instant::now();
+    let account = Account::of(listener, &listener.default, &x.notes);
+    finish::tell(worker, &x, &account);
     worker.recycle(x);
 }
 

@@ -49,6 +49,11 @@ impl Guest {
         self.is_plain
     }
 
+    /// Whether nothing of a greeting is awaited any more.
+    pub fn is_greeted(&self) -> bool {
+        !matches!(self.state, State::Greeting)
+    }
+
     /// What is said first.
     pub fn open(&self, said: &mut Vec<u8>) {
         if self.protocol == Protocol::Postgres {

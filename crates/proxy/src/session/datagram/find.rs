@@ -1,5 +1,6 @@
 //! How a flow finds its server: by routes, like everything else, and another one where that fails.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -165,7 +166,8 @@ impl Driver {
         let generation = self.worker.pin().generation;
         let Some(flow) = self.table.get(number) else { return };
         flow.account = Account::of(listener, route, &x.notes).owned();
-        flow.tries = x.notes.tries;
+        (flow.tries, flow.counted) = (x.notes.tries, x.notes.counted);
+        flow.cause = if found.is_err() { std::mem::take(&mut x.notes.cause) } else { Cow::Borrowed("") };
         flow.entry = x.entry.take().or(flow.entry.take());
         (flow.fault, flow.standing) = match found {
             Ok((by, arm)) => {

@@ -1,5 +1,6 @@
 //! One flow: who serves it, and what is recorded of it when it is over.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +26,11 @@ pub(super) struct Flow {
     /// Its place among the further tries of its pool, until a server has answered or refused.
     pub(super) retrying: Option<Entry>,
     pub(super) tries: u8,
+    /// It counts among what its pool has under way.
+    pub(super) counted: bool,
     pub(super) fault: Option<Fault>,
+    /// More about it.
+    pub(super) cause: Cow<'static, str>,
     pub(super) come: Sum,
     pub(super) gone: Sum,
     id: RequestId,
@@ -83,6 +88,8 @@ impl Flow {
             retrying: None,
             tries: 0,
             fault: None,
+            cause: Cow::Borrowed(""),
+            counted: false,
             come: Sum::default(),
             gone: Sum::default(),
             id: x.facts.id,
@@ -135,7 +142,7 @@ impl Flow {
         x.client.is_flow = true;
         (x.facts.id, x.facts.peer, x.facts.client) = (self.id, client, client.ip().to_canonical());
         (x.notes.time, x.notes.began) = (self.time, self.began);
-        x.notes.tries = self.tries;
+        (x.notes.tries, x.notes.counted) = (self.tries, self.counted);
     }
 
     /// Writes its record and counts it.
@@ -155,6 +162,9 @@ impl Flow {
         x.notes.datagrams = Some((self.come.datagrams, self.gone.datagrams));
         x.notes.cut = fault.is_some();
         x.notes.fault = fault.or(self.fault);
+        if fault.is_none() {
+            x.notes.cause = self.cause;
+        }
         finish::record(worker, &mut x, &self.account.borrowed());
         worker.recycle(x);
     }

@@ -28,7 +28,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::Sender;
 
 use super::Counted;
-use crate::attempt::REFUSED;
+use crate::attempt::{self, REFUSED};
 use crate::finish;
 use crate::snapshot::{BindId, ListenerId};
 use crate::worker::{Group, Hold, Leave, SocketId, Worker};
@@ -264,7 +264,7 @@ impl Driver {
             let Some(served) = self.table.get(number).and_then(Flow::served) else { return false };
             match served.by.line.send(&self.lines, arrival) {
                 Ok(()) => return true,
-                Err(error) if is_verdict(&error) => self.refused(number),
+                Err(error) if is_verdict(&error) => self.refused(number, &error),
                 Err(_) => return false,
             }
         }
@@ -272,14 +272,14 @@ impl Driver {
     }
 
     /// Its server has said that nobody listens, or others have found out that it is not there.
-    fn refused(&mut self, number: Number) {
+    fn refused(&mut self, number: Number, error: &io::Error) {
         let Some(flow) = self.table.get(number) else { return };
-        flow.fault = Some(REFUSED);
+        (flow.fault, flow.cause) = (Some(REFUSED), attempt::cause(error));
         flow.retrying = None;
         let Some(served) = flow.served() else { return };
         served.refuses = true;
         if let Some(server) = served.by.server() {
-            server.connect_failed();
+            server.connect_failed(attempt::cause(error));
             finish::refused(&self.worker, server, REFUSED);
         }
     }
@@ -335,7 +335,7 @@ impl Driver {
         let places = match read {
             Ok(places) => places,
             Err(error) if is_verdict(&error) => {
-                self.refused(number);
+                self.refused(number, &error);
                 return self.send_elsewhere(number, now);
             }
             Err(_) => return,

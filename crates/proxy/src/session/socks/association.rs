@@ -4,6 +4,7 @@
 //! Each server that is written to is found and judged once, like a tunnel, and leaves a line of its own in the log. Only the client is
 //! heard on the one side, and on the other only servers that it has written to.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -86,7 +87,7 @@ enum Standing {
     /// Its name is being looked up, and these are for it.
     Asked(Vec<Box<[u8]>>),
     /// Nothing goes there, until it is asked for again after this.
-    Not(Fault, &'static str, Instant),
+    Not(Fault, Cow<'static, str>, Instant),
 }
 
 /// The way of datagrams: which address of ours they come from, and where they go.
@@ -302,28 +303,28 @@ impl Association {
             is_known
         });
         let lead = match &route.ending {
-            _ if !is_known => Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), STRANGER))),
+            _ if !is_known => Lead::Known(Err((Fault::client(Kind::ProxyUnauthenticated), STRANGER.into()))),
             _ if intercept::forbids_datagrams(&listener, &x.facts.host) => {
-                Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS)))
+                Lead::Known(Err((Fault::client(Kind::Denied), intercept::DATAGRAMS.into())))
             }
             // What it was counted for it has given back.
             _ if let Err(fault) = quota::begin(&mut x, route) => {
                 x.meter = None;
-                Lead::Known(Err((fault, x.notes.reason)))
+                Lead::Known(Err((fault, x.notes.reason.into())))
             }
             Ending::Ways(ways) if let Some(Way::Origin(origin)) = ways.first() => {
                 let host = std::str::from_utf8(&x.facts.host).unwrap_or_default();
                 destination::lead_to(&worker, origin, host, name.1)
             }
             Ending::Ways(_) | Ending::Pools(_) => {
-                Lead::Known(Err((Fault::client(Kind::Denied), destination::INDIRECT)))
+                Lead::Known(Err((Fault::client(Kind::Denied), destination::INDIRECT.into())))
             }
-            _ => Lead::Known(Err((Fault::client(Kind::Denied), ""))),
+            _ => Lead::Known(Err((Fault::client(Kind::Denied), "".into()))),
         };
         let (led, asked) = match lead {
             Lead::Known(led) => (Some(led), None),
             Lead::Asked(answer) if self.lookups.len() < LOOKUPS => (None, Some(answer)),
-            Lead::Asked(_) => (Some(Err((Fault::proxy(Kind::Overload), "too many names at once"))), None),
+            Lead::Asked(_) => (Some(Err((Fault::proxy(Kind::Overload), "too many names at once".into()))), None),
         };
         let account = Account::of(&listener, route, &x.notes).owned();
         let place = match self.places.named(name, now) {
@@ -483,7 +484,7 @@ impl Place {
     fn counts(&mut self, up: bool, datagram: &[u8], now: Instant) -> bool {
         let is_left = self.meter.as_ref().is_none_or(|meter| meter.took(up, datagram.len() as u64));
         if !is_left {
-            self.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES, now + PAUSE);
+            self.standing = Standing::Not(Fault::client(Kind::Quota), quota::NO_BYTES.into(), now + PAUSE);
         }
         is_left
     }
@@ -504,7 +505,7 @@ impl Place {
         x.notes.fault = fault;
         x.notes.cut = fault.is_some();
         if let Standing::Not(fault, reason, _) = self.standing {
-            (x.notes.fault, x.notes.reason) = (Some(fault), reason);
+            (x.notes.fault, x.notes.cause) = (Some(fault), reason);
         }
         finish::record(worker, &mut x, &self.account.borrowed());
         worker.recycle(x);

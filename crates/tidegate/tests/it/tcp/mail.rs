@@ -189,13 +189,14 @@ fn who_logs_in_in_plain_is_told_so_and_closed() {
 #[test]
 fn servers_that_answer_in_place_of_tls_are_not_used() {
     let desk = Desk::new();
-    for (number, says, why) in [
-        (0, "220 a\r\n250 a\r\n", "the server has no TLS"),
-        (0, "220 a\r\n250 STARTTLS\r\n220 go\r\n250 injected\r\n", "bytes in plain where TLS should begin"),
-        (0, "554 no\r\n", "554 no"),
-        (1, "* PREAUTH [CAPABILITY IMAP4rev1] welcome\r\n", "* PREAUTH"),
-        (1, "* OK a\r\nTLS1 OK go\r\n* 1 EXISTS\r\n", "bytes in plain where TLS should begin"),
-        (2, "+OK a\r\n-ERR no\r\n", "-ERR no"),
+    const TLS: &str = "server_tls";
+    for (number, says, why, fault) in [
+        (0, "220 a\r\n250 a\r\n", "the server has no TLS", TLS),
+        (0, "220 a\r\n250 STARTTLS\r\n220 go\r\n250 injected\r\n", "bytes in plain where TLS should begin", TLS),
+        (0, "554 no\r\n", "the server does not welcome us: 554 no", "unwelcome"),
+        (1, "* PREAUTH [CAPABILITY IMAP4rev1] welcome\r\n", "the server does not welcome us: * PREAUTH", "unwelcome"),
+        (1, "* OK a\r\nTLS1 OK go\r\n* 1 EXISTS\r\n", "bytes in plain where TLS should begin", TLS),
+        (2, "+OK a\r\n-ERR no\r\n", "-ERR no", TLS),
     ] {
         let server = Server::script(move |peer| {
             peer.send(says);
@@ -204,7 +205,9 @@ fn servers_that_answer_in_place_of_tls_are_not_used() {
         });
         let tidegate = desk.start(&TONGUES[number].text(false, true), &[("APP", &server)]);
         assert_eq!(Talk::with(&tidegate.address("web")).say("secret\r\n").rest(), b"");
-        assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["fault"], "server_tls");
+        let line = tidegate.log_line("a flow", |line| line["pool"] == "app");
+        assert_eq!(line["fault"], fault);
+        assert!(line["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{line}");
         tidegate.message(why);
     }
 }

@@ -100,7 +100,7 @@ fn servers_that_have_no_tls_or_say_more_than_a_greeting_are_not_used() {
         (greeting(0xf7ff), "server_tls"),
         ([greeting(0xffff), packet(1, b"more")].concat(), "server_tls"),
         (b"220 mail\r\n".to_vec(), "server_tls"),
-        (packet(0, b"\xff\x10\x04Too many connections"), "connect"),
+        (packet(0, b"\xff\x10\x04Too many connections"), "unwelcome"),
     ] {
         let server = greets(says);
         let tidegate = desk.start(&BOTH.replace(", health: { probe: mysql, every: 50ms }", ""), &[("APP", &server)]);
