@@ -310,8 +310,10 @@ async fn begin(stream: &mut Stream, protocol: starttls::Protocol, lets_plain: bo
         if !read(stream, &mut heard).await? {
             return Err(bad("the server ended before TLS began".to_owned()));
         }
-        let is_greeted = guest.is_greeted();
-        if guest.hear(&mut heard, &mut said).map_err(|why| if is_greeted { bad(why) } else { unwelcome(why) })? {
+        let begins = guest.hear(&mut heard, &mut said).map_err(|why| {
+            if guest.is_greeted() || greeting::says_logged_in(&why) { bad(why) } else { unwelcome(why) }
+        })?;
+        if begins {
             return Ok((guest.greeting(), guest.is_plain()));
         }
         if heard.len() > guest::MOST {

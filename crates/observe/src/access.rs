@@ -50,7 +50,7 @@
 //! | `cut` | `true` if the response ended before it was complete |
 //! | `fault` | what went wrong, a short stable code |
 //! | `side` | on whose side: `client`, `server`, `proxy` |
-//! | `reason` | more about the fault in words, the same as in the answer's body |
+//! | `reason` | more about the fault in words: at least what the answer's body says, and what only whoever runs us should know |
 //!
 //! Text is UTF-8. Control characters and bytes that are not UTF-8 are written as `\u00XX`, the latter by the byte's value,
 //! so that every line is valid JSON; a reader cannot tell such a byte from the character of that number.

@@ -227,12 +227,8 @@ impl Ward {
             return;
         }
         notes.pauses = pauses;
-        let why = match &*self.server.last_failure() {
-            "" => String::new(),
-            why => format!(": {why}"),
-        };
-        let why = format!("connect failed ×{}{why}", self.server.connect_failures().max(1));
-        self.note(notes, Transition::Paused, format_args!("is passed over: {why}"));
+        let why = format!("failed ×{}: {}", self.server.connect_failures().max(1), self.server.last_failure());
+        self.note(notes, Transition::Paused, format_args!("is passed over, {why}"));
         notes.paused = Some(Note { since: SystemTime::now(), why });
     }
 

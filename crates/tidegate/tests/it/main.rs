@@ -36,6 +36,7 @@ mod nat;
 mod pools;
 mod proxy_protocol;
 mod quota;
+mod reasons;
 mod reload;
 mod responses;
 mod routes;

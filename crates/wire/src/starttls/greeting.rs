@@ -33,6 +33,11 @@ pub fn read(protocol: Protocol, bytes: &[u8]) -> Result<Option<usize>, String> {
     }
 }
 
+/// Whether what does not welcome us says that we are logged in already: with that, somebody in between would keep us from TLS.
+pub fn says_logged_in(said: &str) -> bool {
+    said.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("* PREAUTH"))
+}
+
 /// The length of the answer of a server of SMTP to how a client introduces itself, once it has come whole; nothing while it is incomplete.
 ///
 /// # Errors

@@ -294,7 +294,7 @@ fn a_server_that_comes_back_has_its_past_and_nothing_more() {
     let tidegate = testkit::Start::of(crate::support::BINARY).text(&all);
     (0..6).for_each(|_| drop(ask(&tidegate, &get("/", ""))));
     tidegate.message("is ejected for 1h");
-    tidegate.message("is passed over: connect failed ×1");
+    tidegate.message("is passed over, failed ×1: connection refused");
     // Control looks at a server before it shows it.
     let passed_over = || {
         shown(&tidegate, "app", 0);

@@ -194,7 +194,7 @@ fn servers_that_answer_in_place_of_tls_are_not_used() {
         (0, "220 a\r\n250 a\r\n", "the server has no TLS", TLS),
         (0, "220 a\r\n250 STARTTLS\r\n220 go\r\n250 injected\r\n", "bytes in plain where TLS should begin", TLS),
         (0, "554 no\r\n", "the server does not welcome us: 554 no", "unwelcome"),
-        (1, "* PREAUTH [CAPABILITY IMAP4rev1] welcome\r\n", "the server does not welcome us: * PREAUTH", "unwelcome"),
+        (1, "* PREAUTH [CAPABILITY IMAP4rev1] welcome\r\n", "* PREAUTH", TLS),
         (1, "* OK a\r\nTLS1 OK go\r\n* 1 EXISTS\r\n", "bytes in plain where TLS should begin", TLS),
         (2, "+OK a\r\n-ERR no\r\n", "-ERR no", TLS),
     ] {
@@ -228,4 +228,24 @@ fn a_server_that_does_not_welcome_a_client_that_was_greeted_is_left_for_another(
     assert_eq!(talk.say("EHLO a.test\r\n").rest(), b"250 mx.test\r\n");
     drop(talk);
     assert_eq!(tidegate.log_line("a flow", |line| line["pool"] == "app")["tries"], 2);
+    tidegate.message("is passed over, failed ×1: the server does not welcome us: 421 too busy");
+}
+
+#[test]
+fn a_server_that_welcomes_nobody_has_not_refused_the_connect() {
+    let desk = Desk::new();
+    for (number, says, why) in [
+        (0, "554 no service here\r\n", "554 no service here"),
+        (1, "* BYE too busy\r\n", "* BYE too busy"),
+        (2, "", "it closes the connection without a greeting"),
+    ] {
+        let server = Server::script(move |peer| {
+            peer.send(says);
+            peer.finish();
+        });
+        let tidegate = desk.start(&TONGUES[number].text(true, false), &[("APP", &server)]);
+        TONGUES[number].upgraded(&tidegate, &desk);
+        let line = tidegate.log_line("a flow", |line| line["fault"] == "unwelcome");
+        assert_eq!(line["reason"], format!("the server does not welcome us: {why}"));
+    }
 }
