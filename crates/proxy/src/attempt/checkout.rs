@@ -195,9 +195,8 @@ pub(super) async fn connect(
             Err(Fault::proxy(Kind::Overload))
         }
         Ok(Err(error)) => {
-            x.notes.reason = wrong_with(&server, &error).unwrap_or(x.notes.reason);
-            x.notes.cause = cause(&error);
-            server.connect_failed(x.notes.cause.clone());
+            server.connect_failed(cause(&error));
+            note(x, &server, &error);
             Err(unconnected(&server, &error))
         }
         Err(fault) => {
@@ -272,8 +271,10 @@ pub(super) async fn join(
     match joined? {
         Joined::Lane(conn) => Ok(Some(Upstream::new(conn, busy, false))),
         Joined::Failed(Failed { fault, wrong, cause }) => {
-            x.notes.reason = wrong.unwrap_or(x.notes.reason);
-            x.notes.cause = cause;
+            match wrong {
+                Some(wrong) => x.notes.reason = wrong,
+                None => x.notes.cause = cause,
+            }
             Err(fault)
         }
         Joined::Again => Ok(None),
@@ -327,6 +328,14 @@ pub(super) fn patiently<'a, T: 'a>(
 /// What is wrong with a server and TLS, in words for whoever has asked for it.
 pub(crate) fn wrong_with(server: &Server, error: &io::Error) -> Option<&'static str> {
     (error.kind() == io::ErrorKind::InvalidData && server.slot >= LOCAL).then(|| doubt::of_server(error))
+}
+
+/// Notes why a server could not be connected to. What its client is told of it is said in the log in the same words.
+pub(super) fn note(x: &mut Exchange, server: &Server, error: &io::Error) {
+    match wrong_with(server, error) {
+        Some(wrong) => x.notes.reason = wrong,
+        None => x.notes.cause = cause(error),
+    }
 }
 
 /// Why a server could not be connected to, for whoever runs us.

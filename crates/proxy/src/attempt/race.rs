@@ -13,7 +13,7 @@ use base::{Fault, Kind, Retry};
 use net::dial::{Call, Dialled, dial, is_shortage};
 use net::timer::Timer;
 
-use super::checkout::{LATE, Patience, cause, connected, own_source, patiently, unconnected, wrong_with};
+use super::checkout::{LATE, Patience, cause, connected, note, own_source, patiently, unconnected};
 use super::{Busy, Upstream};
 use crate::exchange::Exchange;
 use crate::pool::{Lease, Server};
@@ -74,8 +74,7 @@ pub(super) async fn race(
     match race.failed {
         Some((number, error)) if !is_shortage(&error) => {
             x.notes.server = Some(number);
-            x.notes.reason = wrong_with(&servers[number], &error).unwrap_or(x.notes.reason);
-            x.notes.cause = cause(&error);
+            note(x, &servers[number], &error);
             // All of them are one: what is left to try has been tried.
             Err(Fault { retry: Retry::Never, ..unconnected(&servers[number], &error) })
         }

@@ -101,7 +101,9 @@ async fn admitted(
         Err(error) => {
             counters.handshake_failed();
             let is_pinned = error.as_ref().is_some_and(|wrong| doubt::is_clients(&wrong.error));
-            exchange.notes.cause = error.as_ref().map(doubt::of_client).unwrap_or_default();
+            if !is_pinned {
+                exchange.notes.cause = error.as_ref().map(doubt::of_client).unwrap_or_default();
+            }
             if let (true, Some((lasts, pins)), Some(secure)) = (is_pinned, &intercept.bypass, &inside.secure) {
                 pins.note(exchange.facts.client, &secure.name, Instant::now(), *lasts);
             }

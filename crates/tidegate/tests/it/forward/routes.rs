@@ -31,7 +31,7 @@ fn what_a_tunnel_hides_satisfies_no_match() {
     let to = format!("a.test:{}", port(&server));
     for hidden in [
         "path: '/*'",
-        "method: CONNECT",
+        "method: ~^CONNECT$",
         "header: { x-who: me }",
         "header: { x-who: { absent: true } }",
         "not: { path: /x }",

@@ -120,7 +120,10 @@ fn a_client_that_agrees_on_nothing_is_not_left_alone() {
     for _ in 0..2 {
         assert!(tunnel(&tidegate, "a.test", &server).begin(&odd).is_err());
     }
-    assert_eq!(line_of_tunnel(&tidegate, "a.test")["reason"], "the client and we could not agree on TLS");
+    assert_eq!(
+        line_of_tunnel(&tidegate, "a.test")["reason"],
+        "the client offers no protocol that is spoken here (ALPN)"
+    );
 }
 
 #[test]
