@@ -35,8 +35,9 @@ pub(super) async fn serve(mut arrived: Arrived, tls: Tls, connection: Connection
                 if let Poll::Ready(done) = connection.poll_established(cx, tls.early_data) {
                     // Who is silent may be somebody whose address was used by another.
                     if let Err(Lost::Insecure(why) | Lost::Failed(why)) = &done {
-                        let why = why.clone().into();
-                        unshaken(&arrived.common, Fault::client(Kind::ClientTls), why, None);
+                        // A part of it is in the client's own words.
+                        let why: String = why.chars().take(MOST_WORDS).collect();
+                        unshaken(&arrived.common, Fault::client(Kind::ClientTls), why.into(), None);
                     }
                     return Poll::Ready(done.is_ok());
                 }
@@ -58,6 +59,9 @@ pub(super) async fn serve(mut arrived: Arrived, tls: Tls, connection: Connection
     // A task of its own: what a handshake needs should not stay with the connection.
     tokio::task::spawn_local(run(arrived, connection));
 }
+
+/// Symbols of what a client says of a handshake that it has ended.
+const MOST_WORDS: usize = 200;
 
 /// RFC 9114 section 8.1: H3_REQUEST_REJECTED, nothing was done.
 const REJECTED: u64 = 0x10b;

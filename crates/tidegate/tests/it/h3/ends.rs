@@ -133,5 +133,7 @@ fn a_new_certificate_is_shown_to_new_connections() {
     let now = testkit::ClientTls::new(&authority, "example.com");
     until("the new certificate", || Quic::connect(&tidegate.address("web"), &now).is_ok());
     assert!(Quic::connect(&tidegate.address("web"), &stranger).is_err());
+    let line = tidegate.log_line("a handshake", |line| line["fault"] == "client_tls");
+    assert!(line["reason"].as_str().is_some_and(|why| why.contains("the cryptographic handshake failed")), "{line}");
     assert_eq!(old.get("example.com", "/", &[]).expect("an answer").status, 200);
 }
