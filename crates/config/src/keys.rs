@@ -18,6 +18,7 @@ mod top;
 mod users;
 mod walk;
 
+pub(crate) use matching::is_of_match;
 pub(crate) use pool::{POOL, SERVER};
 #[cfg(test)]
 pub(crate) use roles::OF_SOME;

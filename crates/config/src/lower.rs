@@ -190,6 +190,12 @@ impl<'a, 'b> Lower<'a, 'b> {
             "stdout" => LogSink::Stdout,
             "stderr" => LogSink::Stderr,
             "off" => return None,
+            word @ ("true" | "false" | "on" | "yes" | "no") => {
+                let why =
+                    format!("`{word}` would be a file, write `stdout`, `stderr`, `off` or a path such as `./{word}`");
+                self.note(&to.value, why);
+                return None;
+            }
             path => LogSink::File(PathBuf::from(path)),
         };
         let format = if log.fixed("format") == Some("combined") { LogFormat::Combined } else { LogFormat::Json };

@@ -5,7 +5,7 @@
 
 use crate::diagnostics::{Mistakes, did_you_mean};
 use crate::interpolate::Sources;
-use crate::keys::{Key, POOL, SERVER, Section, TOP, Type, holders, instead};
+use crate::keys::{Key, POOL, SERVER, Section, TOP, Type, holders, instead, is_of_match};
 use crate::span::Span;
 use crate::spec::Role;
 use crate::tree::{Data, Entry, Node};
@@ -187,17 +187,19 @@ impl Shaper<'_, '_> {
             self.mistakes.note(&entry.span, message);
             return;
         }
-        let mut hint = did_you_mean(key, section.live().map(|key| key.name));
-        if hint.is_empty() {
-            hint = belongs(section, key);
-        }
+        let hint = match (meant(section, key), did_you_mean(key, section.live().map(|key| key.name))) {
+            (Some(name), _) => format!(", here it is `{name}`"),
+            (None, hint) if hint.is_empty() => belongs(section, key),
+            (None, hint) => hint,
+        };
         self.mistakes.note(&entry.span, format!("unknown key `{key}` in {label}{hint}"));
     }
 
     fn check_complete(&mut self, section: &'static Section, entries: &[Entry], map: &Map) {
         // A misspelt key is one mistake, not also a missing one.
         let is_unknown = |entry: &&Entry| section.key(&entry.key).is_none() && !is_ignored(section, entry);
-        let misspelt = |name| entries.iter().filter(is_unknown).any(|e| !did_you_mean(&e.key, [name]).is_empty());
+        let is_for = |key: &str, name| meant(section, key) == Some(name) || !did_you_mean(key, [name]).is_empty();
+        let misspelt = |name| entries.iter().filter(is_unknown).any(|entry| is_for(&entry.key, name));
         for key in section.live().filter(|key| key.required && !map.has(key.name) && !misspelt(key.name)) {
             self.mistakes.note(&map.span, format!("`{}` is missing in {}", key.name, map.label));
         }
@@ -242,7 +244,8 @@ impl Shaper<'_, '_> {
 
     fn named(&mut self, noun: &str, inner: &'static Type, node: &Node, label: &str) -> Value {
         let Data::Map(entries) = &node.data else {
-            return self.faulty(&node.span, format!("{label} is {}, it must be a map of names", node.what()));
+            return self
+                .faulty(&node.span, format!("{label} is {}, it must be a map of names, `{{ NAME: … }}`", node.what()));
         };
         let mut map = Map { span: node.span.clone(), label: label.to_owned(), items: Vec::new() };
         for entry in entries {
@@ -278,12 +281,35 @@ impl Shaper<'_, '_> {
     }
 }
 
+/// The key of a section for which another name is known elsewhere.
+fn meant(section: &Section, key: &str) -> Option<&'static str> {
+    const ELSEWHERE: [(&str, &str); 8] = [
+        ("listen", "bind"),
+        ("proxy_pass", "to"),
+        ("upstream", "to"),
+        ("backend", "to"),
+        ("ssl", "tls"),
+        ("backends", "servers"),
+        ("upstreams", "pools"),
+        ("clusters", "pools"),
+    ];
+    let here = ELSEWHERE.iter().filter(|(name, _)| *name == key).map(|(_, here)| *here);
+    here.into_iter().find(|here| section.live().any(|key| key.name == *here))
+}
+
 /// Where a key belongs that does not belong here.
 fn belongs(section: &Section, key: &str) -> String {
     if std::ptr::eq(section, &POOL) && SERVER.live().any(|known| known.name == key) {
         let pools =
             if key == "max_connections" { ", or for all of them together `circuit_breaker.connections`" } else { "" };
         return format!(", it belongs to each server: `servers: [{{ address: \"HOST:PORT\", {key}: … }}]`{pools}");
+    }
+    if section.noun == "listener tls" && matches!(key, "cert" | "key") {
+        return ", certificates have names: `certificates: { main: { cert: …, key: … } }` and `tls: main`".to_owned();
+    }
+    if matches!(section.noun, "listener" | "site" | "route") && is_of_match(key) {
+        let of = if section.noun == "route" { "" } else { " of a route" };
+        return format!(", it belongs to `match`{of}: `match: {{ {key}: … }}`");
     }
     match holders(key).next() {
         Some("policy") => format!(", it is a policy: `use: [{{ {key}: … }}]`"),
@@ -300,6 +326,10 @@ fn way_out(section: &Section, node: &Node) -> String {
         "false" | "off" | "no" => ", remove it for none".to_owned(),
         "true" | "on" | "yes" if needed.is_empty() && !section.choice => {
             ", write `{}` for one that is as by default".to_owned()
+        }
+        number if needed.is_empty() && number.parse::<u64>().is_ok() => {
+            let counts = |key: &&Key| matches!(key.ty, Type::Integer(..));
+            section.live().find(counts).map_or(String::new(), |key| format!(", such as `{{ {}: {number} }}`", key.name))
         }
         _ if needed.is_empty() => String::new(),
         _ => format!(" with {}", needed.join(" and ")),

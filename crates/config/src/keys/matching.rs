@@ -2,6 +2,11 @@
 
 use super::{Key, Section, Type, live, planned};
 
+/// Whether requests or flows are told apart by a key of this name.
+pub(crate) fn is_of_match(name: &str) -> bool {
+    MATCH.live().any(|key| key.name == name)
+}
+
 pub(super) static MATCH: Section = Section::new(
     "match",
     "All keys must hold; of a list of values, one. A text is exact, `~text` is a regular expression (linear time, unanchored), \

@@ -155,6 +155,9 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     let Some((host, port)) = text.rsplit_once(':') else {
+        if matches!(text, "true" | "false" | "on" | "off" | "yes" | "no") {
+            return Err(format!("`{text}` is no address, write one such as `127.0.0.1:9900`"));
+        }
         if text.parse::<u16>().is_ok() {
             return Err(format!(
                 "`{text}` is a port alone, write `127.0.0.1:{text}`, or where one listens on all addresses `:{text}`"

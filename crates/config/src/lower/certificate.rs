@@ -187,7 +187,13 @@ impl Lower<'_, '_> {
             return Some(CertificateId(found));
         }
         if text != INTERNAL && text != AUTO {
-            let hint = did_you_mean(text, all.iter().map(|item| item.key.as_str()).chain([INTERNAL, AUTO]));
+            let hint = match text {
+                "true" | "on" | "yes" => {
+                    ", name one of `certificates`, or `internal` for one for development, or `auto` for one by ACME"
+                        .to_owned()
+                }
+                _ => did_you_mean(text, all.iter().map(|item| item.key.as_str()).chain([INTERNAL, AUTO])),
+            };
             self.note(name, format!("there is no certificate `{text}`{hint}"));
             return None;
         }

@@ -121,7 +121,13 @@ impl<'a> Lower<'a, '_> {
         let absolute =
             |text: &str| text.starts_with('/') || text.starts_with("http://") || text.starts_with("https://");
         if !matches!(template.parts.first(), Some(Part::Literal(text)) if absolute(text)) {
-            self.note(value, "`location` must begin with `/`, `http://` or `https://`");
+            let scheme = match template.parts.first() {
+                Some(Part::Literal(text)) if matches!(text.as_str(), "http" | "https") => {
+                    format!(", another scheme alone is `redirect: {{ scheme: {text} }}`")
+                }
+                _ => String::new(),
+            };
+            self.note(value, format!("`location` must begin with `/`, `http://` or `https://`{scheme}"));
             return None;
         }
         self.check_needs(needs, path, value);

@@ -3,7 +3,7 @@
 use super::{load, mistake, said};
 
 /// A document, and what has to be in the only thing that is said of it.
-const MISTAKES: [(&str, &str); 22] = [
+const MISTAKES: [(&str, &str); 35] = [
     (
         "listeners: { a: { bind: ':1', use: [basic_auth], respond: 200 } }",
         "there is no policy `basic_auth`, a kind is written as a map: `{ basic_auth: { users: … } }`",
@@ -75,6 +75,43 @@ const MISTAKES: [(&str, &str); 22] = [
         "listeners: { a: { bind: ':1', compress: {}, respond: 200 } }",
         "unknown key `compress` in listener `a`, it is a policy: `use: [{ compress: … }]`",
     ),
+    (
+        "listeners: { a: { bind: ':1', tls: { certificates: internal, key: a }, respond: 200 } }",
+        "unknown key `key` in `tls` of listener `a`, certificates have names: `certificates: { main: { cert: …, key: … } }` and `tls: main`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', tls: true, respond: 200 } }",
+        "there is no certificate `true`, name one of `certificates`, or `internal` for one for development, or `auto`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', routes: [{ host: a.test, respond: 200 }] } }",
+        "unknown key `host` in route 1 of listener `a`, it belongs to `match`: `match: { host: … }`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', path: /a, respond: 200 } }",
+        "unknown key `path` in listener `a`, it belongs to `match` of a route: `match: { path: … }`",
+    ),
+    (
+        "listeners: { a: { bind: ':1', respond: 200, match: { host: a.test } } }",
+        "unknown key `match` in listener `a`, it belongs to a route",
+    ),
+    ("listeners: { a: { listen: ':1', respond: 200 } }", "unknown key `listen` in listener `a`, here it is `bind`"),
+    (
+        "listeners: { a: { bind: ':1', respond: 200 } }\nupstreams: { p: ['h:1'] }",
+        "unknown key `upstreams` in the configuration, here it is `pools`",
+    ),
+    ("listeners: [{ bind: ':1', respond: 200 }]", "is a list, it must be a map of names, `{ NAME: … }`"),
+    ("listeners: { a: { bind: ':1', respond: 200 } }\naccess_log: true", "`true` would be a file, write `stdout`"),
+    (
+        "listeners: { a: { bind: ':1', respond: 200 } }\nadmin: true",
+        "`true` is no address, write one such as `127.0.0.1:9900`",
+    ),
+    ("listeners: { a: { bind: ':1', respond: 200 } }\nadmin: { bind: ':1' }", "use `127.0.0.1:1` or `unix:PATH`"),
+    (
+        "listeners: { a: { bind: ':1', to: p } }\npools: { p: { servers: 'h:1', retries: 3 } }",
+        "`retries` of pool `p` is a single value, it must be a map, such as `{ extra: 3 }`",
+    ),
+    ("listeners: { a: { bind: ':1', redirect: https } }", "another scheme alone is `redirect: { scheme: https }`"),
     (
         "listeners: { a: { bind: ':1', respond: 200 } }\ntiemouts: { total: 1s }",
         "unknown key `tiemouts` in the configuration",
