@@ -3,7 +3,7 @@
 //! The rooms stand in the order in which a document walks:
 //!
 //! 1. `tree`: YAML or JSON to nodes that know their place; hostile input is bounded.
-//! 2. `include`, `set`: further files and overrides merge into the tree.
+//! 2. `arguments`, `include`, `set`: what a command line says, further files and overrides merge into the tree.
 //! 3. `shape`: the table in `keys` gives nodes their form; `interpolate` fills in the environment; defaults come last.
 //! 4. `lower`: shaped values become a [`Spec`], which cannot be wrong in itself.
 //!

@@ -131,7 +131,6 @@ pub(crate) async fn connect(
         let fault = match checkout(session, x, route, arm, &tried, false).await {
             Ok(upstream) => {
                 x.notes.reused = upstream.reused;
-                (x.notes.reason, x.notes.cause) = ("", Cow::Borrowed(""));
                 x.permit = None;
                 sticky::tell(x, &arm.pool);
                 return Ok(upstream);
@@ -141,6 +140,7 @@ pub(crate) async fn connect(
         finish::unconnected(&session.worker, x, arm, fault);
         x.notes.tries -= u8::from(is_idle(fault));
         let Next::Try(wait) = next(session, x, route, arm, fault, &mut retrying) else { return Err(fault) };
+        (x.notes.reason, x.notes.cause) = ("", Cow::Borrowed(""));
         tried.extend(x.notes.server.and_then(|number| arm.pool.servers.get(number)).map(|server| server.slot));
         if !wait.is_zero() {
             backoff::pause(session, x, route, wait).await?;

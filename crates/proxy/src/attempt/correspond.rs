@@ -1,5 +1,6 @@
 //! A server for a flow of datagrams: chosen, and written to at once, for there is nothing to wait for.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -82,6 +83,7 @@ pub(crate) fn correspond<L>(
             return Err(REFUSED);
         }
         tried.push(server.slot);
+        x.notes.cause = Cow::Borrowed("");
     }
 }
 
