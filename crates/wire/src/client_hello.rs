@@ -2,7 +2,8 @@
 //! it offers. It may be spread over many records, and records over many segments.
 //!
 //! Nothing of it is checked that only an end of the connection has to check. What is no ClientHello is said to be none, which is
-//! an answer like any other: whoever routes by it has a route for those.
+//! an answer like any other: whoever routes by it has a route for those. What begins as one and cannot be read is told apart: a server may
+//! read it all the same, so that whoever lets nobody past by a name must not let it pass.
 
 /// What a client has said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub enum Seen {
     Hello(ClientHello),
     /// The beginning of one.
     Partial,
+    /// It begins as a handshake does, and is no ClientHello as servers of today are sent: empty records, ones without end, too long a
+    /// message, or two names.
+    Unreadable,
     /// Something else.
     Other,
 }
@@ -37,9 +41,11 @@ const RECORD: usize = 1 << 14;
 /// Reads the first bytes of a connection.
 pub fn read(bytes: &[u8]) -> Seen {
     match gather(bytes) {
-        Gathered::Whole(message) => parse(&message).map_or(Seen::Other, Seen::Hello),
+        Gathered::Whole(message) => parse(&message).map_or(Seen::Unreadable, Seen::Hello),
         Gathered::Partial if bytes.len() < MOST => Seen::Partial,
-        Gathered::Partial | Gathered::Other => Seen::Other,
+        Gathered::Partial => Seen::Unreadable,
+        Gathered::Other if bytes.starts_with(&[HANDSHAKE, 3]) => Seen::Unreadable,
+        Gathered::Other => Seen::Other,
     }
 }
 
@@ -221,27 +227,28 @@ mod tests {
 
     #[test]
     fn what_is_none_is_seen_at_once() {
-        for bytes in [
-            &b"G"[..],
-            b"\x16\x02",
-            b"\x17\x03",
-            b"\x16\x03\x01\0\0",
-            b"\x16\x03\x01\xff\xff",
-            b"\x16\x03\x01\0\x01\x02",
-            b"SSH-2.0-",
-        ] {
+        for bytes in [&b"G"[..], b"\x16\x02", b"\x17\x03", b"SSH-2.0-"] {
             assert_eq!(read(bytes), Seen::Other, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_a_server_might_read_is_not_said_to_be_something_else() {
+        for bytes in [&b"\x16\x03\x01\0\0"[..], b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\0\x01\x02"] {
+            assert_eq!(read(bytes), Seen::Unreadable, "{bytes:?}");
+        }
+        let whole = message(&[sni("example.com")]);
+        assert_eq!(read(&[b"\x16\x03\x01\0\0", &records(&whole, 4096)[..]].concat()), Seen::Unreadable);
         // A message that would be too long, and one whose records never bring it to its end.
-        assert_eq!(read(b"\x16\x03\x01\0\x04\x01\x01\0\0"), Seen::Other);
+        assert_eq!(read(b"\x16\x03\x01\0\x04\x01\x01\0\0"), Seen::Unreadable);
         let trickle =
             [HANDSHAKE, 3, 1, 0, 1, CLIENT_HELLO].into_iter().chain([HANDSHAKE, 3, 1, 0, 1, 0].repeat(MOST / 6));
-        assert_eq!(read(&trickle.collect::<Vec<u8>>()), Seen::Other);
+        assert_eq!(read(&trickle.collect::<Vec<u8>>()), Seen::Unreadable);
         // A message that ends inside of what it holds.
         let mut cut = message(&[sni("example.com")]);
         cut.truncate(cut.len() - 3);
         cut[3] -= 3;
-        assert_eq!(read(&records(&cut, 4096)), Seen::Other);
+        assert_eq!(read(&records(&cut, 4096)), Seen::Unreadable);
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use wire::h1::opening;
 use super::Reads;
 
 use crate::exchange::Exchange;
-use crate::session::Session;
+use crate::session::{Session, UNREADABLE};
 use crate::snapshot::Listener;
 use crate::worker::Worker;
 
@@ -117,8 +117,6 @@ fn speaks_first(worker: &Rc<Worker>, server: &mut Conn, reads: Reads<'_>, cx: &m
 const MOST: usize = client_hello::MOST;
 const _: () = assert!(MOST >= opening::MOST);
 
-const UNREADABLE: &str = "a handshake of TLS that cannot be read";
-
 enum Judged {
     Heard(Heard),
     More,
@@ -143,7 +141,6 @@ fn judge(bytes: &[u8], reads: Reads<'_>) -> Judged {
 }
 
 fn judge_tls(bytes: &[u8]) -> Judged {
-    const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
     match bytes {
         [] => return Judged::More,
@@ -160,7 +157,7 @@ fn judge_tls(bytes: &[u8]) -> Judged {
     match client_hello::read(bytes) {
         Seen::Hello(hello) => Judged::Heard(Heard::Hello(hello)),
         Seen::Partial => Judged::More,
-        Seen::Other if matches!(bytes, [HANDSHAKE] | [HANDSHAKE, 3, ..]) => Judged::Unreadable,
+        Seen::Unreadable => Judged::Unreadable,
         Seen::Other => Judged::Heard(Heard::Other),
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use base::{Fault, Kind};
 use http::Conn;
+use wire::client_hello::{ClientHello, Seen};
 
 use super::heard;
 use crate::exchange::{self, Exchange};
@@ -36,9 +37,13 @@ impl Gate {
         x: &mut Exchange,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Fault>> {
-        heard::poll_hello(worker, client, cx).map(|hello| match hello?.and_then(|hello| hello.name) {
-            Some(name) => judge(&self.listener, client, x, &name, cx),
-            None => Ok(()),
+        heard::poll_hello(worker, client, cx).map(|said| match said? {
+            Seen::Hello(ClientHello { name: Some(name), .. }) => judge(&self.listener, client, x, &name, cx),
+            Seen::Unreadable => {
+                x.notes.reason = heard::UNREADABLE;
+                Err(Fault::client(Kind::ClientTls))
+            }
+            Seen::Hello(_) | Seen::Partial | Seen::Other => Ok(()),
         })
     }
 }

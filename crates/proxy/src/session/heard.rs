@@ -22,6 +22,8 @@ use crate::worker::Worker;
 pub(super) struct Heard {
     /// A client of TLS that ends elsewhere.
     pub(super) hello: Option<ClientHello>,
+    /// It has begun with a handshake that only a server might read.
+    pub(super) is_unreadable: bool,
     /// One that has said who it is.
     pub(super) said: Option<Said>,
     /// One that has begun a request of HTTP, or requests by HTTP/2.
@@ -70,12 +72,11 @@ pub(super) async fn hear(session: &mut Session, listener: &Listener, hears: Hear
     .map(|()| ear.heard)
 }
 
-/// What a client of TLS says first, if this is one; what was said stays where it is, whatever it was.
-pub(super) fn poll_hello(
-    worker: &Rc<Worker>,
-    client: &mut Conn,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Option<ClientHello>, Fault>> {
+/// What is said of a client whose handshake cannot be read where it decides.
+pub(crate) const UNREADABLE: &str = "a handshake of TLS that cannot be read";
+
+/// What a client says first, as far as it is one of TLS; what was said stays where it is, whatever it was.
+pub(super) fn poll_hello(worker: &Rc<Worker>, client: &mut Conn, cx: &mut Context<'_>) -> Poll<Result<Hello, Fault>> {
     let mut block = worker.block(MOST + client.carry().len());
     loop {
         let kept = client.carry().len();
@@ -84,11 +85,10 @@ pub(super) fn poll_hello(
         let said = client_hello::read(&block[..length]);
         client.keep(&block[..length]);
         match said {
-            Hello::Hello(hello) => return Poll::Ready(Ok(Some(hello))),
             // It says no more.
-            _ if length == kept => return Poll::Ready(Ok(None)),
+            Hello::Partial if length == kept => return Poll::Ready(Ok(Hello::Other)),
             Hello::Partial => {}
-            Hello::Other => return Poll::Ready(Ok(None)),
+            said => return Poll::Ready(Ok(said)),
         }
     }
 }
@@ -150,6 +150,7 @@ impl Ear {
             match client_hello::read(bytes) {
                 Hello::Partial => {}
                 Hello::Hello(hello) => (self.heard.hello, self.hears.hello) = (Some(hello), false),
+                Hello::Unreadable => (self.heard.is_unreadable, self.hears.hello) = (true, false),
                 Hello::Other => self.hears.hello = false,
             }
         }

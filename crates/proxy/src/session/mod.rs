@@ -40,6 +40,7 @@ use wire::starttls::Protocol;
 
 use crate::snapshot::{BindId, Listener, ListenerId, Role, Tls};
 use crate::worker::Worker;
+pub(crate) use heard::UNREADABLE;
 use inside::Inside;
 use record::unshaken;
 use upgrade::Begun;

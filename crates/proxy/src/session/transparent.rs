@@ -85,6 +85,10 @@ async fn story<'a>(
     if let Some(by) = heard.request {
         return Ok(Says::Requests(by));
     }
+    if heard.is_unreadable {
+        x.notes.reason = heard::UNREADABLE;
+        return Err(Fault::client(Kind::ClientTls));
+    }
     x.facts.sni = heard.hello.as_ref().and_then(|hello| hello.name.clone());
     settle(x, asked);
     if listener.users.is_some() {

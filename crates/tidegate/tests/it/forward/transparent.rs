@@ -142,6 +142,12 @@ fn clients_are_led_on(by: &str) {
     assert_eq!(world.curl("http://nobody.test/", "198.18.2.2", &[]), "plain 200");
     let mut client = world.connect("198.18.2.2:80");
     assert_eq!(client.ask("CONNECT 198.18.2.2:443 HTTP/1.1\r\nHost: 198.18.2.2:443\r\n\r\n").status, 501);
+    // What a server might read of a handshake, and nobody here can, goes nowhere.
+    let mut client = world.connect("198.18.2.2:443");
+    client.send([22, 3, 1, 0, 0, 22, 3, 1]);
+    assert_eq!(client.ending(), Ending::Reset);
+    let line = tidegate.log_line("a refusal", |line| line["fault"] == "client_tls");
+    assert_eq!(line["reason"], "a handshake of TLS that cannot be read");
     // What is neither goes on as it is, to the port that it was for, if tunnels may go there.
     let echo = world.server.enter(|| {
         Server::at("198.18.2.2:4444", |peer| {

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use testkit::{Authority, Client, Ending, Folder, Server, ServerTls, Start, Talk, Tidegate, Wishes, tool};
+use testkit::{Authority, Client, Ending, Folder, Peer, Server, ServerTls, Start, Talk, Tidegate, Wishes, tool, until};
 
 use super::listed;
 use crate::forward::port;
@@ -57,11 +57,7 @@ fn a_name_that_comes_in_pieces_is_waited_for_and_a_server_may_speak_first() {
     let folder = Folder::new();
     let server = Server::script(|peer| {
         peer.send("220 ready\r\n");
-        while let Ok(1..) = peer.reader.fill() {
-            let heard = peer.reader.surplus().to_vec();
-            peer.reader.exactly(heard.len()).expect("what is here");
-            peer.send(heard);
-        }
+        say_back(peer);
     });
     let tidegate = listed(&folder, &[("ads", "domains", "ads.test\n")]);
     let open = || {
@@ -86,6 +82,44 @@ fn a_name_that_comes_in_pieces_is_waited_for_and_a_server_may_speak_first() {
     client.send([22, 3, 1]);
     client.finish();
     assert_eq!(client.exactly(3), [22, 3, 1], "a beginning that has no end passes as it is");
+}
+
+#[test]
+fn a_name_that_only_a_server_could_read_is_not_let_pass() {
+    let folder = Folder::new();
+    let server = Server::script(say_back);
+    let tidegate = listed(&folder, &[("ads", "domains", "ads.test\n")]);
+    let hello = hello("ads.test");
+    let in_bytes = hello[5..].iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect::<Vec<u8>>();
+    let padded = [&hello[..], &[0; 40]].concat();
+    let long = [&[22, 3, 1, 0x40, 0, 1, 0, 0x41, 0][..], &[0; 16_380]].concat();
+    let say = |bytes: &[u8]| {
+        let mut client = tidegate.client();
+        client.send(connect(&format!("127.0.0.1:{}", port(&server))));
+        assert_eq!(client.head().status, 200);
+        client.send(bytes);
+        client
+    };
+    // It may come in as many records as it likes, as long as it can be read.
+    for readable in [in_bytes, padded] {
+        assert_eq!(say(&readable).exactly(7), [21, 3, 3, 0, 2, 2, 49], "an alert");
+    }
+    for (unreadable, number) in [[&[22, 3, 1, 0, 0][..], &hello].concat(), long].iter().zip(1..) {
+        let ending = say(unreadable).ending();
+        assert!(matches!(ending, Ending::Clean | Ending::Reset), "{ending:?} came back from the server");
+        until("it is recorded", || {
+            tidegate.log().iter().filter(|line| line["fault"] == "client_tls").count() == number
+        });
+    }
+}
+
+/// Sends what it hears.
+fn say_back(peer: &mut Peer) {
+    while let Ok(1..) = peer.reader.fill() {
+        let heard = peer.reader.surplus().to_vec();
+        peer.reader.exactly(heard.len()).expect("what is here");
+        peer.send(heard);
+    }
 }
 
 /// What a client of TLS says first.
