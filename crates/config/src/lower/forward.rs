@@ -2,9 +2,13 @@
 
 use std::ops::RangeInclusive;
 
+use ipnet::IpNet;
+
 use super::Lower;
 use crate::shape::{Item, Map, Value};
-use crate::spec::{Bind, BindAddress, Egress, Ending, PolicyId, Predicate, Role, Route, Serves, Transparent, Way};
+use crate::spec::{
+    Bind, BindAddress, Egress, Ending, Forwarding, PolicyId, Predicate, Role, Route, Serves, Transparent, Way,
+};
 
 impl Lower<'_, '_> {
     /// Where `to` leads: to whatever server is asked for, to a pool, or by one; several stand for each other.
@@ -121,7 +125,15 @@ impl Lower<'_, '_> {
     }
 
     /// Nobody opens a proxy to everybody without a word.
-    pub(super) fn refuse_open(&mut self, item: &Item, map: &Map, uses: &[PolicyId], serves: &Serves, binds: &[Bind]) {
+    pub(super) fn refuse_open(
+        &mut self,
+        item: &Item,
+        map: &Map,
+        uses: &[PolicyId],
+        serves: &Serves,
+        binds: &[Bind],
+        forwarding: Option<&Forwarding>,
+    ) {
         let Serves::Routes(routes) = serves else { return };
         let is_public = |bind: &Bind| match &bind.address {
             BindAddress::Ip(address) => !address.ip().to_canonical().is_loopback(),
@@ -130,7 +142,19 @@ impl Lower<'_, '_> {
         };
         let Some(bind) = binds.iter().find(|bind| is_public(bind)) else { return };
         let is_closed = self.role != Role::Forward || map.boolean("open") == Some(true) || self.asks_who(uses);
-        if is_closed || !self.leads_anybody(routes) {
+        let trust = forwarding.map_or(&[][..], |said| &said.trust);
+        let is_told = is_everybody(trust) || binds.iter().any(|bind| is_everybody(&bind.accept_proxy));
+        if is_closed || !self.leads_anybody(routes, is_told) {
+            return;
+        }
+        if !self.leads_anybody(routes, false) {
+            let message = format!(
+                "listener `{}` is a forward proxy for anybody who reaches {}: everybody is believed who the client is, so that `match: {{ \
+                 client: … }}` keeps nobody out, name none but the proxies before this one in `forwarding.trust` and \
+                 `accept_proxy`, or say that all may by `open: true`",
+                item.key, bind.address
+            );
+            self.mistakes.note(&bind.span, message);
             return;
         }
         let message = format!(
@@ -143,13 +167,14 @@ impl Lower<'_, '_> {
 }
 
 impl Lower<'_, '_> {
-    /// Whether some route leads whoever asks to whatever server it likes.
-    fn leads_anybody(&self, routes: &[Route]) -> bool {
+    /// Whether some route leads whoever asks to whatever server it likes. If clients are told us by anybody, their addresses keep nobody out.
+    fn leads_anybody(&self, routes: &[Route], is_told: bool) -> bool {
+        let names_clients = |predicate: &_| names_clients(predicate, is_told);
         let asks_who = |route: &Route| route.matches.as_ref().is_some_and(names_clients) || self.asks_who(&route.uses);
         routes.iter().filter(|route| !asks_who(route)).any(|route| match &route.ending {
             Ending::Origin => true,
             Ending::Ways(ways) => ways.contains(&Way::Origin) || self.has_parents(&route.ending),
-            Ending::Routes(inner) => self.leads_anybody(inner),
+            Ending::Routes(inner) => self.leads_anybody(inner, is_told),
             ending => self.has_parents(ending),
         })
     }
@@ -164,13 +189,22 @@ impl Lower<'_, '_> {
     }
 }
 
-/// Whether only some clients satisfy it, whatever else they ask.
-fn names_clients(predicate: &Predicate) -> bool {
+/// Whether only some clients satisfy it, whatever else they ask; `is_told` if that is so of their certificates alone.
+fn names_clients(predicate: &Predicate, is_told: bool) -> bool {
     match predicate {
-        Predicate::Client(net) => net.prefix_len() > 0,
+        Predicate::Client(net) => !is_told && !is_everybody(&[*net]),
         Predicate::ClientCert(true) | Predicate::Fingerprint(_) => true,
-        Predicate::All(all) => all.iter().any(names_clients),
-        Predicate::Any(any) => any.iter().all(names_clients),
+        Predicate::All(all) => all.iter().any(|part| names_clients(part, is_told)),
+        Predicate::Any(any) => {
+            let net = |part: &Predicate| if let Predicate::Client(net) = part { Some(*net) } else { None };
+            let nets: Vec<IpNet> = any.iter().filter_map(net).collect();
+            any.iter().all(|part| names_clients(part, is_told)) && !is_everybody(&nets)
+        }
         _ => false,
     }
+}
+
+/// Whether networks hold every address of a family together.
+fn is_everybody(nets: &[IpNet]) -> bool {
+    IpNet::aggregate(&nets.to_vec()).iter().any(|net| net.prefix_len() == 0)
 }

@@ -47,7 +47,6 @@ impl<'a> Lower<'a, '_> {
         let binds: Vec<Bind> =
             map.list("bind").iter().filter_map(|value| self.bind(value, map, tls.is_some(), handshakes)).collect();
         self.binds.extend(binds.iter().map(|bind| (bind.clone(), item.key.as_str())));
-        self.refuse_open(item, map, &uses, &serves, &binds);
         self.refuse_unasked(item, &uses, &serves, &binds);
         let http3 = match role {
             Role::Http => map.map("http3").and_then(|map| self.http3(map)),
@@ -58,6 +57,7 @@ impl<'a> Lower<'a, '_> {
             Role::Http | Role::Forward => map.map("forwarding").and_then(|map| self.forwarding(map)),
             Role::Tcp | Role::Udp | Role::Nat => Some(Forwarding::NOTHING),
         };
+        self.refuse_open(item, map, &uses, &serves, &binds, forwarding.as_ref());
         let nat = match role {
             Role::Http | Role::Forward | Role::Tcp | Role::Udp => None,
             Role::Nat => Some(self.nat(map, &binds)?),

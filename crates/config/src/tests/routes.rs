@@ -310,13 +310,25 @@ fn nobody_opens_a_proxy_to_everybody_without_a_word() {
         "to: origin",
         "routes: [{ match: { host: a.test }, to: origin }]",
         "routes: [{ match: { client: 0.0.0.0/0 }, to: origin }]",
+        "routes: [{ match: { client: [0.0.0.0/1, 128.0.0.0/1] }, to: origin }]",
         "routes: [{ match: { not: { client: 10.0.0.0/8 } }, to: origin }]",
         "routes: [{ match: { any: [{ client: 10.0.0.0/8 }, { host: a.test }] }, to: origin }]",
         "routes: [{ match: { client: 10.0.0.0/8 }, to: origin }, { match: { host: b.test }, routes: [{ to: origin }] }]",
     ] {
         let said = mistake(&proxy("192.0.2.1:1", more));
         assert!(said.contains("is a forward proxy for anybody who reaches 192.0.2.1:1"), "{more}: {said}");
+        assert!(said.contains("`open: true`"), "{more}: {said}");
     }
+    let some = "routes: [{ match: { client: 10.0.0.0/8 }, to: origin }]";
+    ok(&proxy(":1", &format!("forwarding: {{ trust: 10.0.0.0/8 }}, {some}")));
+    for told in ["forwarding: { trust: ['::/0'] }", "forwarding: { trust: [0.0.0.0/1, 128.0.0.0/1] }"] {
+        let said = mistake(&proxy("192.0.2.1:1", &format!("{told}, {some}")));
+        assert!(said.contains("everybody is believed who the client is"), "{told}: {said}");
+    }
+    let said = mistake(&format!(
+        "listeners: {{ a: {{ bind: {{ address: '192.0.2.1:1', accept_proxy: 0.0.0.0/0 }}, role: forward, {some} }} }}"
+    ));
+    assert!(said.contains("everybody is believed"), "{said}");
 }
 
 #[test]
