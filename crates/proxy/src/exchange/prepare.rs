@@ -36,6 +36,8 @@ pub(super) fn prepare(session: &Session, x: &mut Exchange, listener: &Listener, 
     }
     let (is_secure, port) = match &session.inside {
         Some(inside) => (inside.secure.is_some(), inside.port),
+        // A server that believes these leads clients on by them: what they say is the URL's, and nothing of the proxy's.
+        None if listener.role == Role::Forward => (false, x.facts.port.unwrap_or(80)),
         None => (session.tls.is_some(), session.origin.port),
     };
     forwarded::apply(head, x.facts.peer.ip(), is_secure, port, &listener.forwarding);

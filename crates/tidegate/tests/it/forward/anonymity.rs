@@ -88,6 +88,19 @@ fn each_word_does_what_the_manual_says_of_each_field() {
 }
 
 #[test]
+fn servers_are_told_of_the_url_and_not_of_the_proxy() {
+    let server = Server::http(|_| testkit::ok("x"));
+    let port = port(&server).to_string();
+    let request = format!("GET http://a.test:{port}/p HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(proxy("to: origin").client().ask(&request).status, 200);
+    let seen = server.request();
+    let host = format!("a.test:{port}");
+    for (name, value) in [("Port", &port[..]), ("Proto", "http"), ("Host", &host)] {
+        assert_eq!(seen.fields.value(&format!("X-Forwarded-{name}")), Some(value));
+    }
+}
+
+#[test]
 pub(crate) fn fields_that_identify_are_a_list() {
     let server = Server::named("one");
     let ask = |forwarding: &str| {
