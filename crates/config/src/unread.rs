@@ -22,6 +22,14 @@ pub(crate) fn unread(spec: &Spec) -> Vec<Mistake> {
             if listener.is_known() {
                 walk_kinds(&listener.name, routes, &mut warnings);
             }
+            for (span, key) in unasked(spec, listener, routes) {
+                let message = format!(
+                    "a route of listener `{}` asks who clients are and looks at `{key}`, so that nobody gets there through a tunnel: they are not asked \
+                     when it is opened, and cannot be asked inside, ask them by `use` of the listener",
+                    listener.name
+                );
+                warnings.push(Mistake::new(span.clone(), message));
+            }
             for span in filters(spec, listener, routes) {
                 let said = format!("a `filter` of listener `{}` looks at responses", listener.name);
                 warnings.extend(passing(listener, &said).map(|message| Mistake::new(span.clone(), message)));
@@ -68,6 +76,36 @@ fn walk<'a>(routes: &'a [Route], outer: Option<&'static str>, refusals: &mut Vec
             _ => {}
         }
     }
+}
+
+/// Routes that ask who clients are, and that only what is read inside of tunnels comes to, where nobody who opens one is asked.
+fn unasked<'a>(spec: &Spec, listener: &Listener, routes: &'a [Route]) -> Vec<(&'a Span, &'static str)> {
+    fn walk<'a>(
+        routes: &'a [Route],
+        outer: Option<&'static str>,
+        asks: &dyn Fn(&[PolicyId]) -> bool,
+        found: &mut Vec<(&'a Span, Option<&'static str>)>,
+    ) {
+        for route in routes {
+            let looks_at = route.matches.as_ref().and_then(hidden).or(outer);
+            if asks(&route.uses) {
+                found.push((&route.span, looks_at));
+            }
+            if let Ending::Routes(inner) = &route.ending {
+                walk(inner, looks_at, asks, found);
+            }
+        }
+    }
+    let asks = |uses: &[PolicyId]| {
+        uses.iter().filter_map(|id| spec.policies.get(id.0)).any(|policy| policy.kind.authenticates())
+    };
+    if asks(&listener.uses) || (listener.intercept.is_none() && listener.inspect.is_empty()) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    walk(routes, None, &asks, &mut found);
+    // Where some tunnels are asked for, whoever is behind those is known inside.
+    found.iter().map(|(span, looks_at)| Some((*span, (*looks_at)?))).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 /// Filters of responses, each once.

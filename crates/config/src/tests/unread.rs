@@ -139,3 +139,22 @@ fn a_filter_that_sees_no_page_under_tls_is_warned_of() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn routes_that_ask_inside_of_tunnels_alone_are_warned_of() {
+    let asks = "use: [{ basic_auth: { users: u } }]";
+    let inside = format!("routes: [{{ match: {{ path: /a/* }}, {asks}, to: origin }}, {{ to: origin }}]");
+    let reading = "intercept: { ca: { cert: a.pem, key: a.key } }";
+    let said = warned(&format!("{inside}\n    {reading}"));
+    assert!(
+        said.len() == 1 && said[0].contains("looks at `path`, so that nobody gets there through a tunnel"),
+        "{said:?}"
+    );
+    // Who is asked when a tunnel is opened is known inside; and without reading there is no inside.
+    let outside = format!(
+        "routes: [{{ match: {{ host: a.test }}, {asks}, to: origin }}, {{ match: {{ path: /a/* }}, {asks}, to: origin }}]"
+    );
+    for rest in [format!("{inside}\n    {reading}\n    {asks}"), format!("{outside}\n    {reading}"), inside] {
+        assert!(warned(&rest).is_empty(), "{rest}");
+    }
+}
