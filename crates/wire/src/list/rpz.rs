@@ -72,6 +72,11 @@ impl Zone {
         match (name.to_ascii_uppercase().as_str(), value) {
             ("$ORIGIN", Some(origin)) => {
                 self.origin = self.absolute(origin);
+                // A zone that has begun without its name is named by the first one that is said.
+                let is_nameless = self.apex.as_deref().is_none_or(str::is_empty);
+                if is_nameless && origin.ends_with('.') {
+                    self.apex = Some(self.origin.clone());
+                }
                 Line::Blank
             }
             ("$TTL", Some(_)) => Line::Blank,
@@ -102,9 +107,10 @@ impl Zone {
     fn named(&self, owner: &str) -> String {
         let full = self.absolute(owner);
         let apex = self.apex.as_deref().unwrap_or(&self.origin);
-        match full.strip_suffix(apex) {
-            Some(name) if !apex.is_empty() => name.strip_suffix('.').unwrap_or(name).to_owned(),
-            _ => full,
+        let within = full.strip_suffix(apex).filter(|_| !apex.is_empty());
+        match within.and_then(|name| if name.is_empty() { Some(name) } else { name.strip_suffix('.') }) {
+            Some(name) => name.to_owned(),
+            None => full,
         }
     }
 

@@ -121,6 +121,9 @@ fn a_zone_of_policies_is_about_names_that_are_asked_for() {
         rules(Format::Rpz, zoned),
         ["+ads.example", "+old.example Except", "*old.example Except", "+full.example", "+x.sub"]
     );
+    let named_late = "@ IN SOA a. b. 1 2 3 4 5\n IN NS a.\n$ORIGIN rpz.example.\nads.example CNAME .\n\
+        notrpz.example. CNAME .\n$ORIGIN sub.rpz.example.\nx CNAME .\n";
+    assert_eq!(rules(Format::Rpz, named_late), ["+ads.example", "+notrpz.example", "+x.sub"]);
     for (text, what) in [
         ("32.1.2.0.192.rpz-ip CNAME .", Line::Foreign),
         ("ns.example.rpz-nsdname CNAME .", Line::Foreign),
