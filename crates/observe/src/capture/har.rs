@@ -45,7 +45,8 @@ fn request(entry: &Entry, redact: &Redact, out: &mut Vec<u8>) {
     let hidden = redact.has_field(b"cookie");
     out.extend_from_slice(b",\"cookies\":[");
     list(crumbs.map(<[u8]>::trim_ascii).filter(|crumb| !crumb.is_empty()), out, |crumb, out| {
-        let (name, value) = named(crumb);
+        // One without a name is all value (RFC 6265bis section 5.4).
+        let (name, value) = if crumb.contains(&b'=') { named(crumb) } else { (&b""[..], crumb) };
         pair(name, if hidden { REDACTED } else { value }, out);
         out.push(b'}');
     });
@@ -102,13 +103,17 @@ fn post_data(entry: &Entry, redact: &Redact, out: &mut Vec<u8>) {
     let head = &entry.request;
     let media_type = head.value(b"content-type").unwrap_or_default();
     text(b",\"postData\":{\"mimeType\":", media_type, out);
-    let Some(told) = told(head, entry.request_body.as_ref(), entry.bytes_in) else {
+    let Some(mut told) = told(head, entry.request_body.as_ref(), entry.bytes_in) else {
         return out.extend_from_slice(b",\"text\":\"\",\"comment\":\"not captured\"}");
     };
     let is_form = essence(media_type).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
-    if is_form && told.coded {
+    let in_parts = essence(media_type).eq_ignore_ascii_case(b"multipart/form-data");
+    if (is_form || in_parts) && told.coded {
         // What cannot be read cannot be redacted.
         return out.extend_from_slice(b",\"text\":\"\",\"comment\":\"a form in a coding that is not read\"}");
+    }
+    if in_parts && let Some(boundary) = boundary(media_type) {
+        told.bytes = redact.parts(&told.bytes, boundary).into_owned().into();
     }
     if is_form {
         let form = redact.query(&told.bytes);
@@ -220,7 +225,8 @@ fn parameters(query: &[u8], out: &mut Vec<u8>) {
 
 fn set_cookie(value: &[u8], hidden: bool, out: &mut Vec<u8>) {
     let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    let (name, value) = named(parts.next().unwrap_or_default());
+    let first = parts.next().unwrap_or_default();
+    let (name, value) = if first.contains(&b'=') { named(first) } else { (&b""[..], first) };
     pair(name, if hidden { REDACTED } else { value }, out);
     let mut said = [false; 4];
     for part in parts {
@@ -329,6 +335,14 @@ fn named(text: &[u8]) -> (&[u8], &[u8]) {
         None => (text, b""),
         Some(mark) => (text[..mark].trim_ascii(), text[mark + 1..].trim_ascii()),
     }
+}
+
+/// What stands between the parts of a form.
+fn boundary(media_type: &[u8]) -> Option<&[u8]> {
+    let mut parameters = media_type.split(|byte| *byte == b';').map(named);
+    let (_, said) = parameters.find(|(name, _)| name.trim_ascii().eq_ignore_ascii_case(b"boundary"))?;
+    Some(said.strip_prefix(b"\"").and_then(|said| said.strip_suffix(b"\"")).unwrap_or(said))
+        .filter(|said| !said.is_empty())
 }
 
 fn essence(media_type: &[u8]) -> &[u8] {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use wire::form::{decoded, pairs, split};
 
 /// Fields whose values prove who somebody is, and are not told unless that is wanted.
@@ -52,8 +53,12 @@ impl Redact {
         }
         let is_url =
             [&b"referer"[..], b"location", b"content-location"].iter().any(|url| url.eq_ignore_ascii_case(name));
-        match value.iter().position(|byte| matches!(byte, b'?' | b'#')).filter(|_| is_url) {
-            None => value.into(),
+        if !is_url && !name.eq_ignore_ascii_case(b"origin") {
+            return value.into();
+        }
+        let value = self.without_user(value);
+        match value.iter().position(|byte| matches!(byte, b'?' | b'#')) {
+            None => value,
             Some(mark) => {
                 let (before, query) = value.split_at(mark + 1);
                 // OAuth gives tokens in fragments, too (RFC 6749 section 4.2.2).
@@ -61,6 +66,50 @@ impl Redact {
                 [before, &parts.collect::<Vec<_>>().join(&b'#')].concat().into()
             }
         }
+    }
+
+    /// A URL without who uses it (RFC 3986 section 3.2.1), which is another form of `Authorization`.
+    fn without_user<'a>(&self, url: &'a [u8]) -> Cow<'a, [u8]> {
+        let start = memmem::find(url, b"//").map(|at| at + 2).filter(|_| self.has_field(b"authorization"));
+        let Some(start) = start else { return url.into() };
+        let end =
+            url[start..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).map_or(url.len(), |at| start + at);
+        match url[start..end].iter().rposition(|byte| *byte == b'@') {
+            None => url.into(),
+            Some(at) => [&url[..start], REDACTED, &url[start + at..]].concat().into(),
+        }
+    }
+
+    /// What may be told of a form in parts (RFC 7578), which this stands between.
+    pub(super) fn parts<'a>(&self, form: &'a [u8], boundary: &[u8]) -> Cow<'a, [u8]> {
+        let boundary = [b"--", boundary].concat();
+        let (mut out, mut at) = (Vec::new(), 0);
+        let ends = memmem::find_iter(form, &boundary).map(|end| end + boundary.len()).chain([form.len()]);
+        for end in ends {
+            let part = &form[at..end];
+            let head = memmem::find(part, b"\r\n\r\n").map(|end| end + 4).filter(|end| self.has_part(&part[..*end]));
+            if let Some(head) = head {
+                let is_last = !part.ends_with(&boundary);
+                out.extend_from_slice(&part[..head]);
+                out.extend_from_slice(REDACTED);
+                out.extend_from_slice(if is_last { b"" } else { b"\r\n" });
+                out.extend_from_slice(if is_last { b"" } else { &boundary });
+            } else {
+                out.extend_from_slice(part);
+            }
+            at = end;
+        }
+        out.into()
+    }
+
+    /// Whether the head of a part names a parameter that is not told.
+    fn has_part(&self, head: &[u8]) -> bool {
+        let said = head.split(|byte| matches!(byte, b';' | b'\r' | b'\n')).map(split);
+        let names = said.filter(|(key, _)| key.trim_ascii().eq_ignore_ascii_case(b"name")).filter_map(|(_, name)| name);
+        names.into_iter().any(|name| {
+            let name = name.trim_ascii();
+            self.has_parameter(name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name))
+        })
     }
 
     /// What may be told of a query or a form: `a=1&token=[redacted]`.
@@ -134,6 +183,25 @@ mod tests {
         assert_eq!(location, "https://a.test/?a=1&access_token=[redacted]#token=[redacted]");
         assert_eq!(field("Location", "/a#token=y"), "/a#token=[redacted]");
         assert_eq!(field("Referer", "https://a.test/?token"), "https://a.test/?token");
+        assert_eq!(field("Referer", "https://u:secret@a.test/u@x"), "https://[redacted]@a.test/u@x");
+        assert_eq!(field("Origin", "http://u:se@cret@a.test"), "http://[redacted]@a.test");
+        assert_eq!(field("Location", "/x@y"), "/x@y");
+    }
+
+    #[test]
+    fn secrets_of_forms_in_parts_are_not_told() {
+        let parts = |text: &str| String::from_utf8(usual().parts(text.as_bytes(), b"x").into_owned()).expect("UTF-8");
+        let part =
+            |name: &str, value: &str| format!("--x\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n");
+        let form = |password: &str| {
+            [part("name=\"a\"", "1"), part("name=\"PASSWORD\"", password), part("filename=\"token\"; name=b", "--y")]
+                .concat()
+                + "--x--\r\n"
+        };
+        assert_eq!(parts(&form("secret\r\n\r\nsecret")), form("[redacted]"));
+        // One that was cut off.
+        assert_eq!(parts(&part("name=token", "sec")), part("name=token", "[redacted]").trim_end());
+        assert_eq!(parts("no form"), "no form");
     }
 
     #[test]
