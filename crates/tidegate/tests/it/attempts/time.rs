@@ -28,7 +28,7 @@ pools:
   app:
     servers: {{ one: '{}', two: '{}', three: '{}' }}
     balance: round_robin
-    timeouts: {{ try: 100ms }}
+    timeouts: {{ try: 300ms }}
     retries: {{ extra: 2, if: [connect, reset, timeout] }}
 ",
         one.address("web"),
